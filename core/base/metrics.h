@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counters, gauges and latency histograms, and the registry that renders them as Prometheus text (exposition format
+ * 0.0.4).
+ *
+ * A counter or histogram is spread over per-thread slots, so that adding is one relaxed atomic add on a line that is
+ * rarely shared. Reading sums the slots. Owners embed the structs; zeroed memory is a valid start value. They may be
+ * used without being registered.
+ */
+#ifndef WFSD_CORE_BASE_METRICS_H
+#define WFSD_CORE_BASE_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define METRIC_SLOTS 8
+
+struct counter {
+	struct {
+		_Alignas(64) uint64_t v;
+	} slots[METRIC_SLOTS];
+};
+
+/* Buckets by power of two of microseconds: bucket i counts values <= 2^i us; the last one the rest (> 2^24 us). */
+#define HISTOGRAM_BUCKETS 26
+struct histogram {
+	struct {
+		_Alignas(64) uint64_t sum_ns;
+		uint64_t buckets[HISTOGRAM_BUCKETS];
+	} slots[METRIC_SLOTS];
+};
+
+struct histogram_view {
+	uint64_t sum_ns;
+	uint64_t count;
+	uint64_t buckets[HISTOGRAM_BUCKETS]; /* not cumulative */
+};
+
+void counter_add(struct counter *c, uint64_t n);
+uint64_t counter_read(const struct counter *c);
+void histogram_add(struct histogram *h, uint64_t ns);
+void histogram_read(const struct histogram *h, struct histogram_view *ret);
+/* Upper bound of the bucket that holds quantile @q (0..1), in nanoseconds; 0 when empty. */
+uint64_t histogram_quantile_ns(const struct histogram_view *v, double q);
+
+struct metrics;
+struct metrics *metrics_new(void); /* NULL when memory is short */
+void metrics_free(struct metrics *m);
+
+/* A gauge's value is asked for at rendering time, from any thread, without blocking. */
+typedef double metrics_gauge_fn(void *ctx);
+/* Emits several samples of one family at rendering time, by calling metrics_emit() from inside. */
+struct metrics_sink;
+typedef void metrics_collect_fn(void *ctx, struct metrics_sink *sink);
+
+/*
+ * Register. @name: Prometheus name ("wfsd_cache_hits_total"). @help: one line. @labels: "a=\"x\",b=\"y\"" or NULL;
+ * all strings are copied. The same name may be registered with several label sets (same type and help). The object must
+ * stay alive until metrics_unregister(owner). 0, -ENOMEM, -EEXIST (name and labels taken). Any thread.
+ */
+int metrics_add_counter(struct metrics *m, const void *owner, const char *name, const char *help, const char *labels,
+                        const struct counter *c);
+int metrics_add_histogram(struct metrics *m, const void *owner, const char *name, const char *help, const char *labels,
+                          const struct histogram *h);
+int metrics_add_gauge(struct metrics *m, const void *owner, const char *name, const char *help, const char *labels,
+                      metrics_gauge_fn *fn, void *ctx);
+/* @type: "counter" or "gauge". */
+int metrics_add_collector(struct metrics *m, const void *owner, const char *name, const char *type, const char *help,
+                          metrics_collect_fn *fn, void *ctx);
+void metrics_emit(struct metrics_sink *sink, const char *labels, double value);
+/* Drop everything registered with @owner. On return nothing of it is being rendered. */
+void metrics_unregister(struct metrics *m, const void *owner);
+
+/* Prometheus text in a malloc'ed string (caller frees), length in @ret_len; NULL when memory is short. */
+char *metrics_render(struct metrics *m, size_t *ret_len);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pools and volumes as administrators see them: what the admin socket calls, and what a pooled file system implements.
+ * The front end knows this header only; the driver is registered by the composition root.
+ *
+ * All calls may block; any thread. Names follow vfs_check_name(). Everything that changes a pool is durable when it
+ * returns 0.
+ */
+#ifndef WFSD_CORE_VFS_VFS_POOL_H
+#define WFSD_CORE_VFS_VFS_POOL_H
+
+#include "core/vfs/vfs.h"
+
+#define POOL_DEVICES_MAX 64
+#define POOL_NAME_MAX 63
+#define POOL_REASON_MAX 512
+
+enum pool_health {
+	POOL_HEALTH_ONLINE,
+	POOL_HEALTH_READ_ONLY, /* it could not go on writing; reason says why */
+};
+
+struct pool_device_info {
+	char path[VFS_PATH_MAX];
+	char transport[16];
+	char model[64];
+	uint64_t size_bytes;
+	uint32_t queue_depth;
+	uint32_t logical_block_bytes;
+	bool volatile_cache, fua, discard;
+	uint64_t read_errors, write_errors, checksum_errors;
+};
+
+struct pool_info {
+	char name[POOL_NAME_MAX + 1];
+	char uuid[37];
+	enum pool_health health;
+	char reason[POOL_REASON_MAX]; /* why it is read-only, or what was noticed at import (older root used, ...); ""
+	                                 otherwise */
+	uint64_t size_bytes; /* usable for data and metadata */
+	uint64_t used_bytes; /* referenced by the newest state */
+	uint64_t freeing_bytes; /* freed, not yet reusable */
+	uint64_t reserved_bytes; /* kept back so that deleting always works */
+	uint64_t available_bytes; /* for new writes */
+	uint64_t txg; /* newest durable transaction group */
+	uint64_t dirty_bytes;
+	unsigned volume_count;
+	unsigned device_count;
+	struct pool_device_info devices[POOL_DEVICES_MAX];
+};
+
+struct volume_info {
+	char pool[POOL_NAME_MAX + 1];
+	char name[VFS_NAME_MAX + 1];
+	uint64_t id; /* dataset id, never reused in the pool */
+	uint64_t size_bytes;
+	uint64_t used_bytes; /* data blocks mapped, excluding metadata */
+	uint64_t created_ns, modified_ns; /* since 1970 */
+	unsigned open_count;
+	bool deleting;
+};
+
+struct pool_create_args {
+	const char *name;
+	const char *const *devices; /* paths */
+	unsigned device_count;
+	uint64_t file_size_bytes; /* != 0: paths are regular files to be created with this size (each) */
+	bool force; /* overwrite what looks like another pool or file system */
+};
+
+/* Implemented by the driver. Every info array or object is filled by value. */
+struct pool_driver {
+	/* Errors: -EEXIST (name in use, file exists, or device holds something and !force), -EINVAL, -ENOSPC (too
+	 * small), -EBUSY. The pool is imported (mounted at /NAME) when it returns 0. */
+	int (*pool_create)(void *ctx, const struct pool_create_args *args);
+	/* Import from device paths; *ret_name (malloc'ed, caller frees) is its name. -EMEDIUMTYPE not a pool, -ENOTSUP
+	 * newer format, -EUCLEAN damaged, -ENODEV a device is missing, -EBUSY held by another (named), -EEXIST name
+	 * taken. */
+	int (*pool_import)(void *ctx, const char *const *devices, unsigned device_count, bool read_only,
+	                   char **ret_name);
+	/* Commit, close, unmount. -EBUSY while volumes are open, unless @force (their handles then answer -ESTALE). */
+	int (*pool_export)(void *ctx, const char *name, bool force);
+	/* Export and erase the labels. -EBUSY while volumes are open. */
+	int (*pool_destroy)(void *ctx, const char *name);
+	/* Commit everything. */
+	int (*pool_sync)(void *ctx, const char *name);
+	int (*pool_get)(void *ctx, const char *name, struct pool_info *ret);
+	/* Calls @fn for every imported pool. */
+	int (*pool_each)(void *ctx, void (*fn)(void *fn_ctx, const struct pool_info *info), void *fn_ctx);
+
+	/* @size: multiple of 4096, 4096..VOLUME_BYTES_MAX. */
+	int (*volume_create)(void *ctx, const char *pool, const char *name, uint64_t size_bytes);
+	/* Shrinking below the current size needs @shrink, else -EINVAL. Data beyond the end is dropped. */
+	int (*volume_resize)(void *ctx, const char *pool, const char *name, uint64_t size_bytes, bool shrink);
+	int (*volume_rename)(void *ctx, const char *pool, const char *name, const char *new_name);
+	/* -EBUSY while it is open. Its space comes back in the background. */
+	int (*volume_delete)(void *ctx, const char *pool, const char *name);
+	int (*volume_get)(void *ctx, const char *pool, const char *name, struct volume_info *ret);
+	int (*volume_each)(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
+	                   void *fn_ctx);
+};
+#define VOLUME_BYTES_MAX (UINT64_C(1) << 60)
+
+/* What the composition root hands to the admin front end. */
+struct pool_admin {
+	const struct pool_driver *driver;
+	void *ctx;
+};
+
+#endif

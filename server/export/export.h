@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of exports: which files of the namespace remote hosts may use, under which name. Shared by the front ends
+ * (RPC, NBD, admin).
+ *
+ * Exports come from the configuration file (static; replaced as a whole at reload) and from the command line (dynamic;
+ * kept in the state file). An export is found by name; "" means the default export: the one marked as default, else the
+ * only one there is.
+ */
+#ifndef WFSD_SERVER_EXPORT_EXPORT_H
+#define WFSD_SERVER_EXPORT_EXPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/vfs/vfs.h"
+
+#define EXPORT_NAME_MAX 255
+#define EXPORT_DESCRIPTION_MAX 255
+
+struct export_table;
+
+struct export_info {
+	char name[EXPORT_NAME_MAX + 1];
+	char path[VFS_PATH_MAX]; /* "/tank/vm1" */
+	char description[EXPORT_DESCRIPTION_MAX + 1];
+	bool read_only;
+	bool is_default;
+	bool is_static; /* from the configuration file */
+	unsigned open_count;
+};
+
+struct export_table *export_table_new(struct vfs *v); /* NULL when memory is short */
+void export_table_free(struct export_table *t);
+
+/* -EEXIST (name taken), -EINVAL (name empty, too long, control characters; path not absolute), -ENOENT (no such file),
+ * -ENOMEM. */
+int export_add(struct export_table *t, const struct export_info *info);
+/* Also without the file being there yet (configuration, state file at start). Static ones are replaced as a whole. */
+int export_set_static(struct export_table *t, const struct export_info *infos, size_t count);
+/* Open handles stay usable. -ENOENT; -EPERM for a static one. */
+int export_remove(struct export_table *t, const char *name);
+
+/* Copies; 0 or -ENOENT. "" finds the default export. */
+int export_get(struct export_table *t, const char *name, struct export_info *ret);
+/* Calls @fn with each (no lock is held against other readers; @fn must not call back). */
+void export_each(struct export_table *t, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
+/* Is any export's path equal to or below @path? */
+bool export_uses_path(struct export_table *t, const char *path);
+
+/*
+ * Open an export for a client. @want_write with a read-only export: -EROFS. Else as vfs_open(); *ret_read_only tells
+ * what was granted (a read-only export opened with !want_write is fine). Close with export_close(). May block.
+ */
+int export_open(struct export_table *t, const char *name, bool want_write, struct vfs_handle **ret,
+                struct export_info *ret_info);
+void export_close(struct export_table *t, const char *name, struct vfs_handle *h);
+
+#endif
