@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * WFS v3 on the device: constants and the in-memory form of small structures shared by several parts. FORMAT.md is
+ * the law; the encoders and decoders stand with their owners (label.c, root.c, space_disk.c, node.c, cell.c, items.c).
+ * All integers on the device are little-endian, except tree keys, which are big-endian so that they sort as bytes.
+ */
+#ifndef WFSD_CORE_FS_WFS3_FORMAT_H
+#define WFSD_CORE_FS_WFS3_FORMAT_H
+
+#include <stdint.h>
+
+#include "core/base/checksum.h"
+
+#define WFS3_BLOCK_BYTES 4096u
+#define WFS3_NODE_BYTES 16384u
+#define WFS3_NODE_BLOCKS (WFS3_NODE_BYTES / WFS3_BLOCK_BYTES)
+#define WFS3_LABEL_BYTES (1u << 20)
+#define WFS3_CELL_BLOCKS 16u
+#define WFS3_CELL_BYTES (WFS3_CELL_BLOCKS * WFS3_BLOCK_BYTES)
+
+#define WFS3_VERSION 1u
+/* Feature bits known to this code; an unknown incompatible bit refuses the pool, an unknown read-only one opens it
+ * read-only. */
+#define WFS3_FEATURES_INCOMPAT UINT64_C(0)
+#define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
+#define WFS3_FEATURES_COMPAT UINT64_C(0)
+
+#define WFS3_DEVICES_MAX 64u
+#define WFS3_POOL_BYTES_MIN (UINT64_C(64) << 20)
+
+/* Virtual block address: 48 bits, region number above, block in the region below. 0 is never a valid pointer. */
+#define WFS3_VBA_BITS 48
+#define WFS3_VBA_MAX ((UINT64_C(1) << WFS3_VBA_BITS) - 1)
+
+/* Birth transaction groups are kept in 48 bits, too. */
+#define WFS3_TXG_MAX ((UINT64_C(1) << 48) - 1)
+
+/* A parent's pointer to a node. addr 0: no node (an empty tree). */
+struct wfs3_ptr {
+	uint64_t addr; /* virtual block address of its 4 blocks */
+	uint64_t birth; /* txg that wrote it */
+	struct hash128 hash; /* XXH3-128 of its 16384 bytes */
+};
+#define WFS3_PTR_BYTES 32u
+
+/* Tree key; on the device: object (be64), kind (u8), offset (be64): 17 bytes, compared as bytes. */
+struct wfs3_key {
+	uint64_t object;
+	uint8_t kind;
+	uint64_t offset;
+};
+#define WFS3_KEY_BYTES 17u
+
+/* Item kinds, in the order in which they stand beside each other in a tree. */
+enum wfs3_kind {
+	WFS3_KIND_INODE = 1, /* (object, INODE, 0) */
+	WFS3_KIND_XATTR = 2,
+	WFS3_KIND_INLINE = 3,
+	WFS3_KIND_DIRENT = 4,
+	WFS3_KIND_CELL = 5, /* (object, CELL, byte offset / 65536) */
+	/* pool tree only */
+	WFS3_KIND_DATASET = 16, /* (dataset id, DATASET, 0) */
+};
+
+static inline int wfs3_key_cmp(const struct wfs3_key *a, const struct wfs3_key *b)
+{
+	if (a->object != b->object)
+		return a->object < b->object ? -1 : 1;
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	return 0;
+}
+
+#endif

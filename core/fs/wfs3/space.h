@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Space of a pool: regions, where they are (region table), which of their blocks are free (bitmaps), and how that is
+ * kept on the devices (FORMAT.md, "Allocation state"): each device has an area with two slots per physical region; a
+ * slot holds {txg, virtual region, bitmap, checksum}; a ring on the first device holds the changes of each txg since
+ * the bitmaps were last written, so that a commit writes few bitmaps.
+ *
+ * In memory each region has two bitmaps: "busy" (what allocation must avoid: referenced, in flight, or freed but not
+ * yet reusable) and "disk" (the state of the txg being committed; touched by the committing thread only).
+ *
+ *     free --space_alloc--> in flight --space_commit_run--> referenced (recorded in a txg)
+ *      ^                        | space_cancel                  | space_free_run (recorded in txg F)
+ *      |<-----------------------'                               v
+ *      '<-- root F+1 durable and no reader pinned at or before F -- pending
+ */
+#ifndef WFSD_CORE_FS_WFS3_SPACE_H
+#define WFSD_CORE_FS_WFS3_SPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/fs/wfs3/format.h"
+
+struct blk_dev;
+struct space;
+
+/* Geometry of a device, fixed at creation and kept in its label. All in bytes, multiples of 4096. */
+struct space_layout {
+	uint64_t device_bytes; /* as used: a multiple of 1 MiB */
+	uint64_t log_offset, log_bytes;
+	uint64_t ring_offset, ring_bytes; /* ring of allocation changes */
+	uint64_t slots_offset, slots_bytes; /* two bitmap slots per physical region */
+	uint64_t regions_offset;
+	uint32_t region_count;
+};
+
+/* Smallest region 1 MiB, largest 256 MiB: chosen so that the first device has at least 32 regions. Power of two. */
+uint64_t space_region_bytes(uint64_t first_device_bytes);
+/* Lay out a device. The log gets 1/64 of the device, 4 MiB..1 GiB. -ENOSPC: too small. */
+int space_layout_make(uint64_t device_bytes, uint64_t region_bytes, struct space_layout *ret);
+/* Check a layout that came from a label: order, bounds, alignment, counts. 0 or -EUCLEAN. */
+int space_layout_check(const struct space_layout *l, uint64_t region_bytes);
+
+struct space_device {
+	struct blk_dev *dev;
+	struct space_layout layout;
+};
+
+struct space_config {
+	const struct space_device *devices; /* index = device index in the pool; copied */
+	unsigned device_count;
+	uint64_t region_bytes;
+	uint8_t pool_uuid[16];
+};
+
+/* Where the ring stands, kept in the root. */
+struct space_root {
+	uint64_t ring_head; /* byte position (monotonic; modulo ring size) after the newest record */
+	uint64_t ring_tail; /* byte position of the oldest record still needed */
+	uint64_t used_blocks; /* referenced blocks, for a cross-check at load */
+};
+
+/* A fresh pool: every region free, virtual regions in device order. Writes the first slots (txg @txg) to all devices;
+ * not yet durable. Blocks. */
+int space_create(const struct space_config *config, uint64_t txg, struct space **ret, struct space_root *ret_root);
+/*
+ * Load the state of txg @txg: newest slots with txg <= @txg, then the ring's records up to @txg. Blocks freed in @txg
+ * itself become pending. Blocks. -EUCLEAN with context (a slot pair both damaged, ring damaged, used_blocks mismatch),
+ * -EIO, -ENOMEM.
+ */
+int space_load(const struct space_config *config, uint64_t txg, const struct space_root *root, struct space **ret);
+void space_free(struct space *s);
+
+enum space_stream {
+	SPACE_STREAM_DATA,
+	SPACE_STREAM_NODE,
+};
+
+struct space_run {
+	uint64_t addr;
+	uint32_t block_count;
+};
+
+/*
+ * Reserve one contiguous run of at most @want blocks (and at least @min; a node needs min = want = 4, aligned to
+ * nothing). The run never crosses a region. It is in flight until committed or cancelled. Data allocations leave 3 % of
+ * the pool for nodes and deletion; nodes may use that. Emptiest region first, then next fit from a cursor per stream.
+ * -ENOSPC. Any thread; never blocks on a device.
+ */
+int space_alloc(struct space *s, enum space_stream stream, uint32_t min, uint32_t want, struct space_run *ret);
+void space_cancel(struct space *s, struct space_run run);
+
+/*
+ * Record in @txg (open or committing) that a run is now referenced / no longer referenced. Never fail: room for entries
+ * is reserved first. The caller holds the commit gate shared, or is the committing thread.
+ */
+int space_reserve(struct space *s, uint32_t entry_count); /* -ENOMEM. Reserved entries are consumed by the next two,
+                                                             unreserved by space_unreserve(). */
+void space_unreserve(struct space *s, uint32_t entry_count);
+void space_commit_run(struct space *s, uint64_t txg, struct space_run run);
+void space_free_run(struct space *s, uint64_t txg, struct space_run run);
+
+/* Readers that use addresses from a tree pin the open txg first: nothing freed in it or later is reused before the
+ * unpin. Any thread; cheap. */
+struct space_pin {
+	uint64_t txg;
+	unsigned slot;
+};
+void space_pin(struct space *s, struct space_pin *ret);
+void space_unpin(struct space *s, struct space_pin pin);
+/* The txg that new pins get; set at freeze time under the exclusive gate. */
+void space_set_open_txg(struct space *s, uint64_t txg);
+
+/*
+ * Commit of @txg, by the committing thread after everything of it was recorded: applies the changes to the disk
+ * bitmaps, writes a ring record and some bitmap slots (all devices). Not durable until the caller flushes. On failure
+ * nothing is reusable and the pool must not go on. Blocks.
+ */
+int space_write(struct space *s, uint64_t txg, struct space_root *ret_root);
+/* Root @txg is durable: releases what was freed in txgs <= @txg - 1 and is not pinned; discards it on devices that can
+ * (best effort, in the background of the caller: may block). */
+void space_root_durable(struct space *s, uint64_t txg);
+
+/* Where a block is. Translates within the region table. -EUCLEAN: no such region or outside. Never blocks. */
+int space_locate(struct space *s, uint64_t addr, uint32_t block_count, unsigned *ret_device, uint64_t *ret_offset);
+
+struct space_stats {
+	uint64_t total_blocks; /* all regions */
+	uint64_t used_blocks; /* referenced now (newest state in memory) */
+	uint64_t in_flight_blocks;
+	uint64_t pending_blocks; /* freed, not reusable yet */
+	uint64_t free_blocks; /* allocatable by nodes */
+	uint64_t reserved_blocks; /* of those, kept back from data */
+};
+void space_get_stats(struct space *s, struct space_stats *ret);
+/* Is the block referenced in the newest state in memory? For checks. */
+bool space_is_used(struct space *s, uint64_t addr);
+
+#endif
