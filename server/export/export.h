@@ -37,7 +37,12 @@ void export_table_free(struct export_table *t);
 /* -EEXIST (name taken), -EINVAL (name empty, too long, control characters; path not absolute), -ENOENT (no such file),
  * -ENOMEM. */
 int export_add(struct export_table *t, const struct export_info *info);
-/* Also without the file being there yet (configuration, state file at start). Static ones are replaced as a whole. */
+/* As export_add(), but the file need not be there yet: for what the state file holds at start. */
+int export_restore(struct export_table *t, const struct export_info *info);
+/* The checks on names, path and description alone: 0 or -EINVAL. */
+int export_check(const struct export_info *info);
+/* Replace the static ones as a whole; their files need not be there yet. On an error (as for export_add()) nothing has
+ * changed. */
 int export_set_static(struct export_table *t, const struct export_info *infos, size_t count);
 /* Open handles stay usable. -ENOENT; -EPERM for a static one. */
 int export_remove(struct export_table *t, const char *name);
@@ -48,6 +53,8 @@ int export_get(struct export_table *t, const char *name, struct export_info *ret
 void export_each(struct export_table *t, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
 /* Is any export's path equal to or below @path? */
 bool export_uses_path(struct export_table *t, const char *path);
+/* Likewise, and tell the name of one that is (@ret_name may be NULL). */
+bool export_find_user(struct export_table *t, const char *path, char ret_name[EXPORT_NAME_MAX + 1]);
 
 /*
  * Open an export for a client. @want_write with a read-only export: -EROFS. Else as vfs_open(); *ret_read_only tells

@@ -13,6 +13,7 @@
 
 struct loop;
 struct loop_set;
+struct metrics;
 
 /* Embedded by the owner; alive until it ran. */
 struct loop_task {
@@ -33,5 +34,8 @@ struct loop *loop_set_next(struct loop_set *s);
 struct event_base *loop_base(struct loop *l); /* use on the loop's own thread only */
 void loop_post(struct loop *l, struct loop_task *t); /* any thread */
 int loop_is_current(const struct loop *l);
+
+/* Tasks and wake-ups per loop; undone by loop_set_free(). 0, -ENOMEM, -EEXIST. */
+int loop_set_register_metrics(struct loop_set *s, struct metrics *m);
 
 #endif

@@ -28,12 +28,14 @@ struct work {
 
 struct workers_config {
 	unsigned threads[WORKER_LANE_COUNT]; /* 1..256 each */
+	void (*thread_done)(void); /* called by each thread before it ends; NULL: nothing */
 };
 
+/* 0, -ENOMEM, -EINVAL (a number of threads out of range), -EAGAIN (no more threads). */
 int workers_new(const struct workers_config *config, struct workers **ret);
 /* Runs everything queued, then joins. Nothing may be queued any more by others. */
 void workers_free(struct workers *w);
 void workers_queue(struct workers *w, enum worker_lane lane, struct work *work); /* any thread; FIFO within a lane */
-int workers_register_metrics(struct workers *w, struct metrics *m); /* queue lengths, wait times */
+int workers_register_metrics(struct workers *w, struct metrics *m); /* queue lengths, busy threads, wait times */
 
 #endif
