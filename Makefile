@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# wfsd: build, test, run. "make help" lists the targets.
+# wfsd: build, test, run, install. "make help" lists the targets. Files are found by folder: adding one needs no change here.
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+
+VERSION := 0.1.0
 
 V ?= 0
 ifeq ($(V),0)
@@ -10,69 +12,100 @@ Q := @
 say = @printf '  %-7s %s\n' $(1) $(2);
 endif
 
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-# BUILD: release, debug, asan, tsan, clang (each has its own object tree).
+# Debian's, since the tests use its modules.
+PYTHON := /usr/bin/python3
+CLANG_FORMAT ?= clang-format
+
+# BUILD: release, debug, asan, tsan, clang, cov, fuzz (each has its own object tree).
 BUILD ?= release
 O := build/$(BUILD)
 
-PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu libcyaml jansson libcurl libsystemd
+PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds libcyaml jansson libcurl libsystemd
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion -Wno-sign-conversion
 CFLAGS_release := -O2 -g
 CFLAGS_clang := -O2 -g
 CFLAGS_debug := -O1 -g -DWFSD_DEBUG
 CFLAGS_asan := -O1 -g -DWFSD_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -DWFSD_DEBUG -fsanitize=thread -fno-omit-frame-pointer
-ifeq ($(BUILD),clang)
+CFLAGS_cov := -O1 -g -DWFSD_DEBUG --coverage
+CFLAGS_fuzz := -O1 -g -DWFSD_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+ifneq ($(filter clang tsan fuzz,$(BUILD)),)
 CC := clang
+endif
+ifeq ($(BUILD),clang)
 WARN += -Wthread-safety
 endif
-ifeq ($(BUILD),tsan)
-CC := clang
-endif
 WERROR ?= -Werror
-CPPFLAGS += -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-ifneq ($(filter asan tsan debug,$(BUILD)),)
-CPPFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CPPFLAGS))
-endif
+FORTIFY := $(if $(filter release clang,$(BUILD)),-D_FORTIFY_SOURCE=2)
+CPPFLAGS += -I. -D_GNU_SOURCE -DWFSD_VERSION='"$(VERSION)"' $(FORTIFY) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS += -std=gnu11 -fPIC -pthread -fvisibility=hidden $(CFLAGS_$(BUILD)) $(WARN) $(WERROR)
-LDFLAGS += -pthread $(filter -fsanitize=%,$(CFLAGS_$(BUILD)))
+LDFLAGS += -pthread $(filter -fsanitize=% --coverage,$(CFLAGS_$(BUILD)))
 
 CORE_SRC := $(wildcard core/base/*.c core/blk/*.c core/cache/*.c core/vfs/*.c core/fs/*/*.c)
 PROTO_SRC := $(wildcard protocol/xdr/*.c protocol/rpc/*.c protocol/*.c)
 CLIENT_SRC := $(wildcard protocol/client/*.c)
-SERVER_SRC := $(wildcard server/*.c server/loop/*.c server/net/*.c server/rpc/*.c server/nbd/*.c server/admin/*.c server/conf/*.c server/jobs/*.c)
 CTL_SRC := $(wildcard server/ctl/*.c)
+SERVER_SRC := $(filter-out $(CTL_SRC),$(wildcard server/*.c server/*/*.c))
 PLUGIN_SRC := $(wildcard plugins/nbdkit/*.c)
 BASE_SRC := $(wildcard core/base/*.c)
 UNIT_SRC := $(wildcard tests/unit/*_test.c tests/unit/*/*_test.c tests/unit/*/*/*_test.c tests/unit/*/*/*/*_test.c)
+FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
+FORMAT_SRC := $(shell find core protocol server plugins tests -name '*.[ch]' 2>/dev/null)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 CORE_LIB := $(O)/libcore.a
 PROTO_LIB := $(O)/libproto.a
 CLIENT_LIB := $(O)/libwfs.a
+# Everything but main(), for unit tests.
+SERVER_LIB := $(O)/libserver.a
+CTL_LIB := $(O)/libctl.a
+PLUGIN_LIB := $(O)/libplugin.a
+BASE_LIB := $(O)/libbase.a
+BLK_LIB := $(O)/libblk.a
+CACHE_LIB := $(O)/libcache.a
+ALL_LIBS := $(SERVER_LIB) $(CTL_LIB) $(PLUGIN_LIB) $(CLIENT_LIB) $(CORE_LIB)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 
-LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu 2>/dev/null)
+LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
 LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads libcyaml jansson libsystemd 2>/dev/null) $(LIBS_CORE)
 LIBS_CTL := $(shell pkg-config --libs jansson libcurl 2>/dev/null)
+LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
 
 PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so)
 
-all: $(PROGRAMS) ## build the daemon, the command line and the plugin
+all: $(PROGRAMS) ## build the daemon, the command line and the nbdkit plugin
 
 $(O)/%.o: %.c Makefile
 	$(Q)mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+define archive
+$(Q)mkdir -p $(@D)
+$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+endef
+$(BASE_LIB): $(call obj,$(BASE_SRC))
+	$(archive)
+$(BLK_LIB): $(call obj,$(wildcard core/blk/*.c))
+	$(archive)
+$(CACHE_LIB): $(call obj,$(wildcard core/cache/*.c))
+	$(archive)
 $(CORE_LIB): $(call obj,$(CORE_SRC))
-	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+	$(archive)
 $(PROTO_LIB): $(call obj,$(PROTO_SRC))
-	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+	$(archive)
 $(CLIENT_LIB): $(call obj,$(CLIENT_SRC) $(PROTO_SRC) $(BASE_SRC))
-	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+	$(archive)
+$(SERVER_LIB): $(call obj,$(filter-out server/main.c,$(SERVER_SRC)))
+	$(archive)
+$(CTL_LIB): $(call obj,$(filter-out server/ctl/main.c,$(CTL_SRC)))
+	$(archive)
+$(PLUGIN_LIB): $(call obj,$(PLUGIN_SRC))
+	$(archive)
 
 $(O)/wfsd: $(call obj,$(SERVER_SRC)) $(PROTO_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER)
@@ -81,20 +114,109 @@ $(O)/wfs: $(call obj,$(CTL_SRC)) $(CLIENT_LIB)
 $(O)/nbdkit-wfs-plugin.so: $(call obj,$(PLUGIN_SRC)) $(CLIENT_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS_CORE)
 
-$(O)/unit/%: $(O)/tests/unit/%.o $(CLIENT_LIB) $(PROTO_LIB) $(CORE_LIB)
-	$(Q)mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs cmocka) $(LIBS_CORE)
+# A unit test links its own layer and those below it, nothing else.
+define unit_rule
+$(O)/unit/$(1)%: $(O)/tests/unit/$(1)%.o $(2)
+	$$(Q)mkdir -p $$(@D)
+	$$(call say,LD,$$@)$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $(2) -Wl,--end-group $$(LIBS_TEST)
+endef
+$(eval $(call unit_rule,,$(ALL_LIBS)))
+$(eval $(call unit_rule,core/,$(CORE_LIB)))
+$(eval $(call unit_rule,core/base/,$(BASE_LIB)))
+$(eval $(call unit_rule,core/blk/,$(BLK_LIB) $(BASE_LIB)))
+$(eval $(call unit_rule,core/cache/,$(CACHE_LIB) $(BLK_LIB) $(BASE_LIB)))
+$(eval $(call unit_rule,protocol/,$(CLIENT_LIB)))
+$(eval $(call unit_rule,server/,$(SERVER_LIB) $(CLIENT_LIB) $(CORE_LIB)))
+$(eval $(call unit_rule,server/ctl/,$(CTL_LIB) $(BASE_LIB)))
+$(eval $(call unit_rule,plugins/,$(PLUGIN_LIB) $(CLIENT_LIB)))
 
 unit-build: $(UNIT_BIN)
-unit: unit-build ## run the unit tests (BUILD=asan, tsan, clang, debug for other builds)
-	$(Q)fail=0; for t in $(UNIT_BIN); do echo "== $$t"; $$t || fail=1; done; exit $$fail
+unit: ## run the unit tests (BUILD=release, clang, asan, tsan, debug)
+	$(Q)$(PYTHON) tests/run.py unit:$(BUILD)
+asan: ## unit tests with the address and undefined-behaviour sanitizers
+	$(Q)$(PYTHON) tests/run.py unit:asan
+tsan: ## unit tests with the thread sanitizer
+	$(Q)$(PYTHON) tests/run.py unit:tsan
+py: ## end-to-end tests against the real daemon
+	$(Q)$(PYTHON) tests/run.py py
+guest: ## tests in a virtual machine with the stock kernel
+	$(Q)$(PYTHON) tests/run.py guest
+lint: ## include rules, sizes, headers, formatting
+	$(Q)$(PYTHON) tests/lint/lint.py
+format: ## format every C file
+	$(Q)$(CLANG_FORMAT) -i $(FORMAT_SRC)
+
+# The packages may be installed only now, so what the Makefile asked pkg-config for is asked again by a second make.
+check: ## every test (installs missing packages as root): ends with "N passed, N failed"
+	$(Q)tests/deps.sh build run test
+	$(Q)$(MAKE) --no-print-directory check-installed
+check-installed:
+	$(Q)WERROR='$(WERROR)' MAKE='$(MAKE)' $(PYTHON) tests/run.py all
+demo: ## a volume over NBD, from nothing, in a minute (installs missing packages as root)
+	$(Q)tests/deps.sh build run
+	$(Q)$(MAKE) --no-print-directory all BUILD=release
+	$(Q)tests/demo/demo.sh build/release build/demo
+run: ## the appliance in the foreground, with a pool on a file under var/
+	$(Q)tests/deps.sh build run
+	$(Q)$(MAKE) --no-print-directory all BUILD=release
+	$(Q)tests/demo/run.sh build/release var
+deps: ## see that the Debian packages for building, running and testing are there
+	$(Q)tests/deps.sh build run test
+bench: ## measure against other NBD servers; prints a table and JSON
+	$(Q)$(MAKE) --no-print-directory all BUILD=release
+	$(Q)$(PYTHON) tests/bench/bench.py
+
+FUZZ_SECONDS ?= 30
+build/fuzz/fuzz/%: build/fuzz/tests/fuzz/%.o $(ALL_LIBS)
+	$(Q)mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -pthread -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(ALL_LIBS) \
+		-Wl,--end-group $(LIBS_TEST)
+fuzz-build: $(FUZZ_BIN)
+fuzz: ## fuzz every decoder for FUZZ_SECONDS each (30)
+	$(Q)$(MAKE) --no-print-directory fuzz-build BUILD=fuzz
+	$(Q)for f in $(FUZZ_BIN); do mkdir -p build/fuzz/corpus/$${f##*/}; \
+		echo "fuzz: $${f##*/}"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -artifact_prefix=build/fuzz/$${f##*/}- \
+			build/fuzz/corpus/$${f##*/} $$(ls -d tests/data/fuzz/$${f##*/} 2>/dev/null) || exit 1; done
+
+cov: ## line coverage of the unit tests (needs the package gcovr)
+	$(Q)command -v gcovr >/dev/null || { echo 'make cov needs gcovr: apt-get install -y gcovr'; exit 1; }
+	$(Q)$(PYTHON) tests/run.py unit:cov
+	$(Q)gcovr --root . --object-directory build/cov --filter 'core/|protocol/|server/|plugins/' --sort-percentage
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+BINDIR := $(PREFIX)/bin
+SBINDIR := $(PREFIX)/sbin
+MANDIR := $(PREFIX)/share/man
+PLUGINDIR = $(shell pkg-config --variable=plugindir nbdkit)
+INSTALL := install
+# Unit files name the daemon by its full path.
+install_unit = sed 's|/usr/sbin/wfsd|$(SBINDIR)/wfsd|g;s|/usr/bin/wfs\b|$(BINDIR)/wfs|g' $(1) >$(DESTDIR)$(2)/$(notdir $(1))
+install: all ## install under DESTDIR and PREFIX (/usr/local)
+	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(PLUGINDIR) $(SYSCONFDIR)/wfsd $(PREFIX)/lib/systemd/system \
+		$(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
+		$(PREFIX)/share/bash-completion/completions $(PREFIX)/include $(PREFIX)/lib)
+	$(Q)$(INSTALL) -m 755 $(O)/wfsd $(DESTDIR)$(SBINDIR)/
+	$(Q)$(INSTALL) -m 755 $(O)/wfs $(DESTDIR)$(BINDIR)/
+	$(Q)$(INSTALL) -m 644 $(O)/nbdkit-wfs-plugin.so $(DESTDIR)$(PLUGINDIR)/
+	$(Q)$(INSTALL) -m 644 protocol/client/wfs.h $(DESTDIR)$(PREFIX)/include/
+	$(Q)$(INSTALL) -m 644 $(CLIENT_LIB) $(DESTDIR)$(PREFIX)/lib/
+	$(Q)$(INSTALL) -m 644 config/wfs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wfs
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/wfsd/wfsd.yaml ] || $(INSTALL) -m 644 config/wfsd.yaml $(DESTDIR)$(SYSCONFDIR)/wfsd/
+	$(Q)$(foreach s,1 5 8,$(foreach m,$(wildcard docs/man/*.$(s)),$(INSTALL) -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(s)/ && )) true
+	$(Q)$(foreach u,$(wildcard systemd/*.service systemd/*.socket),$(call install_unit,$(u),$(PREFIX)/lib/systemd/system) && ) true
+	$(Q)$(foreach u,$(wildcard systemd/*sysusers*),$(INSTALL) -m 644 $(u) $(DESTDIR)$(PREFIX)/lib/sysusers.d/wfsd.conf && ) true
+	$(Q)$(foreach u,$(wildcard systemd/*tmpfiles*),$(INSTALL) -m 644 $(u) $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/wfsd.conf && ) true
 
 clean: ## remove everything built
 	rm -rf build
 
 help: ## list the targets
-	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build clean help
+.PHONY: all unit unit-build asan tsan py guest lint format check check-installed demo run deps bench fuzz fuzz-build cov \
+	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
