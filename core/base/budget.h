@@ -33,7 +33,7 @@ struct budget_consumer *budget_join(struct budget *b, const char *name, size_t m
 void budget_leave(struct budget_consumer *c);
 
 /*
- * Charge always succeeds; when the total is then above the limit, others (or, failing that, the consumer itself) are
+ * Charge always succeeds; when the total is then above the limit, consumers (the charging one may be among them) are
  * shrunk before it returns. budget_try_charge() refuses (false, nothing charged) when even that leaves the total above
  * the limit. Neither waits for a device. Any thread; callers hold no lock that their own shrink function takes.
  */

@@ -5,7 +5,8 @@
  *
  * A counter or histogram is spread over per-thread slots, so that adding is one relaxed atomic add on a line that is
  * rarely shared. Reading sums the slots. Owners embed the structs; zeroed memory is a valid start value. They may be
- * used without being registered.
+ * used without being registered. Their slots are aligned to 64 bytes: structs that embed them come from
+ * aligned_alloc(64, ...), not from calloc().
  */
 #ifndef WFSD_CORE_BASE_METRICS_H
 #define WFSD_CORE_BASE_METRICS_H
@@ -40,7 +41,7 @@ void counter_add(struct counter *c, uint64_t n);
 uint64_t counter_read(const struct counter *c);
 void histogram_add(struct histogram *h, uint64_t ns);
 void histogram_read(const struct histogram *h, struct histogram_view *ret);
-/* Upper bound of the bucket that holds quantile @q (0..1), in nanoseconds; 0 when empty. */
+/* Upper bound of the bucket that holds quantile @q (0..1), in nanoseconds; 0 when empty, UINT64_MAX in the last one. */
 uint64_t histogram_quantile_ns(const struct histogram_view *v, double q);
 
 struct metrics;
@@ -52,6 +53,9 @@ typedef double metrics_gauge_fn(void *ctx);
 /* Emits several samples of one family at rendering time, by calling metrics_emit() from inside. */
 struct metrics_sink;
 typedef void metrics_collect_fn(void *ctx, struct metrics_sink *sink);
+
+/* Copy @value to @buf with what a label's value must not hold (backslash, quote, newline) escaped; cut to fit. @buf. */
+char *metrics_escape(const char *value, char *buf, size_t len);
 
 /*
  * Register. @name: Prometheus name ("wfsd_cache_hits_total"). @help: one line. @labels: "a=\"x\",b=\"y\"" or NULL;

@@ -24,7 +24,8 @@
 #define SYNC_ANNOTATE(x)
 #endif
 #define SYNC_CAPABILITY(name) SYNC_ANNOTATE(capability(name))
-#define SYNC_GUARDED_BY(l) SYNC_ANNOTATE(guarded_by(l))
+/* For the reader only: in C, clang cannot name another member of the same struct. */
+#define SYNC_GUARDED_BY(l)
 #define SYNC_REQUIRES(...) SYNC_ANNOTATE(requires_capability(__VA_ARGS__))
 #define SYNC_REQUIRES_SHARED(...) SYNC_ANNOTATE(requires_shared_capability(__VA_ARGS__))
 #define SYNC_EXCLUDES(...) SYNC_ANNOTATE(locks_excluded(__VA_ARGS__))
