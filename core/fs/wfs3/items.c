@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Codecs of inode and dataset items. */
+#include "core/fs/wfs3/items.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/bytes.h"
+#include "core/base/err.h"
+
+size_t inode_encode(const struct inode *i, void *buf)
+{
+	struct wr w = wr_init(buf, INODE_BYTES);
+
+	wr_le32(&w, i->mode);
+	wr_le32(&w, i->uid);
+	wr_le32(&w, i->gid);
+	wr_le32(&w, i->link_count);
+	wr_le64(&w, i->flags);
+	wr_le64(&w, i->size_bytes);
+	wr_le64(&w, i->change);
+	wr_le64(&w, (uint64_t)i->atime_ns);
+	wr_le64(&w, (uint64_t)i->mtime_ns);
+	wr_le64(&w, (uint64_t)i->ctime_ns);
+	wr_le64(&w, (uint64_t)i->btime_ns);
+	wr_le64(&w, i->rdev);
+	wr_le64(&w, i->parent);
+	wr_zero(&w, wr_left(&w));
+	return INODE_BYTES;
+}
+
+int inode_decode(const void *value, size_t len, struct inode *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct inode i = { 0 };
+
+	if (len != INODE_BYTES)
+		return err_set(-EUCLEAN, "inode item of %zu bytes, expected %u", len, INODE_BYTES);
+	i.mode = rd_le32(&r);
+	i.uid = rd_le32(&r);
+	i.gid = rd_le32(&r);
+	i.link_count = rd_le32(&r);
+	i.flags = rd_le64(&r);
+	i.size_bytes = rd_le64(&r);
+	i.change = rd_le64(&r);
+	i.atime_ns = (int64_t)rd_le64(&r);
+	i.mtime_ns = (int64_t)rd_le64(&r);
+	i.ctime_ns = (int64_t)rd_le64(&r);
+	i.btime_ns = (int64_t)rd_le64(&r);
+	i.rdev = rd_le64(&r);
+	i.parent = rd_le64(&r);
+	if (!S_ISREG(i.mode))
+		return err_set(-EUCLEAN, "inode has mode %#o, which this version does not know", i.mode);
+	if (i.size_bytes > UINT64_C(1) << 60)
+		return err_set(-EUCLEAN, "inode has impossible size %" PRIu64, i.size_bytes);
+	if (i.flags)
+		return err_set(-EUCLEAN, "inode has unknown flags %#" PRIx64, i.flags);
+	*ret = i;
+	return 0;
+}
+
+static void ptr_encode(struct wr *w, const struct wfs3_ptr *p)
+{
+	wr_le64(w, p->addr);
+	wr_le64(w, p->birth);
+	wr_le64(w, p->hash.lo);
+	wr_le64(w, p->hash.hi);
+}
+
+static struct wfs3_ptr ptr_decode(struct rd *r)
+{
+	struct wfs3_ptr p;
+
+	p.addr = rd_le64(r);
+	p.birth = rd_le64(r);
+	p.hash.lo = rd_le64(r);
+	p.hash.hi = rd_le64(r);
+	return p;
+}
+
+size_t dataset_item_encode(const struct dataset_item *d, void *buf)
+{
+	struct wr w = wr_init(buf, DATASET_ITEM_BYTES_MAX);
+	size_t name_len = strlen(d->name);
+
+	wr_u8(&w, (uint8_t)d->type);
+	wr_u8(&w, (uint8_t)d->state);
+	wr_u8(&w, (uint8_t)name_len);
+	wr_zero(&w, 5);
+	ptr_encode(&w, &d->root);
+	wr_le64(&w, d->used_blocks);
+	wr_le64(&w, d->next_object);
+	wr_le64(&w, d->created_ns);
+	wr_zero(&w, 16);
+	wr_copy(&w, d->name, name_len);
+	return w.pos;
+}
+
+int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct dataset_item d = { .id = id };
+	size_t name_len;
+
+	d.type = (enum dataset_type)rd_u8(&r);
+	d.state = (enum dataset_state)rd_u8(&r);
+	name_len = rd_u8(&r);
+	rd_bytes(&r, 5);
+	d.root = ptr_decode(&r);
+	d.used_blocks = rd_le64(&r);
+	d.next_object = rd_le64(&r);
+	d.created_ns = rd_le64(&r);
+	rd_bytes(&r, 16);
+	rd_copy(&r, d.name, name_len);
+	if (r.bad || rd_left(&r))
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": item of %zu bytes does not fit its name of %zu", id, len,
+		               name_len);
+	if (d.type != DATASET_TYPE_VOLUME)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown type %d", id, (int)d.type);
+	if (d.state != DATASET_STATE_LIVE && d.state != DATASET_STATE_DELETING)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown state %d", id, (int)d.state);
+	if (memchr(d.name, 0, name_len) || memchr(d.name, '/', name_len) ||
+	    (d.state == DATASET_STATE_LIVE) != (name_len > 0))
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible name", id);
+	if (d.root.addr > WFS3_VBA_MAX || d.root.birth > WFS3_TXG_MAX)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible root pointer", id);
+	*ret = d;
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Values of inode and dataset items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets". */
+#ifndef WFSD_CORE_FS_WFS3_ITEMS_H
+#define WFSD_CORE_FS_WFS3_ITEMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/fs/wfs3/format.h"
+
+#define WFS3_DATASET_NAME_MAX 255u
+/* A volume's only object. */
+#define WFS3_VOLUME_OBJECT UINT64_C(1)
+
+struct inode {
+	uint32_t mode; /* S_IFMT and permission bits as in POSIX */
+	uint32_t uid, gid;
+	uint32_t link_count;
+	uint64_t flags; /* none defined yet: 0 */
+	uint64_t size_bytes;
+	uint64_t change; /* increases with every change */
+	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
+	uint64_t rdev;
+	uint64_t parent; /* directory that holds it, for files with one link; 0 for a volume */
+};
+#define INODE_BYTES 96u
+
+enum dataset_type {
+	DATASET_TYPE_VOLUME = 1,
+};
+
+enum dataset_state {
+	DATASET_STATE_LIVE = 1,
+	DATASET_STATE_DELETING = 2, /* nameless; its blocks are being given back */
+};
+
+struct dataset_item {
+	uint64_t id; /* from the key */
+	enum dataset_type type;
+	enum dataset_state state;
+	struct wfs3_ptr root;
+	uint64_t used_blocks; /* data blocks mapped by its tree */
+	uint64_t next_object;
+	uint64_t created_ns;
+	char name[WFS3_DATASET_NAME_MAX + 1]; /* "" when deleting */
+};
+#define DATASET_ITEM_BYTES_MAX (80u + WFS3_DATASET_NAME_MAX)
+
+size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
+int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
+size_t dataset_item_encode(const struct dataset_item *d, void *buf);
+int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret);
+
+#endif
