@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs the tests and adds them up: "tests/run.py PART..." or "tests/run.py all".
+
+Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), py, guest. Every part runs even when an earlier one failed.
+The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "py", "guest"]
+JOBS = max(2, os.cpu_count() or 1)
+# Limits are for hangs, not for speed.
+UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
+UNIT_LIMIT_DEFAULT_S = 900
+PYTEST_LIMIT_S = {"py": 1200, "guest": 900, "lint": 120}
+TAIL_LINES = 400
+
+
+class Tally:
+    """What one part came to."""
+
+    def __init__(self, name):
+        self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
+        self.started = time.monotonic()
+        self.seconds = 0.0
+
+    def add(self, passed, failed, skipped=0):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+
+def environment(build="release"):
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BUILD", "V")}
+    env.update(
+        CMOCKA_MESSAGE_OUTPUT="TAP",
+        ASAN_OPTIONS="detect_leaks=1:strict_string_checks=1",
+        UBSAN_OPTIONS="print_stacktrace=1",
+        TSAN_OPTIONS="second_deadlock_stack=1",
+        LC_ALL="C.UTF-8",
+        PYTHONDONTWRITEBYTECODE="1",
+        WFSD_BUILD=build,
+    )
+    return env
+
+
+def run(command, limit_s, env, cwd=ROOT):
+    """Run in its own process group; everything in it is gone on return. (status, output); a hang has status -1."""
+    process = subprocess.Popen(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, text=True, errors="replace",
+    )
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return -1, f"{output}\n*** stopped after {limit_s} s\n"
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    return status, output
+
+
+def parse_tap(output, status):
+    """(passed, failed, skipped) of a program that may hold several groups, each with its own plan."""
+    planned = sum(int(n) for n in re.findall(r"^1\.\.(\d+)", output, re.M))
+    results = re.findall(r"^(ok|not ok) \d+(.*)$", output, re.M)
+    skipped = sum("# SKIP" in text.upper() for _, text in results)
+    failed = sum(word == "not ok" and "# SKIP" not in text.upper() for word, text in results)
+    passed = len(results) - skipped - failed
+    missing = max(0, planned - len(results))
+    if status != 0 and not failed and not missing:
+        missing = 1
+    if status == 0 and not results:
+        missing = 1
+    return passed, failed + missing, skipped
+
+
+def tail(text, lines=TAIL_LINES):
+    all_lines = text.splitlines()
+    if len(all_lines) > lines:
+        all_lines = [f"... {len(all_lines) - lines} lines before"] + all_lines[-lines:]
+    return "\n".join("    " + line for line in all_lines)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def make(target, build, tally, limit_s=1800):
+    """Build; a target that does not build counts as one failure. True when all of it was built."""
+    command = [os.environ.get("MAKE", "make"), "-k", "--no-print-directory", f"-j{JOBS}", target, f"BUILD={build}"]
+    status, output = run(command, limit_s, environment(build))
+    if status != 0:
+        tally.add(0, 1)
+        say(f"FAILED  {tally.name}: make {target} BUILD={build}\n{tail(output)}")
+    return status == 0
+
+
+def fixed_addresses():
+    """The thread sanitizer of clang 14 cannot live with much address randomisation."""
+    command = ["setarch", os.uname().machine, "-R"]
+    if shutil.which(command[0]) and subprocess.run(command + ["true"], capture_output=True).returncode == 0:
+        return command
+    return []
+
+
+def run_program(part, program, prefix, build):
+    limit_s = UNIT_LIMIT_S.get(build, UNIT_LIMIT_DEFAULT_S)
+    started = time.monotonic()
+    status, output = run(prefix + [str(program)], limit_s, environment(build))
+    passed, failed, skipped = parse_tap(output, status)
+    name = program.relative_to(ROOT / "build" / build / "unit")
+    seconds = time.monotonic() - started
+    if failed:
+        say(f"FAILED  {part} {name}: {passed} passed, {failed} failed, exit status {status}\n{tail(output)}")
+    else:
+        say(f"ok      {part} {name}: {passed} passed{f', {skipped} skipped' if skipped else ''} ({seconds:.1f} s)")
+    return passed, failed, skipped
+
+
+def part_unit(tally, build):
+    make("unit-build", build, tally)
+    if build == "clang":
+        make("all", build, tally)
+    sources = sorted((ROOT / "tests/unit").rglob("*_test.c"))
+    programs = [ROOT / "build" / build / "unit" / s.relative_to(ROOT / "tests/unit").with_suffix("") for s in sources]
+    prefix = fixed_addresses() if build == "tsan" else []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for result in pool.map(lambda p: run_program(tally.name, p, prefix, build), [p for p in programs if p.exists()]):
+            tally.add(*result)
+    # "make -k" told about those that were not built: each is a failure of its own.
+    tally.add(0, sum(not p.exists() for p in programs))
+
+
+def count_junit(path):
+    """(passed, failed, skipped) of pytest's report; None when there is none."""
+    try:
+        root = xml.etree.ElementTree.parse(path).getroot()
+    except (OSError, xml.etree.ElementTree.ParseError):
+        return None
+    total = failed = skipped = 0
+    for suite in root.iter("testsuite"):
+        total += int(suite.get("tests", 0))
+        failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    return max(0, total - failed - skipped), failed, skipped
+
+
+def part_pytest(tally, folders):
+    folders = [f for f in folders if list((ROOT / f).glob("test_*.py")) + list((ROOT / f).glob("*_test.py"))]
+    if not folders:
+        return
+    report = ROOT / "build" / f"{tally.name}.xml"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    limit_s = PYTEST_LIMIT_S[tally.name]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", f"--junitxml={report}", *folders]
+    status, output = run(command, limit_s, environment())
+    counts = count_junit(report)
+    if counts is None:
+        counts = (0, 1, 0)
+    elif status not in (0, 1, 5) and counts[1] == 0:
+        counts = (counts[0], 1, counts[2])
+    tally.add(*counts)
+    word = "FAILED" if counts[1] else "ok"
+    say(f"{word:7} {tally.name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped\n{tail(output)}")
+
+
+def part_lint(tally):
+    status, output = run([sys.executable, "tests/lint/lint.py"], 300, environment())
+    tally.add(status == 0, status != 0)
+    say(f"{'ok' if status == 0 else 'FAILED':7} lint\n{tail(output)}")
+    part_pytest(tally, ["tests/lint"])
+
+
+def part_py(tally):
+    if make("all", "release", tally):
+        part_pytest(tally, ["tests/py"])
+
+
+def part_guest(tally):
+    if make("all", "release", tally):
+        part_pytest(tally, ["tests/guest"])
+
+
+def run_part(name):
+    tally = Tally(name)
+    say(f"== {name}")
+    kind, _, build = name.partition(":")
+    try:
+        if kind == "unit":
+            part_unit(tally, build)
+        else:
+            {"lint": part_lint, "py": part_py, "guest": part_guest}[kind](tally)
+    except Exception as error:  # a part that breaks must not hide the others
+        tally.add(0, 1)
+        say(f"FAILED  {name}: {error!r}")
+    tally.seconds = time.monotonic() - tally.started
+    return tally
+
+
+def main(arguments):
+    known = re.compile(r"lint|py|guest|unit:[a-z]+")
+    parts = ALL if arguments == ["all"] else arguments
+    if not parts or not all(known.fullmatch(p) for p in parts):
+        print(__doc__, file=sys.stderr)
+        return 2
+    tallies = [run_part(p) for p in parts]
+    say("")
+    for t in tallies:
+        say(f"{t.name:14} {t.passed:6} passed {t.failed:5} failed {t.skipped:5} skipped {t.seconds:7.1f} s")
+    passed, failed = sum(t.passed for t in tallies), sum(t.failed for t in tallies)
+    say(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
