@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The keys of the configuration file, their ranges and their defaults. config/wfsd.yaml explains them to people. */
+#include "server/conf/schema.h"
+
+#include "core/base/log.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+#define TIB (GIB * 1024)
+
+#define NAME_BYTES_MAX 255
+#define PATH_BYTES_MAX (VFS_PATH_MAX - 1)
+#define SOCKET_PATH_BYTES_MAX 107
+
+#define AT(member) .offset = offsetof(struct conf, member)
+#define COUNT(member) .count_offset = offsetof(struct conf, member)
+#define END                                                                                                            \
+	{                                                                                                              \
+		.key = NULL                                                                                            \
+	}
+
+static const struct conf_field memory_fields[] = {
+	{ .key = "cache", .type = CONF_SIZE, AT(memory.cache_bytes), .min = 16 * MIB, .max = 64 * TIB },
+	{ .key = "dirty_max", .type = CONF_SIZE, AT(memory.dirty_max_bytes), .min = 4 * MIB, .max = 32 * TIB },
+	{ .key = "readahead", .type = CONF_SIZE, AT(memory.readahead_bytes), .min = 0, .max = 64 * MIB },
+	{ .key = "writeback_age_ms", .type = CONF_UINT, AT(memory.writeback_age_ms), .min = 10, .max = 600000 },
+	{ .key = "writeback_threads", .type = CONF_UINT, AT(memory.writeback_threads), .min = 1, .max = 8 },
+	END,
+};
+
+static const struct conf_field threads_fields[] = {
+	{ .key = "loops", .type = CONF_UINT, AT(threads.loops), .min = 0, .max = 64 },
+	{ .key = "read", .type = CONF_UINT, AT(threads.read), .min = 1, .max = 256 },
+	{ .key = "write", .type = CONF_UINT, AT(threads.write), .min = 1, .max = 256 },
+	{ .key = "admin", .type = CONF_UINT, AT(threads.admin), .min = 1, .max = 64 },
+	END,
+};
+
+static const struct conf_field admin_fields[] = {
+	{ .key = "socket", .type = CONF_PATH, AT(admin.socket), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
+	{ .key = "mode", .type = CONF_MODE, AT(admin.mode), .min = 0, .max = 0777 },
+	{ .key = "group", .type = CONF_STRING, AT(admin.group), .min = 1, .max = NAME_BYTES_MAX },
+	END,
+};
+
+static const struct conf_field metrics_fields[] = {
+	{ .key = "listen", .type = CONF_ADDRESS, AT(metrics.listen), .min = 1, .max = NAME_BYTES_MAX },
+	END,
+};
+
+static const struct conf_field rpc_fields[] = {
+	{ .key = "socket", .type = CONF_PATH, AT(rpc.socket), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
+	{ .key = "mode", .type = CONF_MODE, AT(rpc.mode), .min = 0, .max = 0777 },
+	{ .key = "group", .type = CONF_STRING, AT(rpc.group), .min = 1, .max = NAME_BYTES_MAX },
+	{ .key = "listen", .type = CONF_ADDRESSES, AT(rpc.listen), COUNT(rpc.listen_count), .max = CONF_LISTEN_MAX },
+	END,
+};
+
+static const struct conf_field nbd_fields[] = {
+	{ .key = "listen", .type = CONF_ADDRESSES, AT(nbd.listen), COUNT(nbd.listen_count), .max = CONF_LISTEN_MAX },
+	{ .key = "socket", .type = CONF_PATH, AT(nbd.socket), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
+	{ .key = "mode", .type = CONF_MODE, AT(nbd.mode), .min = 0, .max = 0777 },
+	{ .key = "socket_group", .type = CONF_STRING, AT(nbd.group), .min = 1, .max = NAME_BYTES_MAX },
+	{ .key = "max_connections", .type = CONF_UINT, AT(nbd.max_connections), .min = 1, .max = 4096 },
+	{ .key = "user", .type = CONF_STRING, AT(nbd.user), .min = 1, .max = NAME_BYTES_MAX },
+	{ .key = "group", .type = CONF_STRING, AT(nbd.user_group), .min = 1, .max = NAME_BYTES_MAX },
+	{ .key = "nbdkit", .type = CONF_PROGRAM, AT(nbd.nbdkit), .min = 1, .max = PATH_BYTES_MAX },
+	{ .key = "plugin", .type = CONF_PROGRAM, AT(nbd.plugin), .min = 1, .max = PATH_BYTES_MAX },
+	{ .key = "memory_max", .type = CONF_SIZE, AT(nbd.memory_max_bytes), .min = 256 * MIB, .max = TIB },
+	END,
+};
+
+static const struct conf_field pool_fields[] = {
+	{ .key = "name",
+	  .type = CONF_STRING,
+	  .offset = offsetof(struct conf_pool, name),
+	  .min = 1,
+	  .max = POOL_NAME_MAX,
+	  .required = true },
+	{ .key = "devices",
+	  .type = CONF_PATHS,
+	  .offset = offsetof(struct conf_pool, devices),
+	  .count_offset = offsetof(struct conf_pool, device_count),
+	  .min = 1,
+	  .max = POOL_DEVICES_MAX,
+	  .required = true },
+	END,
+};
+
+static const struct conf_field export_fields[] = {
+	{ .key = "name",
+	  .type = CONF_TEXT,
+	  .offset = offsetof(struct export_info, name),
+	  .min = 1,
+	  .max = EXPORT_NAME_MAX,
+	  .required = true },
+	{ .key = "path",
+	  .type = CONF_TEXT,
+	  .offset = offsetof(struct export_info, path),
+	  .min = 2,
+	  .max = VFS_PATH_MAX - 1,
+	  .required = true },
+	{ .key = "description",
+	  .type = CONF_TEXT,
+	  .offset = offsetof(struct export_info, description),
+	  .max = EXPORT_DESCRIPTION_MAX },
+	{ .key = "read_only", .type = CONF_BOOL, .offset = offsetof(struct export_info, read_only) },
+	{ .key = "default", .type = CONF_BOOL, .offset = offsetof(struct export_info, is_default) },
+	END,
+};
+
+const struct conf_field conf_schema[] = {
+	{ .key = "state_dir", .type = CONF_PATH, AT(state_dir), .min = 1, .max = PATH_BYTES_MAX },
+	{ .key = "run_dir", .type = CONF_PATH, AT(run_dir), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
+	{ .key = "log_level", .type = CONF_LOG_LEVEL, AT(log_level) },
+	{ .key = "memory", .type = CONF_SECTION, .fields = memory_fields },
+	{ .key = "threads", .type = CONF_SECTION, .fields = threads_fields },
+	{ .key = "admin", .type = CONF_SECTION, .fields = admin_fields },
+	{ .key = "metrics", .type = CONF_SECTION, .fields = metrics_fields },
+	{ .key = "rpc", .type = CONF_SECTION, .fields = rpc_fields },
+	{ .key = "nbd", .type = CONF_SECTION, .fields = nbd_fields },
+	{ .key = "pools",
+	  .type = CONF_LIST,
+	  AT(pools),
+	  COUNT(pool_count),
+	  .max = CONF_POOLS_MAX,
+	  .item_bytes = sizeof(struct conf_pool),
+	  .fields = pool_fields },
+	{ .key = "exports",
+	  .type = CONF_LIST,
+	  AT(exports),
+	  COUNT(export_count),
+	  .max = CONF_EXPORTS_MAX,
+	  .item_bytes = sizeof(struct export_info),
+	  .fields = export_fields },
+	END,
+};
+
+void conf_defaults(struct conf *c)
+{
+	c->state_dir = "/var/lib/wfsd";
+	c->run_dir = "/run/wfsd";
+	c->log_level = LOG_LEVEL_INFO;
+	c->memory.cache_bytes = 256 * MIB;
+	c->memory.readahead_bytes = MIB;
+	c->memory.writeback_age_ms = 5000;
+	c->memory.writeback_threads = 2;
+	c->threads.read = 8;
+	c->threads.write = 8;
+	c->threads.admin = 2;
+	c->admin.mode = 0660;
+	c->rpc.mode = 0660;
+	c->nbd.mode = 0660;
+	c->nbd.max_connections = 64;
+	c->nbd.user = "nobody";
+	c->nbd.nbdkit = "nbdkit";
+	c->nbd.memory_max_bytes = 2 * GIB;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The state file: one JSON document, changed by copy, written atomically. */
+#include "server/conf/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/base/sync.h"
+#include "core/vfs/vfs_pool.h"
+
+#define STATE_VERSION 1
+#define STATE_FILE "state.json"
+#define STATE_TEMP "state.json.new"
+
+struct state {
+	char *dir;
+	int dir_fd;
+	int lock_fd;
+	struct sync_mutex lock;
+	json_t *root SYNC_GUARDED_BY(lock);
+};
+
+static bool is_text(const json_t *v, size_t len_max)
+{
+	return json_is_string(v) && json_string_length(v) <= len_max &&
+	       strlen(json_string_value(v)) == json_string_length(v);
+}
+
+static bool is_pool(const json_t *v)
+{
+	const json_t *devices = json_object_get(v, "devices");
+	const json_t *device;
+	size_t i;
+
+	if (!is_text(json_object_get(v, "name"), POOL_NAME_MAX) || !json_is_array(devices) ||
+	    json_array_size(devices) < 1 || json_array_size(devices) > POOL_DEVICES_MAX)
+		return false;
+	json_array_foreach (devices, i, device) {
+		if (!is_text(device, VFS_PATH_MAX - 1))
+			return false;
+	}
+	return json_is_boolean(json_object_get(v, "read_only"));
+}
+
+static bool is_export(const json_t *v)
+{
+	return is_text(json_object_get(v, "name"), EXPORT_NAME_MAX) &&
+	       is_text(json_object_get(v, "path"), VFS_PATH_MAX - 1) &&
+	       is_text(json_object_get(v, "description"), EXPORT_DESCRIPTION_MAX) &&
+	       json_is_boolean(json_object_get(v, "read_only")) && json_is_boolean(json_object_get(v, "default"));
+}
+
+static int check_list(const char *dir, const json_t *root, const char *key, bool (*check)(const json_t *v))
+{
+	const json_t *list = json_object_get(root, key);
+	const json_t *v;
+	size_t i;
+
+	if (!json_is_array(list))
+		return err_set(-EBADMSG, "%s/" STATE_FILE ": '%s' is not a list", dir, key);
+	json_array_foreach (list, i, v) {
+		if (!check(v))
+			return err_set(-EBADMSG, "%s/" STATE_FILE ": entry %zu of '%s' is damaged", dir, i + 1, key);
+	}
+	return 0;
+}
+
+static int state_check(const char *dir, const json_t *root)
+{
+	const json_t *version = json_object_get(root, "version");
+	int rc;
+
+	if (!json_is_integer(version) || json_integer_value(version) != STATE_VERSION)
+		return err_set(-EBADMSG, "%s/" STATE_FILE ": not a state file of version %d", dir, STATE_VERSION);
+	rc = check_list(dir, root, "pools", is_pool);
+	return rc < 0 ? rc : check_list(dir, root, "exports", is_export);
+}
+
+static int state_load(struct state *s) SYNC_NO_ANALYSIS
+{
+	int fd = openat(s->dir_fd, STATE_FILE, O_RDONLY | O_CLOEXEC);
+	json_error_t error;
+
+	if (fd < 0 && errno == ENOENT) {
+		s->root = json_pack("{s:i, s:[], s:[]}", "version", STATE_VERSION, "pools", "exports");
+		return s->root ? 0 : err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
+	}
+	if (fd < 0)
+		return err_set(-errno, "%s/" STATE_FILE ": cannot be opened", s->dir);
+	s->root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+	close(fd);
+	if (!s->root)
+		return err_set(-EBADMSG, "%s/" STATE_FILE ":%d: %s", s->dir, error.line, error.text);
+	return state_check(s->dir, s->root);
+}
+
+static int state_lock(struct state *s)
+{
+	s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_set(-errno, "%s/lock: cannot be opened", s->dir);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(errno == EWOULDBLOCK ? -EBUSY : -errno, "%s: the state folder is in use by another wfsd",
+		               s->dir);
+	return 0;
+}
+
+int state_open(const char *dir, struct state **ret)
+{
+	struct state *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return err_set(-ENOMEM, "open state folder %s", dir);
+	s->dir_fd = s->lock_fd = -1;
+	sync_mutex_init(&s->lock, SYNC_RANK_SERVER, "state");
+	s->dir = strdup(dir);
+	if (!s->dir) {
+		rc = err_set(-ENOMEM, "open state folder %s", dir);
+		goto out;
+	}
+	if (mkdir(dir, 0750) < 0 && errno != EEXIST) {
+		rc = err_set(-errno, "%s: cannot be created", dir);
+		goto out;
+	}
+	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0) {
+		rc = err_set(-errno, "%s: cannot be opened", dir);
+		goto out;
+	}
+	rc = state_lock(s);
+	if (rc == 0)
+		rc = state_load(s);
+out:
+	if (rc < 0)
+		state_close(s);
+	else
+		*ret = s;
+	return rc;
+}
+
+void state_close(struct state *s)
+{
+	if (!s)
+		return;
+	json_decref(s->root);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	if (s->dir_fd >= 0)
+		close(s->dir_fd);
+	sync_mutex_done(&s->lock);
+	free(s->dir);
+	free(s);
+}
+
+void state_each_pool(struct state *s, void (*fn)(void *ctx, const struct state_pool *pool), void *ctx)
+{
+	const json_t *v, *device;
+	size_t i, j;
+
+	sync_mutex_lock(&s->lock);
+	json_array_foreach (json_object_get(s->root, "pools"), i, v) {
+		const char *devices[POOL_DEVICES_MAX];
+		struct state_pool pool = {
+			.name = json_string_value(json_object_get(v, "name")),
+			.devices = devices,
+			.read_only = json_is_true(json_object_get(v, "read_only")),
+		};
+
+		json_array_foreach (json_object_get(v, "devices"), j, device)
+			devices[pool.device_count++] = json_string_value(device);
+		fn(ctx, &pool);
+	}
+	sync_mutex_unlock(&s->lock);
+}
+
+static void copy_text(char *to, size_t len, const json_t *v, const char *key)
+{
+	snprintf(to, len, "%s", json_string_value(json_object_get(v, key)));
+}
+
+void state_each_export(struct state *s, void (*fn)(void *ctx, const struct export_info *info), void *ctx)
+{
+	const json_t *v;
+	size_t i;
+
+	sync_mutex_lock(&s->lock);
+	json_array_foreach (json_object_get(s->root, "exports"), i, v) {
+		struct export_info info = { 0 };
+
+		copy_text(info.name, sizeof(info.name), v, "name");
+		copy_text(info.path, sizeof(info.path), v, "path");
+		copy_text(info.description, sizeof(info.description), v, "description");
+		info.read_only = json_is_true(json_object_get(v, "read_only"));
+		info.is_default = json_is_true(json_object_get(v, "default"));
+		fn(ctx, &info);
+	}
+	sync_mutex_unlock(&s->lock);
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int state_write(struct state *s, const json_t *root)
+{
+	char *text = json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS);
+	int fd = -1, rc;
+
+	if (!text)
+		return err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
+	fd = openat(s->dir_fd, STATE_TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (fd < 0) {
+		rc = -errno;
+		goto out;
+	}
+	rc = write_all(fd, text, strlen(text));
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	if (rc == 0 && renameat(s->dir_fd, STATE_TEMP, s->dir_fd, STATE_FILE) < 0)
+		rc = -errno;
+	if (rc == 0 && fsync(s->dir_fd) < 0)
+		rc = -errno;
+out:
+	if (fd >= 0)
+		close(fd);
+	free(text);
+	return rc < 0 ? err_set(rc, "%s/" STATE_FILE ": cannot be written", s->dir) : 0;
+}
+
+/* Take the entry of that name out of the list; false when there is none. */
+static bool list_drop(json_t *root, const char *key, const char *name)
+{
+	json_t *list = json_object_get(root, key);
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (list, i, v) {
+		if (strcmp(json_string_value(json_object_get(v, "name")), name) == 0) {
+			json_array_remove(list, i);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Replace the entry @name of the list @key by @entry (its reference is taken; NULL: only drop). */
+static int state_change(struct state *s, const char *key, const char *name, json_t *entry)
+{
+	json_t *root;
+	bool had;
+	int rc;
+
+	sync_mutex_lock(&s->lock);
+	root = json_deep_copy(s->root);
+	if (!root) {
+		json_decref(entry);
+		rc = err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
+		goto out;
+	}
+	had = list_drop(root, key, name);
+	if (entry && json_array_append_new(json_object_get(root, key), entry) < 0)
+		rc = err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
+	else
+		rc = had || entry ? state_write(s, root) : 0;
+	if (rc == 0) {
+		json_t *old = s->root;
+
+		s->root = root;
+		root = old;
+	}
+out:
+	json_decref(root);
+	sync_mutex_unlock(&s->lock);
+	return rc;
+}
+
+int state_put_pool(struct state *s, const struct state_pool *pool)
+{
+	json_t *devices = json_array();
+	json_t *entry;
+
+	for (unsigned i = 0; i < pool->device_count; i++)
+		json_array_append_new(devices, json_string(pool->devices[i]));
+	/* Also fails when a path is not UTF-8. */
+	entry = json_array_size(devices) == pool->device_count
+	                ? json_pack("{s:s, s:O, s:b}", "name", pool->name, "devices", devices, "read_only",
+	                            pool->read_only)
+	                : NULL;
+	json_decref(devices);
+	if (!entry)
+		return err_set(-EINVAL, "pool '%s': its name and paths must be UTF-8", pool->name);
+	return state_change(s, "pools", pool->name, entry);
+}
+
+int state_put_export(struct state *s, const struct export_info *info)
+{
+	json_t *entry = json_pack("{s:s, s:s, s:s, s:b, s:b}", "name", info->name, "path", info->path, "description",
+	                          info->description, "read_only", info->read_only, "default", info->is_default);
+
+	if (!entry)
+		return err_set(-EINVAL, "export '%s': its name, path and description must be UTF-8", info->name);
+	return state_change(s, "exports", info->name, entry);
+}
+
+int state_drop_pool(struct state *s, const char *name)
+{
+	return state_change(s, "pools", name, NULL);
+}
+
+int state_drop_export(struct state *s, const char *name)
+{
+	return state_change(s, "exports", name, NULL);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the daemon was told by command and must know again at the next start: pools it imported, exports that were
+ * added. Kept in STATE_DIR/state.json, which is replaced as a whole (written beside, synced, renamed, folder synced).
+ *
+ * All functions: any thread; those that change something block, and the change is durable when they return 0. After an
+ * error nothing has changed.
+ */
+#ifndef WFSD_SERVER_CONF_STATE_H
+#define WFSD_SERVER_CONF_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/export/export.h"
+
+struct state;
+
+struct state_pool {
+	const char *name;
+	const char *const *devices;
+	unsigned device_count;
+	bool read_only;
+};
+
+/*
+ * Create @dir when it is not there, lock it, read the file. -EBUSY: another daemon uses the folder. -EBADMSG: the file
+ * is not ours or damaged (the text says where). Else errors of the file system, -ENOMEM.
+ */
+int state_open(const char *dir, struct state **ret);
+void state_close(struct state *s); /* NULL is fine */
+
+/* @fn must not call back. */
+void state_each_pool(struct state *s, void (*fn)(void *ctx, const struct state_pool *pool), void *ctx);
+void state_each_export(struct state *s, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
+
+/* Replaces one of the same name. */
+int state_put_pool(struct state *s, const struct state_pool *pool);
+int state_put_export(struct state *s, const struct export_info *info);
+/* 0 also when there is none. */
+int state_drop_pool(struct state *s, const char *name);
+int state_drop_export(struct state *s, const char *name);
+
+#endif

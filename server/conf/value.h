@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Texts of the configuration that mean numbers or addresses. No context is recorded: the caller knows the line. */
+#ifndef WFSD_SERVER_CONF_VALUE_H
+#define WFSD_SERVER_CONF_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decimal digits only. 0, -EINVAL, -ERANGE (beyond 64 bits). */
+int value_parse_uint(const char *text, uint64_t *ret);
+/* Digits with an optional suffix K, M, G, T (powers of 1024; "KiB", "MiB", ... too). 0, -EINVAL, -ERANGE. */
+int value_parse_size(const char *text, uint64_t *ret);
+/* Octal digits, with or without a leading 0 or 0o. 0, -EINVAL, -ERANGE. */
+int value_parse_octal(const char *text, uint64_t *ret);
+/* true, false, yes, no, on, off. 0 or -EINVAL. */
+int value_parse_bool(const char *text, bool *ret);
+/* error, warning, notice, info, debug. 0 or -EINVAL. */
+int value_parse_log_level(const char *text, int *ret);
+
+/* "HOST:PORT", "[HOST]:PORT" or ":PORT" (all addresses). Host buffer of @host_len bytes, port 1..65535. 0 or -EINVAL.
+ */
+int value_parse_address(const char *text, char *ret_host, size_t host_len, uint16_t *ret_port);
+
+#endif
