@@ -44,6 +44,8 @@ struct tree_env {
 	void (*free_node)(void *ctx, uint64_t txg, uint64_t addr, uint64_t birth);
 	/* Make room for @count later free_node() calls of this change. 0 or -ENOMEM. */
 	int (*free_reserve)(void *ctx, unsigned count);
+	/* Give back what a change reserved and did not use. */
+	void (*free_unreserve)(void *ctx, unsigned count);
 	/* For tree_commit(): allocate the place of one node in @txg. 0 or -ENOSPC. Must not block. */
 	int (*alloc_node)(void *ctx, uint64_t txg, uint64_t *ret_addr);
 	/* For tree_commit(): write @count nodes; returns when all are written (not yet durable). May block. 0 or -EIO.
