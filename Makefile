@@ -23,7 +23,7 @@ CLANG_FORMAT ?= clang-format
 BUILD ?= release
 O := build/$(BUILD)
 
-PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds libcyaml jansson libcurl libsystemd
+PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds yaml-0.1 jansson libcurl libsystemd
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion -Wno-sign-conversion
 CFLAGS_release := -O2 -g
 CFLAGS_clang := -O2 -g
@@ -72,7 +72,7 @@ UNIT_BIN := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 
 LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
-LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads libcyaml jansson libsystemd 2>/dev/null) $(LIBS_CORE)
+LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd 2>/dev/null) $(LIBS_CORE)
 LIBS_CTL := $(shell pkg-config --libs jansson libcurl 2>/dev/null)
 LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
 
@@ -86,7 +86,7 @@ $(O)/%.o: %.c Makefile
 
 define archive
 $(Q)mkdir -p $(@D)
-$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+$(call say,AR,$@)rm -f $@ && ar qcs $@ $^
 endef
 $(BASE_LIB): $(call obj,$(BASE_SRC))
 	$(archive)
@@ -109,7 +109,7 @@ $(PLUGIN_LIB): $(call obj,$(PLUGIN_SRC))
 
 $(O)/wfsd: $(call obj,$(SERVER_SRC)) $(PROTO_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER)
-$(O)/wfs: $(call obj,$(CTL_SRC)) $(CLIENT_LIB)
+$(O)/wfs: $(call obj,$(CTL_SRC)) $(BASE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CTL) $(LIBS_CORE)
 $(O)/nbdkit-wfs-plugin.so: $(call obj,$(PLUGIN_SRC)) $(CLIENT_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS_CORE)

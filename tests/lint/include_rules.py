@@ -22,7 +22,7 @@ RULES = {
     "server/net/": (BASE, "server/loop/"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
     "server/export/": (BASE, VFS),
-    "server/conf/": (BASE, "server/export/"),
+    "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/"),
     "server/rpc/": FRONT_END,
     "server/nbd/": FRONT_END,
     "server/nfs/": FRONT_END,

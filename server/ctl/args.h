@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of wfs: options may stand anywhere, what is left are the words of the command. One thread. */
+#ifndef WFSD_SERVER_CTL_ARGS_H
+#define WFSD_SERVER_CTL_ARGS_H
+
+#include <stdbool.h>
+
+#define ARGS_SOCKET_DEFAULT "/run/wfsd/admin.sock"
+
+/* Options that only some commands take. */
+enum args_option {
+	ARGS_SIZE = 1 << 0,
+	ARGS_FORCE = 1 << 1,
+	ARGS_YES = 1 << 2,
+	ARGS_AS = 1 << 3,
+	ARGS_READ_ONLY = 1 << 4,
+	ARGS_DEFAULT = 1 << 5,
+	ARGS_DESCRIPTION = 1 << 6,
+	ARGS_SHRINK = 1 << 7,
+	ARGS_WATCH = 1 << 8,
+	ARGS_INTERVAL = 1 << 9,
+	ARGS_COUNT = 1 << 10,
+};
+
+struct args {
+	unsigned given; /* enum args_option */
+	bool json, help, version;
+	const char *socket; /* --socket, else WFSD_ADMIN, else the default */
+	const char *size, *as, *description; /* NULL when not given */
+	unsigned interval_s; /* 1 unless given */
+	unsigned count; /* 0: for ever */
+	char **words; /* command and operands; point into argv */
+	int word_count;
+};
+
+/*
+ * Parse; reorders @argv, whose strings must outlive @ret. 0; -EINVAL after a line on standard error. May be called more
+ * than once.
+ */
+int args_parse(int argc, char **argv, struct args *ret);
+
+/* "--size", ... for one option. */
+const char *args_option_name(enum args_option option);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of commands, and what the commands share. */
+#include "server/ctl/command.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "server/ctl/size.h"
+
+struct command {
+	const char *noun, *verb; /* "pool", "create"; the verb is NULL for commands of one word */
+	int operands_min, operands_max; /* -1: any number */
+	unsigned options; /* enum args_option it takes */
+	enum ctl_status (*run)(struct ctl *c);
+	const char *usage; /* what follows the words */
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{ "status", NULL, 0, 0, 0, cmd_status, "", "how the daemon is doing" },
+	{ "stats", NULL, 0, 0, ARGS_WATCH | ARGS_INTERVAL | ARGS_COUNT, cmd_stats,
+	  "[--watch [--interval SECONDS] [--count N]]", "operations, throughput, latencies, cache, space" },
+	{ "reload", NULL, 0, 0, 0, cmd_reload, "", "read the exports of the configuration file again" },
+	{ "pool", "create", 2, -1, ARGS_SIZE | ARGS_FORCE, cmd_pool_create,
+	  "NAME DEVICE_OR_FILE... [--size SIZE] [--force]", "make a pool (--size: make the files, each this large)" },
+	{ "pool", "list", 0, 0, 0, cmd_pool_list, "", "the imported pools" },
+	{ "pool", "status", 0, 1, 0, cmd_pool_status, "[NAME]", "one pool, or all, with their devices" },
+	{ "pool", "import", 1, -1, ARGS_READ_ONLY, cmd_pool_import, "DEVICE_OR_FILE... [--read-only]",
+	  "bring in a pool that exists" },
+	{ "pool", "export", 1, 1, ARGS_FORCE, cmd_pool_export, "NAME [--force]",
+	  "close a pool (--force: also while in use)" },
+	{ "pool", "destroy", 1, 1, ARGS_YES, cmd_pool_destroy, "NAME [--yes]",
+	  "close a pool and erase its labels; everything in it is lost" },
+	{ "pool", "sync", 1, 1, 0, cmd_pool_sync, "NAME", "make everything durable now" },
+	{ "volume", "create", 2, 2, 0, cmd_volume_create, "POOL/NAME SIZE", "make a volume" },
+	{ "volume", "list", 0, 1, 0, cmd_volume_list, "[POOL]", "the volumes" },
+	{ "volume", "show", 1, 1, 0, cmd_volume_show, "POOL/NAME", "one volume" },
+	{ "volume", "resize", 2, 2, ARGS_SHRINK | ARGS_YES, cmd_volume_resize, "POOL/NAME SIZE [--shrink [--yes]]",
+	  "change its size (--shrink: what lies beyond the new end is lost)" },
+	{ "volume", "rename", 2, 2, 0, cmd_volume_rename, "POOL/NAME NEW_NAME", "give it another name in its pool" },
+	{ "volume", "delete", 1, 1, ARGS_YES, cmd_volume_delete, "POOL/NAME [--yes]", "delete it and its data" },
+	{ "export", "add", 1, 1, ARGS_AS | ARGS_READ_ONLY | ARGS_DEFAULT | ARGS_DESCRIPTION, cmd_export_add,
+	  "POOL/NAME [--as EXPORT] [--read-only] [--default] [--description TEXT]",
+	  "let remote hosts use a volume (as NAME unless --as)" },
+	{ "export", "list", 0, 0, 0, cmd_export_list, "", "the exports" },
+	{ "export", "remove", 1, 1, 0, cmd_export_remove, "EXPORT", "take an export back; the volume stays" },
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static const char *verb_of(const struct command *cmd)
+{
+	return cmd->verb ? cmd->verb : "";
+}
+
+void command_help(FILE *out)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const struct command *cmd = &commands[i];
+
+		fprintf(out, "  wfs %s%s%s%s%s\n        %s\n", cmd->noun, cmd->verb ? " " : "", verb_of(cmd),
+		        *cmd->usage ? " " : "", cmd->usage, cmd->help);
+	}
+}
+
+enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("wfs: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return status;
+}
+
+enum ctl_status command_usage_err(void)
+{
+	return command_fail(CTL_USAGE, "%s", err_get()->frames[0].text);
+}
+
+/* NULL after a line on standard error. */
+static const struct command *find(const struct args *a)
+{
+	bool noun_known = false;
+
+	if (!a->word_count) {
+		command_fail(CTL_USAGE, "no command; try wfs --help");
+		return NULL;
+	}
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const struct command *cmd = &commands[i];
+
+		if (strcmp(cmd->noun, a->words[0]) != 0)
+			continue;
+		noun_known = true;
+		if (!cmd->verb || (a->word_count > 1 && strcmp(cmd->verb, a->words[1]) == 0))
+			return cmd;
+	}
+	if (noun_known && a->word_count > 1)
+		command_fail(CTL_USAGE, "%s has no command '%s'; try wfs --help", a->words[0], a->words[1]);
+	else if (noun_known)
+		command_fail(CTL_USAGE, "%s: what about it? Try wfs --help", a->words[0]);
+	else
+		command_fail(CTL_USAGE, "no command '%s'; try wfs --help", a->words[0]);
+	return NULL;
+}
+
+enum ctl_status command_run(struct ctl *c)
+{
+	const struct command *cmd = find(&c->args);
+	unsigned unfit;
+	int words;
+
+	if (!cmd)
+		return CTL_USAGE;
+	words = cmd->verb ? 2 : 1;
+	c->operands = c->args.words + words;
+	c->operand_count = c->args.word_count - words;
+	unfit = c->args.given & ~cmd->options;
+	if (unfit)
+		return command_fail(CTL_USAGE, "%s%s%s does not take --%s", cmd->noun, cmd->verb ? " " : "",
+		                    verb_of(cmd), args_option_name((enum args_option)(unfit & -unfit)));
+	if (c->operand_count < cmd->operands_min || (cmd->operands_max >= 0 && c->operand_count > cmd->operands_max))
+		return command_fail(CTL_USAGE, "usage: wfs %s%s%s %s", cmd->noun, cmd->verb ? " " : "", verb_of(cmd),
+		                    cmd->usage);
+	return cmd->run(c);
+}
+
+enum ctl_status command_confirm(const struct ctl *c, const char *fmt, ...)
+{
+	char line[16];
+	va_list args;
+
+	if (c->args.given & ARGS_YES)
+		return CTL_OK;
+	if (!isatty(STDIN_FILENO))
+		return command_fail(CTL_USAGE, "this destroys data: say --yes");
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputs(" [y/N] ", stderr);
+	if (fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y'))
+		return CTL_OK;
+	return command_fail(CTL_FAILED, "left as it was");
+}
+
+enum ctl_status command_change(struct ctl *c, struct command_request request, const char *fmt, ...)
+{
+	enum ctl_status status;
+	json_t *answer = NULL;
+	va_list args;
+
+	if (!request.path) {
+		json_decref(request.body);
+		return command_fail(CTL_FAILED, "out of memory");
+	}
+	if (request.body_wanted && !request.body) {
+		free(request.path);
+		return command_fail(CTL_USAGE, "a name is not valid UTF-8");
+	}
+	status = admin_request(&c->admin, request.method, request.path, request.body, request.doing, &answer);
+	free(request.path);
+	if (status != CTL_OK)
+		return status;
+	if (c->args.json) {
+		command_print_json(answer);
+	} else {
+		va_start(args, fmt);
+		vprintf(fmt, args);
+		va_end(args);
+		putchar('\n');
+	}
+	json_decref(answer);
+	return CTL_OK;
+}
+
+enum ctl_status command_get(struct ctl *c, char *path, json_t **ret)
+{
+	enum ctl_status status;
+
+	if (!path)
+		return command_fail(CTL_FAILED, "out of memory");
+	status = admin_request(&c->admin, "GET", path, NULL, NULL, ret);
+	free(path);
+	return status;
+}
+
+const char *command_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+uint64_t command_number(const json_t *object, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(object, key));
+
+	return value < 0 ? 0 : (uint64_t)value;
+}
+
+bool command_flag(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+void command_print_json(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	putchar('\n');
+}
+
+void command_print_pair(const char *label, const char *fmt, ...)
+{
+	va_list args;
+
+	printf("%-12s", label);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void command_print_size(const char *label, uint64_t bytes)
+{
+	char text[SIZE_TEXT_MAX];
+
+	if (bytes < 1024)
+		command_print_pair(label, "%" PRIu64 " bytes", bytes);
+	else
+		command_print_pair(label, "%s (%" PRIu64 " bytes)", size_format(bytes, text), bytes);
+}
+
+enum ctl_status command_finish_table(struct table *t)
+{
+	int rc = table_print(t, stdout);
+
+	table_done(t);
+	return rc ? command_fail(CTL_FAILED, "out of memory") : CTL_OK;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the commands of wfs share: their context, the table's entries, and printing. One thread. */
+#ifndef WFSD_SERVER_CTL_COMMAND_H
+#define WFSD_SERVER_CTL_COMMAND_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "server/ctl/admin.h"
+#include "server/ctl/args.h"
+#include "server/ctl/table.h"
+
+struct ctl {
+	struct args args;
+	struct admin admin;
+	char **operands; /* what follows the command's words */
+	int operand_count;
+};
+
+/* Find the command in @c->args.words, check its operands and options, run it. */
+enum ctl_status command_run(struct ctl *c);
+/* The list of commands, for --help. */
+void command_help(FILE *out);
+
+enum ctl_status cmd_pool_create(struct ctl *c);
+enum ctl_status cmd_pool_list(struct ctl *c);
+enum ctl_status cmd_pool_status(struct ctl *c);
+enum ctl_status cmd_pool_import(struct ctl *c);
+enum ctl_status cmd_pool_export(struct ctl *c);
+enum ctl_status cmd_pool_destroy(struct ctl *c);
+enum ctl_status cmd_pool_sync(struct ctl *c);
+enum ctl_status cmd_volume_create(struct ctl *c);
+enum ctl_status cmd_volume_list(struct ctl *c);
+enum ctl_status cmd_volume_show(struct ctl *c);
+enum ctl_status cmd_volume_resize(struct ctl *c);
+enum ctl_status cmd_volume_rename(struct ctl *c);
+enum ctl_status cmd_volume_delete(struct ctl *c);
+enum ctl_status cmd_export_add(struct ctl *c);
+enum ctl_status cmd_export_list(struct ctl *c);
+enum ctl_status cmd_export_remove(struct ctl *c);
+enum ctl_status cmd_stats(struct ctl *c);
+enum ctl_status cmd_status(struct ctl *c);
+enum ctl_status cmd_reload(struct ctl *c);
+
+/* One line on standard error: "wfs: ...". Returns @status. */
+enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same with what err_set() was told last in this thread; CTL_USAGE. */
+enum ctl_status command_usage_err(void);
+/*
+ * Ask on the terminal whether to go on; --yes answers it. CTL_OK to go on; CTL_USAGE when there is nobody to ask,
+ * CTL_FAILED when the answer is no.
+ */
+enum ctl_status command_confirm(const struct ctl *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Send a request and print its outcome: the answer itself with --json, else the formatted line. With @body_wanted a
+ * NULL @body means that it could not be built: CTL_USAGE. Takes the reference to @body and frees @path (NULL: memory
+ * ran out).
+ */
+struct command_request {
+	const char *method;
+	char *path;
+	json_t *body;
+	bool body_wanted;
+	const char *doing; /* as admin_request(); NULL for what is quick */
+};
+enum ctl_status command_change(struct ctl *c, struct command_request request, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+/* GET @path, which is freed. *ret is the caller's reference. */
+enum ctl_status command_get(struct ctl *c, char *path, json_t **ret);
+
+/* Members of an object; "" or 0 or false when missing or of another type. */
+const char *command_text(const json_t *object, const char *key);
+uint64_t command_number(const json_t *object, const char *key);
+bool command_flag(const json_t *object, const char *key);
+
+void command_print_json(const json_t *value);
+/* "label:     text" */
+void command_print_pair(const char *label, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "1.5G (1610612736 bytes)" */
+void command_print_size(const char *label, uint64_t bytes);
+/* Print, free; CTL_FAILED when memory ran out. */
+enum ctl_status command_finish_table(struct table *t);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wfs export ... */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/ctl/command.h"
+#include "server/ctl/size.h"
+#include "server/ctl/url.h"
+
+enum ctl_status cmd_export_add(struct ctl *c)
+{
+	struct volume_name name;
+	const char *as;
+	char path[600];
+	json_t *body;
+	int rc;
+
+	rc = volume_name_parse(c->operands[0], &name);
+	if (rc)
+		return command_usage_err();
+	as = c->args.as ? c->args.as : name.volume;
+	snprintf(path, sizeof(path), "/%s/%s", name.pool, name.volume);
+	body = json_pack("{s:s, s:s}", "name", as, "path", path);
+	if (body && (c->args.given & ARGS_READ_ONLY))
+		json_object_set_new(body, "read_only", json_true());
+	if (body && (c->args.given & ARGS_DEFAULT))
+		json_object_set_new(body, "default", json_true());
+	if (body && c->args.description && json_object_set_new(body, "description", json_string(c->args.description))) {
+		json_decref(body);
+		body = NULL;
+	}
+	return command_change(
+	        c,
+	        (struct command_request){
+	                .method = "POST", .path = strdup("/v1/exports"), .body = body, .body_wanted = true },
+	        "%s is exported as %s", c->operands[0], as);
+}
+
+enum ctl_status cmd_export_list(struct ctl *c)
+{
+	static const char *const titles[] = { "NAME", "PATH", "ACCESS", "FROM", ">OPEN", "DESCRIPTION", NULL };
+	json_t *root = NULL, *info;
+	enum ctl_status status = command_get(c, strdup("/v1/exports"), &root);
+	char text[SIZE_TEXT_MAX];
+	struct table t;
+	size_t i;
+
+	if (status != CTL_OK)
+		return status;
+	if (c->args.json) {
+		command_print_json(root);
+	} else {
+		table_init(&t, titles);
+		json_array_foreach (json_object_get(root, "exports"), i, info) {
+			char name[300];
+
+			snprintf(name, sizeof(name), "%s%s", command_text(info, "name"),
+			         command_flag(info, "is_default") ? " (default)" : "");
+			table_add(&t, name);
+			table_add(&t, command_text(info, "path"));
+			table_add(&t, command_flag(info, "read_only") ? "read-only" : "read-write");
+			table_add(&t, command_flag(info, "is_static") ? "file" : "command");
+			snprintf(text, sizeof(text), "%" PRIu64, command_number(info, "open_count"));
+			table_add(&t, text);
+			table_add(&t, command_text(info, "description"));
+		}
+		status = command_finish_table(&t);
+	}
+	json_decref(root);
+	return status;
+}
+
+enum ctl_status cmd_export_remove(struct ctl *c)
+{
+	const char *name = c->operands[0];
+
+	return command_change(
+	        c, (struct command_request){ .method = "DELETE", .path = url_format("/v1/exports/%s", name) },
+	        "export %s is removed", name);
+}
