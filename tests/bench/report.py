@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The table, the ratios against the budgets, and the JSON of one benchmark run."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from measure import Row, Sample
+from targets import MIB, Ours, Target
+
+
+@dataclass(frozen=True)
+class Budget:
+    """@ours must reach @factor times @peer on the row."""
+
+    row: str
+    ours: str
+    peer: str
+    factor: float
+
+
+BUDGETS = [
+    Budget("randread-q32", "ours", "nbdkit-file", 0.35),
+    Budget("randwrite-q32", "ours", "nbdkit-file", 0.35),
+    Budget("randread-q32", "ours", "qemu-qcow2", 1.0),
+    Budget("randwrite-q32", "ours", "qemu-qcow2", 1.0),
+    Budget("randwrite-q32", "ours-disk", "nbdkit-btrfs", 4.0),
+    Budget("randwrite-q32-flush", "ours-disk", "nbdkit-btrfs", 4.0),
+    Budget("read-256k", "ours", "nbdkit-file", 0.8),
+    Budget("write-256k", "ours", "nbdkit-file", 0.8),
+]
+MEMORY_MARGIN_BYTES = 64 * MIB
+
+
+class Report:
+    """Medians by target and row."""
+
+    def __init__(
+        self,
+        targets: list[Target],
+        rows: list[Row],
+        medians: dict[tuple[str, str], Sample],
+        peaks: dict[str, int],
+        samples: dict[tuple[str, str], list[Sample]],
+    ) -> None:
+        self._targets = targets
+        self._rows = rows
+        self._medians = medians
+        self._peaks = peaks
+        self._samples = samples
+
+    def table(self) -> str:
+        parts = [self._legend(), self._speed(), self._cpu(), self._memory(), self._budgets()]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "targets": {target.name: target.what for target in self._targets},
+            "rows": {row.key: row.what for row in self._rows},
+            "medians": self._nested({key: asdict(sample) for key, sample in self._medians.items()}),
+            "samples": self._nested({key: [asdict(run) for run in runs] for key, runs in self._samples.items()}),
+            "peak_bytes": self._peaks,
+            "budgets": [
+                {"row": b.row, "ours": b.ours, "peer": b.peer, "factor": b.factor, "ratio": ratio, "met": ratio >= b.factor}
+                for b, ratio in self._ratios()
+            ],
+        }
+
+    @staticmethod
+    def _nested(flat: dict[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+        tree: dict[str, dict[str, Any]] = {}
+        for (target, row), value in flat.items():
+            tree.setdefault(target, {})[row] = value
+        return tree
+
+    def _legend(self) -> str:
+        return "\n".join(f"{target.name}: {target.what}" for target in self._targets)
+
+    def _names(self) -> list[str]:
+        return [target.name for target in self._targets]
+
+    def _grid(self, title: str, cell) -> str:
+        names = self._names()
+        lines = [f"| {title} | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
+        for row in self._rows:
+            lines.append(f"| {row.what} | " + " | ".join(cell(row, self._medians[(name, row.key)]) for name in names) + " |")
+        return "\n".join(lines)
+
+    def _speed(self) -> str:
+        def cell(row: Row, sample: Sample) -> str:
+            return f"{sample.mib_per_s:.0f} MiB/s" if row.is_sequential else f"{sample.ops_per_s:,.0f}/s"
+
+        return self._grid("operations or bytes per second, median", cell)
+
+    def _cpu(self) -> str:
+        return self._grid("server's processor time per operation, µs", lambda _, sample: f"{sample.cpu_us_per_op:.1f}")
+
+    def _memory(self) -> str:
+        lines = ["| peak resident memory of the server's processes | MiB | budget |", "| --- | --- | --- |"]
+        for target in self._targets:
+            peak = self._peaks[target.name]
+            budget = ""
+            if isinstance(target, Ours):
+                limit = target.cache_mib * MIB + MEMORY_MARGIN_BYTES
+                budget = f"≤ {limit // MIB} (cache {target.cache_mib} + 64): {'met' if peak <= limit else 'MISSED'}"
+            lines.append(f"| {target.name} | {peak / MIB:.0f} | {budget} |")
+        return "\n".join(lines)
+
+    def _ratios(self) -> list[tuple[Budget, float]]:
+        found = []
+        for budget in BUDGETS:
+            ours, peer = (self._medians.get((name, budget.row)) for name in (budget.ours, budget.peer))
+            if ours and peer:
+                found.append((budget, ours.ops_per_s / peer.ops_per_s))
+        return found
+
+    def _budgets(self) -> str:
+        ratios = self._ratios()
+        if not ratios:
+            return ""
+        what = {row.key: row.what for row in self._rows}
+        lines = ["| row | ratio | budget | |", "| --- | --- | --- | --- |"]
+        for budget, ratio in ratios:
+            met = "met" if ratio >= budget.factor else "MISSED"
+            lines.append(f"| {what[budget.row]} | {ratio:.2f} × {budget.peer} ({budget.ours}) | ≥ {budget.factor} | {met} |")
+        return "\n".join(lines)
