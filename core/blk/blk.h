@@ -50,7 +50,11 @@ struct blk_caps {
 enum blk_op {
 	BLK_READ,
 	BLK_WRITE,
-	BLK_FLUSH, /* everything completed before its submission becomes durable */
+	/*
+	 * Everything completed before its submission becomes durable. When it fails, nothing written since the last
+	 * good flush may be taken as durable, even if a later flush succeeds.
+	 */
+	BLK_FLUSH,
 	BLK_DISCARD, /* contents become undefined; -EOPNOTSUPP without caps.discard */
 	BLK_WRITE_ZEROES,
 };
@@ -58,6 +62,7 @@ enum blk_op {
 #define BLK_FUA 1u /* BLK_WRITE, BLK_WRITE_ZEROES: durable when complete */
 
 struct blk_batch;
+struct blk_ops;
 
 /* One request. The caller owns it and its memory until the batch was waited for. */
 struct blk_io {
@@ -86,12 +91,17 @@ struct blk_batch {
 	struct blk_io **queued_tail;
 	unsigned pending; /* submitted, not complete */
 	int first_error; /* of any completed request since the last wait */
+	struct blk_io *first_failed; /* that request */
+	const struct blk_ops *engine; /* back end's: whose completions @pending waits for */
 };
 
 void blk_batch_init(struct blk_batch *b);
 /* Queue @io for @dev. Nothing starts until submit or wait. */
 void blk_batch_add(struct blk_batch *b, struct blk_dev *dev, struct blk_io *io);
-/* Start what is queued, without waiting (except for room in the ring). */
+/*
+ * Start what is queued, without waiting (except for room in the ring; and the kernel offers discards and zeroing only
+ * as calls that wait).
+ */
 void blk_batch_submit(struct blk_batch *b);
 /*
  * Start what is queued and wait until everything is complete. Returns 0 or the error of one failed request (its context

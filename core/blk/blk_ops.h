@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Private to core/blk: what a back end provides, and what blk.c gives it. */
+#ifndef WFSD_CORE_BLK_BLK_OPS_H
+#define WFSD_CORE_BLK_BLK_OPS_H
+
+#include "core/base/metrics.h"
+#include "core/blk/blk.h"
+
+#define BLK_OP_COUNT 5
+#define BLK_ALIGN_MAX 4096u
+
+struct blk_ops {
+	/*
+	 * Start @io, which was checked: within the device, aligned, permitted, not empty. It completes by
+	 * blk_io_complete(), either before start() returns or inside reap() of the same thread.
+	 */
+	void (*start)(struct blk_io *io);
+	/* Hand to the system what start() queued. NULL when start() completes everything itself; so is reap. */
+	void (*kick)(void);
+	/* Kick, then wait until @want (>= 1) more completions of the calling thread were taken, or an interruption. */
+	void (*reap)(unsigned want);
+	/* A request that is alone: complete it in the calling thread (true), or leave it to start() (false). May be
+	 * NULL. */
+	bool (*try_run)(struct blk_io *io);
+	/* Release everything, ending with blk_dev_free(). */
+	void (*close)(struct blk_dev *dev);
+};
+
+/* First member of each back end's device. */
+struct blk_dev {
+	const struct blk_ops *ops;
+	struct blk_caps caps;
+	char *name;
+	struct metrics *metrics; /* where it is registered, or NULL */
+	struct counter ops_count[BLK_OP_COUNT];
+	struct counter bytes_count[BLK_OP_COUNT];
+	struct counter error_count[BLK_OP_COUNT];
+	struct histogram latency[BLK_OP_COUNT];
+};
+
+/* A zeroed back end's device of @bytes with its common part filled in; -ENOMEM. */
+int blk_dev_alloc(size_t bytes, const struct blk_ops *ops, const char *name, void *ret_dev);
+void blk_dev_free(struct blk_dev *dev);
+
+/* Called once per started request. */
+void blk_io_complete(struct blk_io *io, int result);
+
+#endif
