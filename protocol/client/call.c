@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libwfs: one request and its answer on a shared connection.
+ *
+ * There is no receiving thread. Of the threads that wait for answers one leads: it receives, hands answers to whoever
+ * waits for them, and when its own has come, passes the lead on.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "protocol/client/internal.h"
+#include "protocol/xdr/xdr.h"
+
+#define BIG_READ_BYTES (16u << 10)
+/* While large payloads are expected, no more than this is received into the window, so that they are not copied. */
+#define SHORT_WINDOW_BYTES 2048u
+/* A sender that waits for room looks this often whether there is still a thread that receives. */
+#define SEND_POLL_MS 20
+
+void wfs_call_init(struct wfs_call *call, uint32_t procedure)
+{
+	call->args = wr_init(call->head, sizeof(call->head));
+	wr_zero(&call->args, RECORD_MARK_BYTES);
+	rpc_put_call(&call->args, 0, WFSP_PROGRAM, WFSP_VERSION, procedure, NULL);
+	call->send_payload = NULL;
+	call->send_len = 0;
+	call->payload = NULL;
+	call->payload_len = 0;
+	call->reply = call->small;
+	call->reply_size = sizeof(call->small);
+	sync_cond_init(&call->cond);
+}
+
+void wfs_call_done(struct wfs_call *call)
+{
+	sync_cond_done(&call->cond);
+}
+
+static bool is_big_read(const struct wfs_call *call)
+{
+	return call->payload_len >= BIG_READ_BYTES;
+}
+
+/* Take the call that waits for this answer out of the table; from then on nobody else completes it. */
+static struct wfs_call *claim(struct wfs_conn *c, uint32_t xid)
+{
+	struct wfs_call *call, **at;
+
+	sync_mutex_lock(&c->lock);
+	at = &c->buckets[xid % CLIENT_BUCKETS];
+	while (*at && (*at)->xid != xid)
+		at = &(*at)->bucket_next;
+	call = *at;
+	if (call)
+		*at = call->bucket_next;
+	sync_mutex_unlock(&c->lock);
+	return call;
+}
+
+static void complete(struct wfs_conn *c, struct wfs_call *call, int err)
+{
+	sync_mutex_lock(&c->lock);
+	call->err = err;
+	call->done = true;
+	if (call->waiting)
+		sync_cond_signal(&call->cond);
+	sync_mutex_unlock(&c->lock);
+}
+
+/* Receive the rest of a payload straight to its place, and what follows it into the (empty) window. */
+static int receive_payload(struct wfs_conn *c, uint8_t *to, size_t len)
+{
+	while (len) {
+		size_t room;
+		void *window = record_rx_room(&c->rx, &room);
+		struct iovec iov[2] = { { to, len },
+			                { window, room < SHORT_WINDOW_BYTES ? room : SHORT_WINDOW_BYTES } };
+		ssize_t n = readv(c->fd, iov, 2);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -ENOTCONN;
+		if ((size_t)n > len) {
+			record_rx_added(&c->rx, (size_t)n - len);
+			n = (ssize_t)len;
+		}
+		to += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Does the answer carry the payload that @call asked for? @r then stands at its first byte. */
+static bool has_payload(const struct wfs_call *call, struct rd *r, size_t record_len)
+{
+	uint32_t xid;
+
+	if (!call->payload || rpc_get_reply(r, &xid) || rd_be32(r) != WFSP_OK || rd_be32(r) != call->payload_len)
+		return false;
+	return !r->bad && record_len - r->pos >= call->payload_len;
+}
+
+/* The front of the stream is an answer, whole or its head. -ENOTCONN: it makes no sense, end the connection. */
+static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, size_t len)
+{
+	struct rd r = rd_init(record, avail);
+	struct wfs_call *call = claim(c, rd_be32(&r));
+	int err = 0;
+
+	if (!call)
+		return -ENOTCONN;
+	r = rd_init(record, avail);
+	if (has_payload(call, &r, len)) {
+		size_t here = rd_left(&r) < call->payload_len ? rd_left(&r) : call->payload_len;
+
+		memcpy(call->payload, record + r.pos, here);
+		call->payload_done = true;
+		if (avail == len) {
+			record_rx_consume(&c->rx);
+		} else {
+			record_rx_consume_head(&c->rx, len - r.pos - call->payload_len);
+			err = receive_payload(c, (uint8_t *)call->payload + here, call->payload_len - here);
+		}
+	} else if (avail == len && len <= call->reply_size) {
+		memcpy(call->reply, record, len);
+		call->reply_len = len;
+		record_rx_consume(&c->rx);
+	} else {
+		err = -ENOTCONN;
+	}
+	complete(c, call, err);
+	return err;
+}
+
+/* Hand out every answer that the window holds. */
+static int take_answers(struct wfs_conn *c)
+{
+	for (;;) {
+		enum record_state state;
+		const uint8_t *record;
+		size_t avail, len;
+
+		if (record_rx_next(&c->rx, &state, &record, &avail, &len))
+			return -ENOTCONN;
+		if (state == RECORD_MORE)
+			return 0;
+		/* A short one will be whole soon. */
+		if (state == RECORD_HEAD && len <= CLIENT_WINDOW_BYTES / 2)
+			return 0;
+		if (take_answer(c, record, avail, len))
+			return -ENOTCONN;
+	}
+}
+
+/* The leader's step: receive something, hand out answers. */
+static int receive(struct wfs_conn *c, bool big_reads, int flags)
+{
+	size_t room;
+	void *to = record_rx_room(&c->rx, &room);
+	ssize_t n;
+
+	if (big_reads && room > SHORT_WINDOW_BYTES)
+		room = SHORT_WINDOW_BYTES;
+	do {
+		n = recv(c->fd, to, room, flags);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN && (flags & MSG_DONTWAIT))
+		return 0;
+	if (n <= 0)
+		return -ENOTCONN;
+	record_rx_added(&c->rx, (size_t)n);
+	return take_answers(c);
+}
+
+static void wait_link(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lock)
+{
+	call->wait_next = NULL;
+	call->wait_prev = c->wait_last;
+	if (c->wait_last)
+		c->wait_last->wait_next = call;
+	else
+		c->wait_first = call;
+	c->wait_last = call;
+	call->waiting = true;
+}
+
+static void wait_unlink(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lock)
+{
+	if (call->wait_prev)
+		call->wait_prev->wait_next = call->wait_next;
+	else
+		c->wait_first = call->wait_next;
+	if (call->wait_next)
+		call->wait_next->wait_prev = call->wait_prev;
+	else
+		c->wait_last = call->wait_prev;
+	call->waiting = false;
+}
+
+/* Nobody receives now: wake the one that has waited longest, and still waits, to do it. */
+static void pass_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock)
+{
+	struct wfs_call *call = c->wait_first;
+
+	while (call && call->done)
+		call = call->wait_next;
+	if (call && !c->leader)
+		sync_cond_signal(&call->cond);
+}
+
+/* The socket takes no more: wait, and receive meanwhile when nobody else does, or both sides would wait for ever. */
+static int wait_to_send(struct wfs_conn *c)
+{
+	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+	bool lead, big_reads;
+	int err = 0;
+
+	sync_mutex_lock(&c->lock);
+	lead = !c->leader;
+	big_reads = c->big_reads > 0;
+	if (lead)
+		c->leader = true;
+	sync_mutex_unlock(&c->lock);
+	if (lead)
+		p.events |= POLLIN;
+	if (poll(&p, 1, SEND_POLL_MS) < 0 && errno != EINTR)
+		err = -ENOTCONN;
+	if (!err && (p.revents & (POLLERR | POLLHUP | POLLNVAL)))
+		err = -ENOTCONN;
+	if (!err && lead && (p.revents & POLLIN))
+		err = receive(c, big_reads, MSG_DONTWAIT);
+	if (lead) {
+		sync_mutex_lock(&c->lock);
+		c->leader = false;
+		pass_lead(c);
+		sync_mutex_unlock(&c->lock);
+	}
+	return err;
+}
+
+static int send_all(struct wfs_conn *c, const struct wfs_call *call)
+{
+	static const uint8_t zeros[XDR_UNIT];
+	struct iovec iov[3] = { { (void *)(uintptr_t)call->head, call->args.pos },
+		                { (void *)(uintptr_t)call->send_payload, call->send_len },
+		                { (void *)(uintptr_t)zeros, xdr_pad_bytes(call->send_len) } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = call->send_len ? 3 : 1 };
+
+	while (msg.msg_iovlen) {
+		ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0) {
+			if (errno != EAGAIN && errno != EINTR)
+				return -ENOTCONN;
+			if (errno == EAGAIN && wait_to_send(c))
+				return -ENOTCONN;
+			continue;
+		}
+		while (msg.msg_iovlen && (size_t)n >= msg.msg_iov->iov_len) {
+			n -= (ssize_t)msg.msg_iov->iov_len;
+			msg.msg_iov++;
+			msg.msg_iovlen--;
+		}
+		if (msg.msg_iovlen) {
+			msg.msg_iov->iov_base = (uint8_t *)msg.msg_iov->iov_base + n;
+			msg.msg_iov->iov_len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* Wait for the answer, leading when nobody else does. */
+static void await(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lock)
+{
+	while (!call->done) {
+		if (c->leader) {
+			wait_link(c, call);
+			sync_cond_wait(&call->cond, &c->lock);
+			wait_unlink(c, call);
+		} else {
+			bool big_reads = c->big_reads > 0;
+			int err;
+
+			c->leader = true;
+			sync_mutex_unlock(&c->lock);
+			err = receive(c, big_reads, 0);
+			sync_mutex_lock(&c->lock);
+			c->leader = false;
+			if (err)
+				wfs_conn_fail(c);
+		}
+	}
+	pass_lead(c);
+}
+
+int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+{
+	struct wfs_call **bucket;
+	int err;
+
+	always(!call->args.bad);
+	call->done = call->waiting = call->payload_done = false;
+	call->reply_len = 0;
+	sync_mutex_lock(&c->lock);
+	if (c->state != CONN_UP || c->generation != generation) {
+		sync_mutex_unlock(&c->lock);
+		return -ENOTCONN;
+	}
+	c->users++;
+	if (is_big_read(call))
+		c->big_reads++;
+	call->xid = ++c->next_xid;
+	bucket = &c->buckets[call->xid % CLIENT_BUCKETS];
+	call->bucket_next = *bucket;
+	*bucket = call;
+	sync_mutex_unlock(&c->lock);
+
+	put_be32(call->head,
+	         record_mark(call->args.pos - RECORD_MARK_BYTES + call->send_len + xdr_pad_bytes(call->send_len)));
+	put_be32(call->head + RECORD_MARK_BYTES, call->xid);
+	sync_mutex_lock(&c->send_lock);
+	err = send_all(c, call);
+	sync_mutex_unlock(&c->send_lock);
+
+	sync_mutex_lock(&c->lock);
+	if (err)
+		wfs_conn_fail(c);
+	await(c, call);
+	if (is_big_read(call))
+		c->big_reads--;
+	if (--c->users == 0)
+		sync_cond_broadcast(&c->changed);
+	err = call->err;
+	sync_mutex_unlock(&c->lock);
+	return err;
+}
+
+int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
+{
+	char text[WFSP_TEXT_MAX + 1];
+	uint32_t xid, status;
+	int err;
+
+	*ret_results = rd_init(call->reply, call->reply_len);
+	if (call->payload_done)
+		return 0;
+	err = rpc_get_reply(ret_results, &xid);
+	if (err)
+		return err;
+	status = wfsp_get_status(ret_results, text);
+	if (ret_results->bad || (status == WFSP_OK && call->payload))
+		return err_set(-EBADMSG, "malformed answer from the server");
+	if (status == WFSP_OK)
+		return 0;
+	err = wfsp_status_to_errno(status);
+	return err_set(err, "%s", text[0] ? text : strerror(-err));
+}
+
+struct wfs_conn *wfs_pick_conn(struct wfs *w)
+{
+	if (w->conn_count == 1)
+		return &w->conns[0];
+	return &w->conns[__atomic_fetch_add(&w->next_conn, 1, __ATOMIC_RELAXED) % w->conn_count];
+}
+
+int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results)
+{
+	struct wfs_conn *c = wfs_pick_conn(w);
+	uint64_t deadline_ns = 0, generation;
+	int err;
+
+	do {
+		err = wfs_conn_up(c, &deadline_ns, false, &generation);
+		if (err)
+			return err;
+		err = wfs_call_run(c, generation, call);
+		if (err && !deadline_ns)
+			deadline_ns = sync_now_ns() + w->timeout_ns;
+	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
+	if (err)
+		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", w->address);
+	return wfs_call_result(call, ret_results);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libwfs: open files. A file is an export's name and what was learnt when it was opened; the server's handles come and
+ * go with the connections.
+ */
+#include "protocol/client/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "protocol/xdr/xdr.h"
+
+/* Tell the server that a handle is not needed any more; without effect when its connection is gone. */
+static void close_handle(struct wfs_conn *c, uint64_t generation, uint64_t handle)
+{
+	struct wfs_call call;
+
+	wfs_call_init(&call, WFSP_CLOSE);
+	wr_be64(&call.args, handle);
+	(void)wfs_call_run(c, generation, &call);
+	wfs_call_done(&call);
+}
+
+static int open_on(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, const char *name,
+                   struct wfsp_open_ok *ret)
+{
+	struct wfsp_open_args args = { .want_write = f->flags & WFS_OPEN_WRITE };
+	struct wfs_call call;
+	struct rd r;
+	int err;
+
+	memcpy(args.name, name, strlen(name) + 1);
+	wfs_call_init(&call, WFSP_OPEN);
+	wfsp_put_open_args(&call.args, &args);
+	err = wfs_call_run(c, generation, &call);
+	if (!err)
+		err = wfs_call_result(&call, &r);
+	if (!err) {
+		wfsp_get_open_ok(&r, ret);
+		if (r.bad)
+			err = err_set(-EBADMSG, "malformed answer to OPEN");
+	}
+	wfs_call_done(&call);
+	return err;
+}
+
+/* The file's export was opened on a connection: is it still the same file, and was anything lost on the way? */
+static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint64_t boot, bool durable) SYNC_REQUIRES(f->lock)
+{
+	if (!f->known) {
+		f->known = true;
+		f->info = *ok;
+		f->boot = boot;
+		return 0;
+	}
+	if (f->info.attr.fsid != ok->attr.fsid || f->info.attr.fileid != ok->attr.fileid ||
+	    ok->attr.size_bytes < f->info.attr.size_bytes) {
+		f->stale = true;
+		return err_set(-ESTALE, "export \"%s\" is another file now, or smaller", f->info.name);
+	}
+	if (f->boot != boot) {
+		if (durable)
+			f->durable_boot = f->boot;
+		else if (f->writes != f->flushed || ((f->flags & WFS_OPEN_SHARED) && (f->flags & WFS_OPEN_WRITE)))
+			f->lost = true;
+		f->flushed = f->writes;
+		f->boot = boot;
+	}
+	f->info.attr = ok->attr;
+	return 0;
+}
+
+/* Open the file on a connection. Called by the one thread that set slot->opening. */
+static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *slot, uint64_t generation)
+        SYNC_REQUIRES(f->lock)
+{
+	char name[WFSP_NAME_MAX + 1];
+	struct wfsp_open_ok ok;
+	uint64_t old_boot = f->boot, boot = 0;
+	bool known = f->known, durable = false;
+	int err;
+
+	memcpy(name, known ? f->info.name : f->export_name,
+	       (known ? strlen(f->info.name) : strlen(f->export_name)) + 1);
+	sync_mutex_unlock(&f->lock);
+	err = open_on(f, c, generation, name, &ok);
+	if (!err)
+		err = wfs_conn_boot(c, generation, old_boot, &boot, &durable);
+	if (known && err == -ENOENT)
+		err = err_set(-ESTALE, "export \"%s\" is gone", name);
+	sync_mutex_lock(&f->lock);
+	if (err)
+		return err;
+	err = adopt(f, &ok, boot, durable || f->boot == boot);
+	if (err) {
+		sync_mutex_unlock(&f->lock);
+		close_handle(c, generation, ok.handle);
+		sync_mutex_lock(&f->lock);
+		return err;
+	}
+	slot->generation = generation;
+	slot->handle = ok.handle;
+	return 0;
+}
+
+/* The server's handle on this connection, opened when there is none. */
+static int get_handle(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, uint64_t *ret_handle,
+                      uint64_t *ret_boot)
+{
+	struct file_slot *slot;
+	int err = 0;
+
+	sync_mutex_lock(&f->lock);
+	slot = &f->slots[c->index];
+	while (!err && slot->generation != generation) {
+		if (f->stale) {
+			err = err_set(-ESTALE, "export \"%s\" is another file now, or smaller", f->info.name);
+		} else if (slot->opening) {
+			sync_cond_wait(&f->opened, &f->lock);
+		} else {
+			slot->opening = true;
+			err = open_slot(f, c, slot, generation);
+			slot->opening = false;
+			sync_cond_broadcast(&f->opened);
+		}
+	}
+	*ret_handle = slot->handle;
+	*ret_boot = f->boot;
+	sync_mutex_unlock(&f->lock);
+	return err;
+}
+
+/* Get a connection, with the file open on it. -ENOTCONN: try again. */
+static int get_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_ns, uint64_t *ret_generation,
+                     uint64_t *ret_handle, uint64_t *ret_boot)
+{
+	int err = wfs_conn_up(c, deadline_ns, false, ret_generation);
+
+	if (err)
+		return err;
+	return get_handle(f, c, *ret_generation, ret_handle, ret_boot);
+}
+
+static bool try_again(struct wfs *w, int err, uint64_t *deadline_ns)
+{
+	uint64_t now;
+
+	if (err != -ENOTCONN)
+		return false;
+	now = sync_now_ns();
+	if (!*deadline_ns)
+		*deadline_ns = now + w->timeout_ns;
+	return now < *deadline_ns;
+}
+
+int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_results, uint64_t *ret_boot)
+{
+	struct wfs_conn *c = wfs_pick_conn(f->client);
+	uint64_t deadline_ns = 0, generation, handle, boot = 0;
+	int err;
+
+	do {
+		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+		if (!err) {
+			put_be64(call->head + CALL_ARGS_AT, handle);
+			err = wfs_call_run(c, generation, call);
+		}
+	} while (try_again(f->client, err, &deadline_ns));
+	if (err == -ENOTCONN)
+		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address);
+	if (err)
+		return err;
+	if (ret_boot)
+		*ret_boot = boot;
+	return wfs_call_result(call, ret_results);
+}
+
+void wfs_file_wrote(struct wfs_file *f, uint64_t boot)
+{
+	sync_mutex_lock(&f->lock);
+	if (boot == f->boot)
+		f->writes++;
+	else if (boot != f->durable_boot)
+		f->lost = true; /* the answer of a server that is dead by now */
+	sync_mutex_unlock(&f->lock);
+}
+
+int wfs_open(struct wfs *w, const char *export_name, unsigned flags, struct wfs_file **ret)
+{
+	uint64_t deadline_ns = 0, generation, handle, boot;
+	struct wfs_file *f;
+	int err;
+
+	if (strlen(export_name) > WFSP_NAME_MAX)
+		return err_set(-ENAMETOOLONG, "export name longer than %u bytes", WFSP_NAME_MAX);
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return err_set(-ENOMEM, "no memory for a file");
+	f->client = w;
+	f->flags = flags;
+	sync_mutex_init(&f->lock, SYNC_RANK_HANDLE, "wfs file");
+	sync_cond_init(&f->opened);
+	f->export_name = strdup(export_name);
+	if (!f->export_name) {
+		err = err_set(-ENOMEM, "no memory for a file");
+	} else {
+		do {
+			err = get_ready(f, wfs_pick_conn(w), &deadline_ns, &generation, &handle, &boot);
+		} while (try_again(w, err, &deadline_ns));
+	}
+	if (err) {
+		wfs_close(f);
+		return err == -ENOTCONN ? err_set(-ETIMEDOUT, "%s ended every connection", w->address) : err;
+	}
+	*ret = f;
+	return 0;
+}
+
+SYNC_NO_ANALYSIS void wfs_close(struct wfs_file *f)
+{
+	if (!f)
+		return;
+	for (unsigned i = 0; i < f->client->conn_count; i++) {
+		if (f->slots[i].generation)
+			close_handle(&f->client->conns[i], f->slots[i].generation, f->slots[i].handle);
+	}
+	sync_cond_done(&f->opened);
+	sync_mutex_done(&f->lock);
+	free(f->export_name);
+	free(f);
+}
+
+void wfs_get_info(struct wfs_file *f, struct wfs_file_info *ret)
+{
+	sync_mutex_lock(&f->lock);
+	*ret = (struct wfs_file_info){
+		.name = f->info.name, /* these two never change after the first open */
+		.description = f->info.description,
+		.size_bytes = f->info.attr.size_bytes,
+		.read_only = f->info.attr.read_only,
+		.block_min_bytes = f->info.block_min_bytes,
+		.block_preferred_bytes = f->info.block_preferred_bytes,
+		.block_max_bytes = f->info.block_max_bytes,
+	};
+	sync_mutex_unlock(&f->lock);
+}

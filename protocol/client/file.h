@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* libwfs: an open file, which outlives the handles that the server gives on each connection. */
+#ifndef WFSD_PROTOCOL_CLIENT_FILE_H
+#define WFSD_PROTOCOL_CLIENT_FILE_H
+
+#include "protocol/client/internal.h"
+
+/* The server's handle on one connection. */
+struct file_slot {
+	uint64_t generation; /* of the connection the handle belongs to; 0: none yet */
+	uint64_t handle;
+	bool opening; /* one thread is opening it */
+};
+
+struct wfs_file {
+	struct wfs *client;
+	unsigned flags; /* of wfs_open() */
+	char *export_name; /* as asked for: the file is reopened by the resolved name below once that is known */
+	struct sync_mutex lock;
+	struct sync_cond opened;
+	bool known SYNC_GUARDED_BY(lock); /* identity and information below are those of the first open */
+	bool stale SYNC_GUARDED_BY(lock); /* for ever */
+	struct wfsp_open_ok info SYNC_GUARDED_BY(lock);
+	/*
+	 * What a flush must not hide. @boot is the server's life that the file lives in. Acknowledged, unflushed
+	 * writes of an earlier life that did not end with everything durable make it @lost, until a flush tells.
+	 */
+	uint64_t boot SYNC_GUARDED_BY(lock);
+	uint64_t durable_boot SYNC_GUARDED_BY(lock); /* the life before, when it did end so */
+	uint64_t writes SYNC_GUARDED_BY(lock); /* acknowledged without FUA, ever */
+	uint64_t flushed SYNC_GUARDED_BY(lock); /* of these, covered by a flush */
+	bool lost SYNC_GUARDED_BY(lock);
+	struct file_slot slots[CLIENT_CONNECTIONS_MAX] SYNC_GUARDED_BY(lock);
+};
+
+/*
+ * Run a call whose first argument is the handle, reconnecting and reopening as needed. 0: answered with success,
+ * @ret_results stands at the results and *ret_boot (may be NULL) is the life of the server that answered.
+ */
+int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_results, uint64_t *ret_boot);
+
+/* A write without FUA was acknowledged by that life of the server. */
+void wfs_file_wrote(struct wfs_file *f, uint64_t boot);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of libwfs share: connections, calls, files. */
+#ifndef WFSD_PROTOCOL_CLIENT_INTERNAL_H
+#define WFSD_PROTOCOL_CLIENT_INTERNAL_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "core/base/bytes.h"
+#include "core/base/sync.h"
+#include "protocol/client/wfs.h"
+#include "protocol/rpc/record.h"
+#include "protocol/rpc/rpc_msg.h"
+#include "protocol/wfs_proto.h"
+
+#define CLIENT_CONNECTIONS_MAX 16u
+#define CLIENT_TIMEOUT_MS_DEFAULT 60000u
+#define CLIENT_BUCKETS 64u
+#define CLIENT_WINDOW_BYTES (64u << 10)
+#define CALL_HEAD_BYTES 640u
+#define CALL_REPLY_BYTES (WFSP_SMALL_RESULT_BYTES_MAX + 64u)
+
+/* Where a call's arguments start in its head: after the mark and a header without credentials. */
+#define CALL_ARGS_AT (RECORD_MARK_BYTES + RPC_CALL_PLAIN_BYTES)
+
+/* One request, on its caller's stack. */
+struct wfs_call {
+	uint8_t head[CALL_HEAD_BYTES]; /* mark, header, arguments before the payload */
+	struct wr args; /* writes into head */
+	const void *send_payload; /* WRITE */
+	size_t send_len;
+	void *payload; /* READ: where it goes, exactly payload_len bytes */
+	uint32_t payload_len;
+	bool payload_done; /* it came; there is no reply to decode */
+	uint8_t *reply; /* anything else: the whole record */
+	size_t reply_size;
+	size_t reply_len;
+	uint8_t small[CALL_REPLY_BYTES];
+
+	/* Guarded by the connection's lock. */
+	uint32_t xid;
+	bool done;
+	bool waiting; /* on the waiting list */
+	int err; /* 0: there is a reply; else -ENOTCONN */
+	struct sync_cond cond;
+	struct wfs_call *bucket_next;
+	struct wfs_call *wait_prev;
+	struct wfs_call *wait_next;
+};
+
+enum conn_state {
+	CONN_DOWN, /* -> CONNECTING by the first call that needs it */
+	CONN_CONNECTING, /* one thread is at it -> UP, or DOWN again */
+	CONN_UP, /* -> DOWN when anything fails */
+};
+
+struct wfs_conn {
+	struct wfs *client;
+	unsigned index;
+	struct sync_mutex send_lock; /* one request at a time is written */
+	struct sync_mutex lock;
+	struct sync_cond changed; /* state, users */
+	enum conn_state state SYNC_GUARDED_BY(lock);
+	int fd; /* changes only while CONNECTING and without users */
+	uint64_t generation SYNC_GUARDED_BY(lock); /* counts times of being UP */
+	unsigned users SYNC_GUARDED_BY(lock); /* calls under way */
+	unsigned big_reads SYNC_GUARDED_BY(lock); /* calls under way that wait for a large payload */
+	uint64_t retry_ns SYNC_GUARDED_BY(lock); /* no attempt to connect before */
+	unsigned failures SYNC_GUARDED_BY(lock); /* attempts in a row */
+	int connect_err SYNC_GUARDED_BY(lock); /* why the last attempt failed */
+	char connect_text[256] SYNC_GUARDED_BY(lock);
+	uint32_t next_xid SYNC_GUARDED_BY(lock);
+	bool leader SYNC_GUARDED_BY(lock); /* some thread receives for all */
+	struct wfs_call *buckets[CLIENT_BUCKETS] SYNC_GUARDED_BY(lock);
+	struct wfs_call *wait_first SYNC_GUARDED_BY(lock);
+	struct wfs_call *wait_last SYNC_GUARDED_BY(lock);
+	struct wfsp_hello_ok hello SYNC_GUARDED_BY(lock);
+	struct record_rx rx; /* the leader's */
+	uint8_t *window;
+};
+
+struct wfs {
+	char *address;
+	char name[WFSP_NAME_MAX + 1];
+	uint8_t id[WFSP_CLIENT_ID_BYTES];
+	uint64_t timeout_ns;
+	unsigned conn_count;
+	unsigned next_conn; /* atomic */
+	uint32_t payload_max_bytes; /* as the server said at first */
+	struct wfs_conn conns[];
+};
+
+/* address.c */
+/* Connect a socket (blocking mode) before @deadline_ns. Returns it or a negative errno. */
+int wfs_address_connect(const char *address, uint64_t deadline_ns);
+int wfs_address_check(const char *address);
+
+/* conn.c */
+int wfs_conn_init(struct wfs_conn *c, struct wfs *client, unsigned index);
+void wfs_conn_done(struct wfs_conn *c);
+/*
+ * Make the connection usable, waiting until *deadline_ns (0: set to now plus the client's timeout when it is down).
+ * @once: a single attempt, its error is returned. 0 and the generation; else -ETIMEDOUT, or the attempt's error.
+ */
+int wfs_conn_up(struct wfs_conn *c, uint64_t *deadline_ns, bool once, uint64_t *ret_generation);
+void wfs_conn_fail(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
+/* The server behind @generation: its boot id, and did @old_boot end with everything durable? -ENOTCONN: gone. */
+int wfs_conn_boot(struct wfs_conn *c, uint64_t generation, uint64_t old_boot, uint64_t *ret_boot, bool *ret_durable);
+
+/* call.c */
+void wfs_call_init(struct wfs_call *call, uint32_t procedure);
+void wfs_call_done(struct wfs_call *call);
+/* Send and wait. 0: answered; -ENOTCONN: the connection was lost, or is not @generation any more. */
+int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call);
+/* Decode the reply's header and status; @ret_results then stands behind them. 0 or the server's error, with its text.
+ */
+int wfs_call_result(struct wfs_call *call, struct rd *ret_results);
+/* A call that belongs to no file: with reconnecting. */
+int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results);
+struct wfs_conn *wfs_pick_conn(struct wfs *w);
+
+#endif
