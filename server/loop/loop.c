@@ -245,6 +245,45 @@ void loop_post(struct loop *l, struct loop_task *t)
 	sync_mutex_unlock(&l->lock);
 }
 
+struct loop_call {
+	struct loop_task task; /* first */
+	void (*fn)(void *arg);
+	void *arg;
+	struct sync_mutex lock;
+	struct sync_cond done_cond;
+	bool done SYNC_GUARDED_BY(lock);
+};
+
+static void loop_call_run(struct loop_task *t)
+{
+	struct loop_call *c = (struct loop_call *)t;
+
+	c->fn(c->arg);
+	sync_mutex_lock(&c->lock);
+	c->done = true;
+	sync_cond_signal(&c->done_cond);
+	sync_mutex_unlock(&c->lock);
+}
+
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct loop_call c = { .task.run = loop_call_run, .fn = fn, .arg = arg };
+
+	if (loop_is_current(l)) {
+		fn(arg);
+		return;
+	}
+	sync_mutex_init(&c.lock, SYNC_RANK_LEAF, "loop call");
+	sync_cond_init(&c.done_cond);
+	loop_post(l, &c.task);
+	sync_mutex_lock(&c.lock);
+	while (!c.done)
+		sync_cond_wait(&c.done_cond, &c.lock);
+	sync_mutex_unlock(&c.lock);
+	sync_cond_done(&c.done_cond);
+	sync_mutex_done(&c.lock);
+}
+
 int loop_is_current(const struct loop *l)
 {
 	return loop_current == l;

@@ -33,6 +33,9 @@ struct loop *loop_set_next(struct loop_set *s);
 
 struct event_base *loop_base(struct loop *l); /* use on the loop's own thread only */
 void loop_post(struct loop *l, struct loop_task *t); /* any thread */
+/* Run @fn on the loop's thread and wait until it has returned; on that thread itself: at once. Not from another loop.
+ */
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
 int loop_is_current(const struct loop *l);
 
 /* Tasks and wake-ups per loop; undone by loop_set_free(). 0, -ENOMEM, -EEXIST. */
