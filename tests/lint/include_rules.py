@@ -40,7 +40,7 @@ HOMES = (
     (re.compile(r"pthread\.h|threads\.h|semaphore\.h"), ("core/base/",)),
     (re.compile(r"liburing(/.*|\.h)?"), ("core/blk/",)),
     (re.compile(r"event2/.*|event\.h"), ("server/",)),
-    (re.compile(r"cyaml/.*"), ("server/conf/",)),
+    (re.compile(r"yaml\.h"), ("server/conf/",)),
     (re.compile(r"curl/.*"), ("server/ctl/",)),
     (re.compile(r"nbdkit-.*|libnbd\.h"), ("plugins/nbdkit/",)),
     (re.compile(r"xxhash\.h|isa-l(/.*|\.h)?"), ("core/base/",)),

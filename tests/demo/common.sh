@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC2154
+# What demo.sh and run.sh share: a place for sockets, and waiting for the daemon. Sourced; the caller sets $bin and $wfs.
+
+# Can the user that nbdkit runs as (nobody, when the daemon is root) reach this folder?
+reachable() {
+	[ "$(id -u)" != 0 ] || setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$1" 2>/dev/null
+}
+
+# Print a folder for sockets: $1 when its path is short enough for a socket and others may pass, else one in /tmp.
+socket_folder() {
+	if mkdir -p "$1" && [ "${#1}" -le 80 ] && reachable "$1"; then
+		echo "$1"
+	else
+		mktemp -d /tmp/wfsd.XXXXXX
+	fi
+}
+
+# ready PID SECONDS: wait until the daemon says that it is ready; fails when it ended or time is over.
+ready() {
+	deadline=$(($(date +%s) + $2))
+	until "$wfs" status >/dev/null 2>&1; do
+		kill -0 "$1" 2>/dev/null && [ "$(date +%s)" -lt "$deadline" ] || return 1
+		sleep 0.05
+	done
+}
+
+# gone PID SECONDS: wait until a process has ended.
+gone() {
+	deadline=$(($(date +%s) + $2))
+	while kill -0 "$1" 2>/dev/null; do
+		[ "$(date +%s)" -lt "$deadline" ] || return 1
+		sleep 0.05
+	done
+}
