@@ -19,7 +19,7 @@ RULES = {
     "protocol/": (BASE,),
     CLIENT: (BASE, "protocol/"),
     "server/loop/": (BASE,),
-    "server/net/": (BASE, "server/loop/"),
+    "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
     "server/export/": (BASE, VFS),
     "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/"),

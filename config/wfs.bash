@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# bash completion for wfs(1): commands, options, and the names of pools, volumes and exports.
+
+_wfs_names() {
+	# The first column of a list, when the daemon answers.
+	wfs "$1" list 2>/dev/null | tail -n +2 | cut -d' ' -f1
+}
+
+_wfs() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= noun= verb= w
+	for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+		case $w in
+		-*) ;;
+		*) if [ -z "$noun" ]; then noun=$w; elif [ -z "$verb" ]; then verb=$w; fi ;;
+		esac
+	done
+	case $prev in
+	--socket)
+		COMPREPLY=($(compgen -f -- "$cur"))
+		return
+		;;
+	--size | --as | --description | --interval | --count)
+		return
+		;;
+	esac
+	if [[ $cur == -* ]]; then
+		words="--json --socket --help"
+		case "$noun $verb" in
+		"pool create") words+=" --size --force" ;;
+		"pool import") words+=" --read-only" ;;
+		"pool export") words+=" --force" ;;
+		"pool destroy" | "volume delete") words+=" --yes" ;;
+		"volume resize") words+=" --shrink --yes" ;;
+		"export add") words+=" --as --read-only --default --description" ;;
+		"stats ") words+=" --watch --interval --count" ;;
+		esac
+	else
+		case "$noun $verb" in
+		" ") words="pool volume export status stats reload" ;;
+		"pool ") words="create list status import export destroy sync" ;;
+		"volume ") words="create list show resize rename delete" ;;
+		"export ") words="add list remove" ;;
+		"pool create" | "pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+		"pool "*) words=$(_wfs_names pool) ;;
+		"volume list") words=$(_wfs_names pool) ;;
+		"volume "* | "export add") words=$(_wfs_names volume) ;;
+		"export remove") words=$(_wfs_names export) ;;
+		esac
+	fi
+	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -F _wfs wfs
