@@ -136,6 +136,9 @@ void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len);
 /* Is any page of the range dirty or in write-back? (extent queries flush first when so) */
 bool cache_is_dirty(struct cache_file *f, uint64_t offset, uint64_t len);
 
+/* Bytes of the file that are dirty or in write-back. Never blocks. */
+size_t cache_file_dirty_bytes(const struct cache_file *f);
+
 /* Start reading the range in the background (NBD cache command); best effort. Blocks: call it from a worker. */
 int cache_prefetch(struct cache_file *f, uint64_t offset, uint64_t len);
 
