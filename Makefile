@@ -130,6 +130,8 @@ $(eval $(call unit_rule,server/,$(SERVER_LIB) $(CLIENT_LIB) $(CORE_LIB)))
 $(eval $(call unit_rule,server/ctl/,$(CTL_LIB) $(BASE_LIB)))
 $(eval $(call unit_rule,plugins/,$(PLUGIN_LIB) $(CLIENT_LIB)))
 
+include protocol/judge.mk
+
 unit-build: $(UNIT_BIN)
 unit: ## run the unit tests (BUILD=release, clang, asan, tsan, debug)
 	$(Q)$(PYTHON) tests/run.py unit:$(BUILD)
