@@ -155,5 +155,5 @@ void conf_defaults(struct conf *c)
 	c->nbd.max_connections = 64;
 	c->nbd.user = "nobody";
 	c->nbd.nbdkit = "nbdkit";
-	c->nbd.memory_max_bytes = 2 * GIB;
+	c->nbd.memory_max_bytes = 4 * GIB;
 }
