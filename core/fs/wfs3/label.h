@@ -65,6 +65,9 @@ int root_decode(const void *block, const uint8_t pool_uuid[16], struct root *ret
  */
 #define LABEL_NOTE_BYTES 256
 int label_read(struct blk_dev *dev, struct label *ret, char *ret_note);
+/* Make a device ready for a new pool: zeros to both labels, root rings included (old signatures and roots vanish). Then
+ * label_write(). Durable. Blocks. */
+int label_format(struct blk_dev *dev, const struct label *l);
 /* Write both copies: back, flush, front, flush. Durable. Blocks. */
 int label_write(struct blk_dev *dev, const struct label *l);
 /* Clear both labels' headers (destroy). Durable. */
