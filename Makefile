@@ -195,7 +195,7 @@ MANDIR := $(PREFIX)/share/man
 PLUGINDIR = $(shell pkg-config --variable=plugindir nbdkit)
 INSTALL := install
 # Unit files name the daemon by its full path.
-install_unit = sed 's|/usr/sbin/wfsd|$(SBINDIR)/wfsd|g;s|/usr/bin/wfs\b|$(BINDIR)/wfs|g' $(1) >$(DESTDIR)$(2)/$(notdir $(1))
+install_unit = sed 's|/usr/sbin/wfsd|$(SBINDIR)/wfsd|g;s|/usr/bin/wfs\b|$(BINDIR)/wfs|g' $(1) >$(DESTDIR)$(2)/$(notdir $(1)) && chmod 644 $(DESTDIR)$(2)/$(notdir $(1))
 install: all ## install under DESTDIR and PREFIX (/usr/local)
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(PLUGINDIR) $(SYSCONFDIR)/wfsd $(PREFIX)/lib/systemd/system \
 		$(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \

@@ -138,7 +138,7 @@ def machine_paths(root):
     """Paths that would only be right here: this checkout, and home folders."""
     paths = ["/ro" + "ot/"]
     if len(root.parts) > 2:
-        paths += [f"{root}/", f"{root.parent}/"]
+        paths.append(f"{root}/")
     return paths
 
 
