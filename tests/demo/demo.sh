@@ -137,7 +137,6 @@ mke2fs -q -F -t ext4 -b 4096 -N $((doc_files + 4096)) -d "$source" "$image" "${i
 printf ' (%d files, %d MiB)' "$doc_files" "$image_mib"
 
 step "start wfsd"
-cp "$bin/nbdkit-wfs-plugin.so" "$sockets/"
 cat >"$scratch/wfsd.yaml" <<EOF
 state_dir: $scratch/state
 run_dir: $sockets
@@ -149,7 +148,6 @@ rpc:
   socket: $sockets/rpc.sock
 nbd:
   socket: $sockets/nbd.sock
-  plugin: $sockets/nbdkit-wfs-plugin.so
 EOF
 mkdir -p "$scratch/state"
 start_daemon

@@ -36,7 +36,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 0' INT TERM
 
-cp "$bin/nbdkit-wfs-plugin.so" "$sockets/"
 cat >"$folder/wfsd.yaml" <<EOF
 # Written by "make run" at every start.
 state_dir: $folder/state
@@ -48,7 +47,6 @@ rpc:
 nbd:
   listen: [ "127.0.0.1:$port" ]
   socket: $sockets/nbd.sock
-  plugin: $sockets/nbdkit-wfs-plugin.so
 EOF
 
 # In its own session, so that Ctrl-C reaches only this script, which ends the daemon properly.
