@@ -13,9 +13,7 @@ PATH=$PATH:/usr/sbin:/sbin
 export LC_ALL=C.UTF-8
 
 rm -rf "${scratch:?}"/*
-chmod 755 "$scratch"
 sockets=$(socket_folder "$scratch/run")
-chmod 755 "$sockets"
 log=$scratch/wfsd.log
 mountpoint=$scratch/nbd
 image=$scratch/doc.ext4

@@ -14,7 +14,6 @@ pool_size=${POOL_SIZE:-4G}
 volume_size=${VOLUME_SIZE:-2G}
 port=${NBD_PORT:-10809}
 sockets=$(socket_folder "$folder/run")
-chmod 755 "$folder" "$sockets"
 mkdir -p "$folder/state"
 pid=
 export WFSD_ADMIN="$sockets/admin.sock"
