@@ -146,8 +146,7 @@ static void reload(struct model *m, bool in_commit)
 	if (m->before.txg) {
 		rc = space_load(&m->f.config, m->before.txg, &m->before.root, &older);
 		if (rc && !in_commit)
-			fail_msg("root before the newest: %s",
-			         err_text(err_get(), rc, 1, (char[1024]){ 0 }, 1024));
+			fail_msg("root before the newest: %s", err_text(err_get(), rc, 1, (char[1024]){ 0 }, 1024));
 		if (!rc) {
 			check_same(m, older, &m->before);
 			m->previous_loads += in_commit;
