@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* GET: what there is and how it is doing. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/budget.h"
+#include "core/base/err.h"
+#include "core/base/metrics.h"
+#include "server/admin/call.h"
+#include "server/admin/encode.h"
+#include "server/admin/status.h"
+#include "server/nbd/nbd.h"
+#include "server/rpc/rpc_server.h"
+
+int read_metrics(struct call *c)
+{
+	c->text = metrics_render(c->admin->config.metrics, &c->text_len);
+	c->text_type = "text/plain; version=0.0.4; charset=utf-8";
+	return c->text ? 0 : err_set(-ENOMEM, "render the metrics");
+}
+
+int read_live(struct call *c)
+{
+	return answer_object(c, 200, json_pack("{s:s}", "status", "live"));
+}
+
+int read_ready(struct call *c)
+{
+	enum daemon_state state = daemon_status_get(c->admin->config.status);
+	bool ready = state == DAEMON_RUNNING;
+
+	return answer_object(c, ready ? 200 : 503,
+	                     json_pack("{s:s}", "status", ready ? "ready" : daemon_state_name(state)));
+}
+
+/* {"KEY":[...]}, the list filled by the encoder's callbacks. */
+struct listing {
+	json_t *list;
+	bool failed;
+};
+
+static void listing_add(struct listing *l, json_t *entry)
+{
+	if (json_array_append_new(l->list, entry) < 0)
+		l->failed = true;
+}
+
+static int listing_answer(struct call *c, const char *key, struct listing *l)
+{
+	json_t *object = l->failed ? NULL : json_pack("{s:O}", key, l->list);
+
+	json_decref(l->list);
+	return answer_object(c, 200, object);
+}
+
+static void add_pool(void *ctx, const struct pool_info *info)
+{
+	listing_add(ctx, encode_pool(info));
+}
+
+static void add_pool_summary(void *ctx, const struct pool_info *info)
+{
+	listing_add(ctx, encode_pool_summary(info));
+}
+
+static void add_pool_name(void *ctx, const struct pool_info *info)
+{
+	listing_add(ctx, json_string(info->name));
+}
+
+static void add_volume(void *ctx, const struct volume_info *info)
+{
+	listing_add(ctx, encode_volume(info));
+}
+
+static void add_export(void *ctx, const struct export_info *info)
+{
+	listing_add(ctx, encode_export(info));
+}
+
+static void count_export(void *ctx, const struct export_info *info)
+{
+	unsigned *count = ctx;
+
+	(void)info;
+	(*count)++;
+}
+
+static void add_problem(void *ctx, const char *about, const char *text)
+{
+	(void)about;
+	listing_add(ctx, encode_text(text));
+}
+
+static void add_consumer(void *ctx, const char *name, size_t used_bytes)
+{
+	listing_add(ctx, json_pack("{s:s, s:I}", "name", name, "used_bytes", (json_int_t)used_bytes));
+}
+
+static void add_connection(void *ctx, const struct nbd_connection_info *info)
+{
+	listing_add(ctx, json_pack("{s:I, s:o, s:i, s:f}", "id", (json_int_t)info->id, "peer", encode_text(info->peer),
+	                           "pid", (int)info->pid, "age_seconds", (double)info->age_ns / (double)SYNC_NS_PER_S));
+}
+
+int read_pools(struct call *c)
+{
+	const struct pool_admin *p = &c->admin->config.pools;
+	struct listing l = { .list = json_array() };
+	int rc = p->driver->pool_each(p->ctx, add_pool, &l);
+
+	if (rc < 0) {
+		json_decref(l.list);
+		return rc;
+	}
+	return listing_answer(c, "pools", &l);
+}
+
+int answer_pool(struct call *c, const char *pool)
+{
+	const struct pool_admin *p = &c->admin->config.pools;
+	struct pool_info *info = calloc(1, sizeof(*info));
+	int rc;
+
+	if (!info)
+		return err_set(-ENOMEM, "describe pool '%s'", pool);
+	rc = p->driver->pool_get(p->ctx, pool, info);
+	if (rc == 0)
+		rc = answer_object(c, c->status, encode_pool(info));
+	free(info);
+	return rc;
+}
+
+int read_pool(struct call *c)
+{
+	return answer_pool(c, c->names[0]);
+}
+
+int answer_volume(struct call *c, const char *pool, const char *name)
+{
+	const struct pool_admin *p = &c->admin->config.pools;
+	struct volume_info info;
+	int rc = p->driver->volume_get(p->ctx, pool, name, &info);
+
+	return rc < 0 ? rc : answer_object(c, c->status, encode_volume(&info));
+}
+
+int read_volume(struct call *c)
+{
+	return answer_volume(c, c->names[0], c->names[1]);
+}
+
+int read_volumes(struct call *c)
+{
+	const struct pool_admin *p = &c->admin->config.pools;
+	struct listing l = { .list = json_array() };
+	struct listing pools = { .list = json_array() };
+	const json_t *pool;
+	size_t i;
+	int rc = 0;
+
+	if (c->path.query_value[0])
+		listing_add(&pools, encode_text(c->path.query_value));
+	else
+		rc = p->driver->pool_each(p->ctx, add_pool_name, &pools);
+	json_array_foreach (pools.list, i, pool) {
+		if (rc < 0)
+			break;
+		rc = p->driver->volume_each(p->ctx, json_string_value(pool), add_volume, &l);
+		/* A pool that was exported meanwhile has none. */
+		if (rc == -ENOENT && !c->path.query_value[0])
+			rc = 0;
+	}
+	l.failed |= pools.failed;
+	json_decref(pools.list);
+	if (rc < 0) {
+		json_decref(l.list);
+		return rc;
+	}
+	return listing_answer(c, "volumes", &l);
+}
+
+int read_exports(struct call *c)
+{
+	struct listing l = { .list = json_array() };
+
+	export_each(c->admin->config.exports, add_export, &l);
+	return listing_answer(c, "exports", &l);
+}
+
+int read_connections(struct call *c)
+{
+	struct listing l = { .list = json_array() };
+	int rc;
+
+	nbd_each(c->admin->config.nbd, add_connection, &l);
+	rc = listing_answer(c, "nbd", &l);
+	if (rc < 0)
+		return rc;
+	json_object_set_new(c->object, "rpc_connections", json_integer(rpc_server_connections(c->admin->config.rpc)));
+	return 0;
+}
+
+static json_t *status_memory(struct call *c, bool *failed)
+{
+	struct budget *b = c->admin->config.budget;
+	struct listing consumers = { .list = json_array() };
+
+	budget_each(b, add_consumer, &consumers);
+	*failed |= consumers.failed;
+	return json_pack("{s:I, s:I, s:o}", "limit_bytes", (json_int_t)budget_limit(b), "used_bytes",
+	                 (json_int_t)budget_used(b), "consumers", consumers.list);
+}
+
+static json_t *status_nbd(struct call *c)
+{
+	struct nbd_stats s;
+
+	nbd_get_stats(c->admin->config.nbd, &s);
+	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "connections", (int)s.connections, "max_connections",
+	                 (int)s.max_connections, "accepted", (json_int_t)s.accepted, "refused", (json_int_t)s.refused,
+	                 "ended_ok", (json_int_t)s.ended_ok, "ended_error", (json_int_t)s.ended_error, "ended_signal",
+	                 (json_int_t)s.ended_signal);
+}
+
+int read_status(struct call *c)
+{
+	const struct admin_config *config = &c->admin->config;
+	struct listing pools = { .list = json_array() };
+	struct listing problems = { .list = json_array() };
+	unsigned export_count = 0;
+	bool failed = false;
+	json_t *object;
+	int rc = config->pools.driver->pool_each(config->pools.ctx, add_pool_summary, &pools);
+
+	daemon_problem_each(config->status, add_problem, &problems);
+	export_each(config->exports, count_export, &export_count);
+	object = json_pack(
+	        "{s:s, s:i, s:f, s:s, s:o, s:o, s:o, s:o, s:i}", "version", config->version, "pid", (int)getpid(),
+	        "uptime_seconds", (double)daemon_status_uptime_ns(config->status) / (double)SYNC_NS_PER_S, "state",
+	        daemon_state_name(daemon_status_get(config->status)), "pools", pools.list, "problems", problems.list,
+	        "memory", status_memory(c, &failed), "nbd", status_nbd(c), "export_count", (int)export_count);
+	if (rc < 0 || failed || pools.failed || problems.failed) {
+		json_decref(object);
+		return rc < 0 ? rc : err_set(-ENOMEM, "describe the daemon");
+	}
+	return answer_object(c, 200, object);
+}
