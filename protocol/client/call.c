@@ -24,6 +24,7 @@
 
 void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 {
+	call->procedure = procedure;
 	call->args = wr_init(call->head, sizeof(call->head));
 	wr_zero(&call->args, RECORD_MARK_BYTES);
 	rpc_put_call(&call->args, 0, WFSP_PROGRAM, WFSP_VERSION, procedure, NULL);
@@ -341,6 +342,19 @@ int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 	return err;
 }
 
+/* The server's text ends with the reason, which err_text() adds again. */
+static void cut_reason(char *text, const char *reason)
+{
+	size_t len = strlen(text), reason_len = strlen(reason);
+
+	if (len < reason_len || strcmp(text + len - reason_len, reason) != 0)
+		return;
+	len -= reason_len;
+	while (len && (text[len - 1] == ' ' || text[len - 1] == ':'))
+		len--;
+	text[len] = '\0';
+}
+
 int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
 {
 	char text[WFSP_TEXT_MAX + 1];
@@ -359,7 +373,8 @@ int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
 	if (status == WFSP_OK)
 		return 0;
 	err = wfsp_status_to_errno(status);
-	return err_set(err, "%s", text[0] ? text : strerror(-err));
+	cut_reason(text, strerror(-err));
+	return err_set(err, "server: %s", text[0] ? text : wfsp_procedure_name(call->procedure));
 }
 
 struct wfs_conn *wfs_pick_conn(struct wfs *w)

@@ -27,6 +27,7 @@
 struct wfs_call {
 	uint8_t head[CALL_HEAD_BYTES]; /* mark, header, arguments before the payload */
 	struct wr args; /* writes into head */
+	uint32_t procedure;
 	const void *send_payload; /* WRITE */
 	size_t send_len;
 	void *payload; /* READ: where it goes, exactly payload_len bytes */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the RPC front end share.
+ *
+ * Threads: everything of a connection, its operations and handles is used on its loop's thread only, except what says
+ * otherwise: an operation that was handed to a worker is the worker's until it comes back through conn->done.
+ */
+#ifndef WFSD_SERVER_RPC_INTERNAL_H
+#define WFSD_SERVER_RPC_INTERNAL_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "core/base/bytes.h"
+#include "core/base/metrics.h"
+#include "core/base/sync.h"
+#include "core/vfs/vfs.h"
+#include "protocol/rpc/record.h"
+#include "protocol/rpc/rpc_msg.h"
+#include "protocol/wfs_proto.h"
+#include "server/export/export.h"
+#include "server/loop/loop.h"
+#include "server/loop/workers.h"
+#include "server/rpc/rpc_server.h"
+
+#define RPC_CONNECTIONS_MAX_DEFAULT 1024u
+#define RPC_STALL_MS_DEFAULT 30000u
+#define RPC_REQUESTS_MAX 128u /* in flight on a connection */
+#define RPC_PAYLOAD_HELD_MAX (64u << 20) /* bytes of payload held by a connection */
+#define RPC_HANDLES_MAX 1024u /* open on a connection */
+#define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
+#define RPC_BYTES_PER_WAKE (1u << 20)
+#define RPC_WINDOW_BYTES (64u << 10)
+#define RPC_INLINE_BYTES_MAX (1u << 20) /* larger reads and writes go to workers at once */
+#define RPC_PREFETCH_BYTES_MAX (32u << 20) /* of one CACHE request */
+#define RPC_OP_HEAD_BYTES 768u
+#define RPC_BUF_CLASSES 4
+
+/* A payload's memory, aligned to 4 KiB. */
+struct rpc_buf {
+	void *p; /* NULL: none */
+	size_t size_bytes;
+	int pool; /* index of its pool, -1: by itself */
+};
+
+struct rpc_handle {
+	struct vfs_handle *vfs;
+	uint64_t id;
+	unsigned refs; /* the table's and those of operations */
+	uint64_t fsid;
+	bool read_only; /* the export is */
+	char export_name[EXPORT_NAME_MAX + 1];
+};
+
+struct rpc_handles {
+	struct rpc_handle **slots;
+	unsigned slot_count;
+	unsigned open_count; /* including those that are being opened */
+	uint64_t next_serial;
+};
+
+struct rpc_conn;
+
+/* One request, from its decoding until its answer is sent. */
+struct rpc_op {
+	struct rpc_conn *conn;
+	struct rpc_op *next; /* in conn->done, the send queue, or the free list */
+	struct work work;
+	uint64_t start_ns;
+	uint32_t xid;
+	uint32_t procedure;
+	/* The arguments, as far as the procedure has them. */
+	struct rpc_handle *handle;
+	uint64_t offset;
+	uint64_t len_bytes;
+	uint32_t flags; /* VFS_* */
+	const void *payload; /* WRITE */
+	union {
+		struct wfsp_hello_args hello;
+		struct wfsp_open_args open;
+		char after[WFSP_NAME_MAX + 1];
+		struct wfsp_open_ok opened; /* OPEN: the result takes the arguments' place */
+		struct vfs_stat st; /* STAT: the result */
+	} args;
+	struct vfs_handle *opened; /* OPEN: until it is in the table */
+	/* The answer: head, then payload, then padding. */
+	int err;
+	size_t held_bytes; /* of payload, counted in conn->held_bytes */
+	struct rpc_buf buf; /* payload of a WRITE or READ, or results too long for the head */
+	struct vfs_ref ref; /* payload of a READ */
+	bool has_ref;
+	size_t payload_len;
+	size_t head_len;
+	size_t total_len;
+	size_t sent;
+	uint8_t head[RPC_OP_HEAD_BYTES];
+};
+
+struct rpc_conn {
+	struct rpc_server *server;
+	struct loop *loop;
+	int fd;
+	struct event *read_event;
+	struct event *write_event;
+	struct event *again_event; /* requests are left in the window: go on after the other connections */
+	struct event *timer;
+	struct loop_task attach_task;
+	struct loop_task done_task;
+	struct loop_task kill_task;
+	struct loop_task hello_task;
+
+	bool closing; /* the socket is closed; freed when the last operation is back */
+	bool reading; /* read_event is added */
+	bool writing; /* write_event is added */
+	bool again; /* again_event is added */
+	bool paused; /* too much in flight: do not read */
+	bool short_window; /* large payloads arrive: keep the window short, so that they are not copied */
+	unsigned op_count; /* from decoding to the answer being sent */
+	size_t held_bytes;
+	uint64_t wake_ns; /* when the current callback began */
+	uint64_t rx_ns; /* last byte received */
+	uint64_t tx_ns; /* last byte sent, or the queue became non-empty */
+
+	struct record_rx rx;
+	uint8_t *window;
+	size_t join_charged;
+	struct rpc_op *direct; /* a WRITE whose payload is being received into its buffer */
+	size_t direct_got;
+
+	struct rpc_op *free_ops;
+	struct rpc_op *send_first;
+	struct rpc_op *send_last;
+	struct rpc_op *done; /* atomic stack: operations that workers finished */
+	struct rpc_handles handles;
+
+	/* HELLO. Guarded by the server's lock, as identities are compared across loops. */
+	bool has_identity;
+	uint8_t client_id[WFSP_CLIENT_ID_BYTES];
+	uint32_t client_conn;
+	struct rpc_conn *successor; /* waits for this one to be gone */
+	bool kill_pending; /* kill_task is posted */
+	struct rpc_conn *prev;
+	struct rpc_conn *next;
+	struct rpc_op *hello_op; /* waits for the predecessor to be gone */
+};
+
+struct rpc_stats {
+	struct counter requests[WFSP_PROCEDURES];
+	struct counter errors[WFSP_PROCEDURES];
+	struct histogram latency[WFSP_PROCEDURES];
+	struct counter read_bytes;
+	struct counter written_bytes;
+	struct counter deferred; /* handed to workers */
+	struct counter accepted;
+	struct counter bad_records;
+	struct counter refused_calls; /* answered with an RPC error */
+};
+
+struct rpc_server {
+	struct loop_set *loops;
+	struct workers *workers;
+	struct vfs *vfs;
+	struct export_table *exports;
+	struct metrics *metrics;
+	struct budget_consumer *charge;
+	struct bufpool *pools[RPC_BUF_CLASSES];
+	unsigned connections_max;
+	uint64_t stall_ns;
+	uint64_t start_ns;
+	struct wfsp_hello_ok hello; /* the answer to everybody's */
+	struct rpc_stats stats;
+	struct sync_mutex lock;
+	struct sync_cond gone; /* a connection left */
+	struct rpc_conn *conns SYNC_GUARDED_BY(lock);
+	unsigned conn_count SYNC_GUARDED_BY(lock);
+	bool stopping SYNC_GUARDED_BY(lock);
+};
+
+/* buf.c */
+int rpc_bufs_init(struct rpc_server *s);
+void rpc_bufs_done(struct rpc_server *s);
+int rpc_buf_get(struct rpc_server *s, size_t len_bytes, struct rpc_buf *ret); /* any thread; 0 or -ENOMEM */
+void rpc_buf_put(struct rpc_server *s, struct rpc_buf *b);
+
+/* handles.c */
+bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is being opened; false: no more */
+void rpc_handles_unreserve(struct rpc_handles *t);
+/* Enter an opened export into its reserved place; sets ok->handle. 0 or -ENOMEM (the place is given back, @vfs stays
+ * the caller's). */
+int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_open_ok *ok);
+struct rpc_handle *rpc_handles_get(struct rpc_handles *t, uint64_t id); /* with a reference; NULL: unknown */
+bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uint64_t id);
+void rpc_handle_unref(struct export_table *exports, struct rpc_handle *h);
+void rpc_handles_done(struct rpc_handles *t, struct export_table *exports);
+
+/* server.c */
+void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c); /* frees it, unless somebody still posts to it */
+/* Take over the identity of a client's connection. True: answer now; false: hello_task will be run. */
+bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct wfsp_hello_args *args);
+
+/* metrics.c */
+int rpc_metrics_register(struct rpc_server *s);
+void rpc_put_statistics(struct rpc_server *s, struct wr *w);
+
+/* conn.c */
+int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct rpc_conn **ret);
+void rpc_conn_free(struct rpc_conn *c);
+/* The end of every callback: go on with what is possible now. May free @c. */
+void rpc_conn_run(struct rpc_conn *c);
+void rpc_conn_close(struct rpc_conn *c);
+/* Note a protocol violation and close. */
+void rpc_conn_bad(struct rpc_conn *c, const char *what);
+struct rpc_op *rpc_op_new(struct rpc_conn *c); /* NULL when memory is short */
+void rpc_op_free(struct rpc_op *op);
+void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back */
+
+/* recv.c */
+void rpc_conn_receive(struct rpc_conn *c);
+/* Start the requests that the window holds, as far as the bounds allow. */
+void rpc_conn_parse(struct rpc_conn *c);
+
+/* send.c */
+void rpc_conn_queue(struct rpc_conn *c, struct rpc_op *op);
+void rpc_conn_send(struct rpc_conn *c);
+
+/* op.c */
+/* Decode the arguments behind the call's header. False: garbage. WRITE: @r then stands at the payload. */
+bool rpc_op_decode(struct rpc_op *op, struct rd *r);
+/* Run it here if that needs no waiting, else give it to a worker. Queues the answer, now or later. */
+void rpc_op_start(struct rpc_op *op);
+/* An answer without results: one of RPC's own errors. */
+void rpc_op_encode_refusal(struct rpc_op *op, enum rpc_accept_stat stat);
+/* On the loop: what remains to be done after a worker had it; then the answer is queued. */
+void rpc_op_finish(struct rpc_op *op);
+void rpc_op_answer_hello(struct rpc_op *op);
+
+/* exports.c: on workers */
+int rpc_exec_open(struct rpc_op *op);
+int rpc_exec_list(struct rpc_op *op);
+void rpc_fill_attr(struct wfsp_attr *ret, uint64_t fsid, const struct vfs_stat *st, bool read_only);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the RPC server counts, for Prometheus and for STATISTICS. */
+#include <stdio.h>
+
+#include "protocol/xdr/xdr.h"
+#include "server/rpc/internal.h"
+
+static double connections(void *ctx)
+{
+	return rpc_server_connections(ctx);
+}
+
+static int register_procedure(struct rpc_server *s, uint32_t procedure)
+{
+	struct rpc_stats *st = &s->stats;
+	char labels[64];
+	int err;
+
+	snprintf(labels, sizeof(labels), "operation=\"%s\"", wfsp_procedure_name(procedure));
+	err = metrics_add_counter(s->metrics, s, "wfsd_rpc_requests_total", "Requests answered.", labels,
+	                          &st->requests[procedure]);
+	if (!err)
+		err = metrics_add_counter(s->metrics, s, "wfsd_rpc_errors_total", "Requests answered with an error.",
+		                          labels, &st->errors[procedure]);
+	if (!err)
+		err = metrics_add_histogram(s->metrics, s, "wfsd_rpc_latency_seconds",
+		                            "Time from a request's arrival to its answer.", labels,
+		                            &st->latency[procedure]);
+	return err;
+}
+
+int rpc_metrics_register(struct rpc_server *s)
+{
+	const struct {
+		const char *name;
+		const char *help;
+		const struct counter *counter;
+	} counters[] = {
+		{ "wfsd_rpc_read_bytes_total", "Payload bytes read by clients.", &s->stats.read_bytes },
+		{ "wfsd_rpc_written_bytes_total", "Payload bytes written by clients.", &s->stats.written_bytes },
+		{ "wfsd_rpc_deferred_total", "Requests that had to wait and went to a worker.", &s->stats.deferred },
+		{ "wfsd_rpc_connections_total", "Connections accepted.", &s->stats.accepted },
+		{ "wfsd_rpc_bad_records_total", "Connections ended for what they sent, or did not take.",
+		  &s->stats.bad_records },
+		{ "wfsd_rpc_refused_calls_total", "Calls answered with an RPC error.", &s->stats.refused_calls },
+	};
+	int err = metrics_add_gauge(s->metrics, s, "wfsd_rpc_connections", "Connections open.", NULL, connections, s);
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]) && !err; i++)
+		err = metrics_add_counter(s->metrics, s, counters[i].name, counters[i].help, NULL, counters[i].counter);
+	for (uint32_t p = 0; p < WFSP_READ_SHM && !err; p++)
+		err = register_procedure(s, p);
+	return err;
+}
+
+static void put(struct wr *w, const char *name, uint64_t value)
+{
+	struct wfsp_counter v = { .value = value };
+
+	snprintf(v.name, sizeof(v.name), "%s", name);
+	wfsp_put_counter(w, &v);
+}
+
+void rpc_put_statistics(struct rpc_server *s, struct wr *w)
+{
+	struct wr count = *w;
+	uint32_t n = 5;
+	char name[WFSP_COUNTER_NAME_MAX + 1];
+
+	wr_be32(w, 0);
+	put(w, "uptime_ms", (sync_now_ns() - s->start_ns) / SYNC_NS_PER_MS);
+	put(w, "connections", rpc_server_connections(s));
+	put(w, "read_bytes", counter_read(&s->stats.read_bytes));
+	put(w, "written_bytes", counter_read(&s->stats.written_bytes));
+	put(w, "deferred", counter_read(&s->stats.deferred));
+	for (uint32_t p = 0; p < WFSP_READ_SHM; p++, n += 2) {
+		snprintf(name, sizeof(name), "%s_requests", wfsp_procedure_name(p));
+		put(w, name, counter_read(&s->stats.requests[p]));
+		snprintf(name, sizeof(name), "%s_errors", wfsp_procedure_name(p));
+		put(w, name, counter_read(&s->stats.errors[p]));
+	}
+	wr_be32(&count, n);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The RPC front end: serves the wfs protocol (protocol/wfs.x) on accepted stream sockets, TCP and unix alike.
+ *
+ * A connection belongs to one event loop. Requests that memory can answer are answered there; those that would wait go
+ * to the workers, and their answers come back in any order. What one client can hold is bounded: requests in flight,
+ * payload bytes, open handles, time with half a record.
+ */
+#ifndef WFSD_SERVER_RPC_RPC_SERVER_H
+#define WFSD_SERVER_RPC_RPC_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct budget;
+struct export_table;
+struct loop_set;
+struct metrics;
+struct rpc_server;
+struct vfs;
+struct workers;
+
+struct rpc_server_config {
+	struct loop_set *loops;
+	struct workers *workers;
+	struct vfs *vfs;
+	struct export_table *exports;
+	struct budget *budget; /* the server joins it as "rpc" */
+	struct metrics *metrics; /* NULL: none */
+	const char *server_name; /* shown to clients; copied */
+	/*
+	 * This start of the daemon, so that clients notice a restart; 0: a random one. @clean_boots are the ids of
+	 * earlier starts, newest first, that ended with everything they had acknowledged durable: a client whose
+	 * unflushed writes went to one of these is not told that they may be lost. Copied.
+	 */
+	uint64_t boot_id;
+	const uint64_t *clean_boots;
+	size_t clean_boot_count; /* those beyond RPC_CLEAN_BOOTS_MAX are left out */
+	unsigned connections_max; /* 0: 1024 */
+	unsigned stall_ms; /* a client silent in the middle of a record for this long is dropped; 0: 30,000 */
+};
+#define RPC_CLEAN_BOOTS_MAX 16
+
+/* 0, -ENOMEM, -EIO (no randomness). Everything in @config must outlive the server. */
+int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **ret);
+
+/*
+ * Serve @fd, a connected, non-blocking stream socket, which the server owns from now on (also on errors: it is closed).
+ * 0, -ENOMEM, -EMFILE (connections_max reached), -ESHUTDOWN (stopping). Any thread; does not block.
+ */
+int rpc_server_accept(struct rpc_server *s, int fd);
+
+/*
+ * End every connection and wait until the operations under way have returned; answers that are not sent yet are
+ * dropped (clients repeat their requests at the next server). Not on a loop thread or a worker; the loops must be
+ * running. rpc_server_accept() refuses from then on.
+ */
+void rpc_server_stop(struct rpc_server *s);
+
+/* After rpc_server_stop(). NULL is fine. */
+void rpc_server_free(struct rpc_server *s);
+
+unsigned rpc_server_connections(struct rpc_server *s);
+uint64_t rpc_server_boot_id(const struct rpc_server *s);
+
+#endif

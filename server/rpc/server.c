@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The RPC server as a whole: its connections, who they say they are, and its end. */
+#include "server/rpc/rpc_server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core/base/budget.h"
+#include "core/base/err.h"
+#include "server/rpc/internal.h"
+
+_Static_assert(RPC_CLEAN_BOOTS_MAX == WFSP_CLEAN_BOOTS_MAX, "clean boots travel whole");
+
+static int fill_hello(struct wfsp_hello_ok *h, const struct rpc_server_config *config)
+{
+	h->boot_id = config->boot_id;
+	while (!h->boot_id) {
+		if (getrandom(&h->boot_id, sizeof(h->boot_id), 0) != (ssize_t)sizeof(h->boot_id))
+			return err_set(-EIO, "getrandom: %s", strerror(errno));
+	}
+	for (size_t i = 0; i < config->clean_boot_count && i < RPC_CLEAN_BOOTS_MAX; i++)
+		h->clean_boots[h->clean_boot_count++] = config->clean_boots[i];
+	h->payload_max_bytes = WFSP_PAYLOAD_MAX;
+	h->requests_max = RPC_REQUESTS_MAX;
+	snprintf(h->server_name, sizeof(h->server_name), "%s", config->server_name ? config->server_name : "wfsd");
+	return 0;
+}
+
+int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **ret)
+{
+	struct rpc_server *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return err_set(-ENOMEM, "no memory for the RPC server");
+	sync_mutex_init(&s->lock, SYNC_RANK_SERVER, "rpc server");
+	sync_cond_init(&s->gone);
+	s->loops = config->loops;
+	s->workers = config->workers;
+	s->vfs = config->vfs;
+	s->exports = config->exports;
+	s->connections_max = config->connections_max ? config->connections_max : RPC_CONNECTIONS_MAX_DEFAULT;
+	s->stall_ns = (config->stall_ms ? config->stall_ms : RPC_STALL_MS_DEFAULT) * SYNC_NS_PER_MS;
+	s->start_ns = sync_now_ns();
+	err = fill_hello(&s->hello, config);
+	if (!err) {
+		s->charge = budget_join(config->budget, "rpc", 0, NULL, NULL);
+		if (!s->charge)
+			err = err_set(-ENOMEM, "no memory for the RPC server");
+	}
+	if (!err)
+		err = rpc_bufs_init(s);
+	if (!err && config->metrics) {
+		s->metrics = config->metrics;
+		err = rpc_metrics_register(s);
+	}
+	if (err) {
+		rpc_server_free(s);
+		return err;
+	}
+	*ret = s;
+	return 0;
+}
+
+void rpc_server_free(struct rpc_server *s)
+{
+	if (!s)
+		return;
+	if (s->metrics)
+		metrics_unregister(s->metrics, s);
+	rpc_bufs_done(s);
+	if (s->charge)
+		budget_leave(s->charge);
+	sync_cond_done(&s->gone);
+	sync_mutex_done(&s->lock);
+	free(s);
+}
+
+static void link_conn(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(s->lock)
+{
+	c->next = s->conns;
+	if (s->conns)
+		s->conns->prev = c;
+	s->conns = c;
+	s->conn_count++;
+}
+
+static void unlink_conn(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(s->lock)
+{
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		s->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+}
+
+int rpc_server_accept(struct rpc_server *s, int fd)
+{
+	struct loop *l = loop_set_next(s->loops);
+	struct rpc_conn *c;
+	int err = rpc_conn_new(s, l, fd, &c);
+
+	if (err) {
+		close(fd);
+		return err;
+	}
+	sync_mutex_lock(&s->lock);
+	if (s->stopping)
+		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
+	else if (s->conn_count >= s->connections_max)
+		err = err_set(-EMFILE, "%u RPC connections already", s->conn_count);
+	else
+		link_conn(s, c);
+	/* Under the lock: a stop that sees the connection posts its end behind this. */
+	if (!err)
+		loop_post(l, &c->attach_task);
+	sync_mutex_unlock(&s->lock);
+	if (err) {
+		rpc_conn_free(c);
+		return err;
+	}
+	counter_add(&s->stats.accepted, 1);
+	return 0;
+}
+
+static void kill_locked(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(s->lock)
+{
+	(void)s;
+	if (c->kill_pending)
+		return;
+	c->kill_pending = true;
+	loop_post(c->loop, &c->kill_task);
+}
+
+void rpc_server_stop(struct rpc_server *s)
+{
+	sync_mutex_lock(&s->lock);
+	s->stopping = true;
+	for (struct rpc_conn *c = s->conns; c; c = c->next)
+		kill_locked(s, c);
+	while (s->conn_count)
+		sync_cond_wait(&s->gone, &s->lock);
+	sync_mutex_unlock(&s->lock);
+}
+
+void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c)
+{
+	struct rpc_conn *successor;
+
+	sync_mutex_lock(&s->lock);
+	if (c->kill_pending) {
+		/* The task still refers to it, and will come here again. */
+		sync_mutex_unlock(&s->lock);
+		return;
+	}
+	unlink_conn(s, c);
+	successor = c->successor;
+	/* It waits with an operation under way, so it is still there. */
+	if (successor)
+		loop_post(successor->loop, &successor->hello_task);
+	sync_mutex_unlock(&s->lock);
+	rpc_conn_free(c);
+	/* Counted until now: when the last one is gone, the server may be freed. */
+	sync_mutex_lock(&s->lock);
+	s->conn_count--;
+	sync_cond_broadcast(&s->gone);
+	sync_mutex_unlock(&s->lock);
+}
+
+bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct wfsp_hello_args *args)
+{
+	struct rpc_conn *old;
+
+	sync_mutex_lock(&s->lock);
+	for (old = s->conns; old; old = old->next) {
+		if (old != c && old->has_identity && !old->successor && old->client_conn == args->connection &&
+		    memcmp(old->client_id, args->client_id, sizeof(old->client_id)) == 0)
+			break;
+	}
+	c->has_identity = true;
+	memcpy(c->client_id, args->client_id, sizeof(c->client_id));
+	c->client_conn = args->connection;
+	if (old) {
+		old->successor = c;
+		kill_locked(s, old);
+	}
+	sync_mutex_unlock(&s->lock);
+	return !old;
+}
+
+unsigned rpc_server_connections(struct rpc_server *s)
+{
+	unsigned n;
+
+	sync_mutex_lock(&s->lock);
+	n = s->conn_count;
+	sync_mutex_unlock(&s->lock);
+	return n;
+}
+
+uint64_t rpc_server_boot_id(const struct rpc_server *s)
+{
+	return s->hello.boot_id;
+}
