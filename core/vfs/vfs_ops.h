@@ -50,10 +50,11 @@ void vfs_node_unref(struct vfs_node *n);
 
 /*
  * Mount: @root (a directory or a file; one reference is taken) appears at "/@name". -EEXIST, -EINVAL (bad name),
- * -ENOMEM. Unmount: no new lookups; waits until open handles are gone when @wait, else -EBUSY when there are any.
+ * -ENOMEM. Unmount: no new lookups. -ENOENT. While handles are open: -EBUSY, or with @force it goes all the same; the
+ * file system then answers -ESTALE on the nodes that the handles still hold.
  */
 int vfs_mount(struct vfs *v, const char *name, struct vfs_node *root, bool read_only);
-int vfs_unmount(struct vfs *v, const char *name, bool wait);
+int vfs_unmount(struct vfs *v, const char *name, bool force);
 
 /* One path component or a pool's or volume's name: 1..VFS_NAME_MAX bytes, no '/', no control characters, not "." or
  * "..". 0 or -EINVAL / -ENAMETOOLONG with context. */

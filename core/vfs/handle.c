@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Handles: opening a file, and every operation on it, with the checks that no file system has to repeat. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/vfs/vfs_priv.h"
+
+static void handle_ref(struct vfs_handle *h)
+{
+	__atomic_add_fetch(&h->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void handle_unref(struct vfs_handle *h)
+{
+	if (__atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (h->node->ops->close)
+		h->node->ops->close(h->node, h->writable);
+	vfs_node_unref(h->node);
+	sync_mutex_lock(&h->vfs->lock);
+	h->mount->handle_count--;
+	sync_mutex_unlock(&h->vfs->lock);
+	mount_unref(h->mount);
+	free(h);
+}
+
+static int open_node(struct vfs_mount_point *m, struct vfs_node *node, bool writable)
+{
+	struct vfs_stat st;
+	int ret;
+
+	if (node->type != VFS_TYPE_FILE)
+		return err_set(-EISDIR, "it is a directory");
+	ret = node->ops->stat(node, &st);
+	if (ret)
+		return ret;
+	if (writable && (m->read_only || st.read_only))
+		return err_set(-EROFS, "it is read-only");
+	return node->ops->open ? node->ops->open(node, writable) : 0;
+}
+
+int vfs_open(struct vfs *v, const char *path, bool writable, struct vfs_handle **ret_handle)
+{
+	struct vfs_mount_point *m;
+	struct vfs_node *node;
+	struct vfs_handle *h;
+	int ret = path_walk(v, path, &m, &node);
+
+	if (ret)
+		return ret;
+	if (!node)
+		return err_set(-EISDIR, "open '/': it is a directory");
+	h = calloc(1, sizeof(*h));
+	/* Counted before the node is opened, so that an unmount in between finds the mount busy. */
+	sync_mutex_lock(&v->lock);
+	m->handle_count++;
+	sync_mutex_unlock(&v->lock);
+	ret = h ? open_node(m, node, writable) : err_set(-ENOMEM, "no memory for a handle");
+	if (ret) {
+		sync_mutex_lock(&v->lock);
+		m->handle_count--;
+		sync_mutex_unlock(&v->lock);
+		vfs_node_unref(node);
+		mount_unref(m);
+		free(h);
+		return err_add(ret, "open '%s'", path);
+	}
+	*h = (struct vfs_handle){ .vfs = v, .mount = m, .node = node, .writable = writable, .refs = 1 };
+	*ret_handle = h;
+	return 0;
+}
+
+void vfs_close(struct vfs_handle *h)
+{
+	if (h)
+		handle_unref(h);
+}
+
+int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
+{
+	int ret = h->node->ops->stat(h->node, ret_stat);
+
+	ret_stat->read_only |= h->mount->read_only;
+	return ret;
+}
+
+/* Is [offset, offset + len) within the file? Otherwise @error. */
+static int check_range(struct vfs_handle *h, uint64_t offset, uint64_t len, int error)
+{
+	struct vfs_stat st;
+	int ret = h->node->ops->stat(h->node, &st);
+
+	if (ret)
+		return ret;
+	if (!range_within(offset, len, st.size_bytes))
+		return err_set(error, "range %" PRIu64 "+%" PRIu64 " is outside the file of %" PRIu64 " bytes", offset,
+		               len, st.size_bytes);
+	return 0;
+}
+
+static int check_writable(struct vfs_handle *h)
+{
+	return h->writable ? 0 : err_set(-EROFS, "the file is not open for writing");
+}
+
+static int iov_total(const struct iovec *iov, int iov_count, uint64_t *ret_len)
+{
+	uint64_t len = 0;
+
+	if (iov_count < 0)
+		return err_set(-EINVAL, "negative number of buffers");
+	for (int i = 0; i < iov_count; i++)
+		if (!checked_add(len, iov[i].iov_len, &len))
+			return err_set(-EINVAL, "the buffers' lengths overflow");
+	if (len > VFS_IO_BYTES_MAX)
+		return err_set(-EINVAL, "%" PRIu64 " bytes are more than one operation may move (%u)", len,
+		               VFS_IO_BYTES_MAX);
+	*ret_len = len;
+	return 0;
+}
+
+int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	uint64_t len;
+	int ret = iov_total(iov, iov_count, &len);
+
+	if (!ret)
+		ret = check_range(h, offset, len, -EINVAL);
+	if (ret || !len)
+		return ret;
+	handle_ref(h);
+	ret = h->node->ops->read(h->node, iov, iov_count, offset, flags);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	uint64_t len;
+	int ret = check_writable(h);
+
+	if (!ret)
+		ret = iov_total(iov, iov_count, &len);
+	if (!ret)
+		ret = check_range(h, offset, len, -ENOSPC);
+	if (ret || !len)
+		return ret;
+	if (!h->node->ops->write)
+		return err_set(-EOPNOTSUPP, "the file system cannot write");
+	handle_ref(h);
+	ret = h->node->ops->write(h->node, iov, iov_count, offset, flags);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_read_ref(struct vfs_handle *h, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret_ref)
+{
+	int ret = check_range(h, offset, len, -EINVAL);
+
+	if (ret)
+		return ret;
+	if (!h->node->ops->read_ref || !len || len > VFS_REF_BYTES_MAX)
+		return -EOPNOTSUPP;
+	handle_ref(h);
+	ret = h->node->ops->read_ref(h->node, offset, len, flags, ret_ref);
+	handle_unref(h);
+	return ret;
+}
+
+void vfs_ref_release(struct vfs_ref *r)
+{
+	r->release(r);
+}
+
+int vfs_flush(struct vfs_handle *h, unsigned flags)
+{
+	int ret;
+
+	if (!h->node->ops->flush)
+		return 0;
+	handle_ref(h);
+	ret = h->node->ops->flush(h->node, flags);
+	handle_unref(h);
+	return ret;
+}
+
+typedef int range_fn(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
+
+static int change_range(struct vfs_handle *h, range_fn *fn, uint64_t offset, uint64_t len, unsigned flags, int outside)
+{
+	int ret = check_writable(h);
+
+	if (!ret)
+		ret = check_range(h, offset, len, outside);
+	if (ret || !len)
+		return ret;
+	if (!fn)
+		return err_set(-EOPNOTSUPP, "the file system cannot do that");
+	handle_ref(h);
+	ret = fn(h->node, offset, len, flags);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_discard(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)
+{
+	return change_range(h, h->node->ops->discard, offset, len, flags, -EINVAL);
+}
+
+int vfs_zero(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)
+{
+	return change_range(h, h->node->ops->zero, offset, len, flags, -ENOSPC);
+}
+
+int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret_extents,
+                unsigned max, unsigned *ret_count)
+{
+	int ret = check_range(h, offset, len, -EINVAL);
+
+	if (ret)
+		return ret;
+	if (!len || !max)
+		return err_set(-EINVAL, "no range, or no room for extents");
+	if (!h->node->ops->extents) {
+		ret_extents[0] = (struct vfs_extent){ .offset = offset, .len_bytes = len };
+		*ret_count = 1;
+		return 0;
+	}
+	handle_ref(h);
+	ret = h->node->ops->extents(h->node, offset, len, flags, ret_extents, max, ret_count);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_prefetch(struct vfs_handle *h, uint64_t offset, uint64_t len)
+{
+	int ret = check_range(h, offset, len, -EINVAL);
+
+	if (ret || !len || !h->node->ops->prefetch)
+		return ret;
+	handle_ref(h);
+	ret = h->node->ops->prefetch(h->node, offset, len);
+	handle_unref(h);
+	return ret;
+}
