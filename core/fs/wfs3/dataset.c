@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of datasets of a pool, and the gate that every operation on one passes. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/err.h"
+#include "core/fs/wfs3/pool.h"
+
+static struct dataset *dataset_new(struct pool *p, uint64_t id, const struct wfs3_ptr *root)
+{
+	struct dataset *ds = aligned_alloc(64, sizeof(*ds));
+
+	if (!ds)
+		return NULL;
+	memset(ds, 0, sizeof(*ds));
+	if (tree_new(&p->env, id, root, &ds->tree)) {
+		free(ds);
+		return NULL;
+	}
+	vfs_node_init(&ds->node, &volume_node_ops, VFS_TYPE_FILE);
+	ds->pool = p;
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+	ds->id = id;
+	ds->root = *root;
+	ds->state = DATASET_STATE_LIVE;
+	sync_mutex_init(&ds->lock, SYNC_RANK_OBJECT, "wfs3 dataset");
+	sync_cond_init(&ds->gate_changed);
+	return ds;
+}
+
+void dataset_release(struct vfs_node *n)
+{
+	struct dataset *ds = (struct dataset *)n;
+	struct pool *p = ds->pool;
+
+	cache_file_free(ds->file);
+	tree_free(ds->tree);
+	sync_mutex_done(&ds->lock);
+	sync_cond_done(&ds->gate_changed);
+	free(ds);
+	pool_unref(p);
+}
+
+int dataset_add_loaded(struct pool *p, const struct dataset_item *item)
+{
+	struct dataset *ds = dataset_new(p, item->id, &item->root);
+
+	if (!ds)
+		return err_set(-ENOMEM, "no memory for dataset %" PRIu64, item->id);
+	ds->created_ns = item->created_ns;
+	ds->used_blocks = item->used_blocks;
+	ds->state = item->state;
+	memcpy(ds->name, item->name, sizeof(ds->name));
+	sync_mutex_lock(&p->table_lock);
+	cds_list_add_tail(&ds->link, &p->datasets);
+	sync_mutex_unlock(&p->table_lock);
+	return 0;
+}
+
+static struct dataset *find_locked(struct pool *p, const char *name, size_t name_len) SYNC_REQUIRES(p->table_lock)
+{
+	struct dataset *ds;
+
+	cds_list_for_each_entry (ds, &p->datasets, link)
+		if (ds->state == DATASET_STATE_LIVE && strlen(ds->name) == name_len &&
+		    !memcmp(ds->name, name, name_len))
+			return ds;
+	return NULL;
+}
+
+int dataset_find(struct pool *p, const char *name, size_t name_len, struct dataset **ret)
+{
+	struct dataset *ds;
+
+	sync_mutex_lock(&p->table_lock);
+	ds = find_locked(p, name, name_len);
+	if (ds)
+		vfs_node_ref(&ds->node);
+	sync_mutex_unlock(&p->table_lock);
+	if (!ds)
+		return err_set(-ENOENT, "pool %s has no volume '%.*s'", p->name, (int)name_len, name);
+	*ret = ds;
+	return 0;
+}
+
+int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void *ctx)
+{
+	struct dataset **all = NULL;
+	struct dataset *ds;
+	size_t count = 0, i = 0;
+	int ret = 0;
+
+	sync_mutex_lock(&p->table_lock);
+	cds_list_for_each_entry (ds, &p->datasets, link)
+		count++;
+	if (count) {
+		all = calloc(count, sizeof(struct dataset *));
+		if (!all) {
+			sync_mutex_unlock(&p->table_lock);
+			return err_set(-ENOMEM, "no memory to list %zu datasets", count);
+		}
+	}
+	cds_list_for_each_entry (ds, &p->datasets, link) {
+		vfs_node_ref(&ds->node);
+		all[i++] = ds;
+	}
+	sync_mutex_unlock(&p->table_lock);
+	for (i = 0; i < count; i++) {
+		if (!ret)
+			ret = fn(ctx, all[i]);
+		vfs_node_unref(&all[i]->node);
+	}
+	free(all);
+	return ret;
+}
+
+static int load_inode(struct dataset *ds)
+{
+	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
+	uint8_t buf[INODE_BYTES];
+	size_t len;
+	int ret;
+
+	for (;;) {
+		ret = tree_get(ds->tree, &key, buf, sizeof(buf), &len);
+		if (ret != -EAGAIN)
+			break;
+		ret = tree_fetch(ds->tree, &key);
+		if (ret)
+			break;
+	}
+	if (ret == -ENOENT || ret == -ERANGE)
+		ret = err_set(-EUCLEAN, "no inode of the right size");
+	if (!ret)
+		ret = inode_decode(buf, len, &ds->inode);
+	return ret;
+}
+
+int dataset_load(struct dataset *ds)
+{
+	static const struct cache_file_ops ops = { .fill = volume_fill, .writeback = volume_writeback };
+	struct cache_file *file;
+	int ret = 0;
+
+	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
+		return 0;
+	sync_mutex_lock(&ds->lock);
+	if (!ds->file) {
+		ret = load_inode(ds);
+		if (!ret)
+			ret = cache_file_new(ds->pool->w->config.cache, &ops, ds, ds->inode.size_bytes, &file);
+		if (!ret)
+			__atomic_store_n(&ds->file, file, __ATOMIC_RELEASE);
+	}
+	sync_mutex_unlock(&ds->lock);
+	return ret ? err_add(ret, "pool %s: load dataset %" PRIu64, ds->pool->name, ds->id) : 0;
+}
+
+int dataset_enter(struct dataset *ds, unsigned flags)
+{
+	uint64_t *count = &ds->in_flight[sync_thread_slot() % DATASET_SLOTS].count;
+
+	for (;;) {
+		int gate;
+
+		__atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
+		gate = __atomic_load_n(&ds->gate, __ATOMIC_SEQ_CST);
+		if (__builtin_expect(gate == DATASET_GATE_OPEN, 1))
+			return 0;
+		__atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
+		if (gate == DATASET_GATE_DEAD)
+			return err_set(-ESTALE, "the volume was deleted or its pool exported");
+		if (flags & VFS_NOWAIT)
+			return -EAGAIN;
+		sync_mutex_lock(&ds->lock);
+		while (ds->gate == DATASET_GATE_QUIESCED)
+			sync_cond_wait(&ds->gate_changed, &ds->lock);
+		sync_mutex_unlock(&ds->lock);
+	}
+}
+
+void dataset_exit(struct dataset *ds)
+{
+	/* May be another slot than dataset_enter()'s when the thread changed: the sum is what counts. */
+	__atomic_sub_fetch(&ds->in_flight[sync_thread_slot() % DATASET_SLOTS].count, 1, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t in_flight(struct dataset *ds)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < DATASET_SLOTS; i++)
+		sum += __atomic_load_n(&ds->in_flight[i].count, __ATOMIC_SEQ_CST);
+	return sum;
+}
+
+void dataset_quiesce(struct dataset *ds)
+{
+	__atomic_store_n(&ds->gate, DATASET_GATE_QUIESCED, __ATOMIC_SEQ_CST);
+	/* Rare, and operations are short: looking again is simpler than a wake-up in every operation's exit. */
+	while (in_flight(ds))
+		sync_sleep_ns(SYNC_NS_PER_MS / 5);
+}
+
+void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate)
+{
+	__atomic_store_n(&ds->gate, (int)gate, __ATOMIC_SEQ_CST);
+	sync_cond_broadcast(&ds->gate_changed);
+}
+
+/* A new dataset with its inode, in memory and in the open group. */
+static int create_in_memory(struct pool *p, const char *name, uint64_t size_bytes, struct dataset **ret_ds)
+{
+	static const struct wfs3_ptr empty;
+	int64_t now_ns = (int64_t)sync_wall_ns();
+	struct dataset *ds = dataset_new(p, p->next_dataset_id, &empty);
+	uint64_t txg;
+	int ret;
+
+	if (!ds)
+		return err_set(-ENOMEM, "no memory for a volume");
+	snprintf(ds->name, sizeof(ds->name), "%s", name);
+	ds->created_ns = (uint64_t)now_ns;
+	ds->inode = (struct inode){ .mode = S_IFREG | 0600,
+		                    .link_count = 1,
+		                    .size_bytes = size_bytes,
+		                    .change = 1,
+		                    .atime_ns = now_ns,
+		                    .mtime_ns = now_ns,
+		                    .ctime_ns = now_ns,
+		                    .btime_ns = now_ns };
+	txg = txg_enter(p);
+	ret = volume_put_inode_in(ds, txg);
+	if (!ret) {
+		p->next_dataset_id++;
+		cds_list_add_tail(&ds->link, &p->datasets);
+		vfs_node_ref(&ds->node);
+		txg_changed(p, ds, txg);
+	}
+	txg_exit(p);
+	if (ret)
+		vfs_node_unref(&ds->node);
+	else
+		*ret_ds = ds;
+	return ret;
+}
+
+int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes)
+{
+	struct dataset *ds = NULL;
+	int ret = pool_check_writable(p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->table_lock);
+	if (find_locked(p, name, strlen(name)))
+		ret = err_set(-EEXIST, "pool %s already has a volume '%s'", p->name, name);
+	else
+		ret = create_in_memory(p, name, size_bytes, &ds);
+	sync_mutex_unlock(&p->table_lock);
+	if (ret)
+		return ret;
+	vfs_node_unref(&ds->node);
+	return txg_sync(p);
+}
+
+int dataset_rename(struct pool *p, const char *name, const char *new_name)
+{
+	struct dataset *ds;
+	uint64_t txg;
+	int ret = pool_check_writable(p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->table_lock);
+	ds = find_locked(p, name, strlen(name));
+	if (!ds) {
+		ret = err_set(-ENOENT, "pool %s has no volume '%s'", p->name, name);
+	} else if (find_locked(p, new_name, strlen(new_name))) {
+		ret = err_set(-EEXIST, "pool %s already has a volume '%s'", p->name, new_name);
+	} else {
+		txg = txg_enter(p);
+		snprintf(ds->name, sizeof(ds->name), "%s", new_name);
+		txg_changed(p, ds, txg);
+		txg_exit(p);
+	}
+	sync_mutex_unlock(&p->table_lock);
+	return ret ? ret : txg_sync(p);
+}
+
+/* Nameless from now on: no lookup finds it, and the reaper gives its blocks back. */
+static void mark_deleting(struct pool *p, struct dataset *ds) SYNC_REQUIRES(p->table_lock)
+{
+	uint64_t txg = txg_enter(p);
+
+	ds->state = DATASET_STATE_DELETING;
+	ds->name[0] = 0;
+	txg_changed(p, ds, txg);
+	txg_exit(p);
+}
+
+int dataset_delete(struct pool *p, const char *name)
+{
+	struct dataset *ds;
+	int ret = pool_check_writable(p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->table_lock);
+	ds = find_locked(p, name, strlen(name));
+	if (!ds)
+		ret = err_set(-ENOENT, "pool %s has no volume '%s'", p->name, name);
+	else if (__atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST))
+		ret = err_set(-EBUSY, "volume %s/%s is open", p->name, name);
+	else
+		mark_deleting(p, ds);
+	sync_mutex_unlock(&p->table_lock);
+	if (ret)
+		return ret;
+	reaper_kick(p);
+	return txg_sync(p);
+}

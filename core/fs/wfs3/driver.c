@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Administrators' calls on pools and volumes (pool_driver), and the life of the whole driver. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/budget.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/pool.h"
+
+#define REFS_KEPT 64
+#define TXG_AGE_MS_DEFAULT 5000u
+
+static int open_path(void *ctx, const char *path, unsigned blk_flags, struct blk_dev **ret)
+{
+	(void)ctx;
+	return blk_open(path, blk_flags, ret);
+}
+
+static void close_dev(void *ctx, struct blk_dev *dev)
+{
+	(void)ctx;
+	blk_close(dev);
+}
+
+static struct pool *find_pool(struct wfs3 *w, const char *name) SYNC_REQUIRES(w->lock)
+{
+	struct pool *p;
+
+	cds_list_for_each_entry (p, &w->pools, link)
+		if (!strcmp(p->name, name))
+			return p;
+	return NULL;
+}
+
+/* A pool by name; its export waits until pool_put(). */
+static int pool_get(struct wfs3 *w, const char *name, struct pool **ret)
+{
+	struct pool *p;
+
+	sync_mutex_lock(&w->lock);
+	p = find_pool(w, name);
+	if (p)
+		__atomic_add_fetch(&p->users, 1, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&w->lock);
+	if (!p)
+		return err_set(-ENOENT, "no pool '%s' is imported", name);
+	*ret = p;
+	return 0;
+}
+
+static void pool_put(struct pool *p)
+{
+	__atomic_sub_fetch(&p->users, 1, __ATOMIC_SEQ_CST);
+}
+
+static void close_devices(struct wfs3 *w, struct blk_dev *devs[], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (devs[i])
+			w->config.close(w->config.open_ctx, devs[i]);
+}
+
+static int open_devices(struct wfs3 *w, const char *const *paths, unsigned count, unsigned flags,
+                        struct blk_dev *devs[])
+{
+	int ret = 0;
+
+	memset(devs, 0, sizeof(devs[0]) * WFS3_DEVICES_MAX);
+	if (!count || count > WFS3_DEVICES_MAX)
+		return err_set(-EINVAL, "a pool has 1 to %u devices, not %u", WFS3_DEVICES_MAX, count);
+	for (unsigned i = 0; i < count && !ret; i++)
+		ret = w->config.open(w->config.open_ctx, paths[i], flags, &devs[i]);
+	if (ret)
+		close_devices(w, devs, count);
+	return ret;
+}
+
+static int check_pool_name(const char *name)
+{
+	int ret = vfs_check_name(name, strlen(name));
+
+	if (!ret && strlen(name) > POOL_NAME_MAX)
+		ret = err_set(-ENAMETOOLONG, "a pool's name has at most %d bytes", POOL_NAME_MAX);
+	return ret;
+}
+
+/* With the devices open: make the pool live and visible. The devices are the pool's on success, else still the
+ * caller's. */
+static int attach(struct wfs3 *w, struct blk_dev *const devs[], unsigned count, bool read_only, char **ret_name)
+{
+	struct pool *p;
+	char *name;
+	bool taken;
+	int ret = pool_open_devices(w, devs, count, read_only, &p);
+
+	if (ret)
+		return ret;
+	name = strdup(p->name);
+	sync_mutex_lock(&w->lock);
+	taken = find_pool(w, p->name) != NULL;
+	sync_mutex_unlock(&w->lock);
+	if (!name)
+		ret = err_set(-ENOMEM, "no memory for a name");
+	else if (taken)
+		ret = err_set(-EEXIST, "a pool named '%s' is already imported", p->name);
+	if (!ret)
+		ret = pool_register_metrics(p);
+	if (!ret) {
+		ret = vfs_mount(w->config.vfs, p->name, &p->dir, p->read_only);
+		if (ret && w->config.metrics)
+			metrics_unregister(w->config.metrics, p);
+	}
+	if (ret) {
+		pool_stop_threads(p);
+		p->device_count = 0;
+		pool_free(p);
+		free(name);
+		return ret;
+	}
+	sync_mutex_lock(&w->lock);
+	cds_list_add_tail(&p->link, &w->pools);
+	sync_mutex_unlock(&w->lock);
+	*ret_name = name;
+	return 0;
+}
+
+static int driver_import(void *ctx, const char *const *paths, unsigned count, bool read_only, char **ret_name)
+{
+	struct wfs3 *w = ctx;
+	struct blk_dev *devs[WFS3_DEVICES_MAX];
+	int ret;
+
+	sync_mutex_lock(&w->admin_lock);
+	ret = open_devices(w, paths, count, read_only ? BLK_OPEN_READ_ONLY : 0, devs);
+	if (!ret) {
+		ret = attach(w, devs, count, read_only, ret_name);
+		if (ret)
+			close_devices(w, devs, count);
+	}
+	sync_mutex_unlock(&w->admin_lock);
+	return ret;
+}
+
+/* How much of a new file is written with zeros: everything before the regions, so that commits change no host metadata.
+ */
+static int create_files(const struct pool_create_args *args, unsigned *ret_created)
+{
+	struct space_layout layout;
+	int ret = space_layout_make(args->file_size_bytes, space_region_bytes(args->file_size_bytes), &layout);
+
+	*ret_created = 0;
+	for (unsigned i = 0; i < args->device_count && !ret; i++) {
+		ret = blk_create_file(args->devices[i], args->file_size_bytes, layout.regions_offset);
+		if (!ret)
+			++*ret_created;
+	}
+	return ret;
+}
+
+static int create_locked(struct wfs3 *w, const struct pool_create_args *args)
+{
+	struct blk_dev *devs[WFS3_DEVICES_MAX];
+	char *name = NULL;
+	int ret = open_devices(w, args->devices, args->device_count, 0, devs);
+
+	if (ret)
+		return ret;
+	ret = pool_format(w, args, devs);
+	if (!ret)
+		ret = attach(w, devs, args->device_count, false, &name);
+	if (ret)
+		close_devices(w, devs, args->device_count);
+	free(name);
+	return ret;
+}
+
+static int driver_create(void *ctx, const struct pool_create_args *args)
+{
+	struct wfs3 *w = ctx;
+	unsigned created = 0;
+	bool taken;
+	int ret = check_pool_name(args->name);
+
+	if (ret)
+		return ret;
+	if (!args->device_count || args->device_count > WFS3_DEVICES_MAX)
+		return err_set(-EINVAL, "a pool has 1 to %u devices, not %u", WFS3_DEVICES_MAX, args->device_count);
+	sync_mutex_lock(&w->admin_lock);
+	sync_mutex_lock(&w->lock);
+	taken = find_pool(w, args->name) != NULL;
+	sync_mutex_unlock(&w->lock);
+	if (taken)
+		ret = err_set(-EEXIST, "a pool named '%s' is already imported", args->name);
+	if (!ret && args->file_size_bytes)
+		ret = create_files(args, &created);
+	if (!ret)
+		ret = create_locked(w, args);
+	if (ret)
+		for (unsigned i = 0; i < created; i++)
+			(void)remove(args->devices[i]);
+	sync_mutex_unlock(&w->admin_lock);
+	return ret;
+}
+
+static int kill_one(void *ctx, struct dataset *ds)
+{
+	(void)ctx;
+	sync_mutex_lock(&ds->lock);
+	dataset_quiesce(ds);
+	dataset_unquiesce(ds, DATASET_GATE_DEAD);
+	sync_mutex_unlock(&ds->lock);
+	return 0;
+}
+
+static int flush_one(void *ctx, struct dataset *ds)
+{
+	(void)ctx;
+	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush(ds->file, 0, UINT64_MAX) : 0;
+}
+
+/* Handles that outlive the pool find it dead; its pages must not outlive it. */
+static int drop_cache(void *ctx, struct dataset *ds)
+{
+	struct cache_file *file;
+
+	(void)ctx;
+	sync_mutex_lock(&ds->lock);
+	dataset_quiesce(ds);
+	file = ds->file;
+	ds->file = NULL;
+	dataset_unquiesce(ds, DATASET_GATE_DEAD);
+	sync_mutex_unlock(&ds->lock);
+	cache_file_free(file);
+	return 0;
+}
+
+/* Invisible to lookups and administrators; with @force its handles are cut off, otherwise there must be none. */
+static int detach(struct wfs3 *w, struct pool *p, bool force)
+{
+	int ret = vfs_unmount(w->config.vfs, p->name, false);
+
+	if (ret == -EBUSY && force) {
+		(void)dataset_each(p, kill_one, NULL);
+		ret = vfs_unmount(w->config.vfs, p->name, true);
+	}
+	if (ret)
+		return err_add(ret, "export pool %s", p->name);
+	sync_mutex_lock(&w->lock);
+	cds_list_del(&p->link);
+	sync_mutex_unlock(&w->lock);
+	while (__atomic_load_n(&p->users, __ATOMIC_SEQ_CST))
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	return 0;
+}
+
+/* Write everything, stop, close. The pool is gone afterwards, whatever is returned. */
+static int close_pool(struct wfs3 *w, struct pool *p, bool erase)
+{
+	int ret = 0;
+
+	if (!p->read_only && !erase)
+		ret = dataset_each(p, flush_one, NULL);
+	if (!p->read_only && !erase && !ret)
+		ret = pool_close_clean(p);
+	pool_stop_threads(p);
+	if (w->config.metrics)
+		metrics_unregister(w->config.metrics, p);
+	for (unsigned i = 0; i < p->device_count && erase; i++) {
+		int one = label_erase(p->devices[i].dev, &p->devices[i].label);
+
+		ret = ret ? ret : one;
+	}
+	log_info("wfs3", "pool=%s %s", p->name, erase ? "destroyed" : "exported");
+	(void)dataset_each(p, drop_cache, NULL);
+	pool_close_devices(p);
+	pool_free(p);
+	return ret;
+}
+
+static int driver_export_or_destroy(struct wfs3 *w, const char *name, bool force, bool erase)
+{
+	struct pool *p;
+	int ret = 0;
+
+	sync_mutex_lock(&w->admin_lock);
+	sync_mutex_lock(&w->lock);
+	p = find_pool(w, name);
+	sync_mutex_unlock(&w->lock);
+	if (!p)
+		ret = err_set(-ENOENT, "no pool '%s' is imported", name);
+	else if (erase && p->read_only)
+		ret = err_set(-EROFS, "pool %s was imported read-only", name);
+	if (!ret)
+		ret = detach(w, p, force);
+	if (!ret)
+		ret = close_pool(w, p, erase);
+	sync_mutex_unlock(&w->admin_lock);
+	return ret;
+}
+
+static int driver_export(void *ctx, const char *name, bool force)
+{
+	return driver_export_or_destroy(ctx, name, force, false);
+}
+
+static int driver_destroy(void *ctx, const char *name)
+{
+	return driver_export_or_destroy(ctx, name, false, true);
+}
+
+static int driver_sync(void *ctx, const char *name)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, name, &p);
+
+	if (ret)
+		return ret;
+	ret = pool_check_writable(p);
+	if (!ret)
+		ret = dataset_each(p, flush_one, NULL);
+	if (!ret)
+		ret = txg_sync(p);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_get(void *ctx, const char *name, struct pool_info *ret_info)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, name, &p);
+
+	if (ret)
+		return ret;
+	pool_get_info(p, ret_info);
+	pool_put(p);
+	return 0;
+}
+
+static int driver_each(void *ctx, void (*fn)(void *fn_ctx, const struct pool_info *info), void *fn_ctx)
+{
+	struct wfs3 *w = ctx;
+	struct pool_info *info = malloc(sizeof(*info));
+	struct pool **all = NULL;
+	struct pool *p;
+	size_t count = 0, n = 0;
+
+	sync_mutex_lock(&w->lock);
+	cds_list_for_each_entry (p, &w->pools, link)
+		count++;
+	all = calloc(count ? count : 1, sizeof(*all));
+	if (all && info) {
+		cds_list_for_each_entry (p, &w->pools, link) {
+			__atomic_add_fetch(&p->users, 1, __ATOMIC_SEQ_CST);
+			all[n++] = p;
+		}
+	}
+	sync_mutex_unlock(&w->lock);
+	for (size_t i = 0; i < n; i++) {
+		pool_get_info(all[i], info);
+		fn(fn_ctx, info);
+		pool_put(all[i]);
+	}
+	free(info);
+	if (!all || n < count) {
+		free(all);
+		return err_set(-ENOMEM, "no memory to list %zu pools", count);
+	}
+	free(all);
+	return 0;
+}
+
+static int check_volume_args(const char *name, uint64_t size_bytes)
+{
+	int ret = vfs_check_name(name, strlen(name));
+
+	if (ret)
+		return ret;
+	if (!size_bytes || size_bytes % WFS3_BLOCK_BYTES || size_bytes > VOLUME_BYTES_MAX)
+		return err_set(-EINVAL, "size %" PRIu64 " is not a multiple of %u between %u and %" PRIu64, size_bytes,
+		               WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES, VOLUME_BYTES_MAX);
+	return 0;
+}
+
+static int driver_volume_create(void *ctx, const char *pool, const char *name, uint64_t size_bytes)
+{
+	struct pool *p;
+	int ret = check_volume_args(name, size_bytes);
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_create_volume(p, name, size_bytes);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_volume_resize(void *ctx, const char *pool, const char *name, uint64_t size_bytes, bool shrink)
+{
+	struct pool *p;
+	struct dataset *ds;
+	int ret = check_volume_args(name, size_bytes);
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_find(p, name, strlen(name), &ds);
+	if (!ret) {
+		ret = volume_resize(ds, size_bytes, shrink);
+		vfs_node_unref(&ds->node);
+	}
+	pool_put(p);
+	return ret;
+}
+
+static int driver_volume_rename(void *ctx, const char *pool, const char *name, const char *new_name)
+{
+	struct pool *p;
+	int ret = vfs_check_name(new_name, strlen(new_name));
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_rename(p, name, new_name);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_volume_delete(void *ctx, const char *pool, const char *name)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_delete(p, name);
+	pool_put(p);
+	return ret;
+}
+
+static int volume_info(struct dataset *ds, struct volume_info *ret)
+{
+	int err = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
+	sync_mutex_lock(&ds->pool->table_lock);
+	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
+	ret->deleting = ds->state == DATASET_STATE_DELETING;
+	sync_mutex_unlock(&ds->pool->table_lock);
+	if (!ret->deleting)
+		err = dataset_load(ds);
+	ret->id = ds->id;
+	ret->size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
+	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
+	ret->created_ns = ds->created_ns;
+	ret->modified_ns = (uint64_t)__atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
+	ret->open_count = __atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+static int driver_volume_get(void *ctx, const char *pool, const char *name, struct volume_info *ret_info)
+{
+	struct pool *p;
+	struct dataset *ds;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_find(p, name, strlen(name), &ds);
+	if (!ret) {
+		ret = volume_info(ds, ret_info);
+		vfs_node_unref(&ds->node);
+	}
+	pool_put(p);
+	return ret;
+}
+
+struct each_volume {
+	void (*fn)(void *fn_ctx, const struct volume_info *info);
+	void *fn_ctx;
+};
+
+static int each_volume_one(void *ctx, struct dataset *ds)
+{
+	struct each_volume *e = ctx;
+	struct volume_info info;
+	int ret = volume_info(ds, &info);
+
+	if (!ret)
+		e->fn(e->fn_ctx, &info);
+	return ret;
+}
+
+static int driver_volume_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
+                              void *fn_ctx)
+{
+	struct each_volume e = { .fn = fn, .fn_ctx = fn_ctx };
+	struct pool *p;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_each(p, each_volume_one, &e);
+	pool_put(p);
+	return ret;
+}
+
+int wfs3_new(const struct wfs3_config *config, struct wfs3 **ret)
+{
+	struct wfs3 *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return err_set(-ENOMEM, "no memory for the WFS v3 driver");
+	w->config = *config;
+	if (!w->config.open) {
+		w->config.open = open_path;
+		w->config.close = close_dev;
+	}
+	if (!w->config.txg_age_ms)
+		w->config.txg_age_ms = TXG_AGE_MS_DEFAULT;
+	w->refs = bufpool_new((sizeof(struct volume_ref) + 4095) / 4096 * 4096, REFS_KEPT, NULL);
+	if (!w->refs) {
+		free(w);
+		return err_set(-ENOMEM, "no memory for the WFS v3 driver");
+	}
+	CDS_INIT_LIST_HEAD(&w->pools);
+	sync_mutex_init(&w->lock, SYNC_RANK_NAMESPACE, "wfs3 pools");
+	sync_mutex_init(&w->admin_lock, SYNC_RANK_SERVER, "wfs3 admin");
+	*ret = w;
+	return 0;
+}
+
+void wfs3_free(struct wfs3 *w)
+{
+	if (!w)
+		return;
+	for (;;) {
+		char name[LABEL_POOL_NAME_MAX + 1] = "";
+		int ret;
+
+		sync_mutex_lock(&w->lock);
+		if (!cds_list_empty(&w->pools))
+			memcpy(name, cds_list_first_entry(&w->pools, struct pool, link)->name, sizeof(name));
+		sync_mutex_unlock(&w->lock);
+		if (!name[0])
+			break;
+		ret = driver_export(w, name, true);
+		if (ret) {
+			char text[256];
+
+			log_error("wfs3", "%s", err_text(err_get(), ret, 0, text, sizeof(text)));
+		}
+	}
+	sync_mutex_done(&w->lock);
+	sync_mutex_done(&w->admin_lock);
+	bufpool_free(w->refs);
+	free(w);
+}
+
+struct pool_admin wfs3_pool_admin(struct wfs3 *w)
+{
+	static const struct pool_driver driver = {
+		.pool_create = driver_create,
+		.pool_import = driver_import,
+		.pool_export = driver_export,
+		.pool_destroy = driver_destroy,
+		.pool_sync = driver_sync,
+		.pool_get = driver_get,
+		.pool_each = driver_each,
+		.volume_create = driver_volume_create,
+		.volume_resize = driver_volume_resize,
+		.volume_rename = driver_volume_rename,
+		.volume_delete = driver_volume_delete,
+		.volume_get = driver_volume_get,
+		.volume_each = driver_volume_each,
+	};
+
+	return (struct pool_admin){ .driver = &driver, .ctx = w };
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to WFS v3: a pool in memory, its datasets, and how its parts meet.
+ *
+ *   driver.c        administrators' calls (pool_driver)          volume.c      vfs node of a volume: read, write,
+ * flush, ... pool_create.c   formatting                                   volume_map.c  the map of a volume: fill,
+ * punch, extents pool_import.c   labels, roots, choosing one                  volume_wb.c   write-back: place, write,
+ * map pool.c          life, failure, the tree's callbacks          dataset.c     table of datasets, create, rename,
+ * delete txg.c           the gate and the committing thread           reaper.c      giving back the space of deleted
+ * datasets
+ *
+ * A transaction group: OPEN (takes changes) -> FROZEN (the gate was closed for an instant; trees and dataset records
+ * are snapshots) -> WRITTEN (nodes, dataset records, space) -> FLUSHED -> ROOTED (root durable). Only the committing
+ * thread moves it on.
+ */
+#ifndef WFSD_CORE_FS_WFS3_POOL_H
+#define WFSD_CORE_FS_WFS3_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <urcu/list.h>
+
+#include "core/base/bufpool.h"
+#include "core/base/metrics.h"
+#include "core/base/sync.h"
+#include "core/blk/blk.h"
+#include "core/cache/cache.h"
+#include "core/fs/wfs3/items.h"
+#include "core/fs/wfs3/label.h"
+#include "core/fs/wfs3/space.h"
+#include "core/fs/wfs3/tree.h"
+#include "core/fs/wfs3/wfs3.h"
+#include "core/vfs/vfs_ops.h"
+
+#define DATASET_SLOTS 8u /* in-flight counters of a dataset, spread over threads */
+
+/* Dataset id of the pool tree's own nodes. */
+#define POOL_TREE_DATASET UINT64_C(0)
+#define DATASET_ID_FIRST UINT64_C(1)
+
+enum dataset_gate {
+	DATASET_GATE_OPEN,
+	DATASET_GATE_QUIESCED, /* an exclusive change is going on: operations wait */
+	DATASET_GATE_DEAD, /* exported or deleted: operations answer -ESTALE */
+};
+
+struct dataset {
+	struct vfs_node node; /* first: a volume is a file of the namespace. One reference belongs to the table */
+	struct pool *pool;
+	struct cds_list_head link; /* pool->datasets */
+	uint64_t id;
+	uint64_t created_ns;
+	struct tree *tree;
+	struct cache_file *file; /* NULL until loaded */
+
+	struct sync_mutex lock; /* SYNC_RANK_OBJECT: load, quiesce, resize */
+	struct sync_cond gate_changed;
+	int gate; /* enum dataset_gate; atomic, written under lock */
+	struct {
+		_Alignas(64) uint64_t count;
+	} in_flight[DATASET_SLOTS]; /* atomic */
+
+	/* Changed under the commit gate (shared); atomics */
+	struct inode inode; /* size_bytes, change, mtime_ns are read without a lock: atomics */
+	uint64_t used_blocks;
+	uint64_t changed_txg; /* last txg with a change of tree or record */
+
+	/* Under pool->table_lock, changed with the commit gate shared, read by the committing thread with it exclusive
+	 */
+	char name[WFS3_DATASET_NAME_MAX + 1];
+	enum dataset_state state;
+	bool removed; /* its record must go from the pool tree */
+
+	unsigned open_count; /* atomic */
+
+	/* Committing thread only: the snapshot of the group being committed. */
+	struct tree_frozen *frozen;
+	struct wfs3_ptr root;
+	struct dataset_item snapshot;
+	bool snapshot_removed;
+	struct cds_list_head commit_link;
+};
+
+struct pool_device {
+	struct blk_dev *dev;
+	struct label label;
+	uint64_t read_errors, write_errors, checksum_errors; /* atomics */
+};
+
+struct pool {
+	struct wfs3 *w;
+	struct cds_list_head link; /* wfs3->pools */
+	unsigned users; /* atomic: administrators' calls in progress */
+	unsigned refs; /* atomic: one for being imported, one for each dataset in memory */
+	struct vfs_node dir; /* the pool's directory in the namespace */
+	char name[LABEL_POOL_NAME_MAX + 1];
+	uint8_t uuid[16];
+	bool read_only; /* imported so */
+	char note[POOL_REASON_MAX]; /* what was noticed at import */
+
+	unsigned device_count;
+	struct pool_device *devices;
+	struct space *space;
+	struct node_cache *node_cache;
+	struct tree_env env;
+	struct tree *tree; /* the pool tree: committing thread only, after import */
+	struct wfs3_ptr pool_root; /* its durable root; committing thread only */
+
+	struct sync_mutex table_lock; /* SYNC_RANK_NAMESPACE: datasets, names, next_dataset_id */
+	struct cds_list_head datasets;
+	uint64_t next_dataset_id;
+
+	/* txg.c */
+	struct sync_rwlock gate;
+	uint64_t open_txg; /* atomic; changed with the gate held exclusively */
+	uint64_t changed_txg; /* atomic max: newest txg with any change */
+	struct sync_mutex txg_lock; /* SYNC_RANK_TXG */
+	struct sync_cond txg_wake, txg_done;
+	uint64_t durable_txg SYNC_GUARDED_BY(txg_lock);
+	uint64_t wanted_txg SYNC_GUARDED_BY(txg_lock); /* commit until this one is durable */
+	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
+	bool stop SYNC_GUARDED_BY(txg_lock);
+	int failed; /* atomic; 0 or the error that made the pool read-only */
+	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
+	struct sync_thread committer;
+	bool closing_clean; /* the next root is the last one */
+	uint64_t commit_count; /* committing thread, read as an atomic */
+	struct histogram commit_time, freeze_time;
+	struct counter nodes_written;
+
+	/* reaper.c */
+	struct sync_mutex reap_lock; /* SYNC_RANK_HANDLE */
+	struct sync_cond reap_wake;
+	bool reap_stop SYNC_GUARDED_BY(reap_lock);
+	bool reap_work SYNC_GUARDED_BY(reap_lock);
+	struct sync_thread reaper;
+
+	struct sync_mutex full_lock; /* SYNC_RANK_HANDLE: writers when the pool is nearly full */
+};
+
+struct wfs3 {
+	struct wfs3_config config;
+	struct sync_mutex lock; /* SYNC_RANK_NAMESPACE: pools */
+	struct cds_list_head pools;
+	struct sync_mutex admin_lock; /* SYNC_RANK_SERVER: one create, import, export, destroy at a time */
+	struct bufpool *refs; /* struct volume_ref: references to cached pages */
+};
+
+/* pool.c */
+struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16]); /* NULL: memory */
+/*
+ * Drop the datasets and the reference that stands for being imported. Datasets that somebody still has open (after a
+ * forced export) keep the memory of the pool, nothing else. Threads are stopped. NULL is fine.
+ */
+void pool_free(struct pool *p);
+void pool_unref(struct pool *p);
+void pool_close_devices(struct pool *p);
+/* Of an imported pool: reaper, then committer. */
+void pool_stop_threads(struct pool *p);
+void pool_init_env(struct pool *p);
+/* The pool cannot go on writing: remember the first reason (from the err chain), log it, wake everybody. */
+void pool_fail(struct pool *p, int code, const char *doing);
+/* 0, or -EIO with the pool's reason as context when it has failed or is read-only. */
+int pool_check_writable(struct pool *p);
+/* Device I/O on virtual addresses. Reads and writes are batched by the caller; these translate one run. */
+int pool_locate(struct pool *p, uint64_t addr, uint32_t block_count, struct pool_device **ret_dev,
+                uint64_t *ret_offset);
+/* Blocks that data may still take: free, less what is kept back. */
+uint64_t pool_available_blocks(struct pool *p);
+
+/* txg.c */
+int txg_start(struct pool *p, uint64_t open_txg); /* starts the committing thread */
+void txg_stop(struct pool *p); /* no more commits; joins */
+/* Enter the open group for a change: the gate is held shared until txg_exit(). Never waits for a device. */
+uint64_t txg_enter(struct pool *p) SYNC_ACQUIRE_SHARED(p->gate);
+void txg_exit(struct pool *p) SYNC_RELEASE_SHARED(p->gate);
+/* Between enter and exit: note that something of this dataset (or, with NULL, of the pool) was changed. */
+void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
+/* Everything changed before the call is durable when it returns 0. Blocks. */
+int txg_sync(struct pool *p);
+/* Commit even without changes (@count times): releases freed space. */
+int txg_force(struct pool *p, unsigned count);
+
+/* dataset.c */
+int dataset_add_loaded(struct pool *p, const struct dataset_item *item); /* at import */
+int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes);
+int dataset_rename(struct pool *p, const char *name, const char *new_name);
+int dataset_delete(struct pool *p, const char *name);
+/* Referenced; -ENOENT. Name of any length. */
+int dataset_find(struct pool *p, const char *name, size_t name_len, struct dataset **ret);
+/* Read the inode, make the cache file: before first use. Blocks. */
+int dataset_load(struct dataset *ds);
+/* Bracket an operation. VFS_NOWAIT: -EAGAIN instead of waiting for a quiesced one. -ESTALE. */
+int dataset_enter(struct dataset *ds, unsigned flags);
+void dataset_exit(struct dataset *ds);
+/* Stop new operations and wait for those in flight; then reopen or kill. Caller holds ds->lock. */
+void dataset_quiesce(struct dataset *ds) SYNC_REQUIRES(ds->lock);
+void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate) SYNC_REQUIRES(ds->lock);
+void dataset_release(struct vfs_node *n); /* vfs_node_ops.release */
+/* Call @fn for each dataset, referenced, without locks. Stops at a negative return, which it returns. */
+int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void *ctx);
+
+/* volume.c */
+/* What a vfs_ref of a volume points at. */
+struct volume_ref {
+	struct bufpool *pool; /* where it came from */
+	struct cache_ref cache;
+};
+extern const struct vfs_node_ops volume_node_ops;
+extern const struct vfs_node_ops pool_dir_ops;
+int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink);
+
+/* admit.c */
+struct admission {
+	bool holds_lock;
+};
+/* May @len bytes be written? -ENOSPC; -EAGAIN (VFS_NOWAIT). Call admit_done() when the write is in the cache. */
+int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
+void admit_done(struct pool *p, struct admission *a) SYNC_NO_ANALYSIS;
+
+/* volume_map.c */
+int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
+/* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */
+int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count);
+int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
+                   unsigned max, unsigned *ret_count);
+/* Store the inode's new size, change counter and times. Blocks. */
+int volume_put_inode(struct dataset *ds);
+/* The same inside a change: -EAGAIN as tree_put(). */
+int volume_put_inode_in(struct dataset *ds, uint64_t txg);
+
+/* volume_wb.c */
+void volume_writeback(void *ctx, struct cache_page *pages, unsigned count);
+
+/* reaper.c */
+int reaper_start(struct pool *p);
+void reaper_stop(struct pool *p);
+void reaper_kick(struct pool *p);
+
+/* pool_create.c, pool_import.c */
+int pool_format(struct wfs3 *w, const struct pool_create_args *args, struct blk_dev *const devs[]);
+int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
+                      struct pool **ret);
+/* The last commit, marked clean. Datasets are quiet by now. */
+int pool_close_clean(struct pool *p);
+
+/* pool_metrics.c */
+int pool_register_metrics(struct pool *p);
+void pool_get_info(struct pool *p, struct pool_info *ret);
+
+#endif

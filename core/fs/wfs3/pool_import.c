@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Import: read the labels, see that every device is there, choose the newest root whose pool tree and allocation state
+ * are whole, and make the pool live.
+ *
+ * Root R and the one before it are always whole on the devices (a block freed in a group is reused only when that group
+ * and one more are durable), so a damaged newest root costs one transaction group. Older roots may have lost blocks to
+ * reuse; they are only tried read-only.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/pool.h"
+
+#define NODE_CACHE_MIN_BYTES (size_t)(4u << 20)
+
+static void note_add(struct pool *p, const char *text)
+{
+	size_t len = strlen(p->note);
+
+	snprintf(p->note + len, sizeof(p->note) - len, "%s%s", len ? "; " : "", text);
+}
+
+/* All labels in any order of @devs: put them where their index says and see that they belong together. */
+static int order_devices(struct pool_device *unordered, unsigned count, struct pool_device *ret)
+{
+	const struct label *first = &unordered[0].label;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct label *l = &unordered[i].label;
+
+		if (memcmp(l->pool_uuid, first->pool_uuid, 16))
+			return err_set(-EINVAL, "device %s belongs to pool '%s', device %s to pool '%s'",
+			               blk_name(unordered[0].dev), first->pool_name, blk_name(unordered[i].dev),
+			               l->pool_name);
+		if (l->device_count != first->device_count || l->region_bytes != first->region_bytes ||
+		    l->generation != first->generation)
+			return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other",
+			               blk_name(unordered[0].dev), blk_name(unordered[i].dev));
+		if (ret[l->device_index].dev)
+			return err_set(-EINVAL, "device %u of pool '%s' was given twice: %s and %s", l->device_index,
+			               l->pool_name, blk_name(ret[l->device_index].dev), blk_name(unordered[i].dev));
+		ret[l->device_index] = unordered[i];
+	}
+	for (unsigned i = 0; i < first->device_count; i++)
+		if (!ret[i].dev)
+			return err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing", i,
+			               first->device_count, first->pool_name);
+	return 0;
+}
+
+/* Candidates, newest first, each txg once. */
+struct candidates {
+	struct root *roots;
+	unsigned count;
+	unsigned bad_count;
+	uint64_t txg_max; /* that any slot seems to have held */
+};
+
+static int root_newer(const void *a, const void *b)
+{
+	const struct root *x = a, *y = b;
+
+	return x->txg < y->txg ? 1 : x->txg > y->txg ? -1 : 0;
+}
+
+static int find_roots(struct pool *p, struct candidates *ret)
+{
+	struct root_list *list = malloc(sizeof(*list));
+	int err = 0;
+	unsigned kept = 0;
+
+	ret->roots = calloc((size_t)p->device_count * 2 * LABEL_ROOT_SLOTS, sizeof(struct root));
+	if (!list || !ret->roots) {
+		err = err_set(-ENOMEM, "no memory for roots");
+		goto out;
+	}
+	for (unsigned i = 0; i < p->device_count; i++) {
+		err = root_read_all(p->devices[i].dev, &p->devices[i].label, list);
+		if (err)
+			goto out;
+		memcpy(&ret->roots[ret->count], list->roots, list->count * sizeof(struct root));
+		ret->count += list->count;
+		ret->bad_count += list->bad_count;
+		ret->txg_max = max_u64(ret->txg_max, list->bad_txg_max);
+	}
+	qsort(ret->roots, ret->count, sizeof(struct root), root_newer);
+	for (unsigned i = 0; i < ret->count; i++)
+		if (!kept || ret->roots[i].txg != ret->roots[kept - 1].txg)
+			ret->roots[kept++] = ret->roots[i];
+	ret->count = kept;
+	if (kept)
+		ret->txg_max = max_u64(ret->txg_max, ret->roots[0].txg);
+	else
+		err = err_set(-EUCLEAN, "no valid root on any device (%u damaged)", ret->bad_count);
+out:
+	free(list);
+	return err;
+}
+
+/* Collecting dataset records: the tree is scanned one leaf at a time. */
+struct load {
+	struct pool *p;
+	int error;
+};
+
+static bool load_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len)
+{
+	struct load *l = ctx;
+	struct dataset_item item;
+
+	if (key->kind != WFS3_KIND_DATASET || key->offset)
+		l->error = err_set(-EUCLEAN, "the pool tree holds an item of unknown kind %u", key->kind);
+	else
+		l->error = dataset_item_decode(key->object, value, len, &item);
+	if (!l->error && item.id >= l->p->next_dataset_id)
+		l->error = err_set(-EUCLEAN, "dataset %" PRIu64 " has a number that was not given out yet", item.id);
+	if (!l->error)
+		l->error = dataset_add_loaded(l->p, &item);
+	return !l->error;
+}
+
+static int load_datasets(struct pool *p)
+{
+	struct wfs3_key from = { 0 };
+	struct wfs3_key to = { .object = UINT64_MAX, .kind = UINT8_MAX, .offset = UINT64_MAX };
+	struct load l = { .p = p };
+	int ret = 1;
+
+	while (ret == 1 && !l.error) {
+		ret = tree_scan(p->tree, &from, &to, load_item, &l, &from);
+		if (ret == -EAGAIN) {
+			ret = tree_fetch(p->tree, &from);
+			if (!ret)
+				ret = 1;
+		}
+	}
+	return l.error ? l.error : ret;
+}
+
+/* The root of every dataset's tree must be readable, so that damage there is found while an older root can still be
+ * used. */
+static int probe_dataset(void *ctx, struct dataset *ds)
+{
+	(void)ctx;
+	return ds->state == DATASET_STATE_LIVE ? dataset_load(ds) : 0;
+}
+
+static void forget_root(struct pool *p)
+{
+	struct dataset *ds, *next;
+
+	cds_list_for_each_entry_safe (ds, next, &p->datasets, link) {
+		cds_list_del(&ds->link);
+		vfs_node_unref(&ds->node);
+	}
+	tree_free(p->tree);
+	p->tree = NULL;
+	space_free(p->space);
+	p->space = NULL;
+	node_cache_free(p->node_cache);
+	p->node_cache = NULL;
+}
+
+static int try_root(struct pool *p, const struct root *r)
+{
+	struct space_device devs[WFS3_DEVICES_MAX];
+	struct space_config config = { .devices = devs,
+		                       .device_count = p->device_count,
+		                       .region_bytes = p->devices[0].label.region_bytes };
+	size_t cache_min = p->w->config.node_cache_min_bytes;
+	int ret;
+
+	memcpy(config.pool_uuid, p->uuid, 16);
+	for (unsigned i = 0; i < p->device_count; i++)
+		devs[i] = (struct space_device){ .dev = p->devices[i].dev, .layout = p->devices[i].label.layout };
+	ret = node_cache_new(p->w->config.budget, cache_min ? cache_min : NODE_CACHE_MIN_BYTES, &p->node_cache);
+	if (ret)
+		return ret;
+	pool_init_env(p);
+	p->next_dataset_id = r->next_dataset_id;
+	p->pool_root = r->pool_tree;
+	ret = space_load(&config, r->txg, &r->space, &p->space);
+	if (!ret)
+		ret = tree_new(&p->env, POOL_TREE_DATASET, &r->pool_tree, &p->tree);
+	if (!ret)
+		ret = load_datasets(p);
+	if (!ret)
+		ret = dataset_each(p, probe_dataset, NULL);
+	return ret;
+}
+
+/* Try candidates until one works; @p notes what was passed over. */
+static int choose_root(struct pool *p, const struct candidates *c, const struct root **ret)
+{
+	int err = -EUCLEAN;
+
+	for (unsigned i = 0; i < c->count; i++) {
+		char text[256], why[POOL_REASON_MAX];
+
+		if (!p->read_only && c->roots[i].txg + 1 < c->txg_max)
+			return err_add(
+			        err, "older roots than %" PRIu64 " may have lost blocks: import read-only to try them",
+			        c->txg_max - 1);
+		err = try_root(p, &c->roots[i]);
+		if (!err) {
+			*ret = &c->roots[i];
+			return 0;
+		}
+		err_text(err_get(), err, 0, text, sizeof(text));
+		log_error("wfs3", "pool=%s root=%" PRIu64 " cannot be used: %s", p->name, c->roots[i].txg, text);
+		snprintf(why, sizeof(why), "root %" PRIu64 " was passed over: %s", c->roots[i].txg, text);
+		note_add(p, why);
+		forget_root(p);
+		if (err != -EUCLEAN && err != -EIO)
+			return err;
+	}
+	return err_set(err, "no root of pool %s can be used: %s", p->name, p->note);
+}
+
+static int read_labels(struct wfs3 *w, struct blk_dev *const devs[], unsigned count, struct pool **ret)
+{
+	struct pool_device *found = calloc(count, sizeof(*found));
+	struct pool *p = NULL;
+	char note[LABEL_NOTE_BYTES];
+	char notes[POOL_REASON_MAX] = "";
+	int err = found ? 0 : err_set(-ENOMEM, "no memory for %u labels", count);
+
+	for (unsigned i = 0; i < count && !err; i++) {
+		found[i].dev = devs[i];
+		err = label_read(devs[i], &found[i].label, note);
+		if (!err && note[0]) {
+			log_warning("wfs3", "device=%s: %s", blk_name(devs[i]), note);
+			snprintf(notes, sizeof(notes), "%s: %s", blk_name(devs[i]), note);
+		}
+	}
+	if (err)
+		goto out;
+	p = pool_new(w, found[0].label.pool_name, found[0].label.pool_uuid);
+	if (p)
+		p->devices = calloc(WFS3_DEVICES_MAX, sizeof(*p->devices));
+	if (!p || !p->devices) {
+		err = err_set(-ENOMEM, "no memory for a pool");
+		goto out;
+	}
+	note_add(p, notes);
+	err = order_devices(found, count, p->devices);
+	if (!err)
+		p->device_count = found[0].label.device_count;
+out:
+	free(found);
+	if (err)
+		pool_free(p); /* device_count is 0: the devices stay the caller's */
+	else
+		*ret = p;
+	return err;
+}
+
+static void note_damage(struct pool *p, const struct candidates *c, const struct root *chosen)
+{
+	char text[160];
+
+	if (chosen->txg < c->txg_max && !p->note[0]) {
+		snprintf(text, sizeof(text), "root %" PRIu64 " was damaged; the older root %" PRIu64 " is used",
+		         c->txg_max, chosen->txg);
+		note_add(p, text);
+	} else if (chosen->txg < c->txg_max) {
+		snprintf(text, sizeof(text), "the older root %" PRIu64 " is used", chosen->txg);
+		note_add(p, text);
+	} else if (c->bad_count) {
+		snprintf(text, sizeof(text), "%u damaged root slots, none of them needed", c->bad_count);
+		note_add(p, text);
+	}
+	if (p->note[0])
+		log_warning("wfs3", "pool=%s: %s", p->name, p->note);
+}
+
+/* Needs everything that a pool may carry to be known to this code. */
+static void check_features(struct pool *p)
+{
+	uint64_t unknown = p->devices[0].label.features_ro_compat & ~WFS3_FEATURES_RO_COMPAT;
+	char text[96];
+
+	if (unknown && !p->read_only) {
+		snprintf(text, sizeof(text), "read-only because of unknown features %#" PRIx64, unknown);
+		note_add(p, text);
+		p->read_only = true;
+	}
+}
+
+int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
+                      struct pool **ret)
+{
+	struct candidates c = { 0 };
+	const struct root *chosen;
+	struct pool *p;
+	int err = read_labels(w, devs, device_count, &p);
+
+	if (err)
+		return err;
+	p->read_only = read_only;
+	for (unsigned i = 0; i < p->device_count; i++)
+		p->read_only |= blk_caps(p->devices[i].dev)->read_only;
+	check_features(p);
+	err = find_roots(p, &c);
+	if (!err)
+		err = choose_root(p, &c, &chosen);
+	if (err) {
+		p->device_count = 0; /* the devices stay the caller's */
+		err_add(err, "import pool %s", p->name);
+		pool_free(p);
+		goto out;
+	}
+	note_damage(p, &c, chosen);
+	err = txg_start(p, max_u64(chosen->txg, c.txg_max) + 1);
+	if (!err && !p->read_only) {
+		err = reaper_start(p);
+		if (err)
+			txg_stop(p);
+	}
+	if (err) {
+		p->device_count = 0;
+		pool_free(p);
+		goto out;
+	}
+	log_info("wfs3", "pool=%s imported root=%" PRIu64 " clean=%d read_only=%d", p->name, chosen->txg, chosen->clean,
+	         p->read_only);
+	*ret = p;
+out:
+	free(c.roots);
+	return err;
+}

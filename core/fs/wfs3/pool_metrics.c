@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a pool tells about itself: the record for administrators and the metrics. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/metrics.h"
+#include "core/fs/wfs3/pool.h"
+
+static void uuid_text(const uint8_t u[16], char ret[37])
+{
+	snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
+	         u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+}
+
+static void device_info(struct pool_device *d, struct pool_device_info *ret)
+{
+	const struct blk_caps *caps = blk_caps(d->dev);
+
+	snprintf(ret->path, sizeof(ret->path), "%s", blk_name(d->dev));
+	snprintf(ret->transport, sizeof(ret->transport), "%s", blk_transport_name(caps->transport));
+	snprintf(ret->model, sizeof(ret->model), "%s", caps->model);
+	ret->size_bytes = caps->size_bytes;
+	ret->queue_depth = caps->queue_depth;
+	ret->logical_block_bytes = caps->logical_block_bytes;
+	ret->volatile_cache = caps->volatile_cache;
+	ret->fua = caps->fua;
+	ret->discard = caps->discard;
+	ret->read_errors = __atomic_load_n(&d->read_errors, __ATOMIC_RELAXED);
+	ret->write_errors = __atomic_load_n(&d->write_errors, __ATOMIC_RELAXED);
+	ret->checksum_errors = __atomic_load_n(&d->checksum_errors, __ATOMIC_RELAXED);
+}
+
+static int count_one(void *ctx, struct dataset *ds)
+{
+	struct pool_info *info = ctx;
+
+	if (ds->state == DATASET_STATE_LIVE)
+		info->volume_count++;
+	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
+		info->dirty_bytes += cache_file_dirty_bytes(ds->file);
+	return 0;
+}
+
+void pool_get_info(struct pool *p, struct pool_info *ret)
+{
+	struct space_stats s;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->name, sizeof(ret->name), "%s", p->name);
+	uuid_text(p->uuid, ret->uuid);
+	sync_mutex_lock(&p->txg_lock);
+	ret->health = p->failed || p->read_only ? POOL_HEALTH_READ_ONLY : POOL_HEALTH_ONLINE;
+	snprintf(ret->reason, sizeof(ret->reason), "%s", p->failed ? p->fail_reason : p->note);
+	ret->txg = p->durable_txg;
+	sync_mutex_unlock(&p->txg_lock);
+	space_get_stats(p->space, &s);
+	ret->size_bytes = s.total_blocks * WFS3_BLOCK_BYTES;
+	ret->used_bytes = s.used_blocks * WFS3_BLOCK_BYTES;
+	ret->freeing_bytes = s.pending_blocks * WFS3_BLOCK_BYTES;
+	ret->reserved_bytes = s.reserved_blocks * WFS3_BLOCK_BYTES;
+	ret->available_bytes = pool_available_blocks(p) * WFS3_BLOCK_BYTES;
+	(void)dataset_each(p, count_one, ret);
+	ret->device_count = p->device_count;
+	for (unsigned i = 0; i < p->device_count; i++)
+		device_info(&p->devices[i], &ret->devices[i]);
+}
+
+static void collect_space(void *ctx, struct metrics_sink *sink)
+{
+	struct pool *p = ctx;
+	struct space_stats s;
+	char labels[128];
+	const struct {
+		const char *state;
+		uint64_t blocks;
+	} rows[] = {
+		{ "used", 0 }, { "in_flight", 0 }, { "freeing", 0 }, { "free", 0 }, { "reserved", 0 },
+	};
+	uint64_t values[5];
+
+	space_get_stats(p->space, &s);
+	values[0] = s.used_blocks;
+	values[1] = s.in_flight_blocks;
+	values[2] = s.pending_blocks;
+	values[3] = s.free_blocks;
+	values[4] = s.reserved_blocks;
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(labels, sizeof(labels), "pool=\"%s\",state=\"%s\"", p->name, rows[i].state);
+		metrics_emit(sink, labels, (double)values[i] * WFS3_BLOCK_BYTES);
+	}
+}
+
+static void emit(struct pool *p, struct metrics_sink *sink, double value)
+{
+	char labels[96];
+
+	snprintf(labels, sizeof(labels), "pool=\"%s\"", p->name);
+	metrics_emit(sink, labels, value);
+}
+
+static void collect_txg(void *ctx, struct metrics_sink *sink)
+{
+	struct pool *p = ctx;
+
+	emit(p, sink, (double)__atomic_load_n(&p->commit_count, __ATOMIC_RELAXED));
+}
+
+static void collect_health(void *ctx, struct metrics_sink *sink)
+{
+	struct pool *p = ctx;
+
+	emit(p, sink, !__atomic_load_n(&p->failed, __ATOMIC_ACQUIRE) && !p->read_only);
+}
+
+static void collect_checksum(void *ctx, struct metrics_sink *sink)
+{
+	struct pool *p = ctx;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < p->device_count; i++)
+		sum += __atomic_load_n(&p->devices[i].checksum_errors, __ATOMIC_RELAXED);
+	emit(p, sink, (double)sum);
+}
+
+static void collect_nodes(void *ctx, struct metrics_sink *sink)
+{
+	struct pool *p = ctx;
+	struct node_cache_stats s;
+
+	node_cache_get_stats(p->node_cache, &s);
+	emit(p, sink, (double)s.resident_bytes);
+}
+
+int pool_register_metrics(struct pool *p)
+{
+	struct metrics *m = p->w->config.metrics;
+	char labels[96];
+	int ret;
+
+	if (!m)
+		return 0;
+	snprintf(labels, sizeof(labels), "pool=\"%s\"", p->name);
+	ret = metrics_add_histogram(m, p, "wfsd_txg_commit_seconds", "Time to commit a transaction group.", labels,
+	                            &p->commit_time);
+	if (!ret)
+		ret = metrics_add_histogram(m, p, "wfsd_txg_freeze_seconds",
+		                            "Time for which changes stop while a transaction group is frozen.", labels,
+		                            &p->freeze_time);
+	if (!ret)
+		ret = metrics_add_counter(m, p, "wfsd_tree_nodes_written_total", "Tree nodes written.", labels,
+		                          &p->nodes_written);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_pool_bytes", "gauge", "Pool space by state.", collect_space, p);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_txg_commits_total", "counter", "Transaction groups committed.",
+		                            collect_txg, p);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_pool_online", "gauge", "1 when the pool takes writes.",
+		                            collect_health, p);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_pool_checksum_errors_total", "counter",
+		                            "Blocks whose checksum was wrong.", collect_checksum, p);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_node_cache_bytes", "gauge", "Tree nodes in memory.",
+		                            collect_nodes, p);
+	for (unsigned i = 0; i < p->device_count && !ret; i++)
+		ret = blk_register_metrics(p->devices[i].dev, m);
+	if (ret)
+		metrics_unregister(m, p);
+	return ret;
+}

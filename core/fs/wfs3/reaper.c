@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Giving back the space of deleted volumes, in the background and in small steps; after a restart it goes on where it
+ * was, because a deleted volume keeps its (nameless) record until it is empty.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/pool.h"
+
+#define REAP_STEP_BLOCKS UINT64_C(65536) /* 256 MiB of volume between two looks at the stop flag */
+#define REAP_RETRY_NS (5 * SYNC_NS_PER_S)
+
+static bool reap_stopping(struct pool *p)
+{
+	bool stop;
+
+	sync_mutex_lock(&p->reap_lock);
+	stop = p->reap_stop;
+	sync_mutex_unlock(&p->reap_lock);
+	return stop;
+}
+
+/* The volume is empty: drop its record, then the dataset itself. */
+static int reap_finish(struct pool *p, struct dataset *ds)
+{
+	uint64_t txg;
+	int ret;
+
+	sync_mutex_lock(&p->table_lock);
+	txg = txg_enter(p);
+	ds->removed = true;
+	txg_changed(p, ds, txg);
+	txg_exit(p);
+	sync_mutex_unlock(&p->table_lock);
+	ret = txg_sync(p);
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->table_lock);
+	cds_list_del(&ds->link);
+	sync_mutex_unlock(&p->table_lock);
+	vfs_node_unref(&ds->node);
+	return txg_force(p, 2);
+}
+
+static int reap_inode(struct dataset *ds)
+{
+	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
+
+	for (;;) {
+		uint64_t txg = txg_enter(ds->pool);
+		int ret = tree_delete(ds->tree, txg, &key);
+
+		if (!ret)
+			txg_changed(ds->pool, ds, txg);
+		txg_exit(ds->pool);
+		if (ret == -ENOENT)
+			return 0;
+		if (ret != -EAGAIN)
+			return ret;
+		ret = tree_fetch(ds->tree, &key);
+		if (ret)
+			return ret;
+	}
+}
+
+static int reap_one(void *ctx, struct dataset *ds)
+{
+	struct pool *p = ctx;
+	uint64_t pos = 0, end;
+	int ret;
+
+	if (ds->state != DATASET_STATE_DELETING || ds->removed || reap_stopping(p))
+		return 0;
+	ret = dataset_load(ds);
+	if (ret && ret != -EUCLEAN)
+		return ret;
+	/* Without its inode it was nearly done the last time. */
+	end = ret ? 0 : ds->inode.size_bytes / WFS3_BLOCK_BYTES + 1;
+	if (ds->file)
+		cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
+	for (ret = 0; pos < end && !ret; pos += REAP_STEP_BLOCKS) {
+		if (reap_stopping(p))
+			return 0;
+		ret = volume_unmap(ds, pos, REAP_STEP_BLOCKS);
+	}
+	if (ds->file)
+		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES);
+	if (!ret)
+		ret = reap_inode(ds);
+	return ret ? ret : reap_finish(p, ds);
+}
+
+static void reaper_main(void *arg)
+{
+	struct pool *p = arg;
+
+	sync_mutex_lock(&p->reap_lock);
+	while (!p->reap_stop) {
+		int ret;
+
+		if (!p->reap_work) {
+			sync_cond_wait(&p->reap_wake, &p->reap_lock);
+			continue;
+		}
+		p->reap_work = false;
+		sync_mutex_unlock(&p->reap_lock);
+		ret = dataset_each(p, reap_one, p);
+		if (ret) {
+			char text[256];
+
+			log_warning("wfs3", "pool=%s: deleting volumes goes on later: %s", p->name,
+			            err_text(err_get(), ret, 0, text, sizeof(text)));
+		}
+		sync_mutex_lock(&p->reap_lock);
+		if (ret && !p->reap_stop) {
+			p->reap_work = true;
+			sync_cond_wait_until(&p->reap_wake, &p->reap_lock, sync_now_ns() + REAP_RETRY_NS);
+		}
+	}
+	sync_mutex_unlock(&p->reap_lock);
+	blk_thread_done();
+}
+
+int reaper_start(struct pool *p)
+{
+	p->reap_work = true;
+	return sync_thread_start(&p->reaper, "wfs3-reap", reaper_main, p);
+}
+
+void reaper_stop(struct pool *p)
+{
+	sync_mutex_lock(&p->reap_lock);
+	p->reap_stop = true;
+	sync_cond_broadcast(&p->reap_wake);
+	sync_mutex_unlock(&p->reap_lock);
+	sync_thread_join(&p->reaper);
+}
+
+void reaper_kick(struct pool *p)
+{
+	sync_mutex_lock(&p->reap_lock);
+	p->reap_work = true;
+	sync_cond_broadcast(&p->reap_wake);
+	sync_mutex_unlock(&p->reap_lock);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Transaction groups: the commit gate, the committing thread, and waiting for durability. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/pool.h"
+
+uint64_t txg_enter(struct pool *p)
+{
+	sync_rwlock_rdlock(&p->gate);
+	return __atomic_load_n(&p->open_txg, __ATOMIC_RELAXED);
+}
+
+void txg_exit(struct pool *p)
+{
+	sync_rwlock_rdunlock(&p->gate);
+}
+
+void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg)
+{
+	uint64_t none = 0;
+
+	if (ds)
+		__atomic_store_n(&ds->changed_txg, txg, __ATOMIC_RELAXED);
+	/* The gate keeps the open group from changing, so every writer stores the same number. */
+	if (__atomic_load_n(&p->changed_txg, __ATOMIC_RELAXED) != txg)
+		__atomic_store_n(&p->changed_txg, txg, __ATOMIC_RELEASE);
+	if (!__atomic_load_n(&p->first_change_ns, __ATOMIC_RELAXED))
+		__atomic_compare_exchange_n(&p->first_change_ns, &none, sync_now_ns(), false, __ATOMIC_RELAXED,
+		                            __ATOMIC_RELAXED);
+}
+
+/* Wait until @txg is durable. */
+static int wait_durable(struct pool *p, uint64_t txg)
+{
+	int ret = 0;
+
+	sync_assert_may_block();
+	sync_mutex_lock(&p->txg_lock);
+	if (p->wanted_txg < txg) {
+		p->wanted_txg = txg;
+		sync_cond_signal(&p->txg_wake);
+	}
+	while (p->durable_txg < txg && !__atomic_load_n(&p->failed, __ATOMIC_ACQUIRE) && !p->stop)
+		sync_cond_wait(&p->txg_done, &p->txg_lock);
+	if (p->durable_txg < txg)
+		ret = err_set(-EIO, "pool %s is read-only: %s", p->name,
+		              p->fail_reason[0] ? p->fail_reason : "it is being closed");
+	sync_mutex_unlock(&p->txg_lock);
+	return ret;
+}
+
+int txg_sync(struct pool *p)
+{
+	uint64_t txg = __atomic_load_n(&p->changed_txg, __ATOMIC_ACQUIRE);
+
+	return wait_durable(p, txg);
+}
+
+int txg_force(struct pool *p, unsigned count)
+{
+	uint64_t txg;
+
+	for (; count; count--) {
+		int ret;
+
+		txg = txg_enter(p);
+		txg_changed(p, NULL, txg);
+		txg_exit(p);
+		ret = wait_durable(p, txg);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* The snapshot of one dataset, with the gate held exclusively: everything that its record in the pool tree says. */
+static int freeze_dataset(struct dataset *ds, uint64_t txg)
+{
+	int ret = 0;
+
+	ds->snapshot_removed = ds->removed;
+	if (!ds->removed)
+		ret = tree_freeze(ds->tree, txg, &ds->frozen);
+	ds->snapshot = (struct dataset_item){
+		.id = ds->id,
+		.type = DATASET_TYPE_VOLUME,
+		.state = ds->state,
+		.used_blocks = ds->used_blocks,
+		.next_object = WFS3_VOLUME_OBJECT + 1,
+		.created_ns = ds->created_ns,
+	};
+	memcpy(ds->snapshot.name, ds->name, sizeof(ds->name));
+	return ret;
+}
+
+/*
+ * Close the open group: from here on changes belong to the next one. Collects the datasets that changed, each with a
+ * reference.
+ */
+static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
+                      struct cds_list_head *ret_changed)
+{
+	uint64_t start_ns;
+	uint64_t txg;
+	struct dataset *ds;
+	int ret = 0;
+
+	CDS_INIT_LIST_HEAD(ret_changed);
+	sync_mutex_lock(&p->table_lock);
+	start_ns = sync_now_ns();
+	sync_rwlock_wrlock(&p->gate);
+	txg = p->open_txg;
+	cds_list_for_each_entry (ds, &p->datasets, link) {
+		int one;
+
+		if (__atomic_load_n(&ds->changed_txg, __ATOMIC_RELAXED) != txg)
+			continue;
+		one = freeze_dataset(ds, txg);
+		vfs_node_ref(&ds->node);
+		cds_list_add_tail(&ds->commit_link, ret_changed);
+		if (one && !ret)
+			ret = one;
+	}
+	*ret_next_dataset_id = p->next_dataset_id;
+	__atomic_store_n(&p->open_txg, txg + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->first_change_ns, 0, __ATOMIC_RELAXED);
+	space_set_open_txg(p->space, txg + 1);
+	sync_rwlock_wrunlock(&p->gate);
+	histogram_add(&p->freeze_time, sync_now_ns() - start_ns);
+	sync_mutex_unlock(&p->table_lock);
+	*ret_txg = txg;
+	return ret;
+}
+
+/* Write a dataset's tree, then its record in the pool tree. */
+static int commit_dataset(struct pool *p, struct dataset *ds, uint64_t txg)
+{
+	struct wfs3_key key = { .object = ds->id, .kind = WFS3_KIND_DATASET };
+	uint8_t buf[DATASET_ITEM_BYTES_MAX];
+	uint64_t nodes;
+	int ret;
+
+	if (ds->frozen) {
+		struct tree_frozen *frozen = ds->frozen;
+
+		ds->frozen = NULL;
+		ret = tree_commit(ds->tree, frozen, txg, &ds->root, &nodes);
+		if (ret)
+			return err_add(ret, "write tree of dataset %" PRIu64, ds->id);
+		counter_add(&p->nodes_written, nodes);
+	}
+	ds->snapshot.root = ds->root;
+	for (;;) {
+		if (ds->snapshot_removed) {
+			ret = tree_delete(p->tree, txg, &key);
+			if (ret == -ENOENT)
+				ret = 0;
+		} else {
+			ret = tree_put(p->tree, txg, &key, buf, dataset_item_encode(&ds->snapshot, buf));
+		}
+		if (ret != -EAGAIN)
+			break;
+		ret = tree_fetch(p->tree, &key);
+		if (ret)
+			break;
+	}
+	return ret ? err_add(ret, "record dataset %" PRIu64, ds->id) : 0;
+}
+
+static int flush_devices(struct pool *p)
+{
+	struct blk_io ios[WFS3_DEVICES_MAX];
+	struct blk_batch batch;
+
+	blk_batch_init(&batch);
+	for (unsigned i = 0; i < p->device_count; i++) {
+		ios[i] = (struct blk_io){ .op = BLK_FLUSH };
+		blk_batch_add(&batch, p->devices[i].dev, &ios[i]);
+	}
+	return blk_batch_wait(&batch);
+}
+
+static int write_root(struct pool *p, const struct root *r)
+{
+	struct blk_dev *devs[WFS3_DEVICES_MAX];
+	const struct label *labels[WFS3_DEVICES_MAX];
+
+	for (unsigned i = 0; i < p->device_count; i++) {
+		devs[i] = p->devices[i].dev;
+		labels[i] = &p->devices[i].label;
+	}
+	return root_write(devs, labels, p->device_count, r);
+}
+
+/* Everything after the freeze, in the order of the laws: what a root reaches is durable before the root is written. */
+static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id, bool clean,
+                         struct cds_list_head *changed)
+{
+	struct root root = {
+		.txg = txg, .time_ns = sync_wall_ns(), .next_dataset_id = next_dataset_id, .clean = clean
+	};
+	struct tree_frozen *frozen;
+	struct dataset *ds;
+	uint64_t nodes = 0;
+	int ret;
+
+	memcpy(root.pool_uuid, p->uuid, sizeof(root.pool_uuid));
+	cds_list_for_each_entry (ds, changed, commit_link) {
+		ret = commit_dataset(p, ds, txg);
+		if (ret)
+			return ret;
+	}
+	ret = tree_freeze(p->tree, txg, &frozen);
+	if (ret)
+		return err_add(ret, "freeze the pool tree");
+	root.pool_tree = p->pool_root;
+	if (frozen) {
+		ret = tree_commit(p->tree, frozen, txg, &root.pool_tree, &nodes);
+		if (ret)
+			return err_add(ret, "write the pool tree");
+		counter_add(&p->nodes_written, nodes);
+	}
+	ret = space_write(p->space, txg, &root.space);
+	if (ret)
+		return err_add(ret, "write the allocation state");
+	ret = flush_devices(p);
+	if (ret)
+		return err_add(ret, "flush before the root");
+	ret = write_root(p, &root);
+	if (ret)
+		return err_add(ret, "write the root");
+	p->pool_root = root.pool_tree;
+	return 0;
+}
+
+static void txg_commit(struct pool *p, bool clean)
+{
+	struct cds_list_head changed;
+	struct dataset *ds, *next;
+	uint64_t start_ns = sync_now_ns();
+	uint64_t txg, next_dataset_id;
+	int ret;
+
+	ret = txg_freeze(p, &txg, &next_dataset_id, &changed);
+	if (!ret)
+		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);
+	if (ret) {
+		pool_fail(p, ret, "commit a transaction group");
+	} else {
+		space_root_durable(p->space, txg);
+		__atomic_add_fetch(&p->commit_count, 1, __ATOMIC_RELAXED);
+		histogram_add(&p->commit_time, sync_now_ns() - start_ns);
+		sync_mutex_lock(&p->txg_lock);
+		p->durable_txg = txg;
+		sync_cond_broadcast(&p->txg_done);
+		sync_mutex_unlock(&p->txg_lock);
+	}
+	cds_list_for_each_entry_safe (ds, next, &changed, commit_link) {
+		cds_list_del(&ds->commit_link);
+		vfs_node_unref(&ds->node);
+	}
+}
+
+/* When must the open group be committed? 0: now. UINT64_MAX: nothing to do. */
+static uint64_t commit_due_ns(struct pool *p) SYNC_REQUIRES(p->txg_lock)
+{
+	uint64_t first = __atomic_load_n(&p->first_change_ns, __ATOMIC_RELAXED);
+
+	if (p->wanted_txg > p->durable_txg)
+		return 0;
+	if (!first)
+		return UINT64_MAX;
+	return first + p->w->config.txg_age_ms * SYNC_NS_PER_MS;
+}
+
+static void committer_main(void *arg)
+{
+	struct pool *p = arg;
+
+	sync_mutex_lock(&p->txg_lock);
+	while (!p->stop) {
+		uint64_t due_ns = commit_due_ns(p);
+		uint64_t now_ns = sync_now_ns();
+
+		if (due_ns > now_ns || p->failed) {
+			/* A first change does not wake this thread: it looks once per age. */
+			uint64_t look_ns = now_ns + p->w->config.txg_age_ms * SYNC_NS_PER_MS / 4;
+
+			sync_cond_wait_until(&p->txg_wake, &p->txg_lock, due_ns < look_ns ? due_ns : look_ns);
+			continue;
+		}
+		sync_mutex_unlock(&p->txg_lock);
+		txg_commit(p, __atomic_load_n(&p->closing_clean, __ATOMIC_ACQUIRE));
+		sync_mutex_lock(&p->txg_lock);
+	}
+	sync_mutex_unlock(&p->txg_lock);
+	blk_thread_done();
+}
+
+int txg_start(struct pool *p, uint64_t open_txg)
+{
+	always(open_txg > 0);
+	p->open_txg = open_txg;
+	p->durable_txg = open_txg - 1;
+	p->changed_txg = open_txg - 1;
+	space_set_open_txg(p->space, open_txg);
+	return sync_thread_start(&p->committer, "wfs3-commit", committer_main, p);
+}
+
+void txg_stop(struct pool *p)
+{
+	sync_mutex_lock(&p->txg_lock);
+	p->stop = true;
+	sync_cond_broadcast(&p->txg_wake);
+	sync_cond_broadcast(&p->txg_done);
+	sync_mutex_unlock(&p->txg_lock);
+	sync_thread_join(&p->committer);
+}
+
+int pool_close_clean(struct pool *p)
+{
+	__atomic_store_n(&p->closing_clean, true, __ATOMIC_RELEASE);
+	return txg_force(p, 1);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Write-back of a volume's dirty pages: check, place, write, map. Blocks are allocated fresh and in runs, so that
+ * random writes become long sequential ones on the device; the map is changed only after the data is on its way to the
+ * device and was accepted by it (it becomes durable with the flush that precedes the root).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/cell.h"
+#include "core/fs/wfs3/pool.h"
+
+#define WB_PAGES_PER_IO 256u /* 1 MiB */
+#define WB_CELLS_PER_GROUP 32u /* cells mapped in one stay inside the gate */
+
+struct wb {
+	struct dataset *ds;
+	struct cache_page *pages;
+	unsigned count;
+	uint64_t *addrs; /* per page; 0: a hole (or the page failed) */
+	struct blk_io *ios;
+	unsigned *io_first; /* page that an io starts with */
+	unsigned io_count;
+	struct iovec *iov; /* of pages in order of addresses */
+};
+
+/* Data whose checksum does not match any more was damaged in our memory: it must not reach the device. */
+static void wb_check(struct wb *w, bool is_hole[])
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct cache_page *pg = &w->pages[i];
+
+		pg->result = 0;
+		is_hole[i] = false;
+		if (crc32c(pg->data, WFS3_BLOCK_BYTES) != pg->crc) {
+			pg->result =
+			        err_set(-EIO, "page at offset %" PRIu64 " of dataset %" PRIu64 " changed in memory",
+			                pg->index * WFS3_BLOCK_BYTES, w->ds->id);
+			log_error("wfs3",
+			          "pool=%s dataset=%" PRIu64 " offset=%" PRIu64
+			          ": data was damaged in memory and is not written",
+			          w->ds->pool->name, w->ds->id, pg->index * WFS3_BLOCK_BYTES);
+		} else if (pg->crc == CRC32C_ZERO_4K) {
+			is_hole[i] = bytes_are_zero(pg->data, WFS3_BLOCK_BYTES);
+		}
+	}
+}
+
+/* Give every page that needs one a block; runs as long as the allocator has them. */
+static void wb_place(struct wb *w, const bool is_hole[])
+{
+	struct space *space = w->ds->pool->space;
+	struct space_run run = { 0 };
+	unsigned left = 0;
+	int ret = 0;
+
+	for (unsigned i = 0; i < w->count; i++)
+		left += !w->pages[i].result && !is_hole[i];
+	for (unsigned i = 0; i < w->count; i++) {
+		w->addrs[i] = 0;
+		if (w->pages[i].result || is_hole[i])
+			continue;
+		if (!run.block_count && !ret)
+			ret = space_alloc(space, SPACE_STREAM_DATA, 1, left, &run);
+		left--;
+		if (ret) {
+			w->pages[i].result = ret;
+			continue;
+		}
+		w->addrs[i] = run.addr++;
+		run.block_count--;
+	}
+	if (run.block_count)
+		space_cancel(space, run);
+}
+
+static int wb_add_io(struct wb *w, struct blk_batch *batch, const unsigned *order, unsigned from, unsigned to)
+{
+	struct blk_io *io = &w->ios[w->io_count];
+	struct pool_device *d;
+	uint64_t offset;
+	int ret = pool_locate(w->ds->pool, w->addrs[order[from]], to - from, &d, &offset);
+
+	if (ret)
+		return ret;
+	for (unsigned i = from; i < to; i++)
+		w->iov[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)w->pages[order[i]].data,
+			                    .iov_len = WFS3_BLOCK_BYTES };
+	*io = (struct blk_io){ .op = BLK_WRITE,
+		               .offset = offset,
+		               .len_bytes = (uint64_t)(to - from) * WFS3_BLOCK_BYTES,
+		               .iov = &w->iov[from],
+		               .iov_count = (int)(to - from) };
+	w->io_first[w->io_count++] = from;
+	blk_batch_add(batch, d->dev, io);
+	return 0;
+}
+
+/* Pages of a run follow each other in @order; a page that could not be written gives its block back and keeps the
+ * error. */
+static void wb_fail_pages(struct wb *w, const unsigned *order, unsigned from, unsigned to, int error)
+{
+	for (unsigned i = from; i < to; i++) {
+		unsigned page = order[i];
+
+		space_cancel(w->ds->pool->space, (struct space_run){ .addr = w->addrs[page], .block_count = 1 });
+		w->addrs[page] = 0;
+		w->pages[page].result = error;
+	}
+}
+
+static void wb_write(struct wb *w, unsigned *order)
+{
+	uint64_t region_blocks = w->ds->pool->devices[0].label.region_bytes / WFS3_BLOCK_BYTES;
+	struct blk_batch batch;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->count; i++)
+		if (w->addrs[i])
+			order[n++] = i;
+	blk_batch_init(&batch);
+	for (unsigned from = 0, to; from < n; from = to) {
+		uint64_t first = w->addrs[order[from]];
+		int ret;
+
+		for (to = from + 1; to < n && to - from < WB_PAGES_PER_IO; to++)
+			if (w->addrs[order[to]] != first + (to - from) || w->addrs[order[to]] % region_blocks == 0)
+				break;
+		ret = wb_add_io(w, &batch, order, from, to);
+		if (ret)
+			wb_fail_pages(w, order, from, to, ret);
+	}
+	(void)blk_batch_wait(&batch);
+	for (unsigned i = 0; i < w->io_count; i++) {
+		unsigned from = w->io_first[i];
+
+		if (w->ios[i].result)
+			wb_fail_pages(w, order, from, from + (unsigned)w->ios[i].iov_count, w->ios[i].result);
+	}
+}
+
+/* Mapping the pages of one cell. */
+struct map_cell {
+	struct wb *w;
+	unsigned from, to; /* pages */
+	uint64_t txg;
+	uint64_t dropped[WFS3_CELL_BLOCKS];
+	unsigned dropped_count;
+	unsigned mapped_count;
+};
+
+static int map_cell_fn(void *ctx, const void *old_value, size_t old_len, void *new_value)
+{
+	struct map_cell *m = ctx;
+	struct cell cell;
+	int ret = cell_decode(old_value, old_len, &cell);
+
+	if (ret)
+		return ret;
+	m->dropped_count = 0;
+	m->mapped_count = 0;
+	for (unsigned i = m->from; i < m->to; i++) {
+		const struct cache_page *pg = &m->w->pages[i];
+		struct cell_block *b = &cell.blocks[pg->index % WFS3_CELL_BLOCKS];
+
+		if (pg->result)
+			continue;
+		if (b->addr)
+			m->dropped[m->dropped_count++] = b->addr;
+		*b = (struct cell_block){ 0 };
+		if (m->w->addrs[i]) {
+			*b = (struct cell_block){ .addr = m->w->addrs[i], .birth = m->txg, .crc = pg->crc };
+			m->mapped_count++;
+		}
+	}
+	return (int)cell_encode(&cell, new_value);
+}
+
+/* Record runs of adjacent blocks as referenced or as free. Returns the number of entries used. */
+static unsigned record_runs(struct space *space, uint64_t txg, const uint64_t addrs[], unsigned count,
+                            void (*record)(struct space *, uint64_t, struct space_run))
+{
+	unsigned entries = 0;
+
+	for (unsigned from = 0, to; from < count; from = to, entries++) {
+		for (to = from + 1; to < count && addrs[to] == addrs[from] + (to - from); to++)
+			;
+		record(space, txg, (struct space_run){ .addr = addrs[from], .block_count = to - from });
+	}
+	return entries;
+}
+
+/* Inside the gate. Returns like tree_update(). */
+static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
+{
+	struct dataset *ds = w->ds;
+	struct space *space = ds->pool->space;
+	struct map_cell m = { .w = w, .from = from, .to = to, .txg = txg };
+	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT,
+		                .kind = WFS3_KIND_CELL,
+		                .offset = w->pages[from].index / WFS3_CELL_BLOCKS };
+	uint64_t added[WFS3_CELL_BLOCKS];
+	unsigned added_count = 0, entries;
+	int ret = space_reserve(space, 2 * WFS3_CELL_BLOCKS);
+
+	if (ret)
+		return ret;
+	ret = tree_update(ds->tree, txg, &key, map_cell_fn, &m);
+	if (ret) {
+		space_unreserve(space, 2 * WFS3_CELL_BLOCKS);
+		return ret;
+	}
+	for (unsigned i = from; i < to; i++)
+		if (w->addrs[i])
+			added[added_count++] = w->addrs[i];
+	entries = record_runs(space, txg, m.dropped, m.dropped_count, space_free_run);
+	entries += record_runs(space, txg, added, added_count, space_commit_run);
+	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - entries);
+	__atomic_add_fetch(&ds->used_blocks, (uint64_t)m.mapped_count - m.dropped_count, __ATOMIC_RELAXED);
+	txg_changed(ds->pool, ds, txg);
+	return 0;
+}
+
+static unsigned cell_end(const struct wb *w, unsigned from)
+{
+	unsigned to = from + 1;
+
+	while (to < w->count && w->pages[to].index / WFS3_CELL_BLOCKS == w->pages[from].index / WFS3_CELL_BLOCKS)
+		to++;
+	return to;
+}
+
+/* What was written but could not be mapped: give the blocks back, the pages stay dirty. */
+static void wb_unplace(struct wb *w, unsigned from, unsigned to, int error)
+{
+	for (unsigned i = from; i < to; i++) {
+		if (w->addrs[i])
+			space_cancel(w->ds->pool->space, (struct space_run){ .addr = w->addrs[i], .block_count = 1 });
+		if (!w->pages[i].result)
+			w->pages[i].result = error;
+	}
+}
+
+static void wb_map(struct wb *w)
+{
+	unsigned from = 0;
+
+	while (from < w->count) {
+		uint64_t txg = txg_enter(w->ds->pool);
+		unsigned to = from;
+		int ret = 0;
+
+		for (unsigned n = 0; n < WB_CELLS_PER_GROUP && from < w->count; n++) {
+			to = cell_end(w, from);
+			ret = wb_map_cell(w, txg, from, to);
+			if (ret)
+				break;
+			from = to;
+		}
+		txg_exit(w->ds->pool);
+		if (ret == -EAGAIN) {
+			struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT,
+				                .kind = WFS3_KIND_CELL,
+				                .offset = w->pages[from].index / WFS3_CELL_BLOCKS };
+
+			ret = tree_fetch(w->ds->tree, &key);
+		}
+		if (ret) {
+			err_add(ret, "map offset %" PRIu64 " of dataset %" PRIu64,
+			        w->pages[from].index * WFS3_BLOCK_BYTES, w->ds->id);
+			wb_unplace(w, from, to, ret);
+			from = to;
+		}
+	}
+}
+
+static void wb_fail_all(struct cache_page *pages, unsigned count, int error)
+{
+	for (unsigned i = 0; i < count; i++)
+		pages[i].result = error;
+}
+
+void volume_writeback(void *ctx, struct cache_page *pages, unsigned count)
+{
+	struct dataset *ds = ctx;
+	struct wb w = { .ds = ds, .pages = pages, .count = count };
+	unsigned *order = calloc(count, sizeof(*order));
+	bool *is_hole = calloc(count, sizeof(*is_hole));
+	int ret = pool_check_writable(ds->pool);
+
+	w.addrs = calloc(count, sizeof(*w.addrs));
+	w.ios = calloc(count, sizeof(*w.ios));
+	w.io_first = calloc(count, sizeof(*w.io_first));
+	w.iov = calloc(count, sizeof(*w.iov));
+	if (!ret && (!order || !is_hole || !w.addrs || !w.ios || !w.io_first || !w.iov))
+		ret = err_set(-ENOMEM, "no memory to write back %u pages", count);
+	if (ret) {
+		wb_fail_all(pages, count, ret);
+	} else {
+		wb_check(&w, is_hole);
+		wb_place(&w, is_hole);
+		wb_write(&w, order);
+		wb_map(&w);
+		ret = volume_put_inode(ds);
+		if (ret)
+			log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": could not store times: errno %d",
+			            ds->pool->name, ds->id, -ret);
+	}
+	free(order);
+	free(is_hole);
+	free(w.addrs);
+	free(w.ios);
+	free(w.io_first);
+	free(w.iov);
+}
