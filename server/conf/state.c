@@ -19,6 +19,7 @@
 #define STATE_VERSION 1
 #define STATE_FILE "state.json"
 #define STATE_TEMP "state.json.new"
+#define BOOT_DIGITS 16 /* hexadecimal, since JSON's numbers do not hold 64 bits everywhere */
 
 struct state {
 	char *dir;
@@ -58,6 +59,11 @@ static bool is_export(const json_t *v)
 	       json_is_boolean(json_object_get(v, "read_only")) && json_is_boolean(json_object_get(v, "default"));
 }
 
+static bool is_boot(const json_t *v)
+{
+	return is_text(v, BOOT_DIGITS) && strspn(json_string_value(v), "0123456789abcdef") == BOOT_DIGITS;
+}
+
 static int check_list(const char *dir, const json_t *root, const char *key, bool (*check)(const json_t *v))
 {
 	const json_t *list = json_object_get(root, key);
@@ -81,7 +87,9 @@ static int state_check(const char *dir, const json_t *root)
 	if (!json_is_integer(version) || json_integer_value(version) != STATE_VERSION)
 		return err_set(-EBADMSG, "%s/" STATE_FILE ": not a state file of version %d", dir, STATE_VERSION);
 	rc = check_list(dir, root, "pools", is_pool);
-	return rc < 0 ? rc : check_list(dir, root, "exports", is_export);
+	if (rc == 0)
+		rc = check_list(dir, root, "exports", is_export);
+	return rc < 0 ? rc : check_list(dir, root, "clean_boots", is_boot);
 }
 
 static int state_load(struct state *s) SYNC_NO_ANALYSIS
@@ -90,7 +98,8 @@ static int state_load(struct state *s) SYNC_NO_ANALYSIS
 	json_error_t error;
 
 	if (fd < 0 && errno == ENOENT) {
-		s->root = json_pack("{s:i, s:[], s:[]}", "version", STATE_VERSION, "pools", "exports");
+		s->root = json_pack("{s:i, s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "exports",
+		                    "clean_boots");
 		return s->root ? 0 : err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
 	}
 	if (fd < 0)
@@ -263,34 +272,44 @@ static bool list_drop(json_t *root, const char *key, const char *name)
 	return false;
 }
 
-/* Replace the entry @name of the list @key by @entry (its reference is taken; NULL: only drop). */
-static int state_change(struct state *s, const char *key, const char *name, json_t *entry)
+/* Write @root (taken over) and make it the current document, when @rc is 0. */
+static int state_replace(struct state *s, json_t *root, int rc) SYNC_REQUIRES(s->lock)
 {
-	json_t *root;
-	bool had;
-	int rc;
-
-	sync_mutex_lock(&s->lock);
-	root = json_deep_copy(s->root);
-	if (!root) {
-		json_decref(entry);
-		rc = err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
-		goto out;
-	}
-	had = list_drop(root, key, name);
-	if (entry && json_array_append_new(json_object_get(root, key), entry) < 0)
-		rc = err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
-	else
-		rc = had || entry ? state_write(s, root) : 0;
+	if (rc == 0)
+		rc = state_write(s, root);
 	if (rc == 0) {
 		json_t *old = s->root;
 
 		s->root = root;
 		root = old;
 	}
-out:
 	json_decref(root);
+	return rc;
+}
+
+static int out_of_memory(const struct state *s)
+{
+	return err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
+}
+
+/* Replace the entry @name of the list @key by @entry (its reference is taken; NULL: only drop). */
+static int state_change(struct state *s, const char *key, const char *name, json_t *entry)
+{
+	json_t *root;
+	bool had;
+	int rc = 0;
+
+	sync_mutex_lock(&s->lock);
+	root = json_deep_copy(s->root);
+	had = root && list_drop(root, key, name);
+	if (!root || (entry && json_array_append(json_object_get(root, key), entry) < 0))
+		rc = out_of_memory(s);
+	if (rc == 0 && !had && !entry)
+		json_decref(root);
+	else
+		rc = state_replace(s, root, rc);
 	sync_mutex_unlock(&s->lock);
+	json_decref(entry);
 	return rc;
 }
 
@@ -330,4 +349,38 @@ int state_drop_pool(struct state *s, const char *name)
 int state_drop_export(struct state *s, const char *name)
 {
 	return state_change(s, "exports", name, NULL);
+}
+
+size_t state_get_clean_boots(struct state *s, uint64_t *ret, size_t max)
+{
+	const json_t *list, *v;
+	size_t i, count = 0;
+
+	sync_mutex_lock(&s->lock);
+	list = json_object_get(s->root, "clean_boots");
+	json_array_foreach (list, i, v) {
+		if (count < max)
+			ret[count++] = strtoull(json_string_value(v), NULL, 16);
+	}
+	sync_mutex_unlock(&s->lock);
+	return count;
+}
+
+int state_put_clean_boot(struct state *s, uint64_t boot_id)
+{
+	char digits[BOOT_DIGITS + 1];
+	json_t *root, *list;
+	int rc = 0;
+
+	snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)boot_id);
+	sync_mutex_lock(&s->lock);
+	root = json_deep_copy(s->root);
+	list = json_object_get(root, "clean_boots");
+	if (!root || json_array_insert_new(list, 0, json_string(digits)) < 0)
+		rc = out_of_memory(s);
+	while (json_array_size(list) > STATE_BOOTS_MAX)
+		json_array_remove(list, json_array_size(list) - 1);
+	rc = state_replace(s, root, rc);
+	sync_mutex_unlock(&s->lock);
+	return rc;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the daemon was told by command and must know again at the next start: pools it imported, exports that were
- * added. Kept in STATE_DIR/state.json, which is replaced as a whole (written beside, synced, renamed, folder synced).
+ * What the daemon must know again at the next start: pools it imported and exports that were added by command, and
+ * which of its runs ended cleanly. Kept in STATE_DIR/state.json, which is replaced as a whole (written beside, synced,
+ * renamed, folder synced).
  *
  * All functions: any thread; those that change something block, and the change is durable when they return 0. After an
  * error nothing has changed.
@@ -11,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "server/export/export.h"
 
@@ -40,5 +42,13 @@ int state_put_export(struct state *s, const struct export_info *info);
 /* 0 also when there is none. */
 int state_drop_pool(struct state *s, const char *name);
 int state_drop_export(struct state *s, const char *name);
+
+/*
+ * Ids of starts of the daemon that ended with everything they had acknowledged durable, newest first; the newest
+ * STATE_BOOTS_MAX are kept. Returns how many of at most @max were copied.
+ */
+#define STATE_BOOTS_MAX 16
+size_t state_get_clean_boots(struct state *s, uint64_t *ret, size_t max);
+int state_put_clean_boot(struct state *s, uint64_t boot_id);
 
 #endif
