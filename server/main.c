@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wfsd: the composition root. Builds every part and joins them, in order; waits for signals; takes all apart again. It
+ * is the only server file that knows which file systems there are.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "core/base/budget.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/base/metrics.h"
+#include "core/base/sync.h"
+#include "core/blk/blk.h"
+#include "core/cache/cache.h"
+#include "core/fs/wfs3/wfs3.h"
+#include "core/vfs/vfs.h"
+#include "server/admin/admin.h"
+#include "server/admin/status.h"
+#include "server/conf/conf.h"
+#include "server/conf/state.h"
+#include "server/endpoints.h"
+#include "server/export/export.h"
+#include "server/jobs/log_sink.h"
+#include "server/jobs/process_metrics.h"
+#include "server/jobs/stop_guard.h"
+#include "server/jobs/watchdog.h"
+#include "server/loop/loop.h"
+#include "server/loop/workers.h"
+#include "server/nbd/nbd.h"
+#include "server/options.h"
+#include "server/rpc/rpc_server.h"
+#include "server/startup.h"
+
+#define ERROR_TEXT_MAX 1024
+#define TXG_AGE_MS 5000
+#define ADMIN_GOODBYE_NS SYNC_NS_PER_S
+
+struct daemon {
+	struct conf *conf; /* as at the start; a reload changes exports and the log level only */
+	struct sync_mutex reload_lock;
+	struct state *state;
+	struct endpoints *endpoints;
+	struct daemon_status *status;
+	struct metrics *metrics;
+	struct budget *budget;
+	struct loop_set *loops;
+	struct workers *workers;
+	struct vfs *vfs;
+	struct export_table *exports;
+	struct cache *cache;
+	struct wfs3 *wfs3;
+	struct rpc_server *rpc;
+	struct nbd *nbd;
+	struct admin *admin;
+	struct watchdog *watchdog;
+	bool process_metrics;
+};
+
+static void log_failure(const char *what, int code)
+{
+	char text[ERROR_TEXT_MAX];
+
+	log_error("wfsd", "%s error=\"%s\"", what, err_text(err_get(), code, 0, text, sizeof(text)));
+}
+
+static void accept_rpc(void *ctx, int fd, const char *peer)
+{
+	int rc = rpc_server_accept(ctx, fd);
+
+	if (rc < 0)
+		log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
+}
+
+/* nbdkit's end of a socket pair hangs up when this one is refused. */
+static void connect_rpc(void *ctx, int fd)
+{
+	accept_rpc(ctx, fd, "nbdkit");
+}
+
+static int daemon_reload(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct conf *fresh;
+	int rc;
+
+	sync_mutex_lock(&d->reload_lock);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)(sync_now_ns() / 1000));
+	rc = conf_load(d->conf->file, &fresh);
+	if (rc == 0) {
+		rc = export_set_static(d->exports, fresh->exports, fresh->export_count);
+		if (rc == 0) {
+			log_set_level((enum log_level)fresh->log_level);
+			log_notice("wfsd", "configuration reloaded exports=%u", fresh->export_count);
+		}
+		conf_free(fresh);
+	}
+	sd_notify(0, "READY=1");
+	sync_mutex_unlock(&d->reload_lock);
+	return rc < 0 ? err_add(rc, "the configuration was not reloaded") : 0;
+}
+
+static int out_of_memory(const char *what)
+{
+	return err_set(-ENOMEM, "set up %s", what);
+}
+
+static int build_core(struct daemon *d)
+{
+	const struct conf *c = d->conf;
+	struct cache_config cache = {
+		.min_bytes = c->memory.cache_bytes / 4,
+		.dirty_max_bytes = c->memory.dirty_max_bytes,
+		.dirty_background_bytes = c->memory.dirty_max_bytes / 2,
+		.writeback_age_ms = c->memory.writeback_age_ms,
+		.writeback_threads = c->memory.writeback_threads,
+		.readahead_max_bytes = c->memory.readahead_bytes,
+	};
+	struct wfs3_config wfs3 = { .node_cache_min_bytes = c->memory.cache_bytes / 16, .txg_age_ms = TXG_AGE_MS };
+	int rc;
+
+	d->metrics = metrics_new();
+	d->budget = d->metrics ? budget_new(c->memory.cache_bytes) : NULL;
+	d->vfs = d->budget ? vfs_new() : NULL;
+	d->exports = d->vfs ? export_table_new(d->vfs) : NULL;
+	if (!d->exports)
+		return out_of_memory("the core");
+	rc = process_metrics_register(d->metrics, d->budget);
+	if (rc < 0)
+		return rc;
+	d->process_metrics = true;
+	cache.budget = d->budget;
+	rc = cache_new(&cache, &d->cache);
+	if (rc == 0)
+		rc = cache_register_metrics(d->cache, d->metrics);
+	if (rc < 0)
+		return rc;
+	wfs3.vfs = d->vfs;
+	wfs3.cache = d->cache;
+	wfs3.budget = d->budget;
+	wfs3.metrics = d->metrics;
+	return wfs3_new(&wfs3, &d->wfs3);
+}
+
+static int build_threads(struct daemon *d)
+{
+	const struct conf *c = d->conf;
+	struct workers_config workers = {
+		.threads = {
+			[WORKER_LANE_READ] = c->threads.read,
+			[WORKER_LANE_WRITE] = c->threads.write,
+			[WORKER_LANE_ADMIN] = c->threads.admin,
+		},
+		.thread_done = blk_thread_done,
+	};
+	int rc = loop_set_new(c->threads.loops, &d->loops);
+
+	if (rc == 0)
+		rc = loop_set_register_metrics(d->loops, d->metrics);
+	if (rc == 0)
+		rc = workers_new(&workers, &d->workers);
+	if (rc == 0)
+		rc = workers_register_metrics(d->workers, d->metrics);
+	return rc < 0 ? rc : watchdog_new(d->loops, d->workers, &d->watchdog);
+}
+
+static int build_rpc(struct daemon *d)
+{
+	uint64_t boots[STATE_BOOTS_MAX];
+	struct rpc_server_config rpc = {
+		.loops = d->loops,
+		.workers = d->workers,
+		.vfs = d->vfs,
+		.exports = d->exports,
+		.budget = d->budget,
+		.metrics = d->metrics,
+		.server_name = "wfsd " WFSD_VERSION,
+		.clean_boots = boots,
+		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
+	};
+
+	return rpc_server_new(&rpc, &d->rpc);
+}
+
+static int build_front_ends(struct daemon *d)
+{
+	const struct conf *c = d->conf;
+	struct loop *first = loop_set_get(d->loops, 0);
+	struct nbd_config nbd = {
+		.loop = first,
+		.connect_rpc = connect_rpc,
+		.nbdkit = c->nbd.nbdkit,
+		.plugin = c->nbd.plugin,
+		.user = c->nbd.user,
+		.group = c->nbd.user_group,
+		.max_connections = c->nbd.max_connections,
+		.memory_max_bytes = c->nbd.memory_max_bytes,
+		.metrics = d->metrics,
+	};
+	struct admin_config admin = {
+		.loop = first,
+		.workers = d->workers,
+		.pools = wfs3_pool_admin(d->wfs3),
+		.exports = d->exports,
+		.state = d->state,
+		.status = d->status,
+		.budget = d->budget,
+		.metrics = d->metrics,
+		.version = WFSD_VERSION,
+		.reload = daemon_reload,
+		.reload_ctx = d,
+	};
+	int rc = build_rpc(d);
+
+	if (rc < 0)
+		return rc;
+	nbd.connect_ctx = d->rpc;
+	rc = nbd_new(&nbd, &d->nbd);
+	if (rc < 0)
+		return rc;
+	admin.nbd = d->nbd;
+	admin.rpc = d->rpc;
+	return admin_new(&admin, &d->admin);
+}
+
+/* A folder that systemd, or somebody, has made already is fine. */
+static int make_dir(const char *path)
+{
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return err_set(-errno, "%s: cannot be created", path);
+	return 0;
+}
+
+static int daemon_build(struct daemon *d)
+{
+	int rc = make_dir(d->conf->run_dir);
+
+	if (rc == 0)
+		rc = state_open(d->conf->state_dir, &d->state);
+	if (rc == 0)
+		rc = endpoints_open(d->conf, &d->endpoints);
+	if (rc < 0)
+		return rc;
+	d->status = daemon_status_new();
+	if (!d->status)
+		return out_of_memory("the daemon's status");
+	rc = build_core(d);
+	if (rc == 0)
+		rc = build_threads(d);
+	return rc < 0 ? rc : build_front_ends(d);
+}
+
+/* Administration first, so that a long import can be watched; clients when their exports are there. */
+static int daemon_start(struct daemon *d)
+{
+	struct pool_admin pools = wfs3_pool_admin(d->wfs3);
+	struct loop *first = loop_set_get(d->loops, 0);
+	int rc = endpoints_start(d->endpoints, ENDPOINT_ADMIN, first, admin_accept, d->admin);
+
+	if (rc == 0)
+		rc = endpoints_start(d->endpoints, ENDPOINT_METRICS, first, admin_accept_metrics, d->admin);
+	if (rc < 0)
+		return rc;
+	sd_notify(0, "STATUS=importing pools");
+	startup_pools(&pools, d->conf, d->state, d->status);
+	rc = startup_exports(d->exports, d->conf, d->state, d->status);
+	if (rc == 0)
+		rc = endpoints_start(d->endpoints, ENDPOINT_RPC, first, accept_rpc, d->rpc);
+	if (rc == 0)
+		rc = endpoints_start(d->endpoints, ENDPOINT_NBD, first, nbd_accept, d->nbd);
+	if (rc < 0)
+		return rc;
+	daemon_status_set(d->status, DAEMON_RUNNING);
+	sd_notify(0, "READY=1\nSTATUS=running");
+	log_notice("wfsd", "running version=%s pid=%d admin=%s", WFSD_VERSION, (int)getpid(), d->conf->admin.socket);
+	return 0;
+}
+
+/* Until we are told to stop. */
+static void daemon_wait(struct daemon *d, const sigset_t *signals)
+{
+	for (;;) {
+		int number;
+		int rc;
+
+		if (sigwait(signals, &number) != 0)
+			continue;
+		if (number != SIGHUP) {
+			log_notice("wfsd", "stopping signal=%s", number == SIGINT ? "INT" : "TERM");
+			return;
+		}
+		rc = daemon_reload(d);
+		if (rc < 0)
+			log_failure("reload refused", rc);
+	}
+}
+
+/* End what clients use; from here on only the pools are left. */
+static void stop_front_ends(struct daemon *d, struct stop_guard *guard)
+{
+	if (d->endpoints) {
+		endpoints_stop(d->endpoints, ENDPOINT_NBD);
+		endpoints_stop(d->endpoints, ENDPOINT_RPC);
+	}
+	stop_guard_phase(guard, "ending NBD connections");
+	if (d->nbd)
+		nbd_stop(d->nbd);
+	stop_guard_phase(guard, "ending RPC connections");
+	if (d->rpc)
+		rpc_server_stop(d->rpc);
+	stop_guard_phase(guard, "finishing administration");
+	if (d->admin)
+		admin_stop(d->admin, ADMIN_GOODBYE_NS);
+	if (d->endpoints)
+		endpoints_free(d->endpoints);
+	if (d->watchdog)
+		watchdog_stop(d->watchdog);
+}
+
+static int commit_pools(struct daemon *d, struct stop_guard *guard)
+{
+	struct pool_admin pools;
+	int rc = 0;
+
+	stop_guard_phase(guard, "finishing jobs");
+	workers_free(d->workers);
+	stop_guard_phase(guard, "committing pools");
+	if (d->wfs3) {
+		pools = wfs3_pool_admin(d->wfs3);
+		rc = shutdown_pools(&pools);
+	}
+	if (rc == 0 && d->rpc && daemon_status_get(d->status) == DAEMON_STOPPING &&
+	    state_put_clean_boot(d->state, rpc_server_boot_id(d->rpc)) < 0)
+		log_failure("the clean end is not recorded", -EIO);
+	return rc;
+}
+
+static void daemon_free(struct daemon *d)
+{
+	nbd_free(d->nbd);
+	rpc_server_free(d->rpc);
+	loop_set_free(d->loops);
+	admin_free(d->admin);
+	watchdog_free(d->watchdog);
+	if (d->wfs3)
+		wfs3_free(d->wfs3);
+	if (d->cache)
+		cache_free(d->cache);
+	export_table_free(d->exports);
+	if (d->vfs)
+		vfs_free(d->vfs);
+	if (d->process_metrics)
+		process_metrics_unregister(d->metrics, d->budget);
+	if (d->budget)
+		budget_free(d->budget);
+	if (d->metrics)
+		metrics_free(d->metrics);
+	daemon_status_free(d->status);
+	state_close(d->state);
+	conf_free(d->conf);
+	sync_mutex_done(&d->reload_lock);
+}
+
+static int daemon_stop(struct daemon *d)
+{
+	struct stop_guard *guard = stop_guard_new();
+	int rc;
+
+	sd_notify(0, "STOPPING=1");
+	stop_front_ends(d, guard);
+	rc = commit_pools(d, guard);
+	stop_guard_phase(guard, "taking apart");
+	daemon_free(d);
+	blk_thread_done();
+	stop_guard_free(guard);
+	log_notice("wfsd", "stopped clean=%s", rc == 0 ? "yes" : "no");
+	return rc;
+}
+
+/* Descriptors 0 to 2 exist, so that no socket of ours becomes one of them; many others may. */
+static void prepare_process(sigset_t *ret_signals)
+{
+	struct rlimit limit;
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	/* All threads inherit this; the main thread waits for them. */
+	sigemptyset(ret_signals);
+	sigaddset(ret_signals, SIGTERM);
+	sigaddset(ret_signals, SIGINT);
+	sigaddset(ret_signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+}
+
+static int daemon_run(struct daemon *d, const sigset_t *signals)
+{
+	int rc = daemon_build(d);
+	int stop_rc;
+
+	if (rc == 0)
+		rc = daemon_start(d);
+	if (rc == 0)
+		daemon_wait(d, signals);
+	else
+		log_failure("cannot start", rc);
+	if (rc == 0)
+		daemon_status_set(d->status, DAEMON_STOPPING);
+	stop_rc = daemon_stop(d);
+	return rc < 0 || stop_rc < 0 ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { 0 };
+	struct options options;
+	char text[ERROR_TEXT_MAX];
+	sigset_t signals;
+	int exit_code, rc;
+
+	if (argc > 1 && strcmp(argv[1], NBD_CHILD_ARG) == 0)
+		return nbd_child_main(argc, argv);
+	if (!options_parse(argc, argv, &options, &exit_code))
+		return exit_code;
+	rc = conf_load(options.config, &d.conf);
+	if (rc < 0) {
+		fprintf(stderr, "wfsd: %s\n", err_text(err_get(), rc, 0, text, sizeof(text)));
+		return DAEMON_EXIT_USAGE;
+	}
+	if (options.check) {
+		printf("%s: ok\n", options.config);
+		conf_free(d.conf);
+		return DAEMON_EXIT_OK;
+	}
+	prepare_process(&signals);
+	log_sink_install();
+	log_set_level((enum log_level)d.conf->log_level);
+	sync_mutex_init(&d.reload_lock, SYNC_RANK_SERVER, "reload");
+	return daemon_run(&d, &signals);
+}
