@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The VFS over a file system of one directory and one file in memory. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/base/err.h"
+#include "core/base/sync.h"
+#include "core/vfs/vfs_ops.h"
+
+#define FILE_BYTES 65536u
+
+struct memfile {
+	struct vfs_node node;
+	uint8_t bytes[FILE_BYTES];
+	unsigned opens, flushes;
+	bool read_only;
+	bool released;
+};
+
+struct memdir {
+	struct vfs_node node;
+	struct memfile *file;
+};
+
+static void file_release(struct vfs_node *n)
+{
+	((struct memfile *)n)->released = true;
+}
+
+static void dir_release(struct vfs_node *n)
+{
+	(void)n;
+}
+
+static int file_stat(struct vfs_node *n, struct vfs_stat *ret)
+{
+	*ret = (struct vfs_stat){ .type = VFS_TYPE_FILE,
+		                  .size_bytes = FILE_BYTES,
+		                  .read_only = ((struct memfile *)n)->read_only };
+	return 0;
+}
+
+static int dir_stat(struct vfs_node *n, struct vfs_stat *ret)
+{
+	(void)n;
+	*ret = (struct vfs_stat){ .type = VFS_TYPE_DIR };
+	return 0;
+}
+
+static int dir_lookup(struct vfs_node *n, const char *name, size_t len, struct vfs_node **ret)
+{
+	struct memdir *d = (struct memdir *)n;
+
+	if (len != 1 || name[0] != 'f')
+		return err_set(-ENOENT, "no '%.*s'", (int)len, name);
+	vfs_node_ref(&d->file->node);
+	*ret = &d->file->node;
+	return 0;
+}
+
+static int dir_readdir(struct vfs_node *n, vfs_dir_fn *fn, void *ctx)
+{
+	struct vfs_stat st;
+
+	file_stat(&((struct memdir *)n)->file->node, &st);
+	fn(ctx, "f", &st);
+	return 0;
+}
+
+static int file_open(struct vfs_node *n, bool writable)
+{
+	(void)writable;
+	((struct memfile *)n)->opens++;
+	return 0;
+}
+
+static void file_close(struct vfs_node *n, bool writable)
+{
+	(void)writable;
+	((struct memfile *)n)->opens--;
+}
+
+static int file_read(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset, unsigned flags)
+{
+	(void)flags;
+	for (int i = 0; i < count; offset += iov[i++].iov_len)
+		memcpy(iov[i].iov_base, ((struct memfile *)n)->bytes + offset, iov[i].iov_len);
+	return 0;
+}
+
+static int file_write(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset, unsigned flags)
+{
+	(void)flags;
+	for (int i = 0; i < count; offset += iov[i++].iov_len)
+		memcpy(((struct memfile *)n)->bytes + offset, iov[i].iov_base, iov[i].iov_len);
+	return 0;
+}
+
+static int file_flush(struct vfs_node *n, unsigned flags)
+{
+	(void)flags;
+	((struct memfile *)n)->flushes++;
+	return 0;
+}
+
+static const struct vfs_node_ops file_ops = {
+	.release = file_release,
+	.stat = file_stat,
+	.open = file_open,
+	.close = file_close,
+	.read = file_read,
+	.write = file_write,
+	.flush = file_flush,
+};
+static const struct vfs_node_ops dir_ops = {
+	.release = dir_release,
+	.stat = dir_stat,
+	.lookup = dir_lookup,
+	.readdir = dir_readdir,
+};
+
+struct env {
+	struct vfs *vfs;
+	struct memfile file;
+	struct memdir dir;
+};
+
+static int setup(void **state)
+{
+	struct env *e = calloc(1, sizeof(*e));
+
+	vfs_node_init(&e->file.node, &file_ops, VFS_TYPE_FILE);
+	vfs_node_init(&e->dir.node, &dir_ops, VFS_TYPE_DIR);
+	e->dir.file = &e->file;
+	e->vfs = vfs_new();
+	assert_int_equal(vfs_mount(e->vfs, "tank", &e->dir.node, false), 0);
+	*state = e;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct env *e = *state;
+
+	(void)vfs_unmount(e->vfs, "tank", true);
+	vfs_free(e->vfs);
+	free(e);
+	return 0;
+}
+
+static void test_open_read_write_flush_close(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	char buf[8];
+	struct iovec out[2] = { { .iov_base = (char[]){ "abcd" }, .iov_len = 4 },
+		                { .iov_base = (char[]){ "efg" }, .iov_len = 4 } };
+	struct iovec in = { .iov_base = buf, .iov_len = 8 };
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", true, &h), 0);
+	assert_int_equal(e->file.opens, 1);
+	assert_int_equal(vfs_write(h, out, 2, 1000, 0), 0);
+	assert_int_equal(vfs_read(h, &in, 1, 1000, 0), 0);
+	assert_string_equal(buf, "abcdefg");
+	assert_int_equal(vfs_flush(h, 0), 0);
+	assert_int_equal(e->file.flushes, 1);
+	vfs_close(h);
+	assert_int_equal(e->file.opens, 0);
+	assert_false(e->file.released);
+}
+
+static void test_paths_that_are_not_paths_are_refused(void **state)
+{
+	static const struct {
+		const char *path;
+		int error;
+	} rows[] = {
+		{ "", -EINVAL },
+		{ "tank/f", -EINVAL },
+		{ "/tank//f", -EINVAL },
+		{ "/tank/../f", -EINVAL },
+		{ "/tank/.", -EINVAL },
+		{ "//f", -EINVAL },
+		{ "/tank/f/", -EINVAL },
+		{ "/tank/\001", -EINVAL },
+		{ "/tank/x", -ENOENT },
+		{ "/other", -ENOENT },
+		{ "/tank", -EISDIR },
+		{ "/", -EISDIR },
+		{ "/tank/f/deep", -ENOTDIR },
+	};
+	struct env *e = *state;
+	struct vfs_handle *h;
+	char *longest = calloc(1, VFS_PATH_MAX + 10);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(vfs_open(e->vfs, rows[i].path, false, &h), rows[i].error);
+	memset(longest, 'a', VFS_PATH_MAX + 5);
+	longest[0] = '/';
+	assert_int_equal(vfs_open(e->vfs, longest, false, &h), -ENAMETOOLONG);
+	longest[300] = 0;
+	assert_int_equal(vfs_open(e->vfs, longest, false, &h), -ENAMETOOLONG);
+	free(longest);
+	assert_int_equal(e->file.opens, 0);
+}
+
+static void test_ranges_beyond_the_end_are_refused(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	char buf[16] = { 0 };
+	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
+	struct iovec huge[2] = { { .iov_base = buf, .iov_len = SIZE_MAX }, { .iov_base = buf, .iov_len = 2 } };
+	struct vfs_extent ext;
+	unsigned count;
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", true, &h), 0);
+	assert_int_equal(vfs_read(h, &iov, 1, FILE_BYTES - 15, 0), -EINVAL);
+	assert_int_equal(vfs_write(h, &iov, 1, FILE_BYTES - 15, 0), -ENOSPC);
+	assert_int_equal(vfs_write(h, &iov, 1, UINT64_MAX - 3, 0), -ENOSPC);
+	assert_int_equal(vfs_read(h, &iov, 1, FILE_BYTES - 16, 0), 0);
+	assert_int_equal(vfs_read(h, huge, 2, 0, 0), -EINVAL);
+	assert_int_equal(vfs_read(h, huge, 1, 0, 0), -EINVAL);
+	assert_int_equal(vfs_discard(h, FILE_BYTES, 1, 0), -EINVAL);
+	assert_int_equal(vfs_zero(h, FILE_BYTES, 1, 0), -ENOSPC);
+	assert_int_equal(vfs_zero(h, 0, 1, 0), -EOPNOTSUPP);
+	assert_int_equal(vfs_extents(h, 0, FILE_BYTES, 0, &ext, 1, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(ext.len_bytes, FILE_BYTES);
+	vfs_close(h);
+}
+
+static void test_read_only_is_enforced(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	struct iovec iov = { .iov_base = (char[]){ "x" }, .iov_len = 1 };
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", false, &h), 0);
+	assert_int_equal(vfs_write(h, &iov, 1, 0, 0), -EROFS);
+	assert_int_equal(vfs_discard(h, 0, 4096, 0), -EROFS);
+	vfs_close(h);
+	e->file.read_only = true;
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", true, &h), -EROFS);
+	assert_int_equal(vfs_unmount(e->vfs, "tank", false), 0);
+	e->file.read_only = false;
+	assert_int_equal(vfs_mount(e->vfs, "tank", &e->dir.node, true), 0);
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", true, &h), -EROFS);
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", false, &h), 0);
+	vfs_close(h);
+}
+
+static void test_unmount_waits_for_nobody_but_tells(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", false, &h), 0);
+	assert_int_equal(vfs_unmount(e->vfs, "tank", false), -EBUSY);
+	assert_int_equal(vfs_unmount(e->vfs, "nope", false), -ENOENT);
+	assert_int_equal(vfs_mount(e->vfs, "tank", &e->dir.node, false), -EEXIST);
+	assert_int_equal(vfs_unmount(e->vfs, "tank", true), 0);
+	vfs_close(h);
+	assert_int_equal(e->file.opens, 0);
+}
+
+static bool count_entry(void *ctx, const char *name, const struct vfs_stat *st)
+{
+	(void)name;
+	(void)st;
+	++*(unsigned *)ctx;
+	return true;
+}
+
+static void test_directories_are_listed(void **state)
+{
+	struct env *e = *state;
+	unsigned n = 0;
+
+	assert_int_equal(vfs_mount(e->vfs, "boot", &e->dir.node, true), 0);
+	assert_int_equal(vfs_readdir(e->vfs, "/", count_entry, &n), 0);
+	assert_int_equal(n, 2);
+	n = 0;
+	assert_int_equal(vfs_readdir(e->vfs, "/tank", count_entry, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(vfs_readdir(e->vfs, "/tank/f", count_entry, &n), -ENOTDIR);
+	assert_int_equal(vfs_unmount(e->vfs, "boot", false), 0);
+}
+
+static void open_and_close(void *arg)
+{
+	struct env *e = arg;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		struct vfs_handle *h;
+		char buf[16];
+		struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
+
+		if (!vfs_open(e->vfs, "/tank/f", false, &h)) {
+			(void)vfs_read(h, &iov, 1, 0, 0);
+			vfs_close(h);
+		}
+	}
+}
+
+static int count_open(struct vfs_node *n, bool writable)
+{
+	(void)writable;
+	__atomic_add_fetch(&((struct memfile *)n)->opens, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static void count_close(struct vfs_node *n, bool writable)
+{
+	(void)writable;
+	__atomic_sub_fetch(&((struct memfile *)n)->opens, 1, __ATOMIC_RELAXED);
+}
+
+static void test_handles_are_safe_against_mounts_coming_and_going(void **state)
+{
+	struct env *e = *state;
+	struct vfs_node_ops ops = file_ops;
+	struct sync_thread t[2];
+
+	ops.open = count_open;
+	ops.close = count_close;
+	e->file.node.ops = &ops;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(sync_thread_start(&t[i], "opener", open_and_close, e), 0);
+	for (unsigned i = 0; i < 500; i++)
+		if (!vfs_unmount(e->vfs, "tank", i & 1))
+			assert_int_equal(vfs_mount(e->vfs, "tank", &e->dir.node, false), 0);
+	for (unsigned i = 0; i < 2; i++)
+		sync_thread_join(&t[i]);
+	assert_int_equal(e->file.opens, 0);
+	assert_int_equal(e->file.node.refs, 1);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_open_read_write_flush_close),
+		T(test_paths_that_are_not_paths_are_refused),
+		T(test_ranges_beyond_the_end_are_refused),
+		T(test_read_only_is_enforced),
+		T(test_unmount_waits_for_nobody_but_tells),
+		T(test_directories_are_listed),
+		T(test_handles_are_safe_against_mounts_coming_and_going),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
