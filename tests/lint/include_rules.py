@@ -4,6 +4,7 @@ import re
 
 BASE = "core/base/"
 CLIENT = "protocol/client/"
+ROOT_PARTS = "server/"
 VFS = "core/vfs/vfs.h"
 VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h")
 # What joins a protocol to the namespace. One front end never includes another.
@@ -18,6 +19,8 @@ RULES = {
     "core/fs/": (BASE, "core/blk/", "core/cache/", *VFS_DRIVER),
     "protocol/": (BASE,),
     CLIENT: (BASE, "protocol/"),
+    # Parts of the composition root that know no file system.
+    ROOT_PARTS: (BASE, VFS, "core/vfs/vfs_pool.h"),
     "server/loop/": (BASE,),
     "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
@@ -26,7 +29,8 @@ RULES = {
     "server/rpc/": FRONT_END,
     "server/nbd/": FRONT_END,
     "server/nfs/": FRONT_END,
-    "server/admin/": FRONT_END,
+    # Tells how the others are doing.
+    "server/admin/": (*FRONT_END, "server/nbd/nbd.h", "server/rpc/rpc_server.h"),
     "server/ctl/": (BASE,),
     "plugins/": (CLIENT,),
 }
@@ -58,7 +62,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
 def folder_of(path):
-    fitting = [f for f in RULES if path.startswith(f)]
+    fitting = [f for f in RULES if path.startswith(f) and (f != ROOT_PARTS or path.count("/") == 1)]
     return max(fitting, key=len) if fitting else None
 
 
