@@ -152,10 +152,13 @@ static unsigned leaf_rest(const struct change *c, bool found, size_t old_len)
 
 static const uint8_t *old_value(const struct change *c, bool found, size_t *ret_len)
 {
-	const struct change_step *leaf = &c->path[c->depth - 1];
+	const struct change_step *leaf;
 
 	*ret_len = 0;
-	return found ? node_value(leaf->use.node->page, leaf->slot, ret_len) : NULL;
+	if (!found)
+		return NULL;
+	leaf = &c->path[c->depth - 1];
+	return node_value(leaf->use.node->page, leaf->slot, ret_len);
 }
 
 int tree_put(struct tree *t, uint64_t txg, const struct wfs3_key *key, const void *value, size_t len)

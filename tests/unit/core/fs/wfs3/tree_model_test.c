@@ -158,7 +158,7 @@ static void one_operation(struct run *r)
 {
 	uint64_t a = rnd(&r->seed);
 	unsigned i = (unsigned)(a >> 32) % r->range;
-	bool grow = r->f->txg / 8 % 2 == 0;
+	bool grow = r->f->txg / 8 % 2 == 0, present;
 
 	switch (a % 10) {
 	case 0:
@@ -170,7 +170,8 @@ static void one_operation(struct run *r)
 	case 4:
 		if (grow && a & 64)
 			break;
-		assert_int_equal(model_delete(r->f, r->m, i), r->m->items[i].present ? 0 : -ENOENT);
+		present = r->m->items[i].present;
+		assert_int_equal(model_delete(r->f, r->m, i), present ? 0 : -ENOENT);
 		break;
 	case 5:
 		check_update(r, i, rnd(&r->seed));
