@@ -38,6 +38,7 @@
 #include "server/loop/workers.h"
 #include "server/nbd/nbd.h"
 #include "server/options.h"
+#include "server/peers.h"
 #include "server/rpc/rpc_server.h"
 #include "server/startup.h"
 
@@ -61,6 +62,7 @@ struct daemon {
 	struct wfs3 *wfs3;
 	struct rpc_server *rpc;
 	struct nbd *nbd;
+	struct peers peers;
 	struct admin *admin;
 	struct watchdog *watchdog;
 	bool process_metrics;
@@ -79,12 +81,6 @@ static void accept_rpc(void *ctx, int fd, const char *peer)
 
 	if (rc < 0)
 		log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
-}
-
-/* nbdkit's end of a socket pair hangs up when this one is refused. */
-static void connect_rpc(void *ctx, int fd)
-{
-	accept_rpc(ctx, fd, "nbdkit");
 }
 
 static int daemon_reload(void *ctx)
@@ -197,7 +193,8 @@ static int build_front_ends(struct daemon *d)
 	struct loop *first = loop_set_get(d->loops, 0);
 	struct nbd_config nbd = {
 		.loop = first,
-		.connect_rpc = connect_rpc,
+		.accept_rpc = accept_rpc,
+		.run_dir = c->run_dir,
 		.nbdkit = c->nbd.nbdkit,
 		.plugin = c->nbd.plugin,
 		.user = c->nbd.user,
@@ -223,12 +220,12 @@ static int build_front_ends(struct daemon *d)
 
 	if (rc < 0)
 		return rc;
-	nbd.connect_ctx = d->rpc;
+	nbd.accept_ctx = d->rpc;
 	rc = nbd_new(&nbd, &d->nbd);
 	if (rc < 0)
 		return rc;
-	admin.nbd = d->nbd;
-	admin.rpc = d->rpc;
+	d->peers = (struct peers){ .nbd = d->nbd, .rpc = d->rpc };
+	admin.peers = peers_for_admin(&d->peers);
 	return admin_new(&admin, &d->admin);
 }
 

@@ -16,10 +16,31 @@ struct daemon_status;
 struct export_table;
 struct loop;
 struct metrics;
-struct nbd;
-struct rpc_server;
 struct state;
 struct workers;
+
+/* What the other front ends tell about themselves. */
+struct admin_nbd_stats {
+	unsigned connections, max_connections;
+	uint64_t accepted, refused;
+	uint64_t ended_ok, ended_error, ended_signal; /* processes */
+};
+
+struct admin_connection {
+	uint64_t id;
+	const char *peer;
+	int pid;
+	uint64_t age_ns;
+};
+
+typedef void admin_connection_fn(void *fn_ctx, const struct admin_connection *info);
+
+struct admin_peers {
+	void (*nbd_stats)(void *ctx, struct admin_nbd_stats *ret); /* any thread */
+	void (*nbd_each)(void *ctx, admin_connection_fn *fn, void *fn_ctx); /* on the loop's thread */
+	unsigned (*rpc_connections)(void *ctx); /* any thread */
+	void *ctx;
+};
 
 struct admin_config {
 	struct loop *loop;
@@ -30,8 +51,7 @@ struct admin_config {
 	struct daemon_status *status;
 	struct budget *budget;
 	struct metrics *metrics;
-	struct nbd *nbd;
-	struct rpc_server *rpc;
+	struct admin_peers peers;
 	const char *version; /* literal */
 	/* Read the configuration again; on a worker. 0 or a negative errno with context. */
 	int (*reload)(void *ctx);

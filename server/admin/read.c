@@ -11,8 +11,6 @@
 #include "server/admin/call.h"
 #include "server/admin/encode.h"
 #include "server/admin/status.h"
-#include "server/nbd/nbd.h"
-#include "server/rpc/rpc_server.h"
 
 int read_metrics(struct call *c)
 {
@@ -99,10 +97,10 @@ static void add_consumer(void *ctx, const char *name, size_t used_bytes)
 	listing_add(ctx, json_pack("{s:s, s:I}", "name", name, "used_bytes", (json_int_t)used_bytes));
 }
 
-static void add_connection(void *ctx, const struct nbd_connection_info *info)
+static void add_connection(void *ctx, const struct admin_connection *info)
 {
 	listing_add(ctx, json_pack("{s:I, s:o, s:i, s:f}", "id", (json_int_t)info->id, "peer", encode_text(info->peer),
-	                           "pid", (int)info->pid, "age_seconds", (double)info->age_ns / (double)SYNC_NS_PER_S));
+	                           "pid", info->pid, "age_seconds", (double)info->age_ns / (double)SYNC_NS_PER_S));
 }
 
 int read_pools(struct call *c)
@@ -192,14 +190,15 @@ int read_exports(struct call *c)
 
 int read_connections(struct call *c)
 {
+	const struct admin_peers *peers = &c->admin->config.peers;
 	struct listing l = { .list = json_array() };
 	int rc;
 
-	nbd_each(c->admin->config.nbd, add_connection, &l);
+	peers->nbd_each(peers->ctx, add_connection, &l);
 	rc = listing_answer(c, "nbd", &l);
 	if (rc < 0)
 		return rc;
-	json_object_set_new(c->object, "rpc_connections", json_integer(rpc_server_connections(c->admin->config.rpc)));
+	json_object_set_new(c->object, "rpc_connections", json_integer(peers->rpc_connections(peers->ctx)));
 	return 0;
 }
 
@@ -216,9 +215,10 @@ static json_t *status_memory(struct call *c, bool *failed)
 
 static json_t *status_nbd(struct call *c)
 {
-	struct nbd_stats s;
+	const struct admin_peers *peers = &c->admin->config.peers;
+	struct admin_nbd_stats s;
 
-	nbd_get_stats(c->admin->config.nbd, &s);
+	peers->nbd_stats(peers->ctx, &s);
 	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "connections", (int)s.connections, "max_connections",
 	                 (int)s.max_connections, "accepted", (json_int_t)s.accepted, "refused", (json_int_t)s.refused,
 	                 "ended_ok", (json_int_t)s.ended_ok, "ended_error", (json_int_t)s.ended_error, "ended_signal",

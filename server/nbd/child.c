@@ -172,7 +172,7 @@ int nbd_child_main(int argc, char **argv)
 		child_fail("tie itself to the daemon");
 	if ((uint64_t)getppid() != child_number(argv[ARG_PARENT]))
 		_exit(CHILD_EXIT_FAILURE);
-	snprintf(server, sizeof(server), "server=fd:%d", NBD_CHILD_FD_RPC);
+	snprintf(server, sizeof(server), "socket=/proc/self/fd/%d", NBD_CHILD_FD_RPC);
 	snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", NBD_CHILD_FD_PLUGIN);
 
 	char *nbdkit_argv[] = {

@@ -20,7 +20,8 @@ struct nbd_child_args {
 	uid_t uid;
 	gid_t gid;
 	uint64_t memory_max_bytes;
-	int client_fd, stderr_fd, rpc_fd; /* stay the caller's */
+	int rpc_fd; /* O_PATH, of a listening unix socket */
+	int client_fd, stderr_fd; /* stay the caller's, as all */
 };
 
 /* The child ends when the calling thread does. *ret_pidfd is close-on-exec. 0 or a negative errno. */

@@ -45,8 +45,7 @@ struct nbd_connection {
 
 struct nbd {
 	struct loop *loop;
-	void (*connect_rpc)(void *ctx, int fd);
-	void *connect_ctx;
+	struct listener *rpc_listener;
 	struct nbd_child_args child; /* what is the same for all */
 	char *nbdkit;
 	struct metrics *metrics;
@@ -192,36 +191,24 @@ static int connection_watch(struct nbd_connection *c, int messages_fd)
 static int connection_spawn(struct nbd_connection *c)
 {
 	struct nbd_child_args args = c->nbd->child;
-	int rpc[2] = { -1, -1 }, messages[2] = { -1, -1 };
-	int rc = 0;
+	int messages[2];
+	int rc;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rpc) < 0 || pipe2(messages, O_CLOEXEC) < 0) {
-		rc = err_set(-errno, "create descriptors for nbdkit");
-		goto out;
-	}
-	fcntl(rpc[0], F_SETFL, O_NONBLOCK);
+	if (pipe2(messages, O_CLOEXEC) < 0)
+		return err_set(-errno, "create a pipe for nbdkit");
 	fcntl(messages[0], F_SETFL, O_NONBLOCK);
 	args.client_fd = c->client_fd;
-	args.rpc_fd = rpc[1];
 	args.stderr_fd = messages[1];
 	rc = nbd_child_spawn(&args, &c->pid, &c->pidfd);
-	if (rc < 0)
-		goto out;
+	close(messages[1]);
+	if (rc < 0) {
+		close(messages[0]);
+		return rc;
+	}
 	rc = connection_watch(c, messages[0]);
-	messages[0] = -1;
 	if (rc < 0) {
 		kill(c->pid, SIGKILL);
 		waitid(P_PIDFD, (id_t)c->pidfd, NULL, WEXITED);
-		goto out;
-	}
-	c->nbd->connect_rpc(c->nbd->connect_ctx, rpc[0]);
-	rpc[0] = -1;
-out:
-	for (int i = 0; i < 2; i++) {
-		if (rpc[i] >= 0)
-			close(rpc[i]);
-		if (messages[i] >= 0)
-			close(messages[i]);
 	}
 	return rc;
 }
@@ -287,6 +274,8 @@ void nbd_stop(struct nbd *n)
 	while (!n->stopped)
 		sync_cond_wait(&n->stopped_cond, &n->lock);
 	sync_mutex_unlock(&n->lock);
+	listener_free(n->rpc_listener);
+	n->rpc_listener = NULL;
 }
 
 void nbd_get_stats(const struct nbd *n, struct nbd_stats *ret)
@@ -350,6 +339,20 @@ static int nbd_register_metrics(struct nbd *n)
 	return rc;
 }
 
+/* A socket that is reached by its descriptor only. */
+static int nbd_listen_rpc(struct nbd *n, const struct nbd_config *config)
+{
+	struct listener_config listener = {
+		.loop = config->loop,
+		.name = "nbdkit",
+		.accept = config->accept_rpc,
+		.ctx = config->accept_ctx,
+	};
+	int rc = net_listen_private(config->run_dir, &listener.fd, &n->child.rpc_fd);
+
+	return rc < 0 ? rc : listener_new(&listener, &n->rpc_listener);
+}
+
 int nbd_new(const struct nbd_config *config, struct nbd **ret)
 {
 	struct nbd *n = aligned_alloc(_Alignof(struct nbd), sizeof(*n));
@@ -359,12 +362,10 @@ int nbd_new(const struct nbd_config *config, struct nbd **ret)
 		return err_set(-ENOMEM, "set up the NBD front end");
 	*n = (struct nbd){
 		.loop = config->loop,
-		.connect_rpc = config->connect_rpc,
-		.connect_ctx = config->connect_ctx,
 		.max_connections = config->max_connections,
 		.metrics = config->metrics,
 		.nbdkit = strdup(config->nbdkit),
-		.child = { .plugin_fd = -1, .memory_max_bytes = config->memory_max_bytes },
+		.child = { .plugin_fd = -1, .rpc_fd = -1, .memory_max_bytes = config->memory_max_bytes },
 	};
 	sync_mutex_init(&n->lock, SYNC_RANK_LEAF, "nbd");
 	sync_cond_init(&n->stopped_cond);
@@ -374,8 +375,11 @@ int nbd_new(const struct nbd_config *config, struct nbd **ret)
 	if (rc == 0)
 		n->child.drop = nbd_find_identity(config->user, config->group, &n->child.uid, &n->child.gid);
 	if (rc == 0)
+		rc = nbd_listen_rpc(n, config);
+	if (rc == 0)
 		rc = nbd_register_metrics(n);
 	if (rc < 0) {
+		listener_free(n->rpc_listener);
 		nbd_free(n);
 		return rc;
 	}
@@ -391,6 +395,8 @@ void nbd_free(struct nbd *n)
 	metrics_unregister(n->metrics, n);
 	if (n->child.plugin_fd >= 0)
 		close(n->child.plugin_fd);
+	if (n->child.rpc_fd >= 0)
+		close(n->child.rpc_fd);
 	sync_cond_done(&n->stopped_cond);
 	sync_mutex_done(&n->lock);
 	free(n->nbdkit);

@@ -3,9 +3,10 @@
  * The NBD front end that runs in processes of its own: one unprivileged "nbdkit -s" for each accepted connection, with
  * our plugin inside.
  *
- * The process gets the client's socket as descriptors 0 and 1, a pipe for its messages as 2, one end of a socket pair
- * whose other end the RPC server serves as 3, and the plugin's file as 4: it needs no file system access for us. One
- * that aborts, hangs or is killed takes nothing else along; it is reaped and counted. None outlives the daemon.
+ * The process gets the client's socket as descriptors 0 and 1, a pipe for its messages as 2, the way to a private RPC
+ * socket as 3, and the plugin's file as 4: it needs no rights in the file system to reach us, and nobody else reaches
+ * us there. (3 is an O_PATH descriptor of a unix socket whose name is gone: connecting goes through /proc/self/fd/3.)
+ * One that aborts, hangs or is killed takes nothing else along; it is reaped and counted. None outlives the daemon.
  *
  *      accept            nbdkit ends, or is killed
  *   -----------> running -------------------------> reaped
@@ -19,15 +20,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "server/net/listen.h"
+
 struct loop;
 struct metrics;
 struct nbd;
 
 struct nbd_config {
 	struct loop *loop; /* where it lives */
-	/* Hands over one end of a socket pair, as an accepted connection, to the RPC server, which owns it then. */
-	void (*connect_rpc)(void *ctx, int fd);
-	void *connect_ctx;
+	/* Takes the RPC connections that nbdkit processes make. */
+	listener_accept_fn *accept_rpc;
+	void *accept_ctx;
+	const char *run_dir; /* the private socket is made there, and its name removed at once */
 	const char *nbdkit; /* path, or a name in PATH */
 	const char *plugin; /* path; NULL: beside our own program, else the one nbdkit finds by name */
 	const char *user, *group; /* when we are root; group NULL: the user's */
@@ -49,8 +53,8 @@ struct nbd_connection_info {
 	uint64_t age_ns;
 };
 
-/* Strings are copied. 0, -ENOMEM, or why the plugin cannot be opened. A user or group that does not exist is replaced
- * by nobody, with a warning. Not from a loop thread. */
+/* Strings are copied. 0, -ENOMEM, or why the plugin or the socket cannot be opened. A user or group that does not exist
+ * is replaced by nobody, with a warning. Not from a loop thread. */
 int nbd_new(const struct nbd_config *config, struct nbd **ret);
 /* Every connection has ended (nbd_stop()). NULL is fine. */
 void nbd_free(struct nbd *n);

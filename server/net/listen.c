@@ -23,6 +23,7 @@
 
 #define NET_BACKLOG 511
 #define NET_HOST_MAX 256
+#define NET_PATH_MAX 256
 #define NET_KEEPALIVE_IDLE_S 60
 #define NET_KEEPALIVE_INTERVAL_S 15
 #define NET_KEEPALIVE_PROBES 4
@@ -162,6 +163,35 @@ int net_listen_unix(const char *path, unsigned mode, const char *group, int *ret
 		return err_set(rc, "listen on %s", path);
 	}
 	*ret_fd = fd;
+	return 0;
+}
+
+int net_listen_private(const char *dir, int *ret_fd, int *ret_path_fd)
+{
+	char folder[NET_PATH_MAX], path[NET_PATH_MAX + 8];
+	int fd = -1, path_fd = -1;
+	int rc;
+
+	/* Only we can reach the name while it is there. */
+	snprintf(folder, sizeof(folder), "%s/XXXXXX", dir);
+	if (!mkdtemp(folder))
+		return err_set(-errno, "make a folder in %s", dir);
+	snprintf(path, sizeof(path), "%s/s", folder);
+	rc = net_listen_unix(path, 0666, NULL, &fd);
+	if (rc == 0) {
+		path_fd = open(path, O_PATH | O_CLOEXEC);
+		if (path_fd < 0)
+			rc = err_set(-errno, "open %s", path);
+		unlink(path);
+	}
+	rmdir(folder);
+	if (rc < 0) {
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	*ret_path_fd = path_fd;
 	return 0;
 }
 

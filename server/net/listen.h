@@ -25,6 +25,12 @@ int net_listen_tcp(const char *address, int *ret_fd);
 int net_listen_unix(const char *path, unsigned mode, const char *group, int *ret_fd);
 
 /*
+ * Listen on a unix socket without a name, made in folder @dir: whoever has *ret_path_fd (O_PATH, close-on-exec)
+ * connects to "/proc/self/fd/N", whatever the user; nobody else can. Errors of the file system.
+ */
+int net_listen_private(const char *dir, int *ret_fd, int *ret_path_fd);
+
+/*
  * Sockets that systemd passed under @name (FileDescriptorName=), at most @max. Returns how many; 0 without systemd.
  * They stay valid for the whole process; call it before threads are started.
  */

@@ -21,6 +21,7 @@ RULES = {
     CLIENT: (BASE, "protocol/"),
     # Parts of the composition root that know no file system.
     ROOT_PARTS: (BASE, VFS, "core/vfs/vfs_pool.h"),
+    "server/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/"),
     "server/loop/": (BASE,),
     "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
