@@ -96,7 +96,7 @@ void rpc_conn_close(struct rpc_conn *c)
 void rpc_conn_bad(struct rpc_conn *c, const char *what)
 {
 	counter_add(&c->server->stats.bad_records, 1);
-	log_info("rpc", "connection closed: reason=\"%s\"", what);
+	log_debug("rpc", "connection closed: reason=\"%s\"", what);
 	rpc_conn_close(c);
 }
 
@@ -214,7 +214,7 @@ void rpc_conn_done_push(struct rpc_op *op)
 
 	do {
 		op->next = old;
-	} while (!__atomic_compare_exchange_n(&c->done, &old, op, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&c->done, &old, op, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 	/* Whoever makes the stack non-empty wakes the loop; it takes all that is there by then. */
 	if (!old)
 		loop_post(c->loop, &c->done_task);
@@ -223,7 +223,7 @@ void rpc_conn_done_push(struct rpc_op *op)
 static void run_done(struct loop_task *t)
 {
 	struct rpc_conn *c = (struct rpc_conn *)((uint8_t *)t - offsetof(struct rpc_conn, done_task));
-	struct rpc_op *op = __atomic_exchange_n(&c->done, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+	struct rpc_op *op = __atomic_exchange_n(&c->done, NULL, __ATOMIC_ACQ_REL), *first = NULL;
 
 	c->wake_ns = sync_now_ns();
 	while (op) {
