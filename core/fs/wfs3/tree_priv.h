@@ -33,26 +33,28 @@
 #define NODE_HINT_NONE UINT16_MAX
 
 struct node {
+	/* The first 64 bytes are what a lookup touches. */
 	unsigned refs; /* atomic */
 	uint8_t level;
 	bool dirty; /* counted in the cache's dirty bytes; owner's thread or tree lock */
 	bool placed; /* tree lock; set once, @ptr is constant from then on */
-	uint16_t hint; /* tree lock: slot of the newest insertion, to notice ascending ones */
-	uint64_t birth;
-	struct wfs3_ptr ptr; /* addr 0: none yet. Written by the committing thread only, before @placed */
+	uint8_t uses; /* cache shard: lookups since it entered its queue, or had another round */
 	uint8_t *page; /* WFS3_NODE_BYTES, 4 KiB-aligned */
 	struct node **children; /* tree lock: NODE_CHILDREN_MAX direct references, or NULL; by slot */
+	struct node *hash_next; /* cache shard */
+	struct wfs3_ptr ptr; /* addr 0: none yet. Written by the committing thread only, before @placed */
+
+	uint64_t birth;
 	struct node_cache *cache;
-	/* Lock of the cache's shard: */
-	struct node *hash_next;
-	struct cds_list_head queue_link;
-	bool in_main;
-	uint8_t uses;
+	struct cds_list_head queue_link; /* cache shard */
+	bool in_main; /* cache shard */
+	uint16_t hint; /* tree lock: slot of the newest insertion, to notice ascending ones */
 	/* Tree lock: */
-	struct node *next; /* in one of: spare nodes, obsolete nodes */
 	uint64_t obsolete_txg;
+	struct node *next; /* in one of: spare nodes, obsolete nodes */
 	struct node *unwritten_next;
 };
+_Static_assert(offsetof(struct node, birth) == 64, "a lookup touches one line of a node");
 
 /*
  * A node with one reference, charged, its page undefined; @with_children: with an array of direct references, all NULL.
