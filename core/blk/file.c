@@ -23,8 +23,10 @@ static int claim_block(int *fd, const char *path, int open_flags)
 {
 	int claimed = open(path, open_flags | O_EXCL);
 
+	if (claimed < 0 && errno == EBUSY)
+		return err_set(-EBUSY, "device %s is in use (mounted, or part of another device)", path);
 	if (claimed < 0)
-		return errno == EBUSY ? lock_busy(*fd, path) : err_set(-errno, "device %s: cannot claim", path);
+		return err_set(-errno, "device %s: cannot claim", path);
 	close(*fd); /* and with it its flock, which the claim has made needless for a moment */
 	*fd = claimed;
 	return lock_take(*fd, path);

@@ -28,7 +28,5 @@ int direct_zero(struct blk_io *io);
  * lock.c: take the exclusive flock of @fd. -EBUSY: held elsewhere; the err text names the process.
  */
 int lock_take(int fd, const char *path);
-/* The err text for a device that somebody else has open; always returns -EBUSY. */
-int lock_busy(int fd, const char *path);
 
 #endif

@@ -57,14 +57,14 @@ static void command_of(int pid, char *buf, size_t len)
 	fclose(f);
 }
 
-int lock_busy(int fd, const char *path)
+static int busy(int fd, const char *path)
 {
 	char command[32];
 	struct stat st;
 	int pid = fstat(fd, &st) == 0 ? find_holder(&st) : 0;
 
 	if (pid <= 0)
-		return err_set(-EBUSY, "device %s is in use (mounted, or held by another process)", path);
+		return err_set(-EBUSY, "device %s is in use by another process", path);
 	command_of(pid, command, sizeof(command));
 	return err_set(-EBUSY, "device %s is in use by %s (pid %d)", path, command[0] ? command : "a process", pid);
 }
@@ -74,6 +74,6 @@ int lock_take(int fd, const char *path)
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
-		return lock_busy(fd, path);
+		return busy(fd, path);
 	return err_set(-errno, "device %s: cannot lock", path);
 }
