@@ -39,6 +39,7 @@
 /* The one list of lock ranks, outermost first. */
 enum sync_rank {
 	SYNC_RANK_SERVER = 10, /* server tables: connections, exports, sessions */
+	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
 	SYNC_RANK_OBJECT = 40, /* inode or volume */

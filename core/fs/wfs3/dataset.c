@@ -12,15 +12,17 @@
 
 static struct dataset *dataset_new(struct pool *p, uint64_t id, const struct wfs3_ptr *root)
 {
-	struct dataset *ds = aligned_alloc(64, sizeof(*ds));
+	struct dataset *ds = calloc(1, sizeof(*ds));
 
 	if (!ds)
 		return NULL;
-	memset(ds, 0, sizeof(*ds));
-	if (tree_new(&p->env, id, root, &ds->tree)) {
+	ds->in_flight = aligned_alloc(_Alignof(struct dataset_slot), DATASET_SLOTS * sizeof(*ds->in_flight));
+	if (!ds->in_flight || tree_new(&p->env, id, root, &ds->tree)) {
+		free(ds->in_flight);
 		free(ds);
 		return NULL;
 	}
+	memset(ds->in_flight, 0, DATASET_SLOTS * sizeof(*ds->in_flight));
 	vfs_node_init(&ds->node, &volume_node_ops, VFS_TYPE_FILE);
 	ds->pool = p;
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
@@ -41,6 +43,7 @@ void dataset_release(struct vfs_node *n)
 	tree_free(ds->tree);
 	sync_mutex_done(&ds->lock);
 	sync_cond_done(&ds->gate_changed);
+	free(ds->in_flight);
 	free(ds);
 	pool_unref(p);
 }
@@ -55,9 +58,7 @@ int dataset_add_loaded(struct pool *p, const struct dataset_item *item)
 	ds->used_blocks = item->used_blocks;
 	ds->state = item->state;
 	memcpy(ds->name, item->name, sizeof(ds->name));
-	sync_mutex_lock(&p->table_lock);
 	cds_list_add_tail(&ds->link, &p->datasets);
-	sync_mutex_unlock(&p->table_lock);
 	return 0;
 }
 

@@ -133,6 +133,12 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 
 	if (!p)
 		return NULL;
+	p->stats = aligned_alloc(_Alignof(struct pool_stats), sizeof(*p->stats));
+	if (!p->stats) {
+		free(p);
+		return NULL;
+	}
+	memset(p->stats, 0, sizeof(*p->stats));
 	p->w = w;
 	p->refs = 1;
 	vfs_node_init(&p->dir, &pool_dir_ops, VFS_TYPE_DIR);
@@ -147,7 +153,7 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	sync_cond_init(&p->txg_done);
 	sync_mutex_init(&p->reap_lock, SYNC_RANK_HANDLE, "wfs3 reaper");
 	sync_cond_init(&p->reap_wake);
-	sync_mutex_init(&p->full_lock, SYNC_RANK_HANDLE, "wfs3 full");
+	sync_mutex_init(&p->full_lock, SYNC_RANK_ADMISSION, "wfs3 full");
 	return p;
 }
 
@@ -173,6 +179,7 @@ void pool_unref(struct pool *p)
 	space_free(p->space);
 	node_cache_free(p->node_cache);
 	free(p->devices);
+	free(p->stats);
 	sync_mutex_done(&p->table_lock);
 	sync_rwlock_done(&p->gate);
 	sync_mutex_done(&p->txg_lock);
@@ -194,7 +201,7 @@ void pool_free(struct pool *p)
 		cds_list_del(&ds->link);
 		vfs_node_unref(&ds->node);
 	}
-	pool_unref(p);
+	vfs_node_unref(&p->dir);
 }
 
 void pool_fail(struct pool *p, int code, const char *doing)

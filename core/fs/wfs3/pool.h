@@ -44,6 +44,12 @@ enum dataset_gate {
 	DATASET_GATE_DEAD, /* exported or deleted: operations answer -ESTALE */
 };
 
+/* Operations in flight, spread over threads. Not a part of the dataset, whose list would have to be over-aligned with
+ * it. */
+struct dataset_slot {
+	_Alignas(64) uint64_t count; /* atomic */
+};
+
 struct dataset {
 	struct vfs_node node; /* first: a volume is a file of the namespace. One reference belongs to the table */
 	struct pool *pool;
@@ -56,9 +62,7 @@ struct dataset {
 	struct sync_mutex lock; /* SYNC_RANK_OBJECT: load, quiesce, resize */
 	struct sync_cond gate_changed;
 	int gate; /* enum dataset_gate; atomic, written under lock */
-	struct {
-		_Alignas(64) uint64_t count;
-	} in_flight[DATASET_SLOTS]; /* atomic */
+	struct dataset_slot *in_flight; /* DATASET_SLOTS of them */
 
 	/* Changed under the commit gate (shared); atomics */
 	struct inode inode; /* size_bytes, change, mtime_ns are read without a lock: atomics */
@@ -81,6 +85,11 @@ struct dataset {
 	struct cds_list_head commit_link;
 };
 
+struct pool_stats {
+	struct histogram commit_time, freeze_time;
+	struct counter commits, nodes_written;
+};
+
 struct pool_device {
 	struct blk_dev *dev;
 	struct label label;
@@ -91,7 +100,7 @@ struct pool {
 	struct wfs3 *w;
 	struct cds_list_head link; /* wfs3->pools */
 	unsigned users; /* atomic: administrators' calls in progress */
-	unsigned refs; /* atomic: one for being imported, one for each dataset in memory */
+	unsigned refs; /* atomic: one for its directory node, one for each dataset in memory */
 	struct vfs_node dir; /* the pool's directory in the namespace */
 	char name[LABEL_POOL_NAME_MAX + 1];
 	uint8_t uuid[16];
@@ -124,9 +133,7 @@ struct pool {
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;
 	bool closing_clean; /* the next root is the last one */
-	uint64_t commit_count; /* committing thread, read as an atomic */
-	struct histogram commit_time, freeze_time;
-	struct counter nodes_written;
+	struct pool_stats *stats;
 
 	/* reaper.c */
 	struct sync_mutex reap_lock; /* SYNC_RANK_HANDLE */
@@ -135,7 +142,7 @@ struct pool {
 	bool reap_work SYNC_GUARDED_BY(reap_lock);
 	struct sync_thread reaper;
 
-	struct sync_mutex full_lock; /* SYNC_RANK_HANDLE: writers when the pool is nearly full */
+	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */
 };
 
 struct wfs3 {
@@ -165,6 +172,11 @@ int pool_check_writable(struct pool *p);
 /* Device I/O on virtual addresses. Reads and writes are batched by the caller; these translate one run. */
 int pool_locate(struct pool *p, uint64_t addr, uint32_t block_count, struct pool_device **ret_dev,
                 uint64_t *ret_offset);
+/* Runs of blocks never cross a multiple of this. */
+static inline uint64_t pool_region_blocks(const struct pool *p)
+{
+	return p->devices[0].label.region_bytes / WFS3_BLOCK_BYTES;
+}
 /* Blocks that data may still take: free, less what is kept back. */
 uint64_t pool_available_blocks(struct pool *p);
 
@@ -182,7 +194,7 @@ int txg_sync(struct pool *p);
 int txg_force(struct pool *p, unsigned count);
 
 /* dataset.c */
-int dataset_add_loaded(struct pool *p, const struct dataset_item *item); /* at import */
+int dataset_add_loaded(struct pool *p, const struct dataset_item *item); /* at import: nobody else knows the pool yet */
 int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes);
 int dataset_rename(struct pool *p, const char *name, const char *new_name);
 int dataset_delete(struct pool *p, const char *name);

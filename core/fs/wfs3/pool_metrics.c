@@ -99,13 +99,6 @@ static void emit(struct pool *p, struct metrics_sink *sink, double value)
 	metrics_emit(sink, labels, value);
 }
 
-static void collect_txg(void *ctx, struct metrics_sink *sink)
-{
-	struct pool *p = ctx;
-
-	emit(p, sink, (double)__atomic_load_n(&p->commit_count, __ATOMIC_RELAXED));
-}
-
 static void collect_health(void *ctx, struct metrics_sink *sink)
 {
 	struct pool *p = ctx;
@@ -142,19 +135,19 @@ int pool_register_metrics(struct pool *p)
 		return 0;
 	snprintf(labels, sizeof(labels), "pool=\"%s\"", p->name);
 	ret = metrics_add_histogram(m, p, "wfsd_txg_commit_seconds", "Time to commit a transaction group.", labels,
-	                            &p->commit_time);
+	                            &p->stats->commit_time);
 	if (!ret)
 		ret = metrics_add_histogram(m, p, "wfsd_txg_freeze_seconds",
 		                            "Time for which changes stop while a transaction group is frozen.", labels,
-		                            &p->freeze_time);
+		                            &p->stats->freeze_time);
 	if (!ret)
 		ret = metrics_add_counter(m, p, "wfsd_tree_nodes_written_total", "Tree nodes written.", labels,
-		                          &p->nodes_written);
+		                          &p->stats->nodes_written);
 	if (!ret)
 		ret = metrics_add_collector(m, p, "wfsd_pool_bytes", "gauge", "Pool space by state.", collect_space, p);
 	if (!ret)
-		ret = metrics_add_collector(m, p, "wfsd_txg_commits_total", "counter", "Transaction groups committed.",
-		                            collect_txg, p);
+		ret = metrics_add_counter(m, p, "wfsd_txg_commits_total", "Transaction groups committed.", labels,
+		                          &p->stats->commits);
 	if (!ret)
 		ret = metrics_add_collector(m, p, "wfsd_pool_online", "gauge", "1 when the pool takes writes.",
 		                            collect_health, p);

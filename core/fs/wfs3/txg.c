@@ -131,7 +131,7 @@ static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_data
 	__atomic_store_n(&p->first_change_ns, 0, __ATOMIC_RELAXED);
 	space_set_open_txg(p->space, txg + 1);
 	sync_rwlock_wrunlock(&p->gate);
-	histogram_add(&p->freeze_time, sync_now_ns() - start_ns);
+	histogram_add(&p->stats->freeze_time, sync_now_ns() - start_ns);
 	sync_mutex_unlock(&p->table_lock);
 	*ret_txg = txg;
 	return ret;
@@ -152,7 +152,7 @@ static int commit_dataset(struct pool *p, struct dataset *ds, uint64_t txg)
 		ret = tree_commit(ds->tree, frozen, txg, &ds->root, &nodes);
 		if (ret)
 			return err_add(ret, "write tree of dataset %" PRIu64, ds->id);
-		counter_add(&p->nodes_written, nodes);
+		counter_add(&p->stats->nodes_written, nodes);
 	}
 	ds->snapshot.root = ds->root;
 	for (;;) {
@@ -223,7 +223,7 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 		ret = tree_commit(p->tree, frozen, txg, &root.pool_tree, &nodes);
 		if (ret)
 			return err_add(ret, "write the pool tree");
-		counter_add(&p->nodes_written, nodes);
+		counter_add(&p->stats->nodes_written, nodes);
 	}
 	ret = space_write(p->space, txg, &root.space);
 	if (ret)
@@ -253,8 +253,8 @@ static void txg_commit(struct pool *p, bool clean)
 		pool_fail(p, ret, "commit a transaction group");
 	} else {
 		space_root_durable(p->space, txg);
-		__atomic_add_fetch(&p->commit_count, 1, __ATOMIC_RELAXED);
-		histogram_add(&p->commit_time, sync_now_ns() - start_ns);
+		counter_add(&p->stats->commits, 1);
+		histogram_add(&p->stats->commit_time, sync_now_ns() - start_ns);
 		sync_mutex_lock(&p->txg_lock);
 		p->durable_txg = txg;
 		sync_cond_broadcast(&p->txg_done);

@@ -442,8 +442,7 @@ static int dir_readdir(struct vfs_node *n, vfs_dir_fn *fn, void *ctx)
 
 static void dir_release(struct vfs_node *n)
 {
-	/* The pool owns its directory; the mount's reference is gone before the pool is. */
-	(void)n;
+	pool_unref(to_pool(n));
 }
 
 const struct vfs_node_ops pool_dir_ops = {

@@ -98,7 +98,7 @@ static int fill_run(struct fill *f, unsigned from, unsigned to, void *const data
 
 static int fill_read(struct fill *f, unsigned count, void *const data[])
 {
-	uint64_t region_blocks = f->ds->pool->devices[0].label.region_bytes / WFS3_BLOCK_BYTES;
+	uint64_t region_blocks = pool_region_blocks(f->ds->pool);
 	unsigned from = 0;
 	int ret = 0;
 	int io_error;

@@ -117,7 +117,7 @@ static void wb_fail_pages(struct wb *w, const unsigned *order, unsigned from, un
 
 static void wb_write(struct wb *w, unsigned *order)
 {
-	uint64_t region_blocks = w->ds->pool->devices[0].label.region_bytes / WFS3_BLOCK_BYTES;
+	uint64_t region_blocks = pool_region_blocks(w->ds->pool);
 	struct blk_batch batch;
 	unsigned n = 0;
 
@@ -182,16 +182,18 @@ static int map_cell_fn(void *ctx, const void *old_value, size_t old_len, void *n
 	return (int)cell_encode(&cell, new_value);
 }
 
-/* Record runs of adjacent blocks as referenced or as free. Returns the number of entries used. */
-static unsigned record_runs(struct space *space, uint64_t txg, const uint64_t addrs[], unsigned count,
+/* Record runs of adjacent blocks, none of them across regions, as referenced or as free. Returns the entries used. */
+static unsigned record_runs(struct pool *p, uint64_t txg, const uint64_t addrs[], unsigned count,
                             void (*record)(struct space *, uint64_t, struct space_run))
 {
+	uint64_t region_blocks = pool_region_blocks(p);
 	unsigned entries = 0;
 
 	for (unsigned from = 0, to; from < count; from = to, entries++) {
-		for (to = from + 1; to < count && addrs[to] == addrs[from] + (to - from); to++)
-			;
-		record(space, txg, (struct space_run){ .addr = addrs[from], .block_count = to - from });
+		for (to = from + 1; to < count; to++)
+			if (addrs[to] != addrs[from] + (to - from) || addrs[to] % region_blocks == 0)
+				break;
+		record(p->space, txg, (struct space_run){ .addr = addrs[from], .block_count = to - from });
 	}
 	return entries;
 }
@@ -219,8 +221,8 @@ static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
 	for (unsigned i = from; i < to; i++)
 		if (w->addrs[i])
 			added[added_count++] = w->addrs[i];
-	entries = record_runs(space, txg, m.dropped, m.dropped_count, space_free_run);
-	entries += record_runs(space, txg, added, added_count, space_commit_run);
+	entries = record_runs(ds->pool, txg, m.dropped, m.dropped_count, space_free_run);
+	entries += record_runs(ds->pool, txg, added, added_count, space_commit_run);
 	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - entries);
 	__atomic_add_fetch(&ds->used_blocks, (uint64_t)m.mapped_count - m.dropped_count, __ATOMIC_RELAXED);
 	txg_changed(ds->pool, ds, txg);
