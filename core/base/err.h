@@ -31,9 +31,17 @@ struct err {
 };
 
 /* Start a new chain with one frame. Returns @code, so that "return err_set(-EIO, ...)" reads well. */
-#define err_set(code, ...) err_set_at(__FILE__, __LINE__, (code), __VA_ARGS__)
+#define err_set(code, ...) ERR_KEEP((code), err_set_at, __VA_ARGS__)
 /* Add a caller's frame to the thread's chain (starts one when it is empty or holds another code). Returns @code. */
-#define err_add(code, ...) err_add_at(__FILE__, __LINE__, (code), __VA_ARGS__)
+#define err_add(code, ...) ERR_KEEP((code), err_add_at, __VA_ARGS__)
+
+/* The value is @code itself, so that the compiler sees that an error is not 0. */
+#define ERR_KEEP(code, fn, ...)                                                                                        \
+	__extension__({                                                                                                \
+		int err_code_ = (code);                                                                                \
+		(void)fn(__FILE__, __LINE__, err_code_, __VA_ARGS__);                                                  \
+		err_code_;                                                                                             \
+	})
 
 int err_set_at(const char *file, int line, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int err_add_at(const char *file, int line, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
