@@ -113,7 +113,7 @@ static void test_ring_wraps_over_hundreds_of_txgs(void **state)
 
 		pool_init(&p, rings[r]);
 		ring = p.f.devices[0].layout.ring_bytes;
-		for (unsigned i = 0; i < 500; i++) {
+		for (unsigned i = 0; i < 300; i++) {
 			change(&p, rnd_below(&p.seed, 40));
 			pool_commit(&p);
 			assert_true(p.root.ring_head - p.root.ring_tail <= ring / 2);
@@ -122,7 +122,7 @@ static void test_ring_wraps_over_hundreds_of_txgs(void **state)
 			if (i % 50 == 49)
 				reload(&p);
 		}
-		assert_true(p.root.ring_head >= 500 * 4096);
+		assert_true(p.root.ring_head >= 300 * 4096);
 		pool_done(&p);
 	}
 }
@@ -192,7 +192,7 @@ static void test_commit_under_way_keeps_two_roots(void **state)
 
 	(void)state;
 	pool_init(&p, 32 << 10);
-	for (unsigned i = 0; i < 60; i++) {
+	for (unsigned i = 0; i < 5 * FIXTURE_EFFORT; i++) {
 		uint8_t *copy;
 		struct space *victim;
 		struct space_root root;

@@ -9,6 +9,18 @@
 #include "core/blk/sim.h"
 #include "core/fs/wfs3/space.h"
 
+/* How much of the random testing is done: the thread sanitizer is slow, and these tests have one thread. */
+#if defined(__SANITIZE_THREAD__)
+#define FIXTURE_EFFORT 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FIXTURE_EFFORT 1
+#endif
+#endif
+#ifndef FIXTURE_EFFORT
+#define FIXTURE_EFFORT 10
+#endif
+
 #define FIXTURE_DEVICES_MAX 2
 #define MIB (UINT64_C(1) << 20)
 #define FIRST_TXG 10
