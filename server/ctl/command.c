@@ -199,9 +199,14 @@ const char *command_text(const json_t *object, const char *key)
 
 uint64_t command_number(const json_t *object, const char *key)
 {
-	json_int_t value = json_integer_value(json_object_get(object, key));
+	double value = json_number_value(json_object_get(object, key));
 
-	return value < 0 ? 0 : (uint64_t)value;
+	if (json_is_integer(json_object_get(object, key))) {
+		json_int_t exact = json_integer_value(json_object_get(object, key));
+
+		return exact < 0 ? 0 : (uint64_t)exact;
+	}
+	return value > 0 && value < 1e18 ? (uint64_t)value : 0;
 }
 
 bool command_flag(const json_t *object, const char *key)

@@ -69,7 +69,7 @@ enum ctl_status command_change(struct ctl *c, struct command_request request, co
 /* GET @path, which is freed. *ret is the caller's reference. */
 enum ctl_status command_get(struct ctl *c, char *path, json_t **ret);
 
-/* Members of an object; "" or 0 or false when missing or of another type. */
+/* Members of an object; "" or 0 or false when missing or of another type. Numbers are cut to an integer. */
 const char *command_text(const json_t *object, const char *key);
 uint64_t command_number(const json_t *object, const char *key);
 bool command_flag(const json_t *object, const char *key);

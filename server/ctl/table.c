@@ -3,6 +3,7 @@
 #include "server/ctl/table.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,29 +52,36 @@ static size_t text_width(const char *text)
 	return width;
 }
 
-static void print_cell(const char *text, size_t width, int right, int last, FILE *out)
+/* One row, without blanks at its end. */
+static void print_row(const char *const *cells, unsigned count, const size_t *widths, const bool *right, FILE *out)
 {
-	size_t own = text_width(text), blanks = width > own ? width - own : 0;
+	while (count && !*cells[count - 1])
+		count--;
+	for (unsigned c = 0; c < count; c++) {
+		size_t own = text_width(cells[c]), blanks = widths[c] > own ? widths[c] - own : 0;
 
-	if (right)
-		fprintf(out, "%*s%s", (int)blanks, "", text);
-	else if (last)
-		fputs(text, out);
-	else
-		fprintf(out, "%s%*s", text, (int)blanks, "");
-	fputs(last ? "\n" : "  ", out);
+		if (c)
+			fputs("  ", out);
+		if (right[c])
+			fprintf(out, "%*s%s", (int)blanks, "", cells[c]);
+		else
+			fprintf(out, "%s%*s", cells[c], c + 1 < count ? (int)blanks : 0, "");
+	}
+	fputc('\n', out);
 }
 
 int table_print(const struct table *t, FILE *out)
 {
 	size_t widths[TABLE_COLUMNS_MAX];
-	int right[TABLE_COLUMNS_MAX];
+	bool right[TABLE_COLUMNS_MAX];
+	const char *titles[TABLE_COLUMNS_MAX];
 
 	if (t->failed)
 		return -ENOMEM;
 	for (unsigned c = 0; c < t->column_count; c++) {
 		right[c] = t->titles[c][0] == '>';
-		widths[c] = text_width(t->titles[c] + right[c]);
+		titles[c] = t->titles[c] + right[c];
+		widths[c] = text_width(titles[c]);
 	}
 	for (size_t i = 0; i < t->cell_count; i++) {
 		size_t width = text_width(t->cells[i]);
@@ -81,13 +89,9 @@ int table_print(const struct table *t, FILE *out)
 		if (width > widths[i % t->column_count])
 			widths[i % t->column_count] = width;
 	}
-	for (unsigned c = 0; c < t->column_count; c++)
-		print_cell(t->titles[c] + right[c], widths[c], right[c], c + 1 == t->column_count, out);
-	for (size_t i = 0; i < t->cell_count; i++) {
-		unsigned c = (unsigned)(i % t->column_count);
-
-		print_cell(t->cells[i], widths[c], right[c], c + 1 == t->column_count, out);
-	}
+	print_row(titles, t->column_count, widths, right, out);
+	for (size_t i = 0; i < t->cell_count; i += t->column_count)
+		print_row((const char *const *)t->cells + i, t->column_count, widths, right, out);
 	return 0;
 }
 

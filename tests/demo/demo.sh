@@ -180,9 +180,10 @@ echo
 echo
 curl -sS --fail --unix-socket "$WFSD_ADMIN" http://wfsd/metrics >"$scratch/metrics" || fail "metrics"
 grep -q '^wfsd_' "$scratch/metrics" || fail "there are no metrics"
-grep -E '^wfsd_(rpc|nbd|cache|pool|txg|vfs|device)[a-z_]*(_total|_bytes|_count)?[ {]' "$scratch/metrics" | grep -v _bucket |
-	grep -v ' 0$' | head -n 40 || true
-echo "($(grep -vc '^#' "$scratch/metrics") samples in all)"
+"$wfs" stats || fail "wfs stats"
+echo
+grep -E '^wfsd_[a-z_]+_total[ {]' "$scratch/metrics" | grep -v ' 0$' | head -n 12
+echo "($(grep -vc '^#' "$scratch/metrics") samples at /metrics in all)"
 
 step "shut down"
 stop_daemon

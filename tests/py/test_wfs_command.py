@@ -27,7 +27,7 @@ VOLUME = {"pool": "tank", "name": "vm 1", "id": 4, "size_bytes": 1 << 30, "used_
           "modified_ns": 0, "open_count": 1, "deleting": False}
 EXPORT = {"name": "vm1", "path": "/tank/vm 1", "description": "first\x1b[31m", "read_only": True, "is_default": True,
           "is_static": False, "open_count": 2}
-STATUS = {"version": "0.1.0", "pid": 42, "uptime_seconds": 123, "state": "running", "pools": [POOL], "problems": ["disk slow"],
+STATUS = {"version": "0.1.0", "pid": 42, "uptime_seconds": 123.9, "state": "running", "pools": [POOL], "problems": ["disk slow"],
           "memory": {"limit_bytes": 1 << 28, "used_bytes": 1 << 20, "consumers": []},
           "nbd": {"connections": 1, "max_connections": 64, "accepted": 5, "refused": 0, "ended_ok": 3, "ended_error": 1,
                   "ended_signal": 0}, "export_count": 1}

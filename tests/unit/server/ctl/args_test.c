@@ -149,7 +149,7 @@ static void test_table_aligns_columns_and_hides_control_characters(void **state)
 	fclose(out);
 	assert_string_equal(text, "NAME     SIZE  LAST\n"
 	                          "tank      10G  x\n"
-	                          "longer?  1.5G  \n");
+	                          "longer?  1.5G\n");
 	free(text);
 }
 
