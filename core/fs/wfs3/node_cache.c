@@ -356,6 +356,11 @@ static size_t cache_shrink(void *ctx, size_t bytes)
 	return freed;
 }
 
+void node_cache_trim(struct node_cache *c)
+{
+	budget_charge(c->charge, 0);
+}
+
 static int shard_init(struct shard *s, unsigned bucket_count)
 {
 	sync_mutex_init(&s->lock, SYNC_RANK_NODE_CACHE, "node cache shard");

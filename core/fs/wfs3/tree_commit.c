@@ -205,5 +205,6 @@ int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3
 	sync_rwlock_wrunlock(&t->lock);
 	node_unref(f->root);
 	free(f);
+	node_cache_trim(t->env.cache);
 	return rc;
 }

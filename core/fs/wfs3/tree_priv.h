@@ -75,6 +75,9 @@ struct node *node_cache_lookup(struct node_cache *c, const struct wfs3_ptr *ptr)
  * reference for the caller: @n or an equal one that was there before. */
 struct node *node_cache_insert(struct node_cache *c, struct node *n);
 
+/* Many nodes have become clean: if the budget is exceeded, evict now. */
+void node_cache_trim(struct node_cache *c);
+
 struct tree {
 	struct tree_env env;
 	uint64_t dataset_id;
