@@ -449,6 +449,44 @@ static void test_unreadable_slot_is_replaced_by_the_other_one(void **state)
 	pool_done(&p);
 }
 
+/* Regions of 256 MiB: a slot has three blocks, and one run needs several entries. */
+static void test_largest_regions_survive(void **state)
+{
+	const uint64_t bytes = UINT64_C(12) << 30;
+	struct space_device device = { 0 };
+	struct space_config config = { .devices = &device, .device_count = 1, .pool_uuid = "large" };
+	struct space_run run, half;
+	struct space_root root;
+	struct space *s, *loaded;
+	struct blk_dev *dev;
+
+	(void)state;
+	assert_int_equal(blk_mem_new("mem", bytes, &dev), 0);
+	config.region_bytes = space_region_bytes(bytes);
+	assert_int_equal(config.region_bytes, 256 * MIB);
+	assert_int_equal(space_layout_make(bytes, config.region_bytes, &device.layout), 0);
+	device.dev = dev;
+	assert_int_equal(space_create(&config, 1, &s, &root), 0);
+	assert_int_equal(space_alloc(s, SPACE_STREAM_DATA, 1, 1000000, &run), 0);
+	assert_int_equal(run.block_count, 65536);
+	commit_one(s, 2, run);
+	assert_int_equal(space_write(s, 2, &root), 0);
+	space_root_durable(s, 2);
+	half = (struct space_run){ run.addr + 100, 40000 };
+	free_one(s, 3, half);
+	assert_int_equal(space_write(s, 3, &root), 0);
+	assert_int_equal(root.used_blocks, 65536 - 40000);
+	assert_int_equal(space_load(&config, 3, &root, &loaded), 0);
+	assert_true(space_is_used(loaded, run.addr + 99));
+	assert_false(space_is_used(loaded, run.addr + 100));
+	assert_false(space_is_used(loaded, run.addr + 40099));
+	assert_true(space_is_used(loaded, run.addr + 40100));
+	check_stats(loaded);
+	space_free(loaded);
+	space_free(s);
+	blk_close(dev);
+}
+
 static void test_entries_pack_all_bits(void **state)
 {
 	const struct space_entry entries[] = {
@@ -517,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_root_that_contradicts_the_bitmaps_is_refused),
 		cmocka_unit_test(test_write_error_makes_nothing_reusable),
 		cmocka_unit_test(test_unreadable_slot_is_replaced_by_the_other_one),
+		cmocka_unit_test(test_largest_regions_survive),
 		cmocka_unit_test(test_entries_pack_all_bits),
 		cmocka_unit_test(test_every_flip_in_a_slot_or_record_is_detected),
 	};
