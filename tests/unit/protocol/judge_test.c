@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A foreign judge: the code that rpcgen makes from wfs.x, on libtirpc, must read what our codec writes and write the
+ * same bytes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <wfs_judge.h>
+
+#include "core/base/bytes.h"
+#include "protocol/xdr/xdr.h"
+#include "tests/unit/protocol/samples.h"
+
+#define BUF_BYTES 8192
+
+/* Of protocol/rpc/rpc_msg.h, whose other names libtirpc uses, too. */
+struct rpc_auth_sys;
+void rpc_put_call(struct wr *w, uint32_t xid, uint32_t program, uint32_t version, uint32_t procedure,
+                  const struct rpc_auth_sys *sys);
+
+/* The judge decodes our @w into its @v and encodes that: the bytes must be the same. */
+#define JUDGE(type, w, v)                                                                                              \
+	do {                                                                                                           \
+		uint8_t back[BUF_BYTES];                                                                               \
+		XDR in, out;                                                                                           \
+		assert_false((w).bad);                                                                                 \
+		xdrmem_create(&in, (char *)(w).base, (unsigned)(w).pos, XDR_DECODE);                                   \
+		assert_true(xdr_##type(&in, (v)));                                                                     \
+		assert_int_equal(xdr_getpos(&in), (w).pos);                                                            \
+		xdrmem_create(&out, (char *)back, sizeof(back), XDR_ENCODE);                                           \
+		assert_true(xdr_##type(&out, (v)));                                                                    \
+		assert_int_equal(xdr_getpos(&out), (w).pos);                                                           \
+		assert_memory_equal(back, (w).base, (w).pos);                                                          \
+		xdr_free((xdrproc_t)(void *)xdr_##type, (v));                                                          \
+	} while (0)
+
+static void test_constants_are_those_of_the_law(void **state)
+{
+	(void)state;
+	assert_int_equal(WFSP_PROGRAM, WFS_PROGRAM);
+	assert_int_equal(WFSP_VERSION, WFS_V1);
+	assert_int_equal(WFSP_PAYLOAD_MAX, WFS_PAYLOAD_MAX);
+	assert_int_equal(WFSP_NAME_MAX, WFS_NAME_MAX);
+	assert_int_equal(WFSP_TEXT_MAX, WFS_TEXT_MAX);
+	assert_int_equal(WFSP_LIST_MAX, WFS_LIST_MAX);
+	assert_int_equal(WFSP_EXTENTS_MAX, WFS_EXTENTS_MAX);
+	assert_int_equal(WFSP_COUNTERS_MAX, WFS_COUNTERS_MAX);
+	assert_int_equal(WFSP_COUNTER_NAME_MAX, WFS_COUNTER_NAME_MAX);
+	assert_int_equal(WFSP_CLEAN_BOOTS_MAX, WFS_CLEAN_BOOTS_MAX);
+	assert_int_equal(WFSP_CLIENT_ID_BYTES, WFS_CLIENT_ID_BYTES);
+	assert_int_equal(WFSP_FEATURE_SHM, WFS_FEATURE_SHM);
+	assert_int_equal(WFSP_RANGE_FUA, WFS_RANGE_FUA);
+	assert_int_equal(WFSP_RANGE_NO_HOLE, WFS_RANGE_NO_HOLE);
+	assert_int_equal(WFSP_RANGE_FAST, WFS_RANGE_FAST);
+	assert_int_equal(WFSP_RANGE_ONE, WFS_RANGE_ONE);
+	assert_int_equal(WFSP_EXTENT_HOLE, WFS_EXTENT_HOLE);
+	assert_int_equal(WFSP_EXTENT_ZERO, WFS_EXTENT_ZERO);
+	assert_int_equal(WFSP_FUA, WFS_FUA);
+	assert_int_equal(WFSP_ERR_PERM, WFS_ERR_PERM);
+	assert_int_equal(WFSP_ERR_DAMAGED, WFS_ERR_DAMAGED);
+	assert_int_equal(WFSP_ERR_CANCELED, WFS_ERR_CANCELED);
+	assert_int_equal(WFSP_STATUSES, WFS_ERR_CANCELED + 1);
+}
+
+static void test_procedures_are_those_of_the_law(void **state)
+{
+	static const uint32_t law[] = { WFS_NULL,    WFS_HELLO,      WFS_LIST_EXPORTS, WFS_OPEN,
+		                        WFS_STAT,    WFS_READ,       WFS_WRITE,        WFS_FLUSH,
+		                        WFS_DISCARD, WFS_ZERO,       WFS_EXTENTS,      WFS_CACHE,
+		                        WFS_CLOSE,   WFS_STATISTICS, WFS_READ_SHM,     WFS_WRITE_SHM };
+	static const uint32_t ours[] = { WFSP_NULL,    WFSP_HELLO,      WFSP_LIST_EXPORTS, WFSP_OPEN,
+		                         WFSP_STAT,    WFSP_READ,       WFSP_WRITE,        WFSP_FLUSH,
+		                         WFSP_DISCARD, WFSP_ZERO,       WFSP_EXTENTS,      WFSP_CACHE,
+		                         WFSP_CLOSE,   WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM };
+
+	(void)state;
+	assert_int_equal(sizeof(law), sizeof(ours));
+	assert_int_equal(sizeof(law) / sizeof(law[0]), WFSP_PROCEDURES);
+	assert_memory_equal(law, ours, sizeof(law));
+}
+
+static void test_arguments_agree(void **state)
+{
+	uint8_t buf[BUF_BYTES];
+	wfs_hello_args hello = { 0 };
+	wfs_open_args open = { 0 };
+	wfs_read_args read = { 0 };
+	wfs_write_args write = { 0 };
+	wfs_range_args range = { 0 };
+	wfs_read_shm_args read_shm = { 0 };
+	wfs_write_shm_args write_shm = { 0 };
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	(void)state;
+	wfsp_put_hello_args(&w, &sample_hello_args);
+	JUDGE(wfs_hello_args, w, &hello);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_open_args(&w, &sample_open_args);
+	JUDGE(wfs_open_args, w, &open);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_read_args(&w, &sample_read_args);
+	JUDGE(wfs_read_args, w, &read);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_write_args(&w, &sample_write_args);
+	xdr_put_fixed(&w, "hello", sample_write_args.len_bytes);
+	JUDGE(wfs_write_args, w, &write);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_range_args(&w, &sample_range_args);
+	JUDGE(wfs_range_args, w, &range);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_read_shm_args(&w, &sample_read_shm_args);
+	JUDGE(wfs_read_shm_args, w, &read_shm);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_write_shm_args(&w, &sample_write_shm_args);
+	JUDGE(wfs_write_shm_args, w, &write_shm);
+}
+
+static void test_results_agree(void **state)
+{
+	uint8_t buf[BUF_BYTES];
+	wfs_hello_res hello = { 0 };
+	wfs_open_res open = { 0 };
+	wfs_stat_res stat = { 0 };
+	wfs_read_res read = { 0 };
+	wfs_void_res none = { 0 };
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	(void)state;
+	wfsp_put_status(&w, WFSP_OK, "");
+	wfsp_put_hello_ok(&w, &sample_hello_ok);
+	JUDGE(wfs_hello_res, w, &hello);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	wfsp_put_open_ok(&w, &sample_open_ok);
+	JUDGE(wfs_open_res, w, &open);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	wfsp_put_attr(&w, &sample_attr);
+	JUDGE(wfs_stat_res, w, &stat);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	xdr_put_opaque(&w, "payload", 7);
+	JUDGE(wfs_read_res, w, &read);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	JUDGE(wfs_void_res, w, &none);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_ERR_NOSPC, "no space");
+	JUDGE(wfs_void_res, w, &none);
+}
+
+static void test_lists_agree(void **state)
+{
+	uint8_t buf[BUF_BYTES];
+	wfs_list_res list = { 0 };
+	wfs_extents_res extents = { 0 };
+	wfs_statistics_res statistics = { 0 };
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	(void)state;
+	wfsp_put_status(&w, WFSP_OK, "");
+	wr_be32(&w, 2);
+	wfsp_put_export(&w, &sample_export);
+	wfsp_put_export(&w, &sample_export);
+	xdr_put_bool(&w, true);
+	JUDGE(wfs_list_res, w, &list);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	wr_be32(&w, 1);
+	wfsp_put_extent(&w, &sample_extent);
+	JUDGE(wfs_extents_res, w, &extents);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	wr_be32(&w, 1);
+	wfsp_put_counter(&w, &sample_counter);
+	JUDGE(wfs_statistics_res, w, &statistics);
+}
+
+static void test_call_headers_agree(void **state)
+{
+	uint8_t ours[256], theirs[256];
+	struct wr w = wr_init(ours, sizeof(ours));
+	struct rpc_msg msg = { .rm_xid = 5, .rm_direction = CALL };
+	XDR x;
+
+	(void)state;
+	msg.rm_call.cb_rpcvers = 2;
+	msg.rm_call.cb_prog = WFS_PROGRAM;
+	msg.rm_call.cb_vers = WFS_V1;
+	msg.rm_call.cb_proc = WFS_READ;
+	rpc_put_call(&w, 5, WFSP_PROGRAM, WFSP_VERSION, WFSP_READ, NULL);
+	xdrmem_create(&x, (char *)theirs, sizeof(theirs), XDR_ENCODE);
+	assert_true(xdr_callmsg(&x, &msg));
+	assert_int_equal(xdr_getpos(&x), w.pos);
+	assert_memory_equal(ours, theirs, w.pos);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_constants_are_those_of_the_law),
+		cmocka_unit_test(test_procedures_are_those_of_the_law),
+		cmocka_unit_test(test_arguments_agree),
+		cmocka_unit_test(test_results_agree),
+		cmocka_unit_test(test_lists_agree),
+		cmocka_unit_test(test_call_headers_agree),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
