@@ -115,8 +115,9 @@ static int loop_init(struct loop *l, unsigned index)
 		return err_set(-errno, "create an eventfd for event loop %u", index);
 	config = event_config_new();
 	if (config) {
-		/* Each base is used by its own thread only. */
-		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+		/* Each base is used by its own thread only. No change list: it forgets descriptors after their close,
+		 * which goes wrong when a child still has the socket. */
+		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 		l->base = event_base_new_with_config(config);
 		event_config_free(config);
 	}
