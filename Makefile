@@ -19,6 +19,9 @@ endif
 PYTHON := /usr/bin/python3
 CLANG_FORMAT ?= clang-format
 
+# For the makes that this one starts, unless -j was given.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # BUILD: release, debug, asan, tsan, clang, cov, fuzz (each has its own object tree).
 BUILD ?= release
 O := build/$(BUILD)
@@ -81,6 +84,7 @@ LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
 PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so)
 
 all: $(PROGRAMS) ## build the daemon, the command line and the nbdkit plugin
+	@:
 
 $(O)/%.o: %.c Makefile
 	$(Q)mkdir -p $(@D)
@@ -159,16 +163,16 @@ check-installed:
 	$(Q)WERROR='$(WERROR)' MAKE='$(MAKE)' $(PYTHON) tests/run.py all
 demo: ## a volume over NBD, from nothing, in a minute (installs missing packages as root)
 	$(Q)tests/deps.sh build run
-	$(Q)$(MAKE) --no-print-directory all BUILD=release WERROR=
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)tests/demo/demo.sh build/release build/demo
 run: ## the appliance in the foreground, with a pool on a file under var/
 	$(Q)tests/deps.sh build run
-	$(Q)$(MAKE) --no-print-directory all BUILD=release WERROR=
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)tests/demo/run.sh build/release var
 deps: ## see that the Debian packages for building, running and testing are there
 	$(Q)tests/deps.sh build run test
 bench: ## measure against other NBD servers; prints a table and JSON
-	$(Q)$(MAKE) --no-print-directory all BUILD=release WERROR=
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/bench.py
 
 FUZZ_SECONDS ?= 30
@@ -178,7 +182,7 @@ build/fuzz/fuzz/%: build/fuzz/tests/fuzz/%.o $(ALL_LIBS)
 		-Wl,--end-group $(LIBS_TEST)
 fuzz-build: $(FUZZ_BIN)
 fuzz: ## fuzz every decoder for FUZZ_SECONDS each (30)
-	$(Q)$(MAKE) --no-print-directory fuzz-build BUILD=fuzz
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory fuzz-build BUILD=fuzz
 	$(Q)for f in $(FUZZ_BIN); do mkdir -p build/fuzz/corpus/$${f##*/}; \
 		echo "fuzz: $${f##*/}"; \
 		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -artifact_prefix=build/fuzz/$${f##*/}- \

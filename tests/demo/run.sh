@@ -55,11 +55,13 @@ ready "$pid" 60 || {
 	echo "run: the daemon does not get ready" >&2
 	exit 1
 }
-if [ ! -e "$folder/tank.img" ]; then
-	"$wfs" pool create tank "$folder/tank.img" --size "$pool_size"
-	"$wfs" volume create tank/vm1 "$volume_size"
-	"$wfs" export add tank/vm1 --default --description "made by make run"
-fi
+# Is there nothing but the titles in what "wfs LIST list" prints?
+none() {
+	[ "$("$wfs" "$1" list | wc -l)" -le 1 ]
+}
+[ -e "$folder/tank.img" ] || "$wfs" pool create tank "$folder/tank.img" --size "$pool_size"
+! none volume || "$wfs" volume create tank/vm1 "$volume_size"
+! none export || "$wfs" export add tank/vm1 --default --description "made by make run"
 
 cat <<EOF
 
