@@ -370,6 +370,7 @@ static void daemon_free(struct daemon *d)
 static int daemon_stop(struct daemon *d)
 {
 	struct stop_guard *guard = stop_guard_new();
+	bool was_running = d->status && daemon_status_get(d->status) == DAEMON_STOPPING;
 	int rc;
 
 	sd_notify(0, "STOPPING=1");
@@ -379,7 +380,8 @@ static int daemon_stop(struct daemon *d)
 	daemon_free(d);
 	blk_thread_done();
 	stop_guard_free(guard);
-	log_notice("wfsd", "stopped clean=%s", rc == 0 ? "yes" : "no");
+	if (was_running)
+		log_notice("wfsd", "stopped clean=%s", rc == 0 ? "yes" : "no");
 	return rc;
 }
 
