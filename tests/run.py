@@ -24,6 +24,7 @@ UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
 UNIT_LIMIT_DEFAULT_S = 900
 PYTEST_LIMIT_S = {"py": 1200, "guest": 900, "lint": 120}
 TAIL_LINES = 400
+LINE_CHARS_MAX = 300
 
 
 class Tally:
@@ -93,7 +94,7 @@ def tail(text, lines=TAIL_LINES):
     all_lines = text.splitlines()
     if len(all_lines) > lines:
         all_lines = [f"... {len(all_lines) - lines} lines before"] + all_lines[-lines:]
-    return "\n".join("    " + line for line in all_lines)
+    return "\n".join("    " + line[:LINE_CHARS_MAX] for line in all_lines)
 
 
 def say(text):
@@ -209,6 +210,9 @@ def run_part(name):
     except Exception as error:  # a part that breaks must not hide the others
         tally.add(0, 1)
         say(f"FAILED  {name}: {error!r}")
+    if not tally.passed and not tally.failed:
+        tally.add(0, 1)
+        say(f"FAILED  {name}: there was nothing to run")
     tally.seconds = time.monotonic() - tally.started
     return tally
 

@@ -228,8 +228,23 @@ def test_hanging_program_is_stopped():
     assert status == -1 and "begun" in output and "stopped after" in output
 
 
-def test_nothing_run_is_a_failure(capsys, monkeypatch):
-    monkeypatch.setattr(run, "run_part", run.Tally)
-    for tally_part in (["py"],):
-        assert run.main(tally_part) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 0 failed"
+def test_part_without_tests_has_failed(capsys, monkeypatch):
+    monkeypatch.setattr(run, "make", lambda *_: True)
+    monkeypatch.setattr(run, "part_pytest", lambda *_: None)
+    assert run.main(["py"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def test_part_that_breaks_does_not_stop_the_others(capsys, monkeypatch):
+    def breaks(*_):
+        raise OSError("no fork")
+
+    monkeypatch.setattr(run, "part_py", breaks)
+    monkeypatch.setattr(run, "part_lint", lambda tally: tally.add(3, 0))
+    assert run.main(["py", "lint"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "3 passed, 1 failed"
+
+
+def test_long_output_is_cut_to_lines_that_can_be_read():
+    shown = run.tail("x" * 5000 + "\n" + "y\n" * 1000).splitlines()
+    assert len(shown) == run.TAIL_LINES + 1 and max(map(len, shown)) <= run.LINE_CHARS_MAX + 4
