@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs the tests and adds them up: "tests/run.py PART..." or "tests/run.py all".
 
-Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), py, guest. Every part runs even when an earlier one failed.
+Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), fuzz (a short run, the same every time), py, guest. Every part runs even when an earlier one failed.
 The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
 """
 import concurrent.futures
@@ -13,16 +13,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "py", "guest"]
+ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "fuzz", "py", "guest"]
 JOBS = max(2, os.cpu_count() or 1)
 # Limits are for hangs, not for speed.
 UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
 UNIT_LIMIT_DEFAULT_S = 900
 PYTEST_LIMIT_S = {"py": 1200, "guest": 900, "lint": 120}
+FUZZ_RUNS = 20000
+FUZZ_LIMIT_S = 120
 TAIL_LINES = 400
 LINE_CHARS_MAX = 300
 
@@ -188,6 +191,19 @@ def part_lint(tally):
     part_pytest(tally, ["tests/lint"])
 
 
+def part_fuzz(tally):
+    make("fuzz-build", "fuzz", tally)
+    for source in sorted((ROOT / "tests/fuzz").glob("*_fuzz.c")):
+        program = ROOT / "build/fuzz/fuzz" / source.stem
+        seeds = [str(p) for p in [ROOT / "tests/data/fuzz" / source.stem] if p.is_dir()]
+        with tempfile.TemporaryDirectory() as corpus:
+            command = [str(program), f"-runs={FUZZ_RUNS}", "-seed=1", "-print_final_stats=0", f"-artifact_prefix={ROOT}/build/fuzz/",
+                       corpus, *seeds]
+            status, output = run(command, FUZZ_LIMIT_S, environment()) if program.exists() else (1, "not built")
+        tally.add(status == 0, status != 0)
+        say(f"ok      fuzz {source.stem}" if status == 0 else f"FAILED  fuzz {source.stem}\n{tail(output, 60)}")
+
+
 def part_py(tally):
     if make("all", "release", tally):
         part_pytest(tally, ["tests/py"])
@@ -206,7 +222,7 @@ def run_part(name):
         if kind == "unit":
             part_unit(tally, build)
         else:
-            {"lint": part_lint, "py": part_py, "guest": part_guest}[kind](tally)
+            {"lint": part_lint, "fuzz": part_fuzz, "py": part_py, "guest": part_guest}[kind](tally)
     except Exception as error:  # a part that breaks must not hide the others
         tally.add(0, 1)
         say(f"FAILED  {name}: {error!r}")
@@ -218,7 +234,7 @@ def run_part(name):
 
 
 def main(arguments):
-    known = re.compile(r"lint|py|guest|unit:[a-z]+")
+    known = re.compile(r"lint|fuzz|py|guest|unit:[a-z]+")
     parts = ALL if arguments == ["all"] else arguments
     if not parts or not all(known.fullmatch(p) for p in parts):
         print(__doc__, file=sys.stderr)

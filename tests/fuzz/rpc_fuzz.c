@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void decode_bodies(struct rd r)
 {
 	char text[WFSP_TEXT_MAX + 1];
-	struct rd copy = r;
+	struct rd rest = r;
 
 	TRY(hello_args);
 	TRY(hello_ok);
@@ -38,7 +38,7 @@ static void decode_bodies(struct rd r)
 	TRY(counter);
 	TRY(read_shm_args);
 	TRY(write_shm_args);
-	(void)wfsp_get_status(&copy, text);
+	(void)wfsp_get_status(&rest, text);
 }
 
 static void decode_record(const uint8_t *record, size_t len)
