@@ -377,11 +377,10 @@ int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
 	return err_set(err, "server: %s", text[0] ? text : wfsp_procedure_name(call->procedure));
 }
 
+/* A thread stays with its connection, so that few threads wait for one receiver. */
 struct wfs_conn *wfs_pick_conn(struct wfs *w)
 {
-	if (w->conn_count == 1)
-		return &w->conns[0];
-	return &w->conns[__atomic_fetch_add(&w->next_conn, 1, __ATOMIC_RELAXED) % w->conn_count];
+	return &w->conns[sync_thread_slot() % w->conn_count];
 }
 
 int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results)

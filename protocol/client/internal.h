@@ -86,7 +86,6 @@ struct wfs {
 	uint8_t id[WFSP_CLIENT_ID_BYTES];
 	uint64_t timeout_ns;
 	unsigned conn_count;
-	unsigned next_conn; /* atomic */
 	uint32_t payload_max_bytes; /* as the server said at first */
 	struct wfs_conn conns[];
 };

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/base/budget.h"
 #include "core/base/err.h"
 #include "server/rpc/internal.h"
+
+#define UNIX_SEND_BYTES (1 << 20)
 
 _Static_assert(RPC_CLEAN_BOOTS_MAX == WFSP_CLEAN_BOOTS_MAX, "clean boots travel whole");
 
@@ -99,12 +102,24 @@ static void unlink_conn(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(
 		c->next->prev = c->prev;
 }
 
+/* A unix socket's send buffer is small and does not grow by itself: with a larger one, large answers take fewer turns.
+ */
+static void tune_unix(int fd)
+{
+	int domain = AF_UNSPEC, bytes = UNIX_SEND_BYTES;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 int rpc_server_accept(struct rpc_server *s, int fd)
 {
 	struct loop *l = loop_set_next(s->loops);
 	struct rpc_conn *c;
 	int err = rpc_conn_new(s, l, fd, &c);
 
+	tune_unix(fd);
 	if (err) {
 		close(fd);
 		return err;
