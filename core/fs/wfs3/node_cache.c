@@ -38,6 +38,7 @@ struct shard {
 
 struct node_cache {
 	struct budget_consumer *charge;
+	struct node_mem mem;
 	unsigned bucket_mask; /* of a shard */
 	unsigned next_victim; /* atomic: shard to begin with */
 	size_t cached_count; /* atomic */
@@ -78,13 +79,15 @@ struct node *node_new(struct node_cache *c, bool with_children)
 {
 	struct node *n = aligned_alloc(64, round_up_u64(sizeof(*n), 64));
 	struct node **children = NULL;
-	uint8_t *page = aligned_alloc(WFS3_BLOCK_BYTES, WFS3_NODE_BYTES);
+	struct node_slab *slab = NULL;
+	uint8_t *page = node_mem_get(&c->mem, &slab);
 
 	if (with_children)
 		children = aligned_alloc(64, round_up_u64(CHILDREN_BYTES, 64));
 	if (!n || !page || (with_children && !children)) {
+		if (page)
+			node_mem_put(&c->mem, slab, page);
 		free(n);
-		free(page);
 		free(children);
 		err_set(-ENOMEM, "no memory for a tree node");
 		return NULL;
@@ -94,6 +97,7 @@ struct node *node_new(struct node_cache *c, bool with_children)
 		memset(children, 0, CHILDREN_BYTES);
 	n->refs = 1;
 	n->page = page;
+	n->slab = slab;
 	n->children = children;
 	n->cache = c;
 	n->hint = NODE_HINT_NONE;
@@ -148,7 +152,7 @@ void node_unref(struct node *n)
 	node_mark_clean(n);
 	budget_uncharge(n->cache->charge, node_bytes(n));
 	__atomic_sub_fetch(&n->cache->node_count, 1, __ATOMIC_RELAXED);
-	free(n->page);
+	node_mem_put(&n->cache->mem, n->slab, n->page);
 	free(n);
 }
 
@@ -379,6 +383,7 @@ static void cache_delete(struct node_cache *c)
 		sync_mutex_done(&c->shards[i].lock);
 	}
 	budget_leave(c->charge);
+	node_mem_done(&c->mem);
 	free(c);
 }
 
@@ -395,6 +400,7 @@ int node_cache_new(struct budget *b, size_t min_bytes, struct node_cache **ret)
 		bucket_count *= 2;
 	memset(c, 0, sizeof(*c));
 	c->bucket_mask = bucket_count - 1;
+	node_mem_init(&c->mem);
 	for (unsigned i = 0; i < SHARDS; i++) {
 		int shard_rc = shard_init(&c->shards[i], bucket_count);
 

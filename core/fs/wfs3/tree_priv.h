@@ -4,6 +4,7 @@
  *
  *   node.c           the page of a node            tree_read.c     read and verify, tree_fetch()
  *   node_cache.c     nodes in memory               tree_lookup.c   descent, get, next, scan
+ *   node_mem.c       memory of pages
  *   tree.c           life of a tree                tree_change.c   put, delete, update: all that can fail
  *   tree_walk.c      all of a durable tree         tree_shape.c    copy, split, merge: nothing can fail
  *                                                  tree_commit.c   freeze and commit
@@ -46,6 +47,7 @@ struct node {
 
 	uint64_t birth;
 	struct node_cache *cache;
+	struct node_slab *slab; /* that the page belongs to */
 	struct cds_list_head queue_link; /* cache shard */
 	bool in_main; /* cache shard */
 	uint16_t hint; /* tree lock: slot of the newest insertion, to notice ascending ones */
@@ -55,6 +57,17 @@ struct node {
 	struct node *unwritten_next;
 };
 _Static_assert(offsetof(struct node, birth) == 64, "a lookup touches one line of a node");
+
+/* Pages of WFS3_NODE_BYTES, aligned to it. Any thread, any lock but those of rank LEAF held. */
+struct node_mem {
+	struct sync_mutex lock;
+	struct cds_list_head partial SYNC_GUARDED_BY(lock); /* slabs with free pages */
+	struct node_slab *empty SYNC_GUARDED_BY(lock); /* one that is free, kept */
+};
+void node_mem_init(struct node_mem *m);
+void node_mem_done(struct node_mem *m); /* all pages were put back */
+uint8_t *node_mem_get(struct node_mem *m, struct node_slab **ret_slab); /* NULL when memory is short */
+void node_mem_put(struct node_mem *m, struct node_slab *s, uint8_t *page);
 
 /*
  * A node with one reference, charged, its page undefined; @with_children: with an array of direct references, all NULL.

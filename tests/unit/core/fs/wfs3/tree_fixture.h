@@ -226,6 +226,15 @@ static inline void fixture_reopen(struct fixture *f)
 	always(tree_new(&f->env, FIXTURE_DATASET, &f->root, &f->tree) == 0);
 }
 
+/* The same with less effort: the cache remains, but forgets all nodes. */
+static inline void fixture_forget(struct fixture *f)
+{
+	tree_free(f->tree);
+	for (unsigned i = 1; i < STORE_NODES && i <= f->store->cursor; i++)
+		node_cache_drop(f->cache, UINT64_C(4) * i);
+	always(tree_new(&f->env, FIXTURE_DATASET, &f->root, &f->tree) == 0);
+}
+
 /* Freeze, go on to the next txg, commit; release what may be used again. */
 static inline int fixture_commit(struct fixture *f)
 {
