@@ -34,8 +34,7 @@ struct tree_frozen;
 struct tree_env {
 	void *ctx;
 	struct node_cache *cache;
-	/* Read the 16 KiB node at @addr into @buf (4 KiB-aligned). May block. Verified by the tree, which calls
-	 * read_bad() for a wrong one. 0 or -EIO. */
+	/* Read the 16 KiB node at @addr into @buf (4 KiB-aligned). May block. The tree verifies it. 0 or -EIO. */
 	int (*read_node)(void *ctx, uint64_t addr, void *buf);
 	/*
 	 * @addr (4 blocks, born in @birth) is no longer referenced from txg @txg on. Called by changes, under the tree
@@ -60,7 +59,8 @@ int node_cache_new(struct budget *b, size_t min_bytes, struct node_cache **ret);
 void node_cache_free(struct node_cache *c); /* all trees are closed */
 struct node_cache_stats {
 	uint64_t hits, misses, evictions;
-	size_t resident_bytes, dirty_bytes;
+	size_t resident_bytes; /* all nodes in memory, as charged */
+	size_t dirty_bytes; /* those among them that changes made and no commit placed yet */
 };
 void node_cache_get_stats(const struct node_cache *c, struct node_cache_stats *ret);
 /* Forget a clean node (its block is about to be reused). */
@@ -87,13 +87,15 @@ int tree_next(struct tree *t, const struct wfs3_key *from, const struct wfs3_key
 /*
  * Call @fn for the items of [from, to] in order, all under one lock, until it returns false or the leaf ends;
  * *ret_resume is the key to go on with; returns 1 when there may be more, 0 at the end. @fn must be short and must not
- * call the tree. -EAGAIN: tree_fetch(*ret_resume) and go on from there.
+ * call the tree. The item for which it returned false counts as seen: *ret_resume is the key after it. -EAGAIN:
+ * tree_fetch(*ret_resume) and go on from there.
  */
 typedef bool tree_scan_fn(void *ctx, const struct wfs3_key *key, const void *value, size_t len);
 int tree_scan(struct tree *t, const struct wfs3_key *from, const struct wfs3_key *to, tree_scan_fn *fn, void *ctx,
               struct wfs3_key *ret_resume);
 
-/* Insert or replace. -EAGAIN, -ENOMEM. */
+/* Insert or replace. @len: 0..TREE_ITEM_BYTES_MAX. @txg: 1.. -EAGAIN, -ENOMEM, -ENOSPC (a forged tree that cannot grow
+ * any more). */
 int tree_put(struct tree *t, uint64_t txg, const struct wfs3_key *key, const void *value, size_t len);
 /* -ENOENT, -EAGAIN, -ENOMEM. */
 int tree_delete(struct tree *t, uint64_t txg, const struct wfs3_key *key);
