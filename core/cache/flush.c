@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Flushing: the caller writes back what was dirty when it came, and waits for what others already have in hand.
+ *
+ * Pages of interest are in chunks whose dirty_seq is at most the limit noted at the start. One of them is listed, or in
+ * an active batch; from a batch it leaves clean, or comes back onto the list with its old dirty_seq (it failed, or was
+ * rewritten before we came), which sets the flusher's mark. So: take until the list has none, wait for the batches of
+ * that moment, and look again only when the mark was set or a punch stood in the way.
+ */
+#include "core/cache/cache_priv.h"
+
+#include "core/base/err.h"
+
+#define LOOKUP_CHUNKS_MAX 1024u /* ranges up to this are looked up, longer ones go through the dirty list */
+#define SMALL_BATCH 64u
+
+struct flush {
+	struct cache_file *file;
+	uint64_t first, end; /* pages */
+	struct flusher flusher;
+	struct wb_batch *batch;
+	bool full; /* the batch has no room left */
+};
+
+static SYNC_NO_ANALYSIS enum walk take_chunk(struct chunk *k, void *ctx)
+{
+	struct flush *fl = ctx;
+
+	if (k->dirty && k->dirty_seq <= fl->flusher.limit)
+		fl->full = !batch_take(fl->batch, k, fl->first, fl->end);
+	return fl->full ? WALK_STOP : WALK_NEXT;
+}
+
+/* One batch of what is of interest. *@ret_more: there may be more. */
+static int write_batch(struct flush *fl, bool *ret_more)
+{
+	struct wb_batch *b = fl->batch;
+	uint64_t first = fl->first / CACHE_CHUNK_PAGES;
+	uint64_t end = (fl->end - 1) / CACHE_CHUNK_PAGES + 1;
+
+	batch_begin(fl->file, b);
+	fl->full = false;
+	if (end - first <= LOOKUP_CHUNKS_MAX)
+		chunk_walk(fl->file, first, end, take_chunk, fl);
+	else
+		batch_take_list(fl->file, b, fl->first, fl->end, fl->flusher.limit, UINT64_MAX);
+	*ret_more = b->count > 0;
+	return batch_run(fl->file, b);
+}
+
+static bool batch_active(struct cache_file *f, const struct flush *fl, uint64_t seq) SYNC_REQUIRES(f->lock)
+{
+	const struct wb_batch *b;
+
+	cds_list_for_each_entry (b, &f->batches, link) {
+		if (b->seq <= seq && b->first < fl->end && b->end > fl->first)
+			return true;
+	}
+	return false;
+}
+
+/* Wait for what others have in hand. True: look again. */
+static bool wait_for_others(struct flush *fl, uint64_t punch_events)
+{
+	struct cache_file *f = fl->file;
+	uint64_t seq;
+	bool again;
+
+	sync_mutex_lock(&f->lock);
+	seq = f->batch_seq;
+	while (batch_active(f, fl, seq))
+		sync_cond_wait(&f->cond, &f->lock);
+	again = fl->flusher.late || fl->batch->blocked;
+	fl->flusher.late = false;
+	/* A punch that is being prepared holds dirty pages: it drops them soon, or gives up. */
+	while (fl->batch->blocked && f->punch_events == punch_events)
+		sync_cond_wait(&f->cond, &f->lock);
+	sync_mutex_unlock(&f->lock);
+	return again;
+}
+
+static uint64_t note_punches(struct cache_file *f)
+{
+	uint64_t events;
+
+	sync_mutex_lock(&f->lock);
+	events = f->punch_events;
+	sync_mutex_unlock(&f->lock);
+	return events;
+}
+
+static int flush_all(struct flush *fl)
+{
+	bool again = true;
+	int rc = 0;
+
+	while (again && rc == 0) {
+		uint64_t punch_events = note_punches(fl->file);
+
+		rc = write_batch(fl, &again);
+		if (rc == 0 && !again)
+			again = wait_for_others(fl, punch_events);
+	}
+	return rc;
+}
+
+static void flusher_begin(struct flush *fl)
+{
+	struct cache_file *f = fl->file;
+
+	sync_mutex_lock(&f->lock);
+	fl->flusher.limit = f->dirty_seq;
+	fl->flusher.late = false;
+	cds_list_add_tail(&fl->flusher.link, &f->flushers);
+	sync_mutex_unlock(&f->lock);
+}
+
+static void flusher_end(struct flush *fl)
+{
+	struct cache_file *f = fl->file;
+
+	sync_mutex_lock(&f->lock);
+	cds_list_del(&fl->flusher.link);
+	sync_mutex_unlock(&f->lock);
+}
+
+int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len)
+{
+	uint64_t dirty = __atomic_load_n(&f->dirty_pages, __ATOMIC_ACQUIRE);
+	bool help = dirty > 2 * (uint64_t)CACHE_WRITEBACK_PAGES_MAX;
+	struct flush fl = { .file = f };
+	int rc;
+
+	if (dirty == 0 || len == 0)
+		return 0;
+	sync_assert_may_block();
+	if (len > UINT64_MAX - offset)
+		len = UINT64_MAX - offset;
+	fl.first = offset / CACHE_PAGE_BYTES;
+	fl.end = (offset + len - 1) / CACHE_PAGE_BYTES + 1;
+	rc = batch_new(dirty > SMALL_BATCH && fl.end - fl.first > SMALL_BATCH ? CACHE_WRITEBACK_PAGES_MAX : SMALL_BATCH,
+	               &fl.batch);
+	if (rc)
+		return rc;
+	if (help)
+		writeback_help(f, true);
+	flusher_begin(&fl);
+	err_clear();
+	rc = flush_all(&fl);
+	flusher_end(&fl);
+	if (help)
+		writeback_help(f, false);
+	batch_free(fl.batch);
+	return rc;
+}
+
+static enum walk is_dirty(struct chunk *k, void *ctx)
+{
+	struct flush *fl = ctx;
+
+	fl->full = (k->dirty | k->writeback) & chunk_mask(k->index, fl->first, fl->end);
+	return fl->full ? WALK_STOP : WALK_NEXT;
+}
+
+bool cache_is_dirty(struct cache_file *f, uint64_t offset, uint64_t len)
+{
+	struct flush fl = { .file = f };
+
+	if (len == 0 || __atomic_load_n(&f->dirty_pages, __ATOMIC_ACQUIRE) == 0)
+		return false;
+	if (len > UINT64_MAX - offset)
+		len = UINT64_MAX - offset;
+	fl.first = offset / CACHE_PAGE_BYTES;
+	fl.end = (offset + len - 1) / CACHE_PAGE_BYTES + 1;
+	chunk_walk(f, fl.first / CACHE_CHUNK_PAGES, (fl.end - 1) / CACHE_CHUNK_PAGES + 1, is_dirty, &fl);
+	return fl.full;
+}

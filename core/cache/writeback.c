@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Write-back: batches of dirty pages on their way to the file system.
+ *
+ * Taking a page holds a reference to it, so that a write meanwhile goes to a new page; taking a chunk's pages holds a
+ * reference to the chunk. A page is in one batch at a time.
+ */
+#include "core/cache/cache_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+
+int batch_new(unsigned capacity, struct wb_batch **ret)
+{
+	struct wb_batch *b = calloc(1, sizeof(*b));
+
+	if (b) {
+		b->capacity = capacity;
+		b->slots = malloc(capacity * sizeof(b->slots[0]));
+		b->pages = malloc(capacity * sizeof(b->pages[0]));
+	}
+	if (!b || !b->slots || !b->pages) {
+		batch_free(b);
+		return err_set(-ENOMEM, "no memory for a batch of %u pages", capacity);
+	}
+	*ret = b;
+	return 0;
+}
+
+void batch_free(struct wb_batch *b)
+{
+	if (!b)
+		return;
+	free(b->slots);
+	free(b->pages);
+	free(b);
+}
+
+void batch_begin(struct cache_file *f, struct wb_batch *b)
+{
+	b->count = 0;
+	b->blocked = false;
+	b->first = 0;
+	b->end = UINT64_MAX;
+	sync_mutex_lock(&f->lock);
+	b->seq = ++f->batch_seq;
+	cds_list_add_tail(&b->link, &f->batches);
+	sync_mutex_unlock(&f->lock);
+}
+
+bool batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end)
+{
+	struct cache_file *f = k->file;
+	uint64_t base = k->index * CACHE_CHUNK_PAGES;
+	uint32_t mask = k->dirty & ~k->writeback & chunk_mask(k->index, first, end);
+
+	if (mask && punch_covers(f, base, base + CACHE_CHUNK_PAGES)) {
+		for (uint32_t m = mask; m; m &= m - 1) {
+			uint64_t page = base + (unsigned)__builtin_ctz(m);
+
+			if (punch_covers(f, page, page + 1)) {
+				mask &= ~(m & -m);
+				b->blocked = true;
+			}
+		}
+	}
+	if (!mask)
+		return true;
+	if (b->count + mask_count(mask) > b->capacity)
+		return false;
+	for (uint32_t m = mask; m; m &= m - 1) {
+		unsigned i = (unsigned)__builtin_ctz(m);
+
+		page_ref(&f->cache->pages, k->page[i]);
+		b->slots[b->count++] = (struct wb_slot){
+			.index = base + i,
+			.chunk = k,
+			.seq = k->dirty_seq,
+			.ns = k->dirty_ns,
+			.page = k->page[i],
+			.crc = k->crc[i],
+		};
+	}
+	chunk_ref(k);
+	dirty_to_writeback(k, mask);
+	return true;
+}
+
+/* The oldest listed chunk younger than *@seq, referenced, or NULL; *@seq becomes its age. */
+static struct chunk *list_next(struct cache_file *f, uint64_t first, uint64_t end, uint64_t limit, uint64_t ns,
+                               uint64_t *seq)
+{
+	struct chunk *k;
+	struct chunk *found = NULL;
+
+	sync_mutex_lock(&f->lock);
+	cds_list_for_each_entry (k, &f->dirty, dirty_link) {
+		if (k->dirty_seq > limit || k->dirty_ns > ns)
+			break;
+		if (k->dirty_seq <= *seq || !chunk_mask(k->index, first, end))
+			continue;
+		found = k;
+		*seq = k->dirty_seq;
+		chunk_ref(k); /* the list has one, so it is not going away */
+		break;
+	}
+	sync_mutex_unlock(&f->lock);
+	return found;
+}
+
+void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
+                     uint64_t ns)
+{
+	uint64_t seq = 0;
+	bool room = true;
+
+	while (room) {
+		struct chunk *k = list_next(f, first, end, limit, ns, &seq);
+
+		if (!k)
+			break;
+		sync_mutex_lock(&k->lock);
+		room = batch_take(b, k, first, end);
+		sync_mutex_unlock(&k->lock);
+		chunk_unref(k);
+	}
+}
+
+static int compare_slots(const void *a, const void *b)
+{
+	const struct wb_slot *x = a;
+	const struct wb_slot *y = b;
+
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static void sort_slots(struct wb_batch *b)
+{
+	bool sorted = true;
+
+	for (unsigned i = 1; i < b->count && sorted; i++)
+		sorted = b->slots[i - 1].index < b->slots[i].index;
+	if (!sorted)
+		qsort(b->slots, b->count, sizeof(b->slots[0]), compare_slots);
+}
+
+/* Settle the pages of one chunk from slot @at on. Returns how many there are. */
+static unsigned settle_chunk(struct cache *c, struct wb_batch *b, unsigned at)
+{
+	struct wb_slot *slot = &b->slots[at];
+	struct chunk *k = slot->chunk;
+	uint32_t done = 0;
+	uint32_t failed = 0;
+	unsigned n = 0;
+
+	sync_mutex_lock(&k->lock);
+	while (at + n < b->count && b->slots[at + n].chunk == k) {
+		uint32_t bit = 1u << (b->slots[at + n].index % CACHE_CHUNK_PAGES);
+
+		done |= bit;
+		if (b->pages[at + n].result)
+			failed |= bit;
+		page_unref(&c->pages, b->slots[at + n].page);
+		n++;
+	}
+	dirty_from_writeback(k, done, failed, slot->seq, slot->ns);
+	chunk_wake(c, k);
+	sync_mutex_unlock(&k->lock);
+	chunk_unref(k);
+	return n;
+}
+
+static void batch_end(struct cache_file *f, struct wb_batch *b)
+{
+	sync_mutex_lock(&f->lock);
+	cds_list_del(&b->link);
+	sync_cond_broadcast(&f->cond);
+	sync_mutex_unlock(&f->lock);
+}
+
+/* Now it is known which pages the batch has; who waits for others need not wait for it. */
+static void batch_seal(struct cache_file *f, struct wb_batch *b)
+{
+	sync_mutex_lock(&f->lock);
+	b->first = b->slots[0].index;
+	b->end = b->slots[b->count - 1].index + 1;
+	sync_cond_broadcast(&f->cond);
+	sync_mutex_unlock(&f->lock);
+}
+
+static int batch_write(struct cache_file *f, struct wb_batch *b)
+{
+	struct cache *c = f->cache;
+	unsigned good = 0;
+	int rc = 0;
+
+	sort_slots(b);
+	batch_seal(f, b);
+	for (unsigned i = 0; i < b->count; i++) {
+		b->pages[i] = (struct cache_page){
+			.index = b->slots[i].index,
+			.data = page_data(&c->pages, b->slots[i].page),
+			.crc = b->slots[i].crc,
+			.result = -EIO,
+		};
+	}
+	sync_assert_may_block();
+	f->ops->writeback(f->ctx, b->pages, b->count);
+	for (unsigned i = 0; i < b->count; i++) {
+		if (b->pages[i].result == 0)
+			good++;
+		else if (rc == 0)
+			rc = err_add(b->pages[i].result, "write-back of page %llu",
+			             (unsigned long long)b->pages[i].index);
+	}
+	for (unsigned i = 0; i < b->count;)
+		i += settle_chunk(c, b, i);
+	counter_add(&c->writebacks, good);
+	__atomic_store_n(&f->wb_error, rc, __ATOMIC_RELAXED);
+	return rc;
+}
+
+int batch_run(struct cache_file *f, struct wb_batch *b)
+{
+	int rc = 0;
+
+	if (b->count)
+		rc = batch_write(f, b);
+	batch_end(f, b);
+	if (b->count) {
+		dirty_throttle_wake(f->cache, rc != 0);
+		memory_wake(f->cache);
+	}
+	return rc;
+}
