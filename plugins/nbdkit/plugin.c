@@ -9,10 +9,13 @@
 #include <nbdkit-plugin.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "protocol/client/wfs.h"
 
@@ -22,12 +25,14 @@
 #define CONNECT_TIMEOUT_MS_MAX 5000u /* a wrong address should not look like a hang */
 #define ZERO_CHUNK_BYTES (1u << 20)
 #define ERROR_TEXT_BYTES 512
+#define EXIT_ORPHANED 125
 
 /* Set while the command line is read, before threads exist. */
 static char *address;
 static const char *export_param;
 static unsigned timeout_s = 60;
 static unsigned connections = 1;
+static unsigned parent_pid;
 
 struct handle {
 	struct wfs *client;
@@ -106,6 +111,8 @@ static int wfs_config(const char *key, const char *value)
 			nbdkit_error("connections must be between 1 and 16");
 			r = -1;
 		}
+	} else if (strcmp(key, "parent") == 0) {
+		r = nbdkit_parse_unsigned("parent", value, &parent_pid);
 	} else {
 		nbdkit_error("unknown parameter '%s'", key);
 		r = -1;
@@ -119,6 +126,23 @@ static int wfs_config_complete(void)
 		nbdkit_error("where is the server? Use socket=/path or server=tcp:host:port");
 		return -1;
 	}
+	return 0;
+}
+
+/*
+ * On the main thread, which lives as long as the process. nbdkit's own way to end with its parent (part of -s) is a
+ * SIGTERM, which 1.32 does not act on while a silent client is connected.
+ */
+static int wfs_get_ready(void)
+{
+	if (!parent_pid)
+		return 0;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+		nbdkit_error("prctl: %m");
+		return -1;
+	}
+	if (getppid() != (pid_t)parent_pid)
+		_exit(EXIT_ORPHANED);
 	return 0;
 }
 
@@ -385,7 +409,8 @@ static int wfs_plugin_cache(void *handle, uint32_t count, uint64_t offset, uint3
 	"server=<ADDRESS>     unix:/path or tcp:host:port instead.\n"                                                  \
 	"export=<NAME>        Serve this export whatever the client asks for.\n"                                       \
 	"timeout=<SECONDS>    Wait this long for a lost daemon (default 60).\n"                                        \
-	"connections=<N>      Connections to the daemon per client (default 1)."
+	"connections=<N>      Connections to the daemon per client (default 1).\n"                                     \
+	"parent=<PID>         End at once when this process, the parent, does."
 
 static struct nbdkit_plugin plugin = {
 	.name = "wfs",
@@ -394,6 +419,7 @@ static struct nbdkit_plugin plugin = {
 	.unload = wfs_unload,
 	.config = wfs_config,
 	.config_complete = wfs_config_complete,
+	.get_ready = wfs_get_ready,
 	.config_help = CONFIG_HELP,
 	.magic_config_key = "socket",
 	.list_exports = wfs_plugin_list_exports,

@@ -149,7 +149,8 @@ static void child_drop(uid_t uid, gid_t gid)
 
 int nbd_child_main(int argc, char **argv)
 {
-	char single[] = "-s", newstyle[] = "-n", no_tls[] = "--tls=off", server[32], by_name[] = "wfs", by_fd[32];
+	char single[] = "-s", newstyle[] = "-n", no_tls[] = "--tls=off", server[32], parent[32], by_name[] = "wfs",
+	     by_fd[32];
 	bool has_plugin;
 
 	if (argc != ARG_COUNT) {
@@ -167,17 +168,18 @@ int nbd_child_main(int argc, char **argv)
 		child_fail("leave the folder");
 	if (strcmp(argv[ARG_UID], "-") != 0)
 		child_drop((uid_t)child_number(argv[ARG_UID]), (gid_t)child_number(argv[ARG_GID]));
-	/* After the change of user, which clears the first; and then the parent may be gone already. */
+	/* After the change of user, which clears the first; and then the parent may be gone already. nbdkit -s sets a
+	 * weaker signal, which the plugin changes back. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		child_fail("tie itself to the daemon");
 	if ((uint64_t)getppid() != child_number(argv[ARG_PARENT]))
 		_exit(CHILD_EXIT_FAILURE);
 	snprintf(server, sizeof(server), "socket=/proc/self/fd/%d", NBD_CHILD_FD_RPC);
+	snprintf(parent, sizeof(parent), "parent=%s", argv[ARG_PARENT]);
 	snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", NBD_CHILD_FD_PLUGIN);
 
-	char *nbdkit_argv[] = {
-		argv[ARG_NBDKIT], single, newstyle, no_tls, has_plugin ? by_fd : by_name, server, NULL
-	};
+	char *nbdkit_argv[] = { argv[ARG_NBDKIT], single, newstyle, no_tls, has_plugin ? by_fd : by_name,
+		                server,           parent, NULL };
 
 	execvp(argv[ARG_NBDKIT], nbdkit_argv);
 	child_fail("start nbdkit");
