@@ -112,11 +112,15 @@ static struct entry *entry_new(enum entry_kind kind, const char *type, const voi
 	return e;
 }
 
-/* Same name: the type must agree, and a collector is alone; same labels too: taken. */
+/*
+ * Same name: the type must agree. A collector shares a name with other owners' collectors only (each with labels of its
+ * own); everything else with what has other labels.
+ */
 static bool entries_clash(const struct entry *a, const struct entry *b)
 {
-	return strcmp(a->type, b->type) != 0 || a->kind == ENTRY_COLLECTOR || b->kind == ENTRY_COLLECTOR ||
-	       strcmp(a->labels, b->labels) == 0;
+	if (strcmp(a->type, b->type) != 0 || (a->kind == ENTRY_COLLECTOR) != (b->kind == ENTRY_COLLECTOR))
+		return true;
+	return a->kind == ENTRY_COLLECTOR ? a->owner == b->owner : strcmp(a->labels, b->labels) == 0;
 }
 
 /* Takes over @e, also when it fails. */

@@ -68,7 +68,7 @@ int metrics_add_histogram(struct metrics *m, const void *owner, const char *name
                           const struct histogram *h);
 int metrics_add_gauge(struct metrics *m, const void *owner, const char *name, const char *help, const char *labels,
                       metrics_gauge_fn *fn, void *ctx);
-/* @type: "counter" or "gauge". */
+/* @type: "counter" or "gauge". Collectors of several owners may share a name when they emit different labels. */
 int metrics_add_collector(struct metrics *m, const void *owner, const char *name, const char *type, const char *help,
                           metrics_collect_fn *fn, void *ctx);
 void metrics_emit(struct metrics_sink *sink, const char *labels, double value);

@@ -66,11 +66,20 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 		device_info(&p->devices[i], &ret->devices[i]);
 }
 
+/* pool="NAME" */
+#define LABEL_BYTES 160
+static void label_of(const struct pool *p, char ret[LABEL_BYTES])
+{
+	char name[2 * sizeof(p->name)];
+
+	snprintf(ret, LABEL_BYTES, "pool=\"%s\"", metrics_escape(p->name, name, sizeof(name)));
+}
+
 static void collect_space(void *ctx, struct metrics_sink *sink)
 {
 	struct pool *p = ctx;
 	struct space_stats s;
-	char labels[128];
+	char label[LABEL_BYTES], labels[LABEL_BYTES + 32];
 	const struct {
 		const char *state;
 		uint64_t blocks;
@@ -79,6 +88,7 @@ static void collect_space(void *ctx, struct metrics_sink *sink)
 	};
 	uint64_t values[5];
 
+	label_of(p, label);
 	space_get_stats(p->space, &s);
 	values[0] = s.used_blocks;
 	values[1] = s.in_flight_blocks;
@@ -86,16 +96,16 @@ static void collect_space(void *ctx, struct metrics_sink *sink)
 	values[3] = s.free_blocks;
 	values[4] = s.reserved_blocks;
 	for (unsigned i = 0; i < 5; i++) {
-		snprintf(labels, sizeof(labels), "pool=\"%s\",state=\"%s\"", p->name, rows[i].state);
+		snprintf(labels, sizeof(labels), "%s,state=\"%s\"", label, rows[i].state);
 		metrics_emit(sink, labels, (double)values[i] * WFS3_BLOCK_BYTES);
 	}
 }
 
 static void emit(struct pool *p, struct metrics_sink *sink, double value)
 {
-	char labels[96];
+	char labels[LABEL_BYTES];
 
-	snprintf(labels, sizeof(labels), "pool=\"%s\"", p->name);
+	label_of(p, labels);
 	metrics_emit(sink, labels, value);
 }
 
@@ -128,12 +138,12 @@ static void collect_nodes(void *ctx, struct metrics_sink *sink)
 int pool_register_metrics(struct pool *p)
 {
 	struct metrics *m = p->w->config.metrics;
-	char labels[96];
+	char labels[LABEL_BYTES];
 	int ret;
 
 	if (!m)
 		return 0;
-	snprintf(labels, sizeof(labels), "pool=\"%s\"", p->name);
+	label_of(p, labels);
 	ret = metrics_add_histogram(m, p, "wfsd_txg_commit_seconds", "Time to commit a transaction group.", labels,
 	                            &p->stats->commit_time);
 	if (!ret)

@@ -158,6 +158,9 @@ static void test_register_refuses_what_is_taken(void **state)
 	assert_int_equal(metrics_add_counter(m, &c, "x_total", "X", NULL, &c), -EEXIST);
 	assert_int_equal(metrics_add_gauge(m, &c, "x_total", "X", "a=\"b\"", gauge, &value), -EEXIST);
 	assert_int_equal(metrics_add_collector(m, &c, "x_total", "counter", "X", collect, NULL), -EEXIST);
+	assert_int_equal(metrics_add_collector(m, &c, "y", "gauge", "Y", collect, NULL), 0);
+	assert_int_equal(metrics_add_collector(m, &c, "y", "gauge", "Y", collect, NULL), -EEXIST);
+	assert_int_equal(metrics_add_collector(m, m, "y", "gauge", "Y", collect, NULL), 0);
 	metrics_free(m);
 }
 
