@@ -50,7 +50,9 @@ def environment(build="release"):
         CMOCKA_MESSAGE_OUTPUT="TAP",
         ASAN_OPTIONS="detect_leaks=1:strict_string_checks=1",
         UBSAN_OPTIONS="print_stacktrace=1",
-        TSAN_OPTIONS="second_deadlock_stack=1",
+        # Lock order is judged by the ranks of core/base/sync.h. The sanitizer's own graph knows a lock by its address, and
+        # sees cycles where equals are locked by offset and their memory is used again for another offset.
+        TSAN_OPTIONS="detect_deadlocks=0",
         LC_ALL="C.UTF-8",
         PYTHONDONTWRITEBYTECODE="1",
         WFSD_BUILD=build,
