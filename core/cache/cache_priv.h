@@ -294,6 +294,7 @@ struct cache {
 	struct wait_bucket waits[CACHE_WAITS];
 	uint32_t evict_cursor; /* atomic */
 	uint64_t chunk_count; /* atomic: resident */
+	uint64_t small_count; /* atomic: those in small queues */
 	uint64_t header_pages; /* atomic */
 	uint64_t file_seed; /* atomic */
 	_Alignas(64) uint64_t dirty_pages; /* atomic */
@@ -343,8 +344,12 @@ void memory_wake(struct cache *c);
  * error.
  */
 int fill_run(struct cache_file *f, uint64_t first, uint64_t max, unsigned flags, unsigned *ret_count);
-/* Make @page present, waiting for whoever is at it. @k is its chunk, referenced. @end: further pages wanted. */
-int fill_want(struct cache_file *f, struct chunk *k, uint64_t page, uint64_t end, unsigned flags);
+/*
+ * Make @page present, waiting for whoever is at it. @k is its chunk, referenced. Further pages up to @end are wanted,
+ * too.
+ * *@ret_count: pages filled here.
+ */
+int fill_want(struct cache_file *f, struct chunk *k, uint64_t page, uint64_t end, unsigned flags, unsigned *ret_count);
 /* Fill what is absent in [first, end), skipping what is present or busy. Returns 0 or the first error. */
 int fill_absent(struct cache_file *f, uint64_t first, uint64_t end, unsigned flags, uint64_t *ret_filled);
 

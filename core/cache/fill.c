@@ -151,16 +151,15 @@ int fill_run(struct cache_file *f, uint64_t first, uint64_t max, unsigned flags,
 	return rc;
 }
 
-int fill_want(struct cache_file *f, struct chunk *k, uint64_t page, uint64_t end, unsigned flags)
+int fill_want(struct cache_file *f, struct chunk *k, uint64_t page, uint64_t end, unsigned flags, unsigned *ret_count)
 {
 	uint32_t bit = 1u << (page % CACHE_CHUNK_PAGES);
 	int rc = 0;
 
 	if (!(flags & CACHE_NOWAIT))
 		sync_assert_may_block();
+	*ret_count = 0;
 	while (rc == 0) {
-		unsigned n;
-
 		sync_mutex_lock(&k->lock);
 		if (k->valid & bit) {
 			sync_mutex_unlock(&k->lock);
@@ -177,7 +176,7 @@ int fill_want(struct cache_file *f, struct chunk *k, uint64_t page, uint64_t end
 			punch_wait(f, page, page + 1);
 		} else {
 			sync_mutex_unlock(&k->lock);
-			rc = fill_run(f, page, end - page, flags, &n);
+			rc = fill_run(f, page, end - page, flags, ret_count);
 		}
 	}
 	return rc;

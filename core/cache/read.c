@@ -41,7 +41,10 @@ static void op_done(struct read_op *op, int rc)
 		readahead_hit(op->file, op->marked);
 	if (rc)
 		return;
-	counter_add(&c->hits, op->misses < pages ? pages - op->misses : 0);
+	if (op->misses > pages)
+		op->misses = pages;
+	if (op->misses < pages)
+		counter_add(&c->hits, pages - op->misses);
 	if (op->misses)
 		counter_add(&c->misses, op->misses);
 }
@@ -51,6 +54,8 @@ static int bring_in(struct read_op *op, struct chunk *k, uint32_t absent)
 {
 	struct cache_file *f = op->file;
 	uint64_t page = k->index * CACHE_CHUNK_PAGES + (unsigned)__builtin_ctz(absent);
+	unsigned filled;
+	int rc;
 
 	if (op->flags & CACHE_NOWAIT)
 		return -EAGAIN;
@@ -58,14 +63,14 @@ static int bring_in(struct read_op *op, struct chunk *k, uint32_t absent)
 		op->told_readahead = true;
 		readahead_miss(f, op->offset / CACHE_PAGE_BYTES, op->end_page - op->offset / CACHE_PAGE_BYTES);
 	}
-	return fill_want(f, k, page, op->end_page, op->flags);
+	rc = fill_want(f, k, page, op->end_page, op->flags, &filled);
+	op->misses += filled ? filled : 1;
+	return rc;
 }
 
 /* Lock the chunk with all pages of @want valid. */
 static SYNC_NO_ANALYSIS int lock_valid(struct read_op *op, struct chunk *k, uint32_t want)
 {
-	uint32_t missed = 0;
-
 	for (;;) {
 		uint32_t absent;
 		int rc;
@@ -75,12 +80,10 @@ static SYNC_NO_ANALYSIS int lock_valid(struct read_op *op, struct chunk *k, uint
 		if (!absent)
 			break;
 		sync_mutex_unlock(&k->lock);
-		missed |= absent;
 		rc = bring_in(op, k, absent);
 		if (rc)
 			return rc;
 	}
-	op->misses += mask_count(missed);
 	chunk_touch(k, want);
 	if (k->mark & want) {
 		op->marked = k->index * CACHE_CHUNK_PAGES + (unsigned)__builtin_ctz(k->mark & want);

@@ -18,6 +18,7 @@
 #define SMALL_SHARE 10u /* the small queue's part of a shard is one of so many */
 #define EVICT_STEPS 64u /* chunks looked at under one lock, first round */
 #define FREED_BATCH 64u
+#define FREQ_ROUNDS 5u /* a chunk of the main queue leaves after at most so many looks */
 #define BUCKETS_MIN 16u
 #define HEADER_SHARE 12u /* headers take at most one page of so many */
 
@@ -152,6 +153,30 @@ static void ghost_put(struct cache *c, struct shard *sh, uint64_t hash)
 	        (struct ghost){ .print = (uint32_t)(hash >> 32) | 1, .seq = sh->ghost_seq++ };
 }
 
+static void queue_add(struct cache *c, struct shard *sh, struct chunk *k, bool in_main)
+{
+	k->in_main = in_main;
+	if (in_main) {
+		cds_list_add(&k->queue, &sh->main_queue);
+		sh->main_count++;
+	} else {
+		cds_list_add(&k->queue, &sh->small_queue);
+		sh->small_count++;
+		(void)__atomic_add_fetch(&c->small_count, 1, __ATOMIC_RELAXED);
+	}
+}
+
+static void queue_del(struct cache *c, struct shard *sh, struct chunk *k)
+{
+	cds_list_del(&k->queue);
+	if (k->in_main) {
+		sh->main_count--;
+	} else {
+		sh->small_count--;
+		(void)__atomic_sub_fetch(&c->small_count, 1, __ATOMIC_RELAXED);
+	}
+}
+
 static struct chunk *insert(struct cache_file *f, struct shard *sh, uint64_t hash, uint64_t index)
         SYNC_REQUIRES(sh->lock)
 {
@@ -167,14 +192,7 @@ static struct chunk *insert(struct cache_file *f, struct shard *sh, uint64_t has
 	*bucket = k;
 	__atomic_store_n(&k->refs, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&k->freq, 0, __ATOMIC_RELAXED);
-	k->in_main = ghost_take(c, sh, hash);
-	if (k->in_main) {
-		cds_list_add(&k->queue, &sh->main_queue);
-		sh->main_count++;
-	} else {
-		cds_list_add(&k->queue, &sh->small_queue);
-		sh->small_count++;
-	}
+	queue_add(c, sh, k, ghost_take(c, sh, hash));
 	while (index > max &&
 	       !__atomic_compare_exchange_n(&f->index_max, &max, index, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
 	}
@@ -183,7 +201,7 @@ static struct chunk *insert(struct cache_file *f, struct shard *sh, uint64_t has
 	return k;
 }
 
-static unsigned evict_shard(struct cache *c, struct shard *sh, unsigned want, unsigned steps_max, bool steal);
+static unsigned evict_shard(struct cache *c, struct shard *sh, unsigned want, unsigned round);
 
 /* Carve a page into headers for the shard. */
 static int add_headers(struct cache *c, struct shard *sh, unsigned flags)
@@ -194,7 +212,7 @@ static int add_headers(struct cache *c, struct shard *sh, unsigned flags)
 	int rc;
 
 	if (__atomic_load_n(&c->header_pages, __ATOMIC_RELAXED) >= c->header_pages_max) {
-		(void)evict_shard(c, sh, CACHE_CHUNK_PAGES, EVICT_STEPS, false);
+		(void)evict_shard(c, sh, CACHE_CHUNK_PAGES, 1);
 		sync_mutex_lock(&sh->lock);
 		have = sh->free;
 		sync_mutex_unlock(&sh->lock);
@@ -279,15 +297,6 @@ static void drop_pages(struct cache *c, struct chunk *k, uint32_t mask, struct f
 	k->mark &= ~mask;
 }
 
-static void queue_del(struct shard *sh, struct chunk *k)
-{
-	cds_list_del(&k->queue);
-	if (k->in_main)
-		sh->main_count--;
-	else
-		sh->small_count--;
-}
-
 /* Take a chunk without references out of the shard; its header becomes free. */
 static void remove_chunk(struct cache *c, struct shard *sh, struct chunk *k, uint64_t hash, struct freed *fr)
         SYNC_REQUIRES(sh->lock)
@@ -297,7 +306,7 @@ static void remove_chunk(struct cache *c, struct shard *sh, struct chunk *k, uin
 	while (*at != k)
 		at = &(*at)->hash_next;
 	*at = k->hash_next;
-	queue_del(sh, k);
+	queue_del(c, sh, k);
 	sync_mutex_lock(&k->lock);
 	always(!k->dirty && !k->writeback && !k->filling && !k->listed);
 	counter_add(&c->evictions, mask_count(k->valid & ~k->hole));
@@ -324,21 +333,14 @@ static void steal_clean(struct cache *c, struct chunk *k, struct freed *fr)
 	sync_mutex_unlock(&k->lock);
 }
 
-static void requeue(struct shard *sh, struct chunk *k, bool in_main)
+static void requeue(struct cache *c, struct shard *sh, struct chunk *k, bool in_main)
 {
-	queue_del(sh, k);
-	k->in_main = in_main;
-	if (in_main) {
-		cds_list_add(&k->queue, &sh->main_queue);
-		sh->main_count++;
-	} else {
-		cds_list_add(&k->queue, &sh->small_queue);
-		sh->small_count++;
-	}
+	queue_del(c, sh, k);
+	queue_add(c, sh, k, in_main);
 }
 
-/* Look at the oldest chunk of a queue: evict it, or give it another round. False: it is in use. */
-static bool evict_step(struct cache *c, struct shard *sh, struct chunk *k, bool steal, struct freed *fr)
+/* Look at the oldest chunk of a queue: evict it, or give it another round. */
+static void evict_step(struct cache *c, struct shard *sh, struct chunk *k, bool steal, struct freed *fr)
         SYNC_REQUIRES(sh->lock)
 {
 	uint8_t freq = __atomic_load_n(&k->freq, __ATOMIC_RELAXED);
@@ -347,44 +349,52 @@ static bool evict_step(struct cache *c, struct shard *sh, struct chunk *k, bool 
 	if (__atomic_load_n(&k->refs, __ATOMIC_ACQUIRE)) {
 		if (steal)
 			steal_clean(c, k, fr);
-		requeue(sh, k, k->in_main);
-		return false;
+		requeue(c, sh, k, k->in_main);
+		return;
 	}
 	if (freq) {
 		__atomic_store_n(&k->freq, k->in_main ? (uint8_t)(freq - 1) : 0, __ATOMIC_RELAXED);
-		requeue(sh, k, true);
-		return true;
+		requeue(c, sh, k, true);
+		return;
 	}
 	hash = chunk_hash(k->file, k->index);
 	if (!k->in_main)
 		ghost_put(c, sh, hash);
 	remove_chunk(c, sh, k, hash, fr);
-	return true;
 }
 
-/* @steps_max 0: until everything has had its last round. Returns the pages freed. */
-static unsigned evict_shard(struct cache *c, struct shard *sh, unsigned want, unsigned steps_max, bool steal)
+/* Whose turn is it? By the whole cache's proportions: one shard has few chunks. */
+static bool small_turn(const struct cache *c)
+{
+	return __atomic_load_n(&c->small_count, __ATOMIC_RELAXED) * SMALL_SHARE >=
+	       __atomic_load_n(&c->chunk_count, __ATOMIC_RELAXED);
+}
+
+/* Give each of a queue's oldest chunks a look, until @want pages are free. */
+static void evict_queue(struct cache *c, struct shard *sh, bool small, unsigned want, unsigned steps, bool steal,
+                        struct freed *fr) SYNC_REQUIRES(sh->lock)
+{
+	struct cds_list_head *queue = small ? &sh->small_queue : &sh->main_queue;
+
+	for (unsigned step = 0; step < steps && fr->total < want && !cds_list_empty(queue); step++)
+		evict_step(c, sh, cds_list_entry(queue->prev, struct chunk, queue), steal, fr);
+}
+
+/* First round: a few chunks of the queue whose turn it is. Then: everything, to the end of its rounds. */
+static unsigned evict_shard(struct cache *c, struct shard *sh, unsigned want, unsigned round)
 {
 	struct freed fr = { .total = 0 };
-	unsigned busy_small = 0;
 
 	sync_mutex_lock(&sh->lock);
-	if (steps_max == 0)
-		steps_max = 5 * (sh->small_count + sh->main_count);
-	for (unsigned step = 0; step < steps_max && fr.total < want; step++) {
-		unsigned all = sh->small_count + sh->main_count;
-		bool small = sh->small_count * SMALL_SHARE >= all || sh->main_count == 0;
-		struct chunk *k;
+	if (round == 0) {
+		if (want > CACHE_CHUNK_PAGES)
+			want = CACHE_CHUNK_PAGES;
+		evict_queue(c, sh, small_turn(c), want, EVICT_STEPS, false, &fr);
+	} else {
+		unsigned rounds = FREQ_ROUNDS * (sh->small_count + sh->main_count);
 
-		if (all == 0)
-			break;
-		/* A small queue full of dirty chunks must not hide the main one. */
-		if (small && busy_small >= sh->small_count && sh->main_count)
-			small = false;
-		k = small ? cds_list_entry(sh->small_queue.prev, struct chunk, queue)
-		          : cds_list_entry(sh->main_queue.prev, struct chunk, queue);
-		if (!evict_step(c, sh, k, steal, &fr) && small)
-			busy_small++;
+		evict_queue(c, sh, true, want, sh->small_count, round > 1, &fr);
+		evict_queue(c, sh, false, want, rounds, round > 1, &fr);
 	}
 	sync_mutex_unlock(&sh->lock);
 	pages_put(&c->pages, fr.ids, fr.count);
@@ -399,7 +409,7 @@ unsigned shards_evict(struct cache *c, unsigned want)
 		for (unsigned i = 0; i < CACHE_SHARDS && freed < want; i++) {
 			unsigned at = __atomic_fetch_add(&c->evict_cursor, 1, __ATOMIC_RELAXED) % CACHE_SHARDS;
 
-			freed += evict_shard(c, &c->shards[at], want - freed, round == 0 ? EVICT_STEPS : 0, round == 2);
+			freed += evict_shard(c, &c->shards[at], want - freed, round);
 		}
 	}
 	return freed;

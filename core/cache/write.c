@@ -131,6 +131,7 @@ static int group_get_chunks(struct group *g, unsigned flags)
 static int group_prepare(struct group *g, enum verdict v, struct stash *s, unsigned flags)
 {
 	struct chunk *k;
+	unsigned n;
 
 	if (v == VERDICT_PAGES)
 		return stash_fill(g->file->cache, s, g->pages_needed, g->pages_needed, flags);
@@ -143,7 +144,7 @@ static int group_prepare(struct group *g, enum verdict v, struct stash *s, unsig
 		return 0;
 	}
 	k = g->chunks[g->fill_page / CACHE_CHUNK_PAGES - g->first_page / CACHE_CHUNK_PAGES];
-	return fill_want(g->file, k, g->fill_page, g->fill_page + 1, flags);
+	return fill_want(g->file, k, g->fill_page, g->fill_page + 1, flags, &n);
 }
 
 static int write_group(struct group *g, struct iov_cursor *it, struct stash *s, unsigned flags)

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the cache promises, case by case: holes, no waiting, references, write-back, failures, limits, statistics. */
+#include "tests/unit/core/cache/store.h"
+
+#include <stdio.h>
+
+#include "core/base/metrics.h"
+
+static void *filled(int byte, size_t len)
+{
+	void *p = malloc(len);
+
+	assert_non_null(p);
+	memset(p, byte, len);
+	return p;
+}
+
+static void assert_bytes(const void *buf, int byte, size_t len)
+{
+	const uint8_t *p = buf;
+
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(p[i], byte);
+}
+
+static struct cache_stats stats_of(struct rig *r)
+{
+	struct cache_stats st;
+
+	cache_get_stats(r->cache, &st);
+	return st;
+}
+
+static void test_new_with_bad_limits_returns_einval(void **state)
+{
+	struct budget *b = budget_new(8 * MIB);
+	struct cache_config cfg = rig_config(8 * MIB);
+	struct cache *c;
+
+	(void)state;
+	cfg.budget = b;
+	cfg.dirty_max_bytes = 5 * MIB;
+	assert_int_equal(cache_new(&cfg, &c), -EINVAL);
+	cfg = rig_config(8 * MIB);
+	cfg.budget = b;
+	cfg.writeback_threads = 0;
+	assert_int_equal(cache_new(&cfg, &c), -EINVAL);
+	budget_free(b);
+}
+
+static void test_hole_reads_as_zeros_and_costs_no_page(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(1, MIB);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 4096, NULL);
+	assert_int_equal(rig_read(&r, 0, buf, MIB, 0), 0);
+	assert_bytes(buf, 0, MIB);
+	assert_true(stats_of(&r).resident_bytes < 32 * CACHE_PAGE_BYTES);
+	/* A write into a hole gets a page of its own. */
+	buf[0] = 7;
+	assert_int_equal(rig_write(&r, 100, buf, 1, 0), 0);
+	assert_int_equal(rig_read(&r, 99, buf, 3, 0), 0);
+	assert_int_equal(buf[0], 0);
+	assert_int_equal(buf[1], 7);
+	assert_int_equal(buf[2], 0);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_large_read_is_few_large_fills(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(0, 2 * MIB);
+
+	(void)state;
+	rig_init(&r, 64 * MIB, 1024, NULL);
+	store_stamp(&r.store);
+	assert_int_equal(rig_read(&r, 0, buf, 2 * MIB, 0), 0);
+	assert_memory_equal(buf, r.store.data, 2 * MIB);
+	assert_int_equal(r.store.fills, 2);
+	assert_int_equal(r.store.fill_pages_max, CACHE_FILL_PAGES_MAX);
+	assert_int_equal(stats_of(&r).misses, 512);
+	assert_int_equal(rig_read(&r, 0, buf, 2 * MIB, CACHE_NOWAIT), 0);
+	assert_int_equal(stats_of(&r).hits, 512);
+	assert_int_equal(r.store.fills, 2);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_whole_page_write_does_not_fill(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(5, 64 * KIB);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 4096, buf, 64 * KIB, CACHE_NOWAIT), 0);
+	assert_int_equal(r.store.fills, 0);
+	assert_int_equal(rig_write(&r, 100, buf, 10, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_write(&r, 100, buf, 10, 0), 0);
+	assert_int_equal(r.store.fills, 1);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 64 * KIB + 4096);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_failing_fill_is_reported_and_leaves_nothing(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(0, 8192);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	store_stamp(&r.store);
+	store_set(&r.store, false, false, -EUCLEAN, 0);
+	assert_int_equal(rig_read(&r, 0, buf, 8192, 0), -EUCLEAN);
+	assert_int_equal(rig_write(&r, 10, buf, 100, 0), -EUCLEAN);
+	assert_false(cache_is_dirty(r.file, 0, UINT64_MAX));
+	store_set(&r.store, false, false, 0, 0);
+	assert_int_equal(rig_read(&r, 0, buf, 8192, 0), 0);
+	assert_memory_equal(buf, r.store.data, 8192);
+	rig_done(&r);
+	free(buf);
+}
+
+struct reader {
+	struct rig *rig;
+	struct sync_thread thread;
+	uint8_t buf[PAGE];
+	int rc;
+};
+
+static void read_first_page(void *arg)
+{
+	struct reader *t = arg;
+
+	t->rc = rig_read(t->rig, 0, t->buf, PAGE, 0);
+}
+
+static void test_nowait_while_another_fills_returns_eagain(void **state)
+{
+	struct rig r;
+	struct reader t = { .rig = &r };
+	uint8_t buf[PAGE];
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	store_stamp(&r.store);
+	store_set(&r.store, true, false, 0, 0);
+	assert_int_equal(rig_read(&r, 0, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(r.store.fills, 0);
+	assert_int_equal(sync_thread_start(&t.thread, "reader", read_first_page, &t), 0);
+	store_await(&r.store, 1, 0);
+	assert_int_equal(rig_read(&r, 0, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_write(&r, 1, buf, 1, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(cache_punch_begin(r.file, 0, PAGE, CACHE_NOWAIT), -EAGAIN);
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&t.thread);
+	assert_int_equal(t.rc, 0);
+	assert_memory_equal(t.buf, r.store.data, PAGE);
+	assert_int_equal(rig_read(&r, 0, buf, PAGE, CACHE_NOWAIT), 0);
+	rig_done(&r);
+}
+
+static void test_write_of_a_page_being_filled_wins(void **state)
+{
+	struct rig r;
+	struct reader t = { .rig = &r };
+	uint8_t buf[PAGE];
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	store_stamp(&r.store);
+	store_set(&r.store, true, false, 0, 0);
+	assert_int_equal(sync_thread_start(&t.thread, "reader", read_first_page, &t), 0);
+	store_await(&r.store, 1, 0);
+	memset(buf, 0xee, PAGE);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, CACHE_NOWAIT), 0);
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&t.thread);
+	assert_int_equal(t.rc, 0);
+	assert_int_equal(rig_read(&r, 0, buf, PAGE, CACHE_NOWAIT), 0);
+	assert_bytes(buf, 0xee, PAGE);
+	rig_done(&r);
+}
+
+static void test_reference_stays_as_it_was_while_pages_are_overwritten_and_dropped(void **state)
+{
+	static struct cache_ref ref;
+	struct rig r;
+	uint8_t *buf = filled(9, 64 * KIB);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	store_stamp(&r.store);
+	assert_int_equal(cache_read_ref(r.file, 1000, 20000, CACHE_NOWAIT, &ref), -EAGAIN);
+	assert_int_equal(cache_read_ref(r.file, 1000, 20000, 0, &ref), 0);
+	assert_int_equal(rig_write(&r, 0, buf, 64 * KIB, 0), 0);
+	assert_int_equal(cache_punch_begin(r.file, 0, 64 * KIB, 0), 0);
+	cache_punch_end(r.file, 0, 64 * KIB);
+	for (int i = 0, at = 1000; i < ref.iov_count; at += (int)ref.iov[i++].iov_len)
+		assert_memory_equal(ref.iov[i].iov_base, r.store.data + at, ref.iov[i].iov_len);
+	cache_ref_release(&ref);
+	assert_int_equal(cache_read_ref(r.file, 0, (CACHE_REF_PAGES_MAX + 1) * (size_t)PAGE, 0, &ref), -EINVAL);
+	rig_done(&r);
+	free(buf);
+}
+
+struct flusher_thread {
+	struct rig *rig;
+	struct sync_thread thread;
+	int rc;
+};
+
+static void flush_everything(void *arg)
+{
+	struct flusher_thread *t = arg;
+
+	t->rc = cache_flush(t->rig->file, 0, UINT64_MAX);
+}
+
+static void test_write_during_writeback_stays_dirty_and_leaves_the_batch_alone(void **state)
+{
+	struct rig r;
+	struct flusher_thread t = { .rig = &r };
+	uint8_t *buf = filled(1, PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	store_set(&r.store, false, true, 0, 0);
+	assert_int_equal(sync_thread_start(&t.thread, "flusher", flush_everything, &t), 0);
+	store_await(&r.store, 0, 1);
+	memset(buf, 2, PAGE);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, CACHE_NOWAIT), 0);
+	assert_int_equal(rig_write(&r, 10, buf, 10, CACHE_NOWAIT), 0);
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&t.thread);
+	assert_int_equal(t.rc, 0);
+	assert_bytes(r.store.data, 1, PAGE);
+	assert_true(cache_is_dirty(r.file, 0, PAGE));
+	assert_false(cache_is_dirty(r.file, PAGE, UINT64_MAX));
+	assert_int_equal(cache_flush(r.file, 0, PAGE), 0);
+	assert_bytes(r.store.data, 2, PAGE);
+	assert_false(cache_is_dirty(r.file, 0, UINT64_MAX));
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_flush_waits_for_what_another_flush_has_in_hand(void **state)
+{
+	struct rig r;
+	struct flusher_thread a = { .rig = &r };
+	struct flusher_thread b = { .rig = &r };
+	uint8_t *buf = filled(1, PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	store_set(&r.store, false, true, 0, 0);
+	assert_int_equal(sync_thread_start(&a.thread, "a", flush_everything, &a), 0);
+	store_await(&r.store, 0, 1);
+	/* The page in hand is rewritten before b comes: b has to see it written twice. */
+	memset(buf, 2, PAGE);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	assert_int_equal(sync_thread_start(&b.thread, "b", flush_everything, &b), 0);
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&b.thread);
+	assert_int_equal(b.rc, 0);
+	assert_bytes(r.store.data, 2, PAGE);
+	sync_thread_join(&a.thread);
+	assert_int_equal(r.store.writebacks, 2);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_failing_writeback_keeps_pages_dirty_and_flush_reports_it(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(3, 8 * PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, 8 * PAGE, 0), 0);
+	store_set(&r.store, false, false, 0, -ENOSPC);
+	r.store.writeback_error_page = 5;
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), -ENOSPC);
+	assert_true(cache_is_dirty(r.file, 5 * PAGE, PAGE));
+	assert_false(cache_is_dirty(r.file, 0, 5 * PAGE));
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), -ENOSPC);
+	assert_int_equal(cache_flush(r.file, 0, 5 * PAGE), 0);
+	store_set(&r.store, false, false, 0, 0);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_memory_equal(r.store.data, buf, 8 * PAGE);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_flush_of_a_range_leaves_the_rest_dirty(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(3, MIB);
+
+	(void)state;
+	rig_init(&r, 16 * MIB, 256, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, MIB, 0), 0);
+	assert_int_equal(cache_flush(r.file, 100 * PAGE + 5, 1), 0);
+	assert_int_equal(stats_of(&r).writebacks, 1);
+	assert_false(cache_is_dirty(r.file, 100 * PAGE, PAGE));
+	assert_true(cache_is_dirty(r.file, 99 * PAGE, PAGE));
+	assert_true(cache_is_dirty(r.file, 101 * PAGE, PAGE));
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_aged_page_is_written_back_without_a_flush(void **state)
+{
+	struct cache_config cfg = rig_config(8 * MIB);
+	struct rig r;
+	uint8_t *buf = filled(3, PAGE);
+
+	(void)state;
+	cfg.writeback_age_ms = 5;
+	rig_init(&r, 8 * MIB, 64, &cfg);
+	store_set(&r.store, false, true, 0, 0);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	store_await(&r.store, 0, 1);
+	assert_true(cache_is_dirty(r.file, 0, PAGE));
+	assert_int_equal(stats_of(&r).writeback_bytes, PAGE);
+	store_set(&r.store, false, false, 0, 0);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_int_equal(r.store.writebacks, 1);
+	rig_done(&r);
+	free(buf);
+}
+
+struct writer {
+	struct rig *rig;
+	struct sync_thread thread;
+	uint64_t first, count; /* pages */
+	int rc;
+};
+
+static void write_pages(void *arg)
+{
+	struct writer *t = arg;
+	uint8_t buf[PAGE];
+
+	for (uint64_t i = 0; i < t->count && !t->rc; i++) {
+		memset(buf, (int)((t->first + i) & 0xff), PAGE);
+		t->rc = rig_write(t->rig, (t->first + i) * PAGE, buf, PAGE, 0);
+	}
+}
+
+static void test_writers_wait_at_the_dirty_limit(void **state)
+{
+	struct cache_config cfg = rig_config(8 * MIB);
+	struct rig r;
+	struct writer t = { .rig = &r, .count = 300 };
+	uint8_t buf[PAGE] = { 0 };
+
+	(void)state;
+	cfg.dirty_max_bytes = MIB;
+	cfg.dirty_background_bytes = 512 * KIB;
+	rig_init(&r, 8 * MIB, 512, &cfg);
+	store_set(&r.store, false, true, 0, 0);
+	assert_int_equal(sync_thread_start(&t.thread, "writer", write_pages, &t), 0);
+	while (stats_of(&r).throttled == 0)
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_int_equal(stats_of(&r).dirty_bytes + stats_of(&r).writeback_bytes, MIB);
+	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&t.thread);
+	assert_int_equal(t.rc, 0);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(r.store.data[i * PAGE], i & 0xff);
+	rig_done(&r);
+}
+
+static void test_writers_at_the_limit_learn_that_writeback_fails(void **state)
+{
+	struct cache_config cfg = rig_config(8 * MIB);
+	struct rig r;
+	struct writer t = { .rig = &r, .count = 300 };
+
+	(void)state;
+	cfg.dirty_max_bytes = MIB;
+	cfg.dirty_background_bytes = 512 * KIB;
+	rig_init(&r, 8 * MIB, 512, &cfg);
+	store_set(&r.store, false, false, 0, -EROFS);
+	write_pages(&t);
+	assert_int_equal(t.rc, -EROFS);
+	rig_done(&r);
+}
+
+static void test_everything_beyond_the_budget_is_evicted_and_the_budget_holds(void **state)
+{
+	struct rig r;
+	uint8_t buf[PAGE];
+	uint64_t want;
+
+	(void)state;
+	rig_init(&r, 2 * MIB, 4096, NULL);
+	store_stamp(&r.store);
+	for (uint64_t i = 0; i < 4096; i++) {
+		assert_int_equal(rig_read(&r, i * PAGE, buf, PAGE, 0), 0);
+		memcpy(&want, buf, sizeof(want));
+		assert_int_equal(want, i);
+		assert_true(budget_used(r.budget) <= 2 * MIB);
+	}
+	assert_true(stats_of(&r).evictions > 3000);
+	assert_true(stats_of(&r).resident_bytes > 1536 * KIB);
+	rig_done(&r);
+}
+
+static void test_what_is_used_again_survives_a_scan(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(0, 64 * KIB);
+	uint64_t misses;
+
+	(void)state;
+	rig_init(&r, 16 * MIB, 32768, NULL);
+	store_stamp(&r.store);
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint64_t at = 0; at < 2 * MIB; at += 64 * KIB)
+			assert_int_equal(rig_read(&r, at, buf, 64 * KIB, 0), 0);
+	}
+	for (uint64_t at = 2 * MIB; at < 128 * MIB; at += 64 * KIB)
+		assert_int_equal(rig_read(&r, at, buf, 64 * KIB, 0), 0);
+	misses = stats_of(&r).misses;
+	for (uint64_t at = 0; at < 2 * MIB; at += 64 * KIB)
+		assert_int_equal(rig_read(&r, at, buf, 64 * KIB, 0), 0);
+	assert_int_equal(stats_of(&r).misses, misses);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_cache_gives_way_to_other_consumers(void **state)
+{
+	struct rig r;
+	struct budget_consumer *other;
+	uint8_t *buf = filled(0, MIB);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 4096, NULL);
+	store_stamp(&r.store);
+	for (uint64_t at = 0; at < 16 * MIB; at += MIB)
+		assert_int_equal(rig_read(&r, at, buf, MIB, 0), 0);
+	assert_true(budget_used(r.budget) > 7 * MIB);
+	other = budget_join(r.budget, "other", 0, NULL, NULL);
+	assert_true(budget_try_charge(other, 6 * MIB));
+	assert_true(budget_used(r.budget) <= 8 * MIB);
+	assert_int_equal(rig_read(&r, 0, buf, MIB, 0), 0);
+	assert_memory_equal(buf, r.store.data, MIB);
+	assert_true(budget_used(r.budget) <= 8 * MIB);
+	budget_uncharge(other, 6 * MIB);
+	budget_leave(other);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_clean_pages_of_a_failing_file_still_make_room_for_reads(void **state)
+{
+	struct cache_config cfg = rig_config(2 * MIB);
+	struct rig r;
+	uint8_t *buf = filled(4, 64 * KIB);
+
+	(void)state;
+	cfg.dirty_background_bytes = MIB;
+	rig_init(&r, 2 * MIB, 4096, &cfg);
+	store_stamp(&r.store);
+	store_set(&r.store, false, false, 0, -EIO);
+	/* One dirty page in every chunk: no chunk as a whole can leave. */
+	for (uint64_t at = 0; at < 16 * MIB; at += 64 * KIB)
+		assert_int_equal(rig_write(&r, at, buf, PAGE, 0), 0);
+	for (uint64_t at = 0; at < 16 * MIB; at += 64 * KIB) {
+		assert_int_equal(rig_read(&r, at, buf, 64 * KIB, 0), 0);
+		assert_bytes(buf, 4, PAGE);
+		assert_memory_equal(buf + PAGE, r.store.data + at + PAGE, 15 * PAGE);
+	}
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_punch_drops_dirty_pages_and_makes_writers_wait(void **state)
+{
+	struct rig r;
+	struct writer t = { .rig = &r, .first = 3, .count = 1 };
+	uint8_t *buf = filled(6, 8 * PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, 8 * PAGE, 0), 0);
+	assert_int_equal(cache_punch_begin(r.file, 2 * PAGE, 4 * PAGE, 0), 0);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 4 * PAGE);
+	assert_int_equal(rig_write(&r, 2 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_read(&r, 5 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, 2 * PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_write(&r, 6 * PAGE, buf, PAGE, CACHE_NOWAIT), 0);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_int_equal(sync_thread_start(&t.thread, "writer", write_pages, &t), 0);
+	cache_punch_end(r.file, 2 * PAGE, 4 * PAGE);
+	sync_thread_join(&t.thread);
+	assert_int_equal(t.rc, 0);
+	assert_int_equal(rig_read(&r, 2 * PAGE, buf, 2 * PAGE, 0), 0);
+	assert_bytes(buf, 0, PAGE);
+	assert_bytes(buf + PAGE, 3, PAGE);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_punch_without_waiting_during_writeback_changes_nothing(void **state)
+{
+	struct rig r;
+	struct flusher_thread t = { .rig = &r };
+	uint8_t *buf = filled(6, 8 * PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	store_set(&r.store, false, true, 0, 0);
+	assert_int_equal(sync_thread_start(&t.thread, "flusher", flush_everything, &t), 0);
+	store_await(&r.store, 0, 1);
+	assert_int_equal(rig_write(&r, PAGE, buf, PAGE, 0), 0);
+	assert_int_equal(cache_punch_begin(r.file, 0, 8 * PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_true(cache_is_dirty(r.file, PAGE, PAGE));
+	store_set(&r.store, false, false, 0, 0);
+	sync_thread_join(&t.thread);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_memory_equal(r.store.data, buf, 2 * PAGE);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_punch_of_a_huge_range_visits_only_what_is_there(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(6, PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, UINT64_C(1) << 40, buf, PAGE, 0), 0);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	assert_int_equal(cache_punch_begin(r.file, PAGE, UINT64_C(1) << 59, 0), 0);
+	cache_punch_end(r.file, PAGE, UINT64_C(1) << 59);
+	assert_true(cache_is_dirty(r.file, 0, PAGE));
+	assert_false(cache_is_dirty(r.file, PAGE, UINT64_MAX));
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_sequential_reader_is_read_ahead_of(void **state)
+{
+	struct cache_config cfg = rig_config(64 * MIB);
+	struct rig r;
+	uint8_t *buf = filled(0, 64 * KIB);
+	struct cache_stats st;
+
+	(void)state;
+	cfg.readahead_max_bytes = MIB;
+	rig_init(&r, 64 * MIB, 4096, &cfg);
+	store_stamp(&r.store);
+	for (uint64_t at = 0; at < 16 * MIB; at += 64 * KIB) {
+		assert_int_equal(rig_read(&r, at, buf, 64 * KIB, 0), 0);
+		assert_memory_equal(buf, r.store.data + at, 64 * KIB);
+		/* Let the background have its say: the window that was asked for arrives. */
+		while (at == 2 * MIB && stats_of(&r).readahead_pages < 64)
+			sync_sleep_ns(SYNC_NS_PER_MS);
+	}
+	st = stats_of(&r);
+	assert_true(st.readahead_pages > 64);
+	assert_true(st.readahead_pages <= 4096);
+	assert_int_equal(st.hits + st.misses, 4096);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_random_reader_is_not_read_ahead_of(void **state)
+{
+	struct cache_config cfg = rig_config(64 * MIB);
+	struct rig r;
+	uint8_t buf[PAGE];
+	uint64_t seed = 88172645463325252u;
+
+	(void)state;
+	cfg.readahead_max_bytes = MIB;
+	rig_init(&r, 64 * MIB, 1u << 15, &cfg);
+	for (unsigned i = 0; i < 500; i++) {
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		assert_int_equal(rig_read(&r, seed % (1u << 15) * PAGE, buf, PAGE, 0), 0);
+	}
+	assert_true(r.store.fill_pages < 600);
+	rig_done(&r);
+}
+
+static void test_prefetch_brings_a_range_in(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(0, MIB);
+
+	(void)state;
+	rig_init(&r, 16 * MIB, 1024, NULL);
+	store_stamp(&r.store);
+	assert_int_equal(cache_prefetch(r.file, 100, MIB), 0);
+	assert_int_equal(rig_read(&r, 100, buf, MIB, CACHE_NOWAIT), 0);
+	assert_memory_equal(buf, r.store.data + 100, MIB);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_files_of_one_cache_do_not_mix(void **state)
+{
+	struct rig r;
+	struct store other;
+	struct cache_file *f;
+	uint8_t buf[PAGE];
+	struct iovec iov = { buf, PAGE };
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	store_init(&other, 64);
+	assert_int_equal(cache_file_new(r.cache, &store_ops, &other, 64 * PAGE, &f), 0);
+	for (unsigned i = 0; i < 64; i++) {
+		memset(buf, 1, PAGE);
+		assert_int_equal(rig_write(&r, i * PAGE, buf, PAGE, 0), 0);
+		memset(buf, 2, PAGE);
+		assert_int_equal(cache_write(f, i * PAGE, &iov, 1, 0), 0);
+	}
+	cache_file_free(f);
+	assert_int_equal(other.writebacks, 0);
+	for (unsigned i = 0; i < 64; i++) {
+		assert_int_equal(rig_read(&r, i * PAGE, buf, PAGE, CACHE_NOWAIT), 0);
+		assert_bytes(buf, 1, PAGE);
+	}
+	store_done(&other);
+	rig_done(&r);
+}
+
+static void test_metrics_show_the_cache(void **state)
+{
+	struct metrics *m = metrics_new();
+	struct rig r;
+	uint8_t buf[PAGE] = { 1 };
+	size_t len;
+	char *text;
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(cache_register_metrics(r.cache, m), 0);
+	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
+	text = metrics_render(m, &len);
+	assert_non_null(strstr(text, "wfsd_cache_dirty_bytes 4096"));
+	assert_non_null(strstr(text, "wfsd_cache_hits_total 0"));
+	free(text);
+	rig_done(&r);
+	metrics_free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_new_with_bad_limits_returns_einval),
+		cmocka_unit_test(test_hole_reads_as_zeros_and_costs_no_page),
+		cmocka_unit_test(test_large_read_is_few_large_fills),
+		cmocka_unit_test(test_whole_page_write_does_not_fill),
+		cmocka_unit_test(test_failing_fill_is_reported_and_leaves_nothing),
+		cmocka_unit_test(test_nowait_while_another_fills_returns_eagain),
+		cmocka_unit_test(test_write_of_a_page_being_filled_wins),
+		cmocka_unit_test(test_reference_stays_as_it_was_while_pages_are_overwritten_and_dropped),
+		cmocka_unit_test(test_write_during_writeback_stays_dirty_and_leaves_the_batch_alone),
+		cmocka_unit_test(test_flush_waits_for_what_another_flush_has_in_hand),
+		cmocka_unit_test(test_failing_writeback_keeps_pages_dirty_and_flush_reports_it),
+		cmocka_unit_test(test_flush_of_a_range_leaves_the_rest_dirty),
+		cmocka_unit_test(test_aged_page_is_written_back_without_a_flush),
+		cmocka_unit_test(test_writers_wait_at_the_dirty_limit),
+		cmocka_unit_test(test_writers_at_the_limit_learn_that_writeback_fails),
+		cmocka_unit_test(test_everything_beyond_the_budget_is_evicted_and_the_budget_holds),
+		cmocka_unit_test(test_what_is_used_again_survives_a_scan),
+		cmocka_unit_test(test_cache_gives_way_to_other_consumers),
+		cmocka_unit_test(test_clean_pages_of_a_failing_file_still_make_room_for_reads),
+		cmocka_unit_test(test_punch_drops_dirty_pages_and_makes_writers_wait),
+		cmocka_unit_test(test_punch_without_waiting_during_writeback_changes_nothing),
+		cmocka_unit_test(test_punch_of_a_huge_range_visits_only_what_is_there),
+		cmocka_unit_test(test_sequential_reader_is_read_ahead_of),
+		cmocka_unit_test(test_random_reader_is_not_read_ahead_of),
+		cmocka_unit_test(test_prefetch_brings_a_range_in),
+		cmocka_unit_test(test_files_of_one_cache_do_not_mix),
+		cmocka_unit_test(test_metrics_show_the_cache),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
