@@ -98,7 +98,9 @@ void cache_file_free(struct cache_file *f);
 void cache_file_resize(struct cache_file *f, uint64_t size_bytes);
 
 /* Copy out / in. Callers check bounds against the file's size. 0, -EAGAIN (NOWAIT), -EIO and what fill returns,
- * -ENOMEM. A write is all or nothing per page. */
+ * -ENOMEM. A write is all or nothing per page; one that would wait at the dirty limit while the file's write-back fails
+ * returns that failure instead. NOWAIT writes are limited to CACHE_NOWAIT_WRITE_BYTES (aligned; longer: -EAGAIN). */
+#define CACHE_NOWAIT_WRITE_BYTES (512u * 1024)
 int cache_read(struct cache_file *f, uint64_t offset, const struct iovec *iov, int iov_count, unsigned flags);
 int cache_write(struct cache_file *f, uint64_t offset, const struct iovec *iov, int iov_count, unsigned flags);
 

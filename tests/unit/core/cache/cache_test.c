@@ -1,35 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the cache promises, case by case: holes, no waiting, references, write-back, failures, limits, statistics. */
+/* What the cache promises to readers: holes, fills, no waiting, references, eviction, read-ahead, statistics. */
 #include "tests/unit/core/cache/store.h"
 
-#include <stdio.h>
-
 #include "core/base/metrics.h"
-
-static void *filled(int byte, size_t len)
-{
-	void *p = malloc(len);
-
-	assert_non_null(p);
-	memset(p, byte, len);
-	return p;
-}
-
-static void assert_bytes(const void *buf, int byte, size_t len)
-{
-	const uint8_t *p = buf;
-
-	for (size_t i = 0; i < len; i++)
-		assert_int_equal(p[i], byte);
-}
-
-static struct cache_stats stats_of(struct rig *r)
-{
-	struct cache_stats st;
-
-	cache_get_stats(r->cache, &st);
-	return st;
-}
 
 static void test_new_with_bad_limits_returns_einval(void **state)
 {
@@ -208,194 +181,6 @@ static void test_reference_stays_as_it_was_while_pages_are_overwritten_and_dropp
 	free(buf);
 }
 
-struct flusher_thread {
-	struct rig *rig;
-	struct sync_thread thread;
-	int rc;
-};
-
-static void flush_everything(void *arg)
-{
-	struct flusher_thread *t = arg;
-
-	t->rc = cache_flush(t->rig->file, 0, UINT64_MAX);
-}
-
-static void test_write_during_writeback_stays_dirty_and_leaves_the_batch_alone(void **state)
-{
-	struct rig r;
-	struct flusher_thread t = { .rig = &r };
-	uint8_t *buf = filled(1, PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	store_set(&r.store, false, true, 0, 0);
-	assert_int_equal(sync_thread_start(&t.thread, "flusher", flush_everything, &t), 0);
-	store_await(&r.store, 0, 1);
-	memset(buf, 2, PAGE);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, CACHE_NOWAIT), 0);
-	assert_int_equal(rig_write(&r, 10, buf, 10, CACHE_NOWAIT), 0);
-	store_set(&r.store, false, false, 0, 0);
-	sync_thread_join(&t.thread);
-	assert_int_equal(t.rc, 0);
-	assert_bytes(r.store.data, 1, PAGE);
-	assert_true(cache_is_dirty(r.file, 0, PAGE));
-	assert_false(cache_is_dirty(r.file, PAGE, UINT64_MAX));
-	assert_int_equal(cache_flush(r.file, 0, PAGE), 0);
-	assert_bytes(r.store.data, 2, PAGE);
-	assert_false(cache_is_dirty(r.file, 0, UINT64_MAX));
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_flush_waits_for_what_another_flush_has_in_hand(void **state)
-{
-	struct rig r;
-	struct flusher_thread a = { .rig = &r };
-	struct flusher_thread b = { .rig = &r };
-	uint8_t *buf = filled(1, PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	store_set(&r.store, false, true, 0, 0);
-	assert_int_equal(sync_thread_start(&a.thread, "a", flush_everything, &a), 0);
-	store_await(&r.store, 0, 1);
-	/* The page in hand is rewritten before b comes: b has to see it written twice. */
-	memset(buf, 2, PAGE);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	assert_int_equal(sync_thread_start(&b.thread, "b", flush_everything, &b), 0);
-	store_set(&r.store, false, false, 0, 0);
-	sync_thread_join(&b.thread);
-	assert_int_equal(b.rc, 0);
-	assert_bytes(r.store.data, 2, PAGE);
-	sync_thread_join(&a.thread);
-	assert_int_equal(r.store.writebacks, 2);
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_failing_writeback_keeps_pages_dirty_and_flush_reports_it(void **state)
-{
-	struct rig r;
-	uint8_t *buf = filled(3, 8 * PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, 8 * PAGE, 0), 0);
-	store_set(&r.store, false, false, 0, -ENOSPC);
-	r.store.writeback_error_page = 5;
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), -ENOSPC);
-	assert_true(cache_is_dirty(r.file, 5 * PAGE, PAGE));
-	assert_false(cache_is_dirty(r.file, 0, 5 * PAGE));
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), -ENOSPC);
-	assert_int_equal(cache_flush(r.file, 0, 5 * PAGE), 0);
-	store_set(&r.store, false, false, 0, 0);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
-	assert_memory_equal(r.store.data, buf, 8 * PAGE);
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_flush_of_a_range_leaves_the_rest_dirty(void **state)
-{
-	struct rig r;
-	uint8_t *buf = filled(3, MIB);
-
-	(void)state;
-	rig_init(&r, 16 * MIB, 256, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, MIB, 0), 0);
-	assert_int_equal(cache_flush(r.file, 100 * PAGE + 5, 1), 0);
-	assert_int_equal(stats_of(&r).writebacks, 1);
-	assert_false(cache_is_dirty(r.file, 100 * PAGE, PAGE));
-	assert_true(cache_is_dirty(r.file, 99 * PAGE, PAGE));
-	assert_true(cache_is_dirty(r.file, 101 * PAGE, PAGE));
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_aged_page_is_written_back_without_a_flush(void **state)
-{
-	struct cache_config cfg = rig_config(8 * MIB);
-	struct rig r;
-	uint8_t *buf = filled(3, PAGE);
-
-	(void)state;
-	cfg.writeback_age_ms = 5;
-	rig_init(&r, 8 * MIB, 64, &cfg);
-	store_set(&r.store, false, true, 0, 0);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	store_await(&r.store, 0, 1);
-	assert_true(cache_is_dirty(r.file, 0, PAGE));
-	assert_int_equal(stats_of(&r).writeback_bytes, PAGE);
-	store_set(&r.store, false, false, 0, 0);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
-	assert_int_equal(r.store.writebacks, 1);
-	rig_done(&r);
-	free(buf);
-}
-
-struct writer {
-	struct rig *rig;
-	struct sync_thread thread;
-	uint64_t first, count; /* pages */
-	int rc;
-};
-
-static void write_pages(void *arg)
-{
-	struct writer *t = arg;
-	uint8_t buf[PAGE];
-
-	for (uint64_t i = 0; i < t->count && !t->rc; i++) {
-		memset(buf, (int)((t->first + i) & 0xff), PAGE);
-		t->rc = rig_write(t->rig, (t->first + i) * PAGE, buf, PAGE, 0);
-	}
-}
-
-static void test_writers_wait_at_the_dirty_limit(void **state)
-{
-	struct cache_config cfg = rig_config(8 * MIB);
-	struct rig r;
-	struct writer t = { .rig = &r, .count = 300 };
-	uint8_t buf[PAGE] = { 0 };
-
-	(void)state;
-	cfg.dirty_max_bytes = MIB;
-	cfg.dirty_background_bytes = 512 * KIB;
-	rig_init(&r, 8 * MIB, 512, &cfg);
-	store_set(&r.store, false, true, 0, 0);
-	assert_int_equal(sync_thread_start(&t.thread, "writer", write_pages, &t), 0);
-	while (stats_of(&r).throttled == 0)
-		sync_sleep_ns(SYNC_NS_PER_MS);
-	assert_int_equal(stats_of(&r).dirty_bytes + stats_of(&r).writeback_bytes, MIB);
-	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
-	store_set(&r.store, false, false, 0, 0);
-	sync_thread_join(&t.thread);
-	assert_int_equal(t.rc, 0);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
-	for (unsigned i = 0; i < 300; i++)
-		assert_int_equal(r.store.data[i * PAGE], i & 0xff);
-	rig_done(&r);
-}
-
-static void test_writers_at_the_limit_learn_that_writeback_fails(void **state)
-{
-	struct cache_config cfg = rig_config(8 * MIB);
-	struct rig r;
-	struct writer t = { .rig = &r, .count = 300 };
-
-	(void)state;
-	cfg.dirty_max_bytes = MIB;
-	cfg.dirty_background_bytes = 512 * KIB;
-	rig_init(&r, 8 * MIB, 512, &cfg);
-	store_set(&r.store, false, false, 0, -EROFS);
-	write_pages(&t);
-	assert_int_equal(t.rc, -EROFS);
-	rig_done(&r);
-}
-
 static void test_everything_beyond_the_budget_is_evicted_and_the_budget_holds(void **state)
 {
 	struct rig r;
@@ -482,73 +267,6 @@ static void test_clean_pages_of_a_failing_file_still_make_room_for_reads(void **
 		assert_bytes(buf, 4, PAGE);
 		assert_memory_equal(buf + PAGE, r.store.data + at + PAGE, 15 * PAGE);
 	}
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_punch_drops_dirty_pages_and_makes_writers_wait(void **state)
-{
-	struct rig r;
-	struct writer t = { .rig = &r, .first = 3, .count = 1 };
-	uint8_t *buf = filled(6, 8 * PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, 8 * PAGE, 0), 0);
-	assert_int_equal(cache_punch_begin(r.file, 2 * PAGE, 4 * PAGE, 0), 0);
-	assert_int_equal(cache_file_dirty_bytes(r.file), 4 * PAGE);
-	assert_int_equal(rig_write(&r, 2 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
-	assert_int_equal(rig_read(&r, 5 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
-	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, 2 * PAGE, CACHE_NOWAIT), -EAGAIN);
-	assert_int_equal(rig_write(&r, 6 * PAGE, buf, PAGE, CACHE_NOWAIT), 0);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
-	assert_int_equal(sync_thread_start(&t.thread, "writer", write_pages, &t), 0);
-	cache_punch_end(r.file, 2 * PAGE, 4 * PAGE);
-	sync_thread_join(&t.thread);
-	assert_int_equal(t.rc, 0);
-	assert_int_equal(rig_read(&r, 2 * PAGE, buf, 2 * PAGE, 0), 0);
-	assert_bytes(buf, 0, PAGE);
-	assert_bytes(buf + PAGE, 3, PAGE);
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_punch_without_waiting_during_writeback_changes_nothing(void **state)
-{
-	struct rig r;
-	struct flusher_thread t = { .rig = &r };
-	uint8_t *buf = filled(6, 8 * PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	store_set(&r.store, false, true, 0, 0);
-	assert_int_equal(sync_thread_start(&t.thread, "flusher", flush_everything, &t), 0);
-	store_await(&r.store, 0, 1);
-	assert_int_equal(rig_write(&r, PAGE, buf, PAGE, 0), 0);
-	assert_int_equal(cache_punch_begin(r.file, 0, 8 * PAGE, CACHE_NOWAIT), -EAGAIN);
-	assert_true(cache_is_dirty(r.file, PAGE, PAGE));
-	store_set(&r.store, false, false, 0, 0);
-	sync_thread_join(&t.thread);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
-	assert_memory_equal(r.store.data, buf, 2 * PAGE);
-	rig_done(&r);
-	free(buf);
-}
-
-static void test_punch_of_a_huge_range_visits_only_what_is_there(void **state)
-{
-	struct rig r;
-	uint8_t *buf = filled(6, PAGE);
-
-	(void)state;
-	rig_init(&r, 8 * MIB, 64, NULL);
-	assert_int_equal(rig_write(&r, UINT64_C(1) << 40, buf, PAGE, 0), 0);
-	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
-	assert_int_equal(cache_punch_begin(r.file, PAGE, UINT64_C(1) << 59, 0), 0);
-	cache_punch_end(r.file, PAGE, UINT64_C(1) << 59);
-	assert_true(cache_is_dirty(r.file, 0, PAGE));
-	assert_false(cache_is_dirty(r.file, PAGE, UINT64_MAX));
 	rig_done(&r);
 	free(buf);
 }
@@ -673,20 +391,10 @@ int main(void)
 		cmocka_unit_test(test_nowait_while_another_fills_returns_eagain),
 		cmocka_unit_test(test_write_of_a_page_being_filled_wins),
 		cmocka_unit_test(test_reference_stays_as_it_was_while_pages_are_overwritten_and_dropped),
-		cmocka_unit_test(test_write_during_writeback_stays_dirty_and_leaves_the_batch_alone),
-		cmocka_unit_test(test_flush_waits_for_what_another_flush_has_in_hand),
-		cmocka_unit_test(test_failing_writeback_keeps_pages_dirty_and_flush_reports_it),
-		cmocka_unit_test(test_flush_of_a_range_leaves_the_rest_dirty),
-		cmocka_unit_test(test_aged_page_is_written_back_without_a_flush),
-		cmocka_unit_test(test_writers_wait_at_the_dirty_limit),
-		cmocka_unit_test(test_writers_at_the_limit_learn_that_writeback_fails),
 		cmocka_unit_test(test_everything_beyond_the_budget_is_evicted_and_the_budget_holds),
 		cmocka_unit_test(test_what_is_used_again_survives_a_scan),
 		cmocka_unit_test(test_cache_gives_way_to_other_consumers),
 		cmocka_unit_test(test_clean_pages_of_a_failing_file_still_make_room_for_reads),
-		cmocka_unit_test(test_punch_drops_dirty_pages_and_makes_writers_wait),
-		cmocka_unit_test(test_punch_without_waiting_during_writeback_changes_nothing),
-		cmocka_unit_test(test_punch_of_a_huge_range_visits_only_what_is_there),
 		cmocka_unit_test(test_sequential_reader_is_read_ahead_of),
 		cmocka_unit_test(test_random_reader_is_not_read_ahead_of),
 		cmocka_unit_test(test_prefetch_brings_a_range_in),

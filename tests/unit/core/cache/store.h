@@ -200,4 +200,29 @@ static inline int rig_write(struct rig *r, uint64_t offset, void *buf, size_t le
 	return cache_write(r->file, offset, &iov, 1, flags);
 }
 
+static inline void *filled(int byte, size_t len)
+{
+	void *p = malloc(len);
+
+	assert_non_null(p);
+	memset(p, byte, len);
+	return p;
+}
+
+static inline void assert_bytes(const void *buf, int byte, size_t len)
+{
+	const uint8_t *p = buf;
+
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(p[i], byte);
+}
+
+static inline struct cache_stats stats_of(struct rig *r)
+{
+	struct cache_stats st;
+
+	cache_get_stats(r->cache, &st);
+	return st;
+}
+
 #endif
