@@ -279,6 +279,11 @@ int blk_flush(struct blk_dev *dev)
 	return run_one(dev, &io);
 }
 
+uint64_t blk_error_count(const struct blk_dev *dev, enum blk_op op)
+{
+	return counter_read(&dev->error_count[op]);
+}
+
 int blk_register_metrics(struct blk_dev *dev, struct metrics *m)
 {
 	char name[256], labels[320];

@@ -142,6 +142,9 @@ const struct blk_caps *blk_caps(const struct blk_dev *dev);
 const char *blk_name(const struct blk_dev *dev); /* the path it was opened by */
 const char *blk_transport_name(enum blk_transport t); /* "nvme", "sata", ... */
 
+/* Requests of this kind that the device failed since it was opened. Any thread. */
+uint64_t blk_error_count(const struct blk_dev *dev, enum blk_op op);
+
 /* Export per-device counters (operations, bytes, errors by op) and latency histograms labelled device="name". Undone by
  * blk_close(). */
 int blk_register_metrics(struct blk_dev *dev, struct metrics *m);

@@ -31,10 +31,7 @@ static int env_read_node(void *ctx, uint64_t addr, void *buf)
 
 	if (ret)
 		return ret;
-	ret = blk_read(d->dev, offset, buf, WFS3_NODE_BYTES);
-	if (ret)
-		__atomic_add_fetch(&d->read_errors, 1, __ATOMIC_RELAXED);
-	return ret;
+	return blk_read(d->dev, offset, buf, WFS3_NODE_BYTES);
 }
 
 static void env_free_node(void *ctx, uint64_t txg, uint64_t addr, uint64_t birth)

@@ -93,7 +93,7 @@ struct pool_stats {
 struct pool_device {
 	struct blk_dev *dev;
 	struct label label;
-	uint64_t read_errors, write_errors, checksum_errors; /* atomics */
+	uint64_t checksum_errors; /* atomic */
 };
 
 struct pool {

@@ -26,8 +26,8 @@ static void device_info(struct pool_device *d, struct pool_device_info *ret)
 	ret->volatile_cache = caps->volatile_cache;
 	ret->fua = caps->fua;
 	ret->discard = caps->discard;
-	ret->read_errors = __atomic_load_n(&d->read_errors, __ATOMIC_RELAXED);
-	ret->write_errors = __atomic_load_n(&d->write_errors, __ATOMIC_RELAXED);
+	ret->read_errors = blk_error_count(d->dev, BLK_READ);
+	ret->write_errors = blk_error_count(d->dev, BLK_WRITE) + blk_error_count(d->dev, BLK_FLUSH);
 	ret->checksum_errors = __atomic_load_n(&d->checksum_errors, __ATOMIC_RELAXED);
 }
 
