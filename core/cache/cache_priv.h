@@ -30,7 +30,7 @@
 #define CACHE_RA_THREADS 2u
 #define CACHE_RA_QUEUE 64u
 #define CACHE_RA_STREAMS 8u
-#define CACHE_GROUP_CHUNKS 8u /* chunks that one write locks together */
+#define CACHE_GROUP_CHUNKS (CACHE_NOWAIT_WRITE_BYTES / CACHE_CHUNK_BYTES) /* chunks that one write locks together */
 #define CACHE_PAGES_MIN 256u /* smallest budget the cache works with */
 #define PAGE_LISTS 8u
 #define PAGE_ZERO 0u /* the shared page of zeros, and "no page" in an empty slot */
