@@ -119,6 +119,9 @@ int pool_format(struct wfs3 *w, const struct pool_create_args *args, struct blk_
 	if (!labels)
 		return err_set(-ENOMEM, "no memory for labels");
 	ret = make_labels(args, devs, labels);
+	/* Nothing of what the devices held before may be taken for a root. */
+	for (unsigned i = 0; i < args->device_count && !ret; i++)
+		ret = label_format(devs[i], &labels[i]);
 	if (!ret)
 		ret = write_first_root(args, devs, labels);
 	for (unsigned i = 0; i < args->device_count && !ret; i++)

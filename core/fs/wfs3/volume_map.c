@@ -275,13 +275,19 @@ int volume_put_inode_in(struct dataset *ds, uint64_t txg)
 {
 	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
 	uint8_t buf[INODE_BYTES];
-	struct inode i = ds->inode;
+	int64_t mtime_ns = __atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
+	struct inode i = { .mode = ds->inode.mode,
+		           .uid = ds->inode.uid,
+		           .gid = ds->inode.gid,
+		           .link_count = ds->inode.link_count,
+		           .size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED),
+		           .change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED),
+		           .atime_ns = ds->inode.atime_ns,
+		           .mtime_ns = mtime_ns,
+		           .ctime_ns = mtime_ns,
+		           .btime_ns = ds->inode.btime_ns };
 	int ret;
 
-	i.size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
-	i.change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED);
-	i.mtime_ns = __atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
-	i.ctime_ns = i.mtime_ns;
 	ret = tree_put(ds->tree, txg, &key, buf, inode_encode(&i, buf));
 	if (!ret)
 		txg_changed(ds->pool, ds, txg);
