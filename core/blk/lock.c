@@ -2,6 +2,7 @@
 /* One opener per device: flock, and who holds it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -9,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/base/err.h"
+#include "core/base/sync.h"
 #include "core/blk/file.h"
 
 /*
@@ -57,11 +59,16 @@ static void command_of(int pid, char *buf, size_t len)
 	fclose(f);
 }
 
-static int busy(int fd, const char *path)
+/*
+ * A process that was killed may be gone while the kernel still gives back its ring, and with it the lock: nobody can be
+ * named then, and it is a matter of milliseconds. That is worth waiting for, so that a daemon can be restarted at once.
+ */
+#define DYING_HOLDER_WAIT_NS (5 * SYNC_NS_PER_S)
+#define DYING_HOLDER_LOOK_NS (10 * SYNC_NS_PER_MS)
+
+static int busy(const char *path, int pid)
 {
 	char command[32];
-	struct stat st;
-	int pid = fstat(fd, &st) == 0 ? find_holder(&st) : 0;
 
 	if (pid <= 0)
 		return err_set(-EBUSY, "device %s is in use by another process", path);
@@ -69,11 +76,38 @@ static int busy(int fd, const char *path)
 	return err_set(-EBUSY, "device %s is in use by %s (pid %d)", path, command[0] ? command : "a process", pid);
 }
 
+/* A zombie has given up its files already. */
+static bool is_alive(int pid)
+{
+	char path[64], line[256], *state = NULL;
+	FILE *f;
+
+	if (pid <= 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fgets(line, sizeof(line), f))
+		state = strrchr(line, ')');
+	fclose(f);
+	return !state || strlen(state) < 3 || !strchr("ZX", state[2]);
+}
+
 int lock_take(int fd, const char *path)
 {
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
-		return busy(fd, path);
-	return err_set(-errno, "device %s: cannot lock", path);
+	uint64_t deadline_ns = sync_now_ns() + DYING_HOLDER_WAIT_NS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		struct stat st;
+		int pid;
+
+		if (errno != EWOULDBLOCK)
+			return err_set(-errno, "device %s: cannot lock", path);
+		pid = fstat(fd, &st) == 0 ? find_holder(&st) : 0;
+		if (is_alive(pid) || sync_now_ns() >= deadline_ns)
+			return busy(path, pid);
+		sync_sleep_ns(DYING_HOLDER_LOOK_NS);
+	}
+	return 0;
 }
