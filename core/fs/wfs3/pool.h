@@ -129,6 +129,7 @@ struct pool {
 	uint64_t wanted_txg SYNC_GUARDED_BY(txg_lock); /* commit until this one is durable */
 	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
 	bool stop SYNC_GUARDED_BY(txg_lock);
+	uint64_t last_commit_ns; /* committing thread only */
 	int failed; /* atomic; 0 or the error that made the pool read-only */
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;

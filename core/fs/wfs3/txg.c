@@ -266,6 +266,17 @@ static void txg_commit(struct pool *p, bool clean)
 	}
 }
 
+/* Freed blocks wait for two more roots; an idle pool must not keep them for ever. */
+static bool space_waits(struct pool *p)
+{
+	struct space_stats s;
+
+	if (p->read_only)
+		return false;
+	space_get_stats(p->space, &s);
+	return s.pending_blocks > 0;
+}
+
 /* When must the open group be committed? 0: now. UINT64_MAX: nothing to do. */
 static uint64_t commit_due_ns(struct pool *p) SYNC_REQUIRES(p->txg_lock)
 {
@@ -274,6 +285,8 @@ static uint64_t commit_due_ns(struct pool *p) SYNC_REQUIRES(p->txg_lock)
 	if (p->wanted_txg > p->durable_txg)
 		return 0;
 	if (!first)
+		first = space_waits(p) ? p->last_commit_ns : UINT64_MAX;
+	if (first == UINT64_MAX)
 		return UINT64_MAX;
 	return first + p->w->config.txg_age_ms * SYNC_NS_PER_MS;
 }
@@ -283,6 +296,7 @@ static void committer_main(void *arg)
 	struct pool *p = arg;
 
 	sync_mutex_lock(&p->txg_lock);
+	p->last_commit_ns = sync_now_ns();
 	while (!p->stop) {
 		uint64_t due_ns = commit_due_ns(p);
 		uint64_t now_ns = sync_now_ns();
@@ -297,6 +311,7 @@ static void committer_main(void *arg)
 		sync_mutex_unlock(&p->txg_lock);
 		txg_commit(p, __atomic_load_n(&p->closing_clean, __ATOMIC_ACQUIRE));
 		sync_mutex_lock(&p->txg_lock);
+		p->last_commit_ns = sync_now_ns();
 	}
 	sync_mutex_unlock(&p->txg_lock);
 	blk_thread_done();
