@@ -169,7 +169,7 @@ static int create_locked(struct wfs3 *w, const struct pool_create_args *args)
 
 	if (ret)
 		return ret;
-	ret = pool_format(w, args, devs);
+	ret = pool_format(args, devs);
 	if (!ret)
 		ret = attach(w, devs, args->device_count, false, &name);
 	if (ret)

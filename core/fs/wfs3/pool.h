@@ -251,7 +251,7 @@ void reaper_stop(struct pool *p);
 void reaper_kick(struct pool *p);
 
 /* pool_create.c, pool_import.c */
-int pool_format(struct wfs3 *w, const struct pool_create_args *args, struct blk_dev *const devs[]);
+int pool_format(const struct pool_create_args *args, struct blk_dev *const devs[]);
 int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
                       struct pool **ret);
 /* The last commit, marked clean. Datasets are quiet by now. */

@@ -107,12 +107,11 @@ static int write_first_root(const struct pool_create_args *args, struct blk_dev 
 	return ret;
 }
 
-int pool_format(struct wfs3 *w, const struct pool_create_args *args, struct blk_dev *const devs[])
+int pool_format(const struct pool_create_args *args, struct blk_dev *const devs[])
 {
 	struct label *labels;
 	int ret = refuse_what_is_in_use(args, devs);
 
-	(void)w;
 	if (ret)
 		return ret;
 	labels = calloc(args->device_count, sizeof(*labels));
