@@ -4,6 +4,7 @@
  * is the only server file that knows which file systems there are.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -426,6 +427,17 @@ static int daemon_run(struct daemon *d, const sigset_t *signals)
 	return rc < 0 || stop_rc < 0 ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
 }
 
+/*
+ * Memory that was freed must not stay with the process, which lives within a budget: large buffers are mapped and
+ * unmapped (glibc otherwise raises that threshold to 32 MiB by itself), and threads share a few arenas.
+ */
+static void tune_malloc(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	(void)mallopt(M_TRIM_THRESHOLD, 128 << 10);
+	(void)mallopt(M_ARENA_MAX, 2);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = { 0 };
@@ -434,6 +446,7 @@ int main(int argc, char **argv)
 	sigset_t signals;
 	int exit_code, rc;
 
+	tune_malloc();
 	if (argc > 1 && strcmp(argv[1], NBD_CHILD_ARG) == 0)
 		return nbd_child_main(argc, argv);
 	if (!options_parse(argc, argv, &options, &exit_code))

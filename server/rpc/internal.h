@@ -26,7 +26,7 @@
 #define RPC_CONNECTIONS_MAX_DEFAULT 1024u
 #define RPC_STALL_MS_DEFAULT 30000u
 #define RPC_REQUESTS_MAX 128u /* in flight on a connection */
-#define RPC_PAYLOAD_HELD_MAX (64u << 20) /* bytes of payload held by a connection */
+#define RPC_PAYLOAD_HELD_MAX (8u << 20) /* bytes of payload held by a connection */
 #define RPC_HANDLES_MAX 1024u /* open on a connection */
 #define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
 #define RPC_BYTES_PER_WAKE (1u << 20)
