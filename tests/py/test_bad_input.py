@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Bad names, sizes and commands are refused with a clear error; junk on the sockets ends that connection only."""
 
+import errno
 import os
 import random
 import socket
@@ -112,7 +113,11 @@ def send_and_see(sock: socket.socket, data: bytes, *, half_close: bool = True) -
         try:
             sock.sendall(data)
             if half_close:
-                sock.shutdown(socket.SHUT_WR)
+                try:
+                    sock.shutdown(socket.SHUT_WR)
+                except OSError as error:  # the other side has reset it already
+                    if error.errno != errno.ENOTCONN:
+                        raise
             while chunk := sock.recv(65536):
                 received += chunk
         except (BrokenPipeError, ConnectionResetError):
