@@ -71,6 +71,11 @@ struct cache_file_ops {
 	 * map at them. Sets each page's result. Before writing, the CRC is checked against the data again.
 	 */
 	void (*writeback)(void *ctx, struct cache_page *pages, unsigned count);
+	/*
+	 * Record the pages' contents in a log: a replay of the log after this and before their write-back would bring
+	 * them back. Sets each page's result; the pages stay dirty. NULL: the file system has no log.
+	 */
+	void (*log)(void *ctx, struct cache_page *pages, unsigned count);
 };
 #define CACHE_FILL_PAGES_MAX 256u
 #define CACHE_WRITEBACK_PAGES_MAX 2048u
@@ -126,6 +131,15 @@ void cache_ref_release(struct cache_ref *r);
  * business.
  */
 int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len);
+/*
+ * The same for a file system with a log. cache_flush_log() leaves out pages whose contents the log has, hands the
+ * others to ops->log when they are no more than CACHE_LOG_PAGES_MAX, and else writes them back. cache_flush_kept()
+ * writes back what the log has in any version: afterwards nothing of the file that was logged before the call needs the
+ * log.
+ */
+#define CACHE_LOG_PAGES_MAX 64u
+int cache_flush_log(struct cache_file *f, uint64_t offset, uint64_t len);
+int cache_flush_kept(struct cache_file *f);
 
 /*
  * Punching: between begin and end no page of the (page-aligned) range is cached, filled, written or in write-back;

@@ -123,7 +123,8 @@ struct chunk {
 	uint8_t freq; /* atomic, 0..3: S3-FIFO's counter */
 	bool in_main; /* shard lock */
 	bool waited_for; /* chunk lock: somebody waits for a change of state */
-	bool listed; /* chunk lock: on the file's dirty list; so exactly when dirty & ~writeback is not empty */
+	bool listed; /* chunk lock: on one of the file's lists; so exactly when dirty & ~writeback is not empty */
+	bool listed_logged; /* chunk lock: namely on that of chunks whose dirty pages are all in the log */
 	/* Set when the chunk enters its shard. */
 	struct cache_file *file;
 	uint64_t index;
@@ -137,10 +138,13 @@ struct chunk {
 	/* Chunk lock: one bit per page. */
 	uint32_t valid, dirty, writeback, filling, hole;
 	uint32_t seen; /* was accessed since it came in */
+	uint32_t logged; /* of the dirty ones: the log has their contents */
+	uint32_t kept; /* dirty or in write-back: the log has these or older contents, and must keep them until written
+	                */
 	uint32_t mark; /* a reader who comes here wants the next window of read-ahead */
 	uint32_t page[CACHE_CHUNK_PAGES];
 	uint32_t crc[CACHE_CHUNK_PAGES];
-	uint8_t pad[24]; /* to whole cache lines */
+	uint8_t pad[8]; /* to whole cache lines */
 };
 _Static_assert(sizeof(struct chunk) == 320, "headers lie on cache lines, and share a page with little waste");
 #define CHUNKS_PER_PAGE (CACHE_PAGE_BYTES / sizeof(struct chunk))
@@ -250,7 +254,9 @@ struct cache_file {
 
 	struct sync_mutex lock;
 	struct sync_cond cond; /* a batch ended, a punch went on or ended */
-	struct cds_list_head dirty SYNC_GUARDED_BY(lock); /* chunks, ascending dirty_seq */
+	/* Chunks, ascending dirty_seq: with dirty pages that no log has, and with others only. */
+	struct cds_list_head dirty SYNC_GUARDED_BY(lock);
+	struct cds_list_head logged SYNC_GUARDED_BY(lock);
 	uint64_t dirty_seq SYNC_GUARDED_BY(lock);
 	struct cds_list_head batches SYNC_GUARDED_BY(lock);
 	uint64_t batch_seq SYNC_GUARDED_BY(lock);
@@ -374,6 +380,8 @@ void dirty_to_writeback(struct chunk *k, uint32_t mask) SYNC_REQUIRES(k->lock);
 /* Write-back of @done ended; those of @failed are dirty again, as old as @seq and @ns say. */
 void dirty_from_writeback(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns)
         SYNC_REQUIRES(k->lock);
+/* Likewise when @done went to the log, except for @failed: all of them are dirty again. */
+void dirty_from_log(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns) SYNC_REQUIRES(k->lock);
 /* Wait until there is room below the dirty limit. 0, -EAGAIN (NOWAIT), or the error why the file's pages stay dirty. */
 int dirty_throttle(struct cache_file *f, unsigned flags);
 void dirty_throttle_wake(struct cache *c, bool all);
@@ -388,7 +396,16 @@ struct wb_slot {
 	uint32_t crc;
 };
 
+/* Which dirty pages a batch takes, and where they go. */
+enum batch_kind {
+	BATCH_ALL,
+	BATCH_KEPT, /* those that the log has in some version */
+	BATCH_UNLOGGED, /* those whose contents the log does not have */
+	BATCH_TO_LOG, /* the same, into the log */
+};
+
 struct wb_batch {
+	enum batch_kind kind;
 	struct cds_list_head link; /* file lock */
 	uint64_t seq;
 	uint64_t first, end; /* file lock: pages it may hold */
@@ -396,14 +413,15 @@ struct wb_batch {
 	struct wb_slot *slots;
 	struct cache_page *pages;
 	bool blocked; /* something dirty was left because of a punch */
+	bool full; /* ... because there was no room */
 };
 
 int batch_new(unsigned capacity, struct wb_batch **ret);
 void batch_free(struct wb_batch *b);
 /* A batch is announced before it takes pages, sealed when it has them, and ends when their states are settled. */
-void batch_begin(struct cache_file *f, struct wb_batch *b);
-/* Take what is dirty of the pages [first, end) of a chunk. False: no room left. */
-bool batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end) SYNC_REQUIRES(k->lock);
+void batch_begin(struct cache_file *f, struct wb_batch *b, enum batch_kind kind);
+/* Take what is wanted of the pages [first, end) of a chunk. */
+void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end) SYNC_REQUIRES(k->lock);
 /* Take dirty chunks of the pages [first, end), oldest first, with dirty_seq up to @limit and dirtied by @ns. */
 void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
                      uint64_t ns);

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 
 /* A sleeper looks again after this long even when nobody woke it. */
@@ -19,20 +20,29 @@ static void update_oldest(struct cache_file *f) SYNC_REQUIRES(f->lock)
 
 	if (!cds_list_empty(&f->dirty))
 		ns = cds_list_first_entry(&f->dirty, struct chunk, dirty_link)->dirty_ns;
+	if (!cds_list_empty(&f->logged))
+		ns = min_u64(ns, cds_list_first_entry(&f->logged, struct chunk, dirty_link)->dirty_ns);
 	__atomic_store_n(&f->oldest_ns, ns, __ATOMIC_RELAXED);
 }
 
-/* Into the file's list, which stays sorted by dirty_seq. New ones are the youngest; what comes back is old. */
-static void list_insert(struct cache_file *f, struct chunk *k) SYNC_REQUIRES(f->lock)
+static bool nothing_listed(struct cache_file *f) SYNC_REQUIRES(f->lock)
 {
-	bool was_empty = cds_list_empty(&f->dirty);
-	struct cds_list_head *at = f->dirty.next;
+	return cds_list_empty(&f->dirty) && cds_list_empty(&f->logged);
+}
+
+/* Into one of the file's lists, which stay sorted by dirty_seq. New ones are the youngest; what comes back is old. */
+static void list_insert(struct cache_file *f, struct chunk *k, bool logged) SYNC_REQUIRES(f->lock)
+{
+	struct cds_list_head *list = logged ? &f->logged : &f->dirty;
+	bool was_empty = nothing_listed(f);
+	struct cds_list_head *at = list->next;
 	struct flusher *w;
 
 	k->listed = true;
+	k->listed_logged = logged;
 	chunk_ref(k);
-	if (was_empty || cds_list_entry(f->dirty.prev, struct chunk, dirty_link)->dirty_seq <= k->dirty_seq) {
-		cds_list_add_tail(&k->dirty_link, &f->dirty);
+	if (cds_list_empty(list) || cds_list_entry(list->prev, struct chunk, dirty_link)->dirty_seq <= k->dirty_seq) {
+		cds_list_add_tail(&k->dirty_link, list);
 	} else {
 		while (cds_list_entry(at, struct chunk, dirty_link)->dirty_seq < k->dirty_seq)
 			at = at->next;
@@ -53,38 +63,42 @@ static void list_remove(struct cache_file *f, struct chunk *k) SYNC_REQUIRES(f->
 	k->listed = false;
 	chunk_unref(k);
 	update_oldest(f);
-	if (cds_list_empty(&f->dirty))
+	if (nothing_listed(f))
 		writeback_queue(f, false);
 }
 
-/* The chunk is on the list exactly when it has dirty pages that are not in write-back. */
+/* The chunk is listed exactly when it has dirty pages that are not in write-back. */
 static void relist(struct cache_file *f, struct chunk *k) SYNC_REQUIRES(k->lock) SYNC_REQUIRES(f->lock)
 {
 	bool want = k->dirty & ~k->writeback;
+	bool logged = !(k->dirty & ~k->writeback & ~k->logged);
 
-	if (want && !k->listed)
-		list_insert(f, k);
-	else if (!want && k->listed)
+	if (k->listed && (!want || k->listed_logged != logged))
 		list_remove(f, k);
+	if (want && !k->listed)
+		list_insert(f, k, logged);
 }
 
+/* Whoever sees no dirty pages (cache_flush) sees what their write-back did. */
 static void count(struct cache_file *f, uint64_t *what, int64_t pages)
 {
 	(void)__atomic_add_fetch(what, (uint64_t)pages, __ATOMIC_RELAXED);
-	(void)__atomic_add_fetch(&f->dirty_pages, (uint64_t)pages, __ATOMIC_RELAXED);
+	(void)__atomic_add_fetch(&f->dirty_pages, (uint64_t)pages, __ATOMIC_ACQ_REL);
 }
 
 void dirty_set(struct chunk *k, uint32_t mask)
 {
 	struct cache_file *f = k->file;
 	bool first = !k->dirty;
+	bool outdated = k->logged & mask;
 
+	k->logged &= ~mask;
 	mask &= ~k->dirty;
-	if (!mask)
+	if (!mask && !outdated)
 		return;
 	k->dirty |= mask;
 	count(f, &f->cache->dirty_pages, mask_count(mask));
-	if (!first && k->listed)
+	if (!first && k->listed && !k->listed_logged)
 		return;
 	sync_mutex_lock(&f->lock);
 	if (first) {
@@ -101,6 +115,8 @@ void dirty_clear(struct chunk *k, uint32_t mask)
 
 	always((mask & ~k->dirty) == 0 && !(mask & k->writeback));
 	k->dirty &= ~mask;
+	k->logged &= ~mask;
+	k->kept &= ~mask;
 	count(f, &f->cache->dirty_pages, -(int64_t)mask_count(mask));
 	sync_mutex_lock(&f->lock);
 	relist(f, k);
@@ -114,6 +130,7 @@ void dirty_to_writeback(struct chunk *k, uint32_t mask)
 	always((mask & ~k->dirty) == 0 && !(mask & k->writeback));
 	count(f, &f->cache->writeback_pages, mask_count(mask));
 	k->dirty &= ~mask;
+	k->logged &= ~mask;
 	k->writeback |= mask;
 	count(f, &f->cache->dirty_pages, -(int64_t)mask_count(mask));
 	sync_mutex_lock(&f->lock);
@@ -121,13 +138,15 @@ void dirty_to_writeback(struct chunk *k, uint32_t mask)
 	sync_mutex_unlock(&f->lock);
 }
 
-void dirty_from_writeback(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns)
+/* @done leave write-back; @again of them are dirty, as old as @seq and @ns say, and @logged is what the log has. */
+static void leave_writeback(struct chunk *k, uint32_t done, uint32_t again, uint32_t logged, uint64_t seq, uint64_t ns)
+        SYNC_REQUIRES(k->lock)
 {
 	struct cache_file *f = k->file;
-	uint32_t again = failed & ~k->dirty;
+	uint32_t more = again & ~k->dirty;
 
 	sync_mutex_lock(&f->lock);
-	if (failed) {
+	if (again) {
 		if (!k->dirty || k->dirty_seq > seq) {
 			/* It may be listed as younger; find its old place. */
 			if (k->listed)
@@ -135,13 +154,26 @@ void dirty_from_writeback(struct chunk *k, uint32_t done, uint32_t failed, uint6
 			k->dirty_seq = seq;
 			k->dirty_ns = ns;
 		}
-		k->dirty |= again;
-		count(f, &f->cache->dirty_pages, mask_count(again));
+		k->dirty |= more;
+		k->logged |= logged & more; /* what was rewritten meanwhile is not in the log */
+		count(f, &f->cache->dirty_pages, mask_count(more));
 	}
 	k->writeback &= ~done;
 	relist(f, k);
 	sync_mutex_unlock(&f->lock);
 	count(f, &f->cache->writeback_pages, -(int64_t)mask_count(done));
+}
+
+void dirty_from_writeback(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns)
+{
+	k->kept &= ~(done & ~failed);
+	leave_writeback(k, done, failed, 0, seq, ns);
+}
+
+void dirty_from_log(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns)
+{
+	k->kept |= done & ~failed;
+	leave_writeback(k, done, done, done & ~failed, seq, ns);
 }
 
 /* ---- the dirty limit ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Flushing: the caller writes back what was dirty when it came, and waits for what others already have in hand.
+ * Flushing: the caller writes back (or logs) what was dirty when it came, and waits for what others already have in
+ * hand.
  *
  * Pages of interest are in chunks whose dirty_seq is at most the limit noted at the start. One of them is listed, or in
  * an active batch; from a batch it leaves clean, or comes back onto the list with its old dirty_seq (it failed, or was
@@ -12,14 +13,13 @@
 #include "core/base/err.h"
 
 #define LOOKUP_CHUNKS_MAX 1024u /* ranges up to this are looked up, longer ones go through the dirty list */
-#define SMALL_BATCH 64u
 
 struct flush {
 	struct cache_file *file;
 	uint64_t first, end; /* pages */
 	struct flusher flusher;
+	enum batch_kind kind;
 	struct wb_batch *batch;
-	bool full; /* the batch has no room left */
 };
 
 static SYNC_NO_ANALYSIS enum walk take_chunk(struct chunk *k, void *ctx)
@@ -27,8 +27,8 @@ static SYNC_NO_ANALYSIS enum walk take_chunk(struct chunk *k, void *ctx)
 	struct flush *fl = ctx;
 
 	if (k->dirty && k->dirty_seq <= fl->flusher.limit)
-		fl->full = !batch_take(fl->batch, k, fl->first, fl->end);
-	return fl->full ? WALK_STOP : WALK_NEXT;
+		batch_take(fl->batch, k, fl->first, fl->end);
+	return fl->batch->full ? WALK_STOP : WALK_NEXT;
 }
 
 /* One batch of what is of interest. *@ret_more: there may be more. */
@@ -38,14 +38,32 @@ static int write_batch(struct flush *fl, bool *ret_more)
 	uint64_t first = fl->first / CACHE_CHUNK_PAGES;
 	uint64_t end = (fl->end - 1) / CACHE_CHUNK_PAGES + 1;
 
-	batch_begin(fl->file, b);
-	fl->full = false;
+	batch_begin(fl->file, b, fl->kind);
 	if (end - first <= LOOKUP_CHUNKS_MAX)
 		chunk_walk(fl->file, first, end, take_chunk, fl);
 	else
 		batch_take_list(fl->file, b, fl->first, fl->end, fl->flusher.limit, UINT64_MAX);
 	*ret_more = b->count > 0;
+	if (b->kind == BATCH_TO_LOG && b->full)
+		fl->kind = b->kind = BATCH_UNLOGGED;
 	return batch_run(fl->file, b);
+}
+
+/* What was to be logged turned out to be too much: from now on it is written back, in larger pieces. */
+static int enlarge_batch(struct flush *fl)
+{
+	struct wb_batch *b;
+	int rc;
+
+	if (fl->kind != BATCH_UNLOGGED || fl->batch->capacity == CACHE_WRITEBACK_PAGES_MAX)
+		return 0;
+	rc = batch_new(CACHE_WRITEBACK_PAGES_MAX, &b);
+	if (rc)
+		return rc;
+	b->blocked = fl->batch->blocked;
+	batch_free(fl->batch);
+	fl->batch = b;
+	return 0;
 }
 
 static bool batch_active(struct cache_file *f, const struct flush *fl, uint64_t seq) SYNC_REQUIRES(f->lock)
@@ -98,6 +116,8 @@ static int flush_all(struct flush *fl)
 		uint64_t punch_events = note_punches(fl->file);
 
 		rc = write_batch(fl, &again);
+		if (rc == 0)
+			rc = enlarge_batch(fl);
 		if (rc == 0 && !again)
 			again = wait_for_others(fl, punch_events);
 	}
@@ -124,11 +144,12 @@ static void flusher_end(struct flush *fl)
 	sync_mutex_unlock(&f->lock);
 }
 
-int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len)
+static int flush_kind(struct cache_file *f, uint64_t offset, uint64_t len, enum batch_kind kind)
 {
 	uint64_t dirty = __atomic_load_n(&f->dirty_pages, __ATOMIC_ACQUIRE);
-	bool help = dirty > 2 * (uint64_t)CACHE_WRITEBACK_PAGES_MAX;
-	struct flush fl = { .file = f };
+	bool help = kind == BATCH_ALL && dirty > 2 * (uint64_t)CACHE_WRITEBACK_PAGES_MAX;
+	struct flush fl = { .file = f, .kind = kind };
+	bool small;
 	int rc;
 
 	if (dirty == 0 || len == 0)
@@ -138,8 +159,8 @@ int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len)
 		len = UINT64_MAX - offset;
 	fl.first = offset / CACHE_PAGE_BYTES;
 	fl.end = (offset + len - 1) / CACHE_PAGE_BYTES + 1;
-	rc = batch_new(dirty > SMALL_BATCH && fl.end - fl.first > SMALL_BATCH ? CACHE_WRITEBACK_PAGES_MAX : SMALL_BATCH,
-	               &fl.batch);
+	small = kind == BATCH_TO_LOG || dirty <= CACHE_LOG_PAGES_MAX || fl.end - fl.first <= CACHE_LOG_PAGES_MAX;
+	rc = batch_new(small ? CACHE_LOG_PAGES_MAX : CACHE_WRITEBACK_PAGES_MAX, &fl.batch);
 	if (rc)
 		return rc;
 	if (help)
@@ -154,24 +175,44 @@ int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len)
 	return rc;
 }
 
+int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len)
+{
+	return flush_kind(f, offset, len, BATCH_ALL);
+}
+
+int cache_flush_log(struct cache_file *f, uint64_t offset, uint64_t len)
+{
+	return flush_kind(f, offset, len, BATCH_TO_LOG);
+}
+
+int cache_flush_kept(struct cache_file *f)
+{
+	return flush_kind(f, 0, UINT64_MAX, BATCH_KEPT);
+}
+
+struct look {
+	uint64_t first, end; /* pages */
+	bool dirty;
+};
+
 static enum walk is_dirty(struct chunk *k, void *ctx)
 {
-	struct flush *fl = ctx;
+	struct look *l = ctx;
 
-	fl->full = (k->dirty | k->writeback) & chunk_mask(k->index, fl->first, fl->end);
-	return fl->full ? WALK_STOP : WALK_NEXT;
+	l->dirty = (k->dirty | k->writeback) & chunk_mask(k->index, l->first, l->end);
+	return l->dirty ? WALK_STOP : WALK_NEXT;
 }
 
 bool cache_is_dirty(struct cache_file *f, uint64_t offset, uint64_t len)
 {
-	struct flush fl = { .file = f };
+	struct look l = { 0 };
 
 	if (len == 0 || __atomic_load_n(&f->dirty_pages, __ATOMIC_ACQUIRE) == 0)
 		return false;
 	if (len > UINT64_MAX - offset)
 		len = UINT64_MAX - offset;
-	fl.first = offset / CACHE_PAGE_BYTES;
-	fl.end = (offset + len - 1) / CACHE_PAGE_BYTES + 1;
-	chunk_walk(f, fl.first / CACHE_CHUNK_PAGES, (fl.end - 1) / CACHE_CHUNK_PAGES + 1, is_dirty, &fl);
-	return fl.full;
+	l.first = offset / CACHE_PAGE_BYTES;
+	l.end = (offset + len - 1) / CACHE_PAGE_BYTES + 1;
+	chunk_walk(f, l.first / CACHE_CHUNK_PAGES, (l.end - 1) / CACHE_CHUNK_PAGES + 1, is_dirty, &l);
+	return l.dirty;
 }

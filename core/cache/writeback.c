@@ -40,10 +40,12 @@ void batch_free(struct wb_batch *b)
 	free(b);
 }
 
-void batch_begin(struct cache_file *f, struct wb_batch *b)
+void batch_begin(struct cache_file *f, struct wb_batch *b, enum batch_kind kind)
 {
+	b->kind = kind;
 	b->count = 0;
 	b->blocked = false;
+	b->full = false;
 	b->first = 0;
 	b->end = UINT64_MAX;
 	sync_mutex_lock(&f->lock);
@@ -52,11 +54,22 @@ void batch_begin(struct cache_file *f, struct wb_batch *b)
 	sync_mutex_unlock(&f->lock);
 }
 
-bool batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end)
+static uint32_t wanted_pages(const struct wb_batch *b, const struct chunk *k) SYNC_REQUIRES(k->lock)
+{
+	uint32_t mask = k->dirty & ~k->writeback;
+
+	if (b->kind == BATCH_UNLOGGED || b->kind == BATCH_TO_LOG)
+		mask &= ~k->logged;
+	else if (b->kind == BATCH_KEPT)
+		mask &= k->kept;
+	return mask;
+}
+
+void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end)
 {
 	struct cache_file *f = k->file;
 	uint64_t base = k->index * CACHE_CHUNK_PAGES;
-	uint32_t mask = k->dirty & ~k->writeback & chunk_mask(k->index, first, end);
+	uint32_t mask = wanted_pages(b, k) & chunk_mask(k->index, first, end);
 
 	if (mask && punch_covers(f, base, base + CACHE_CHUNK_PAGES)) {
 		for (uint32_t m = mask; m; m &= m - 1) {
@@ -69,9 +82,11 @@ bool batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t en
 		}
 	}
 	if (!mask)
-		return true;
-	if (b->count + mask_count(mask) > b->capacity)
-		return false;
+		return;
+	if (b->count + mask_count(mask) > b->capacity) {
+		b->full = true;
+		return;
+	}
 	for (uint32_t m = mask; m; m &= m - 1) {
 		unsigned i = (unsigned)__builtin_ctz(m);
 
@@ -87,18 +102,17 @@ bool batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t en
 	}
 	chunk_ref(k);
 	dirty_to_writeback(k, mask);
-	return true;
 }
 
-/* The oldest listed chunk younger than *@seq, referenced, or NULL; *@seq becomes its age. */
-static struct chunk *list_next(struct cache_file *f, uint64_t first, uint64_t end, uint64_t limit, uint64_t ns,
-                               uint64_t *seq)
+/* The oldest chunk of @list younger than *@seq, referenced, or NULL; *@seq becomes its age. */
+static struct chunk *list_next(struct cache_file *f, struct cds_list_head *list, uint64_t first, uint64_t end,
+                               uint64_t limit, uint64_t ns, uint64_t *seq)
 {
 	struct chunk *k;
 	struct chunk *found = NULL;
 
 	sync_mutex_lock(&f->lock);
-	cds_list_for_each_entry (k, &f->dirty, dirty_link) {
+	cds_list_for_each_entry (k, list, dirty_link) {
 		if (k->dirty_seq > limit || k->dirty_ns > ns)
 			break;
 		if (k->dirty_seq <= *seq || !chunk_mask(k->index, first, end))
@@ -112,22 +126,29 @@ static struct chunk *list_next(struct cache_file *f, uint64_t first, uint64_t en
 	return found;
 }
 
-void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
-                     uint64_t ns)
+static void take_list(struct cache_file *f, struct cds_list_head *list, struct wb_batch *b, uint64_t first,
+                      uint64_t end, uint64_t limit, uint64_t ns)
 {
 	uint64_t seq = 0;
-	bool room = true;
 
-	while (room) {
-		struct chunk *k = list_next(f, first, end, limit, ns, &seq);
+	while (!b->full) {
+		struct chunk *k = list_next(f, list, first, end, limit, ns, &seq);
 
 		if (!k)
 			break;
 		sync_mutex_lock(&k->lock);
-		room = batch_take(b, k, first, end);
+		batch_take(b, k, first, end);
 		sync_mutex_unlock(&k->lock);
 		chunk_unref(k);
 	}
+}
+
+void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
+                     uint64_t ns)
+{
+	take_list(f, &f->dirty, b, first, end, limit, ns);
+	if (b->kind == BATCH_ALL || b->kind == BATCH_KEPT)
+		take_list(f, &f->logged, b, first, end, limit, ns);
 }
 
 static int compare_slots(const void *a, const void *b)
@@ -167,7 +188,10 @@ static unsigned settle_chunk(struct cache *c, struct wb_batch *b, unsigned at)
 		page_unref(&c->pages, b->slots[at + n].page);
 		n++;
 	}
-	dirty_from_writeback(k, done, failed, slot->seq, slot->ns);
+	if (b->kind == BATCH_TO_LOG)
+		dirty_from_log(k, done, failed, slot->seq, slot->ns);
+	else
+		dirty_from_writeback(k, done, failed, slot->seq, slot->ns);
 	chunk_wake(c, k);
 	sync_mutex_unlock(&k->lock);
 	chunk_unref(k);
@@ -209,16 +233,22 @@ static int batch_write(struct cache_file *f, struct wb_batch *b)
 		};
 	}
 	sync_assert_may_block();
-	f->ops->writeback(f->ctx, b->pages, b->count);
+	if (b->kind == BATCH_TO_LOG)
+		f->ops->log(f->ctx, b->pages, b->count);
+	else
+		f->ops->writeback(f->ctx, b->pages, b->count);
 	for (unsigned i = 0; i < b->count; i++) {
 		if (b->pages[i].result == 0)
 			good++;
 		else if (rc == 0)
-			rc = err_add(b->pages[i].result, "write-back of page %llu",
+			rc = err_add(b->pages[i].result, "%s of page %llu",
+			             b->kind == BATCH_TO_LOG ? "logging" : "write-back",
 			             (unsigned long long)b->pages[i].index);
 	}
 	for (unsigned i = 0; i < b->count;)
 		i += settle_chunk(c, b, i);
+	if (b->kind == BATCH_TO_LOG)
+		return rc;
 	counter_add(&c->writebacks, good);
 	__atomic_store_n(&f->wb_error, rc, __ATOMIC_RELAXED);
 	return rc;
@@ -231,7 +261,7 @@ int batch_run(struct cache_file *f, struct wb_batch *b)
 	if (b->count)
 		rc = batch_write(f, b);
 	batch_end(f, b);
-	if (b->count) {
+	if (b->count && b->kind != BATCH_TO_LOG) {
 		dirty_throttle_wake(f->cache, rc != 0);
 		memory_wake(f->cache);
 	}

@@ -116,7 +116,7 @@ static void write_some(struct cache_file *f, struct wb_batch *b, uint64_t ns)
 	limit = f->dirty_seq;
 	sync_mutex_unlock(&f->lock);
 	err_clear();
-	batch_begin(f, b);
+	batch_begin(f, b, BATCH_ALL);
 	batch_take_list(f, b, 0, UINT64_MAX, limit, ns);
 	rc = batch_run(f, b);
 	if (rc) {

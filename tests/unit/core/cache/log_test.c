@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the cache promises to a file system with a log: what goes there, what stays dirty, what must be written back. */
+#include "core/base/assert.h"
+#include "tests/unit/core/cache/store.h"
+
+/* The log of a test: which version (first byte) of a page it has last, 0 none. */
+struct test_log {
+	struct store store; /* first: it is the ops' ctx */
+	uint8_t version[4096];
+	unsigned calls;
+	unsigned pages;
+	int error;
+	bool closed;
+	bool waiting;
+};
+
+static void log_pages(void *ctx, struct cache_page *pages, unsigned count)
+{
+	struct test_log *l = ctx;
+
+	sync_mutex_lock(&l->store.lock);
+	l->calls++;
+	l->waiting = true;
+	sync_cond_broadcast(&l->store.cond);
+	while (l->closed)
+		sync_cond_wait(&l->store.cond, &l->store.lock);
+	l->waiting = false;
+	for (unsigned i = 0; i < count; i++) {
+		if (crc32c(pages[i].data, PAGE) != pages[i].crc)
+			l->store.crc_wrong = true;
+		pages[i].result = l->error;
+		if (!l->error) {
+			l->version[pages[i].index] = *(const uint8_t *)pages[i].data;
+			l->pages++;
+		}
+	}
+	sync_mutex_unlock(&l->store.lock);
+}
+
+static const struct cache_file_ops log_ops = { .fill = store_fill, .writeback = store_writeback, .log = log_pages };
+
+struct log_rig {
+	struct test_log log;
+	struct budget *budget;
+	struct cache *cache;
+	struct cache_file *file;
+};
+
+static void setup(struct log_rig *r)
+{
+	struct cache_config config = { .min_bytes = 4 * MIB,
+		                       .dirty_max_bytes = 4 * MIB,
+		                       .dirty_background_bytes = 3 * MIB,
+		                       .writeback_age_ms = 3600 * 1000,
+		                       .writeback_threads = 1 };
+
+	memset(r, 0, sizeof(*r));
+	store_init(&r->log.store, 4096);
+	r->budget = budget_new(16 * MIB);
+	config.budget = r->budget;
+	assert_int_equal(cache_new(&config, &r->cache), 0);
+	assert_int_equal(cache_file_new(r->cache, &log_ops, &r->log, 4096 * PAGE, &r->file), 0);
+}
+
+static void teardown(struct log_rig *r)
+{
+	cache_file_free(r->file);
+	cache_free(r->cache);
+	budget_free(r->budget);
+	store_done(&r->log.store);
+}
+
+static void put(struct log_rig *r, uint64_t page, uint8_t version)
+{
+	uint8_t buf[PAGE];
+	struct iovec iov = { .iov_base = buf, .iov_len = PAGE };
+
+	memset(buf, version, PAGE);
+	assert_int_equal(cache_write(r->file, page * PAGE, &iov, 1, 0), 0);
+}
+
+static int flush_log(struct log_rig *r)
+{
+	return cache_flush_log(r->file, 0, UINT64_MAX);
+}
+
+static void test_few_pages_go_to_the_log_once_and_stay_dirty(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	put(&r, 1000, 1);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 1);
+	assert_int_equal(r.log.version[1000], 1);
+	assert_int_equal(r.log.store.writebacks, 0);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 2 * PAGE);
+	/* Nothing new: nothing to log. */
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.pages, 2);
+	/* Only what was written again. */
+	put(&r, 5, 2);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 2);
+	assert_int_equal(r.log.pages, 3);
+	/* A range: its own pages only. */
+	put(&r, 6, 1);
+	put(&r, 7, 1);
+	assert_int_equal(cache_flush_log(r.file, 7 * PAGE, PAGE), 0);
+	assert_int_equal(r.log.version[6], 0);
+	assert_int_equal(r.log.version[7], 1);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 0);
+	assert_int_equal(r.log.store.data[5 * PAGE], 2);
+	teardown(&r);
+}
+
+static void test_many_pages_are_written_back_instead(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	for (unsigned i = 0; i < 300; i++)
+		put(&r, i * 3, 1);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.pages, 0);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 0);
+	for (unsigned i = 0; i < 300; i++)
+		assert_int_equal(r.log.store.data[(size_t)i * 3 * PAGE], 1);
+	teardown(&r);
+}
+
+static void test_kept_pages_are_written_back_others_not(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	put(&r, 6, 1);
+	assert_int_equal(flush_log(&r), 0);
+	put(&r, 6, 2); /* newer than the log's: must be written back all the same */
+	put(&r, 7, 1); /* unknown to the log */
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.data[5 * PAGE], 1);
+	assert_int_equal(r.log.store.data[6 * PAGE], 2);
+	assert_false(r.log.store.mapped[7]);
+	assert_int_equal(cache_file_dirty_bytes(r.file), PAGE);
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.writebacks, 1);
+	teardown(&r);
+}
+
+static void test_kept_page_stays_kept_when_its_writeback_fails(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	assert_int_equal(flush_log(&r), 0);
+	store_set(&r.log.store, false, false, 0, -EIO);
+	assert_int_equal(cache_flush_kept(r.file), -EIO);
+	assert_int_equal(cache_file_dirty_bytes(r.file), PAGE);
+	store_set(&r.log.store, false, false, 0, 0);
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.data[5 * PAGE], 1);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 0);
+	teardown(&r);
+}
+
+static void test_failing_log_is_reported_and_the_page_is_logged_later(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	r.log.error = -ENOSPC;
+	assert_int_equal(flush_log(&r), -ENOSPC);
+	r.log.error = 0;
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 1);
+	assert_int_equal(cache_file_dirty_bytes(r.file), PAGE);
+	teardown(&r);
+}
+
+static void test_dropped_pages_are_forgotten(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, PAGE, 0), 0);
+	cache_punch_end(r.file, 5 * PAGE, PAGE);
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.writebacks, 0);
+	put(&r, 5, 3);
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.writebacks, 0);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 3);
+	teardown(&r);
+}
+
+static void flush_log_thread(void *arg)
+{
+	struct log_rig *r = arg;
+
+	always(cache_flush_log(r->file, 0, UINT64_MAX) == 0);
+}
+
+static void test_page_written_while_it_is_logged_is_logged_again(void **state)
+{
+	struct log_rig r;
+	struct sync_thread t;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	r.log.closed = true;
+	assert_int_equal(sync_thread_start(&t, "flusher", flush_log_thread, &r), 0);
+	sync_mutex_lock(&r.log.store.lock);
+	while (!r.log.waiting)
+		sync_cond_wait(&r.log.store.cond, &r.log.store.lock);
+	sync_mutex_unlock(&r.log.store.lock);
+	put(&r, 5, 2);
+	sync_mutex_lock(&r.log.store.lock);
+	r.log.closed = false;
+	sync_cond_broadcast(&r.log.store.cond);
+	sync_mutex_unlock(&r.log.store.lock);
+	sync_thread_join(&t);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 2);
+	assert_int_equal(cache_flush_kept(r.file), 0);
+	assert_int_equal(r.log.store.data[5 * PAGE], 2);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 0);
+	teardown(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_few_pages_go_to_the_log_once_and_stay_dirty),
+		cmocka_unit_test(test_many_pages_are_written_back_instead),
+		cmocka_unit_test(test_kept_pages_are_written_back_others_not),
+		cmocka_unit_test(test_kept_page_stays_kept_when_its_writeback_fails),
+		cmocka_unit_test(test_failing_log_is_reported_and_the_page_is_logged_later),
+		cmocka_unit_test(test_dropped_pages_are_forgotten),
+		cmocka_unit_test(test_page_written_while_it_is_logged_is_logged_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
