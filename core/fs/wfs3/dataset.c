@@ -161,6 +161,15 @@ int dataset_load(struct dataset *ds)
 	return ret ? err_add(ret, "pool %s: load dataset %" PRIu64, ds->pool->name, ds->id) : 0;
 }
 
+void dataset_count_used(struct dataset *ds, unsigned added, unsigned dropped)
+{
+	uint64_t old = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED), new;
+
+	do {
+		new = old + added > dropped ? old + added - dropped : 0;
+	} while (!__atomic_compare_exchange_n(&ds->used_blocks, &old, new, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
 int dataset_enter(struct dataset *ds, unsigned flags)
 {
 	uint64_t *count = &ds->in_flight[sync_thread_slot() % DATASET_SLOTS].count;
@@ -260,6 +269,8 @@ int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes)
 	sync_mutex_lock(&p->table_lock);
 	if (find_locked(p, name, strlen(name)))
 		ret = err_set(-EEXIST, "pool %s already has a volume '%s'", p->name, name);
+	else if (p->next_dataset_id >= WFS3_DATASET_ID_MAX)
+		ret = err_set(-ENOSPC, "pool %s has given out all numbers of volumes", p->name);
 	else
 		ret = create_in_memory(p, name, size_bytes, &ds);
 	sync_mutex_unlock(&p->table_lock);

@@ -35,6 +35,11 @@
 /* Birth transaction groups are kept in 48 bits, too. */
 #define WFS3_TXG_MAX ((UINT64_C(1) << 48) - 1)
 
+/* A pool whose groups have come this far is not written any more, so that their numbers never run out while it is in
+ * use. */
+#define WFS3_TXG_WRITABLE_MAX (WFS3_TXG_MAX - (UINT64_C(1) << 40))
+#define WFS3_DATASET_ID_MAX ((UINT64_C(1) << 48) - 1)
+
 /* A parent's pointer to a node. addr 0: no node (an empty tree). */
 struct wfs3_ptr {
 	uint64_t addr; /* virtual block address of its 4 blocks */

@@ -9,6 +9,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/err.h"
+#include "core/vfs/vfs_ops.h"
 
 size_t inode_encode(const struct inode *i, void *buf)
 {
@@ -57,6 +58,8 @@ int inode_decode(const void *value, size_t len, struct inode *ret)
 		return err_set(-EUCLEAN, "inode has impossible size %" PRIu64, i.size_bytes);
 	if (i.flags)
 		return err_set(-EUCLEAN, "inode has unknown flags %#" PRIx64, i.flags);
+	if (i.rdev || !bytes_are_zero((const uint8_t *)value + r.pos, rd_left(&r)))
+		return err_set(-EUCLEAN, "inode: reserved bytes are not zero");
 	*ret = i;
 	return 0;
 }
@@ -98,21 +101,38 @@ size_t dataset_item_encode(const struct dataset_item *d, void *buf)
 	return w.pos;
 }
 
+/* False also when the bytes are not there. */
+static bool skip_zeros(struct rd *r, size_t len)
+{
+	const uint8_t *p = rd_bytes(r, len);
+
+	return p && bytes_are_zero(p, len);
+}
+
+/* An empty tree has no root. */
+static bool root_ptr_valid(const struct wfs3_ptr *p)
+{
+	if (!p->addr)
+		return !p->birth && !p->hash.lo && !p->hash.hi;
+	return p->addr <= WFS3_VBA_MAX - (WFS3_NODE_BLOCKS - 1) && p->birth && p->birth <= WFS3_TXG_MAX;
+}
+
 int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret)
 {
 	struct rd r = rd_init(value, len);
 	struct dataset_item d = { .id = id };
+	bool reserved_are_zero;
 	size_t name_len;
 
 	d.type = (enum dataset_type)rd_u8(&r);
 	d.state = (enum dataset_state)rd_u8(&r);
 	name_len = rd_u8(&r);
-	rd_bytes(&r, 5);
+	reserved_are_zero = skip_zeros(&r, 5);
 	d.root = ptr_decode(&r);
 	d.used_blocks = rd_le64(&r);
 	d.next_object = rd_le64(&r);
 	d.created_ns = rd_le64(&r);
-	rd_bytes(&r, 16);
+	reserved_are_zero &= skip_zeros(&r, 16);
 	rd_copy(&r, d.name, name_len);
 	if (r.bad || rd_left(&r))
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": item of %zu bytes does not fit its name of %zu", id, len,
@@ -121,11 +141,14 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown type %d", id, (int)d.type);
 	if (d.state != DATASET_STATE_LIVE && d.state != DATASET_STATE_DELETING)
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown state %d", id, (int)d.state);
-	if (memchr(d.name, 0, name_len) || memchr(d.name, '/', name_len) ||
-	    (d.state == DATASET_STATE_LIVE) != (name_len > 0))
+	if ((d.state == DATASET_STATE_LIVE) != (name_len > 0) || (name_len && vfs_check_name(d.name, name_len)))
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible name", id);
-	if (d.root.addr > WFS3_VBA_MAX || d.root.birth > WFS3_TXG_MAX)
+	if (!id || id > WFS3_DATASET_ID_MAX)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible number", id);
+	if (!root_ptr_valid(&d.root))
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible root pointer", id);
+	if (!reserved_are_zero)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": reserved bytes are not zero", id);
 	*ret = d;
 	return 0;
 }

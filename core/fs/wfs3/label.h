@@ -81,6 +81,7 @@ int label_probe_other(struct blk_dev *dev, char *what);
 struct root_list {
 	unsigned count;
 	unsigned bad_count;
+	uint64_t bad_slots; /* a bit for each slot that is damaged in one of the rings */
 	uint64_t bad_txg_max; /* highest txg that a damaged slot seems to have held, 0 unknown */
 	struct root roots[2 * LABEL_ROOT_SLOTS];
 };

@@ -181,6 +181,12 @@ static struct node *shard_remove(struct node_cache *c, struct shard *s, struct n
 	return n;
 }
 
+/* With the same address. The hash differs only where a pointer is forged. */
+static bool same_node(const struct wfs3_ptr *a, const struct wfs3_ptr *b)
+{
+	return a->birth == b->birth && hash128_equal(a->hash, b->hash);
+}
+
 struct node *node_cache_lookup(struct node_cache *c, const struct wfs3_ptr *ptr)
 {
 	uint64_t hash = addr_hash(ptr->addr);
@@ -189,7 +195,7 @@ struct node *node_cache_lookup(struct node_cache *c, const struct wfs3_ptr *ptr)
 
 	sync_mutex_lock(&s->lock);
 	n = *bucket_find(c, s, hash, ptr->addr);
-	if (n && n->ptr.birth != ptr->birth)
+	if (n && !same_node(&n->ptr, ptr))
 		n = NULL;
 	if (n) {
 		node_ref(n);
@@ -222,7 +228,7 @@ struct node *node_cache_insert(struct node_cache *c, struct node *n)
 	sync_mutex_lock(&s->lock);
 	at = bucket_find(c, s, hash, n->ptr.addr);
 	old = *at;
-	if (old && old->ptr.birth != n->ptr.birth) {
+	if (old && !same_node(&old->ptr, &n->ptr)) {
 		stale = shard_remove(c, s, at);
 		old = NULL;
 	}

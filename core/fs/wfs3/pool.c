@@ -37,9 +37,12 @@ static int env_read_node(void *ctx, uint64_t addr, void *buf)
 static void env_free_node(void *ctx, uint64_t txg, uint64_t addr, uint64_t birth)
 {
 	struct pool *p = ctx;
+	struct space_run run = { .addr = addr, .block_count = WFS3_NODE_BLOCKS };
 
 	(void)birth;
-	space_free_run(p->space, txg, (struct space_run){ .addr = addr, .block_count = WFS3_NODE_BLOCKS });
+	/* The change goes on in memory: no group that holds it will become durable. */
+	if (pool_free_runs(p, txg, &run, 1))
+		space_unreserve(p->space, 1);
 }
 
 static int env_free_reserve(void *ctx, unsigned count)
@@ -215,6 +218,32 @@ void pool_fail(struct pool *p, int code, const char *doing)
 	}
 	sync_cond_broadcast(&p->txg_done);
 	sync_mutex_unlock(&p->txg_lock);
+}
+
+int pool_free_runs(struct pool *p, uint64_t txg, const struct space_run runs[], unsigned count)
+{
+	int none = POOL_DAMAGE_NONE;
+	int ret = space_free_runs(p->space, txg, runs, count);
+
+	if (!ret)
+		return 0;
+	if (__atomic_compare_exchange_n(&p->damage, &none, POOL_DAMAGE_NOTED, false, __ATOMIC_RELAXED,
+	                                __ATOMIC_RELAXED)) {
+		err_text(err_get(), ret, 0, p->damage_text, sizeof(p->damage_text));
+		__atomic_store_n(&p->damage, POOL_DAMAGE_KNOWN, __ATOMIC_RELEASE);
+	}
+	return ret;
+}
+
+int pool_check_damage(struct pool *p)
+{
+	int ret;
+
+	if (__builtin_expect(__atomic_load_n(&p->damage, __ATOMIC_ACQUIRE) != POOL_DAMAGE_KNOWN, 1))
+		return 0;
+	ret = err_set(-EUCLEAN, "trees and allocation state contradict each other: %s", p->damage_text);
+	pool_fail(p, ret, "keep the pool writable");
+	return ret;
 }
 
 int pool_check_writable(struct pool *p)

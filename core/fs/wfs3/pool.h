@@ -96,6 +96,13 @@ struct pool_device {
 	uint64_t checksum_errors; /* atomic */
 };
 
+/* A tree names blocks that the allocation state knows as free. */
+enum pool_damage {
+	POOL_DAMAGE_NONE,
+	POOL_DAMAGE_NOTED, /* the text is being written */
+	POOL_DAMAGE_KNOWN,
+};
+
 struct pool {
 	struct wfs3 *w;
 	struct cds_list_head link; /* wfs3->pools */
@@ -106,6 +113,8 @@ struct pool {
 	uint8_t uuid[16];
 	bool read_only; /* imported so */
 	char note[POOL_REASON_MAX]; /* what was noticed at import */
+	int damage; /* enum pool_damage; atomic */
+	char damage_text[160]; /* once @damage is POOL_DAMAGE_KNOWN: constant */
 
 	unsigned device_count;
 	struct pool_device *devices;
@@ -168,6 +177,13 @@ void pool_stop_threads(struct pool *p);
 void pool_init_env(struct pool *p);
 /* The pool cannot go on writing: remember the first reason (from the err chain), log it, wake everybody. */
 void pool_fail(struct pool *p, int code, const char *doing);
+/*
+ * space_free_runs() for addresses out of trees. An error is remembered as damage of the pool. Under any lock that
+ * space_free_runs() may be called under.
+ */
+int pool_free_runs(struct pool *p, uint64_t txg, const struct space_run runs[], unsigned count);
+/* After damage was noticed: makes the pool read-only and returns -EUCLEAN. Outside of the gate and of tree locks. */
+int pool_check_damage(struct pool *p);
 /* 0, or -EIO with the pool's reason as context when it has failed or is read-only. */
 int pool_check_writable(struct pool *p);
 /* Device I/O on virtual addresses. Reads and writes are batched by the caller; these translate one run. */
@@ -196,6 +212,8 @@ int txg_force(struct pool *p, unsigned count);
 
 /* dataset.c */
 int dataset_add_loaded(struct pool *p, const struct dataset_item *item); /* at import: nobody else knows the pool yet */
+/* Blocks that its cells map. The count on the device may have been too low: it stops at 0. */
+void dataset_count_used(struct dataset *ds, unsigned added, unsigned dropped);
 int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes);
 int dataset_rename(struct pool *p, const char *name, const char *new_name);
 int dataset_delete(struct pool *p, const char *name);

@@ -40,7 +40,8 @@ static int order_devices(struct pool_device *unordered, unsigned count, struct p
 			               blk_name(unordered[0].dev), first->pool_name, blk_name(unordered[i].dev),
 			               l->pool_name);
 		if (l->device_count != first->device_count || l->region_bytes != first->region_bytes ||
-		    l->generation != first->generation)
+		    l->generation != first->generation || strcmp(l->pool_name, first->pool_name) ||
+		    memcmp(l->devices, first->devices, sizeof(l->devices)))
 			return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other",
 			               blk_name(unordered[0].dev), blk_name(unordered[i].dev));
 		if (ret[l->device_index].dev)
@@ -70,9 +71,34 @@ static int root_newer(const void *a, const void *b)
 	return x->txg < y->txg ? 1 : x->txg > y->txg ? -1 : 0;
 }
 
+/* Each group's root is on every device before the next one begins. Which of a device's slots tell how far it came? */
+struct progress {
+	uint64_t newest_txg;
+	uint64_t bad_slots;
+};
+
+static bool may_hold(const struct progress *g, uint64_t txg)
+{
+	return g->newest_txg >= txg || g->bad_slots >> txg % LABEL_ROOT_SLOTS & 1;
+}
+
+/* A device that has neither the newest root nor the one before it, nor damage in their places, missed what the others
+ * got: it was away, or it is an old copy. */
+static int check_same_time(struct pool *p, const struct progress progress[], uint64_t newest_txg)
+{
+	for (unsigned i = 0; i < p->device_count; i++)
+		if (!may_hold(&progress[i], newest_txg) && !may_hold(&progress[i], newest_txg - 1))
+			return err_set(-EUCLEAN,
+			               "device %s is from an older time of the pool: its newest root is %" PRIu64
+			               ", that of the pool is %" PRIu64,
+			               blk_name(p->devices[i].dev), progress[i].newest_txg, newest_txg);
+	return 0;
+}
+
 static int find_roots(struct pool *p, struct candidates *ret)
 {
 	struct root_list *list = malloc(sizeof(*list));
+	struct progress progress[WFS3_DEVICES_MAX];
 	int err = 0;
 	unsigned kept = 0;
 
@@ -89,16 +115,20 @@ static int find_roots(struct pool *p, struct candidates *ret)
 		ret->count += list->count;
 		ret->bad_count += list->bad_count;
 		ret->txg_max = max_u64(ret->txg_max, list->bad_txg_max);
+		progress[i].newest_txg = list->count ? list->roots[0].txg : 0;
+		progress[i].bad_slots = list->bad_slots;
 	}
 	qsort(ret->roots, ret->count, sizeof(struct root), root_newer);
 	for (unsigned i = 0; i < ret->count; i++)
 		if (!kept || ret->roots[i].txg != ret->roots[kept - 1].txg)
 			ret->roots[kept++] = ret->roots[i];
 	ret->count = kept;
-	if (kept)
+	if (kept) {
 		ret->txg_max = max_u64(ret->txg_max, ret->roots[0].txg);
-	else
+		err = check_same_time(p, progress, ret->roots[0].txg);
+	} else {
 		err = err_set(-EUCLEAN, "no valid root on any device (%u damaged)", ret->bad_count);
+	}
 out:
 	free(list);
 	return err;
@@ -107,6 +137,7 @@ out:
 /* Collecting dataset records: the tree is scanned one leaf at a time. */
 struct load {
 	struct pool *p;
+	uint64_t txg;
 	int error;
 };
 
@@ -121,16 +152,50 @@ static bool load_item(void *ctx, const struct wfs3_key *key, const void *value, 
 		l->error = dataset_item_decode(key->object, value, len, &item);
 	if (!l->error && item.id >= l->p->next_dataset_id)
 		l->error = err_set(-EUCLEAN, "dataset %" PRIu64 " has a number that was not given out yet", item.id);
+	if (!l->error && item.root.birth > l->txg)
+		l->error = err_set(-EUCLEAN, "dataset %" PRIu64 " has a tree of txg %" PRIu64 ", from after the root",
+		                   item.id, item.root.birth);
 	if (!l->error)
 		l->error = dataset_add_loaded(l->p, &item);
 	return !l->error;
 }
 
-static int load_datasets(struct pool *p)
+static int compare_names(const void *a, const void *b)
+{
+	const char *const *x = a;
+	const char *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+static int check_names(struct pool *p)
+{
+	struct dataset *ds;
+	const char **names;
+	size_t count = 0, n = 0;
+	int ret = 0;
+
+	cds_list_for_each_entry (ds, &p->datasets, link)
+		count += ds->state == DATASET_STATE_LIVE;
+	names = calloc(count + 1, sizeof(*names));
+	if (!names)
+		return err_set(-ENOMEM, "no memory for %zu names", count);
+	cds_list_for_each_entry (ds, &p->datasets, link)
+		if (ds->state == DATASET_STATE_LIVE)
+			names[n++] = ds->name;
+	qsort(names, n, sizeof(*names), compare_names);
+	for (size_t i = 1; i < n && !ret; i++)
+		if (!strcmp(names[i - 1], names[i]))
+			ret = err_set(-EUCLEAN, "two datasets have the name '%s'", names[i]);
+	free(names);
+	return ret;
+}
+
+static int load_datasets(struct pool *p, uint64_t txg)
 {
 	struct wfs3_key from = { 0 };
 	struct wfs3_key to = { .object = UINT64_MAX, .kind = UINT8_MAX, .offset = UINT64_MAX };
-	struct load l = { .p = p };
+	struct load l = { .p = p, .txg = txg };
 	int ret = 1;
 
 	while (ret == 1 && !l.error) {
@@ -141,7 +206,9 @@ static int load_datasets(struct pool *p)
 				ret = 1;
 		}
 	}
-	return l.error ? l.error : ret;
+	if (l.error)
+		return l.error;
+	return ret ? ret : check_names(p);
 }
 
 /* The root of every dataset's tree must be readable, so that damage there is found while an older root can still be
@@ -190,7 +257,7 @@ static int try_root(struct pool *p, const struct root *r)
 	if (!ret)
 		ret = tree_new(&p->env, POOL_TREE_DATASET, &r->pool_tree, &p->tree);
 	if (!ret)
-		ret = load_datasets(p);
+		ret = load_datasets(p, r->txg);
 	if (!ret)
 		ret = dataset_each(p, probe_dataset, NULL);
 	return ret;
@@ -201,6 +268,9 @@ static int choose_root(struct pool *p, const struct candidates *c, const struct 
 {
 	int err = -EUCLEAN;
 
+	if (!p->read_only && c->txg_max > WFS3_TXG_WRITABLE_MAX)
+		return err_set(-EUCLEAN, "transaction groups are numbered up to %" PRIu64 ": import read-only",
+		               c->txg_max);
 	for (unsigned i = 0; i < c->count; i++) {
 		char text[256], why[POOL_REASON_MAX];
 

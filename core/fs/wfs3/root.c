@@ -44,12 +44,15 @@ static int check_root(const struct root *r)
 
 	if (!r->txg || r->txg > WFS3_TXG_MAX)
 		return err_set(-EUCLEAN, "root: txg %llu", (unsigned long long)r->txg);
-	if (p->addr > WFS3_VBA_MAX || p->birth > r->txg || (p->addr && !p->birth) ||
+	if (p->addr > WFS3_VBA_MAX - (WFS3_NODE_BLOCKS - 1) || p->birth > r->txg || (p->addr && !p->birth) ||
 	    (!p->addr && (p->birth || p->hash.lo || p->hash.hi)))
 		return err_set(-EUCLEAN, "root %llu: impossible pointer to the pool tree", (unsigned long long)r->txg);
-	if (r->space.ring_tail > r->space.ring_head ||
+	if (r->space.ring_tail > r->space.ring_head || r->space.ring_head > SPACE_POSITION_MAX ||
 	    ((r->space.ring_tail | r->space.ring_head) & (WFS3_BLOCK_BYTES - 1)))
 		return err_set(-EUCLEAN, "root %llu: impossible ring positions", (unsigned long long)r->txg);
+	if (!r->next_dataset_id || r->next_dataset_id > WFS3_DATASET_ID_MAX)
+		return err_set(-EUCLEAN, "root %llu: next dataset is %llu", (unsigned long long)r->txg,
+		               (unsigned long long)r->next_dataset_id);
 	return 0;
 }
 

@@ -35,18 +35,35 @@ static void list_insert(struct root_list *list, const struct root *r)
 	list->count++;
 }
 
+/* What damaged slots say. */
+struct bad_slots {
+	unsigned count;
+	uint64_t txgs[2 * LABEL_ROOT_SLOTS];
+};
+
 /* A damaged slot still tells its txg when the field looks right for its place. */
-static void note_bad(struct root_list *list, const uint8_t *block, unsigned slot)
+static void note_bad(struct root_list *list, struct bad_slots *bad, const uint8_t *block, unsigned slot)
 {
 	uint64_t txg = get_le64(block + ROOT_OFF_TXG);
 
 	list->bad_count++;
-	if (get_le64(block) == ROOT_MAGIC && txg <= WFS3_TXG_MAX && txg % LABEL_ROOT_SLOTS == slot &&
-	    txg > list->bad_txg_max)
-		list->bad_txg_max = txg;
+	list->bad_slots |= UINT64_C(1) << slot;
+	if (get_le64(block) == ROOT_MAGIC && txg <= WFS3_TXG_MAX && txg % LABEL_ROOT_SLOTS == slot)
+		bad->txgs[bad->count++] = txg;
 }
 
-static void read_ring(const uint8_t *ring, const uint8_t pool_uuid[16], struct root_list *list)
+/* A root that is a whole ring newer than the newest valid one would have overwritten that one: such a number is itself
+ * a part of the damage. */
+static void set_bad_max(struct root_list *list, const struct bad_slots *bad)
+{
+	uint64_t limit = list->count ? list->roots[0].txg + LABEL_ROOT_SLOTS : WFS3_TXG_MAX;
+
+	for (unsigned i = 0; i < bad->count; i++)
+		if (bad->txgs[i] < limit && bad->txgs[i] > list->bad_txg_max)
+			list->bad_txg_max = bad->txgs[i];
+}
+
+static void read_ring(const uint8_t *ring, const uint8_t pool_uuid[16], struct root_list *list, struct bad_slots *bad)
 {
 	for (unsigned i = 0; i < LABEL_ROOT_SLOTS; i++) {
 		const uint8_t *block = ring + i * WFS3_BLOCK_BYTES;
@@ -57,7 +74,7 @@ static void read_ring(const uint8_t *ring, const uint8_t pool_uuid[16], struct r
 			list_insert(list, &r);
 		else if (!rc || rc == -EUCLEAN || get_le64(block) != ROOT_MAGIC)
 			if (!bytes_are_zero(block, WFS3_BLOCK_BYTES))
-				note_bad(list, block, i);
+				note_bad(list, bad, block, i);
 	}
 }
 
@@ -66,6 +83,7 @@ int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *
 	const uint64_t offsets[2] = { 0, label_back_offset(l->layout.device_bytes) };
 	uint8_t *buf = aligned_alloc(4096, LABEL_ROOTS_BYTES);
 	struct root_list *list = calloc(1, sizeof(*list));
+	struct bad_slots bad = { 0 };
 	int rc = 0, failures = 0;
 
 	if (!buf || !list) {
@@ -79,7 +97,7 @@ int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *
 			rc = result;
 			failures++;
 		} else {
-			read_ring(buf, l->pool_uuid, list);
+			read_ring(buf, l->pool_uuid, list, &bad);
 		}
 	}
 	if (failures == 2) {
@@ -87,6 +105,7 @@ int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *
 		goto out;
 	}
 	rc = 0;
+	set_bad_max(list, &bad);
 	*ret = *list;
 out:
 	free(list);

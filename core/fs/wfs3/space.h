@@ -9,7 +9,7 @@
  * yet reusable) and "disk" (the state of the txg being committed; touched by the committing thread only).
  *
  *     free --space_alloc--> in flight --space_commit_run--> referenced (recorded in a txg)
- *      ^                        | space_cancel                  | space_free_run (recorded in txg F)
+ *      ^                        | space_cancel                  | space_free_runs (recorded in txg F)
  *      |<-----------------------'                               v
  *      '<-- root F+1 durable and no reader pinned at or before F -- pending
  */
@@ -54,6 +54,9 @@ struct space_config {
 	uint8_t pool_uuid[16];
 };
 
+/* Positions in the ring never come near this. */
+#define SPACE_POSITION_MAX (UINT64_C(1) << 62)
+
 /* Where the ring stands, kept in the root. */
 struct space_root {
 	uint64_t ring_head; /* byte position (monotonic; modulo ring size) after the newest record */
@@ -92,14 +95,18 @@ int space_alloc(struct space *s, enum space_stream stream, uint32_t min, uint32_
 void space_cancel(struct space *s, struct space_run run);
 
 /*
- * Record in @txg (open or committing) that a run is now referenced / no longer referenced. Never fail: room for entries
- * is reserved first. The caller holds the commit gate shared, or is the committing thread.
+ * Record in @txg (open or committing) that a run, which the caller allocated, is now referenced. Never fails: room for
+ * entries is reserved first, one for each run. The caller holds the commit gate shared, or is the committing thread.
  */
 int space_reserve(struct space *s, uint32_t entry_count); /* -ENOMEM. Reserved entries are consumed by the next two,
                                                              unreserved by space_unreserve(). */
 void space_unreserve(struct space *s, uint32_t entry_count);
 void space_commit_run(struct space *s, uint64_t txg, struct space_run run);
-void space_free_run(struct space *s, uint64_t txg, struct space_run run);
+/*
+ * The same for runs that are no longer referenced, none of them across regions. All or nothing: -EUCLEAN when one is
+ * not referenced (the tree that named it contradicts the allocation state); then no entry is consumed either.
+ */
+int space_free_runs(struct space *s, uint64_t txg, const struct space_run runs[], unsigned count);
 
 /* Readers that use addresses from a tree pin the open txg first: nothing freed in it or later is reused before the
  * unpin. Any thread; cheap. */

@@ -85,6 +85,8 @@ int space_slot_decode(const void *buf, const uint8_t pool_uuid[16], uint32_t blo
 		ret_bitmap[i] = rd_le64(&r);
 		used += (uint64_t)__builtin_popcountll(ret_bitmap[i]);
 	}
+	if (!bytes_are_zero((const uint8_t *)buf + r.pos, rd_left(&r)))
+		return err_set(-EUCLEAN, "bitmap slot: padding is not zero");
 	if (s.free_count != block_count - used)
 		return err_set(-EUCLEAN, "bitmap slot: %u free blocks in its header, %llu in its bitmap", s.free_count,
 		               (unsigned long long)(block_count - used));
@@ -118,6 +120,7 @@ int space_record_decode(const void *buf, uint64_t available, const uint8_t pool_
 {
 	struct rd r = rd_init(buf, available);
 	struct space_record rec = { 0 };
+	uint64_t entries_end;
 	uint32_t flags;
 
 	if (available < WFS3_BLOCK_BYTES || rd_le64(&r) != SPACE_RECORD_MAGIC)
@@ -131,6 +134,7 @@ int space_record_decode(const void *buf, uint64_t available, const uint8_t pool_
 	rec.entry_count = rd_le32(&r);
 	flags = rd_le32(&r);
 	rec.large = flags;
+	entries_end = SPACE_RECORD_HEADER_BYTES + (uint64_t)rec.entry_count * SPACE_ENTRY_BYTES;
 	if (rec.len_bytes > available || rec.len_bytes != space_record_bytes(rec.entry_count) ||
 	    !sealed(buf, rec.len_bytes))
 		return err_set(-EUCLEAN, "ring position %llu: damaged record", (unsigned long long)position);
@@ -140,6 +144,10 @@ int space_record_decode(const void *buf, uint64_t available, const uint8_t pool_
 	if (flags > 1 || !rec.txg || rec.txg > WFS3_TXG_MAX || rec.prev_txg >= rec.txg || rec.prev_position > position)
 		return err_set(-EUCLEAN, "ring position %llu: impossible record of txg %llu",
 		               (unsigned long long)position, (unsigned long long)rec.txg);
+	if (!bytes_are_zero((const uint8_t *)buf + r.pos, SPACE_RECORD_HEADER_BYTES - r.pos) ||
+	    !bytes_are_zero((const uint8_t *)buf + entries_end, rec.len_bytes - entries_end))
+		return err_set(-EUCLEAN, "ring position %llu: reserved bytes are not zero",
+		               (unsigned long long)position);
 	*ret = rec;
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Recording which runs a transaction group references and frees, and what becomes of the freed ones afterwards. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,19 +147,49 @@ void space_commit_run(struct space *s, uint64_t txg, struct space_run run)
 	sync_mutex_unlock(&s->mutex);
 }
 
-void space_free_run(struct space *s, uint64_t txg, struct space_run run)
+/* The addresses come from trees, and so from a device: they may be anything. */
+static bool take_reference(struct space *s, struct space_run run) SYNC_REQUIRES(s->mutex)
 {
-	struct space_place p = space_place_of(s, run);
+	struct space_place p;
 	uint64_t *ref;
 
-	sync_mutex_lock(&s->mutex);
+	if (!space_place_find(s, run.addr, run.block_count, &p))
+		return false;
 	ref = space_bitmap(s, s->ref, p.region);
-	always(bits_all_set(ref, p.block, run.block_count));
+	if (!bits_all_set(ref, p.block, run.block_count))
+		return false;
 	bits_clear(ref, p.block, run.block_count);
-	s->used_blocks -= run.block_count;
-	s->pending_blocks += run.block_count;
-	record(s, txg, SPACE_CHANGE_FREE, run);
+	return true;
+}
+
+static void give_reference_back(struct space *s, struct space_run run) SYNC_REQUIRES(s->mutex)
+{
+	struct space_place p = space_place_of(s, run);
+
+	bits_set(space_bitmap(s, s->ref, p.region), p.block, run.block_count);
+}
+
+int space_free_runs(struct space *s, uint64_t txg, const struct space_run runs[], unsigned count)
+{
+	unsigned taken = 0;
+
+	sync_mutex_lock(&s->mutex);
+	while (taken < count && take_reference(s, runs[taken]))
+		taken++;
+	if (taken < count) {
+		for (unsigned i = taken; i-- > 0;)
+			give_reference_back(s, runs[i]);
+		sync_mutex_unlock(&s->mutex);
+		return err_set(-EUCLEAN, "0x%" PRIx64 " + %u blocks are given up, but are not in use", runs[taken].addr,
+		               runs[taken].block_count);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		s->used_blocks -= runs[i].block_count;
+		s->pending_blocks += runs[i].block_count;
+		record(s, txg, SPACE_CHANGE_FREE, runs[i]);
+	}
 	sync_mutex_unlock(&s->mutex);
+	return 0;
 }
 
 static uint32_t count_runs(const struct space_run_list *list)

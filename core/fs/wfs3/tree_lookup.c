@@ -6,25 +6,38 @@
 #include "core/base/assert.h"
 #include "core/fs/wfs3/tree_priv.h"
 
+/* The node of the cache that a pointer names; not one of another tree, which only a forged pointer can mean: reading it
+ * again will tell. */
+static struct node_use use_placed(struct tree *t, const struct wfs3_ptr *ptr)
+{
+	struct node_use u = { .node = node_cache_lookup(t->env.cache, ptr) };
+
+	u.owned = u.node;
+	if (u.node && node_dataset(u.node->page) != t->dataset_id) {
+		node_use_end(&u);
+		u.node = NULL;
+	}
+	return u;
+}
+
 struct node_use tree_use_root(struct tree *t)
 {
 	if (t->root)
 		return (struct node_use){ .node = t->root };
 	if (!t->root_ptr.addr)
 		return (struct node_use){ 0 };
-	return (struct node_use){ .node = node_cache_lookup(t->env.cache, &t->root_ptr), .owned = true };
+	return use_placed(t, &t->root_ptr);
 }
 
 struct node_use tree_use_child(struct tree *t, const struct node *parent, unsigned slot)
 {
-	struct node_use u = { 0 };
+	struct node_use u;
 	struct wfs3_ptr ptr;
 
 	if (parent->children && parent->children[slot])
 		return (struct node_use){ .node = parent->children[slot] };
 	ptr = node_ptr(parent->page, slot);
-	u.node = node_cache_lookup(t->env.cache, &ptr);
-	u.owned = u.node;
+	u = use_placed(t, &ptr);
 	/* A forged tree may point at one node from two levels; reading it again will tell. */
 	if (u.node && u.node->level + 1 != parent->level) {
 		node_use_end(&u);

@@ -82,7 +82,7 @@ void node_mark_placed(struct node *n);
 /* Drop all direct references and the array. */
 void node_drop_children(struct node *n);
 
-/* Referenced, or NULL. A node that has the address but another birth is not meant. */
+/* Referenced, or NULL. A node that has the address but another birth or hash is not meant. */
 struct node *node_cache_lookup(struct node_cache *c, const struct wfs3_ptr *ptr);
 /* @n is placed. The cache takes a reference of its own. Returns the node that is now found by this pointer, with a
  * reference for the caller: @n or an equal one that was there before. */

@@ -225,6 +225,9 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 			return err_add(ret, "write the pool tree");
 		counter_add(&p->stats->nodes_written, nodes);
 	}
+	ret = pool_check_damage(p);
+	if (ret)
+		return ret;
 	ret = space_write(p->space, txg, &root.space);
 	if (ret)
 		return err_add(ret, "write the allocation state");

@@ -176,13 +176,15 @@ out:
 /* Removing blocks from one cell. */
 struct unmap {
 	unsigned from, to; /* blocks of the cell */
-	struct cell_block dropped[WFS3_CELL_BLOCKS];
+	struct dataset *ds;
+	uint64_t txg;
 	unsigned dropped_count;
 };
 
 static int unmap_cell_fn(void *ctx, const void *old_value, size_t old_len, void *new_value)
 {
 	struct unmap *u = ctx;
+	struct space_run dropped[WFS3_CELL_BLOCKS];
 	struct cell cell;
 	int ret = cell_decode(old_value, old_len, &cell);
 
@@ -191,10 +193,12 @@ static int unmap_cell_fn(void *ctx, const void *old_value, size_t old_len, void 
 	u->dropped_count = 0;
 	for (unsigned i = u->from; i < u->to; i++) {
 		if (cell.blocks[i].addr)
-			u->dropped[u->dropped_count++] = cell.blocks[i];
+			dropped[u->dropped_count++] =
+			        (struct space_run){ .addr = cell.blocks[i].addr, .block_count = 1 };
 		cell.blocks[i] = (struct cell_block){ 0 };
 	}
-	return (int)cell_encode(&cell, new_value);
+	ret = pool_free_runs(u->ds->pool, u->txg, dropped, u->dropped_count);
+	return ret ? ret : (int)cell_encode(&cell, new_value);
 }
 
 /* Inside the gate. Returns like tree_update(). */
@@ -202,7 +206,7 @@ static int unmap_cell(struct dataset *ds, uint64_t txg, uint64_t cell_index, uns
 {
 	struct space *space = ds->pool->space;
 	struct wfs3_key key = cell_key(cell_index);
-	struct unmap u = { .from = from, .to = to };
+	struct unmap u = { .from = from, .to = to, .ds = ds, .txg = txg };
 	int ret = space_reserve(space, WFS3_CELL_BLOCKS);
 
 	if (ret)
@@ -212,10 +216,8 @@ static int unmap_cell(struct dataset *ds, uint64_t txg, uint64_t cell_index, uns
 		space_unreserve(space, WFS3_CELL_BLOCKS);
 		return ret;
 	}
-	for (unsigned i = 0; i < u.dropped_count; i++)
-		space_free_run(space, txg, (struct space_run){ .addr = u.dropped[i].addr, .block_count = 1 });
 	space_unreserve(space, WFS3_CELL_BLOCKS - u.dropped_count);
-	__atomic_sub_fetch(&ds->used_blocks, u.dropped_count, __ATOMIC_RELAXED);
+	dataset_count_used(ds, 0, u.dropped_count);
 	txg_changed(ds->pool, ds, txg);
 	return 0;
 }
@@ -262,6 +264,8 @@ int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
 
 		ret = unmap_some(ds, txg, &first, end, &missing);
 		txg_exit(ds->pool);
+		if (ret == -EUCLEAN)
+			(void)pool_check_damage(ds->pool);
 		if (ret == -EAGAIN) {
 			ret = tree_fetch(ds->tree, &missing);
 			if (!ret)

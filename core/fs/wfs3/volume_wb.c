@@ -150,14 +150,32 @@ struct map_cell {
 	struct wb *w;
 	unsigned from, to; /* pages */
 	uint64_t txg;
-	uint64_t dropped[WFS3_CELL_BLOCKS];
 	unsigned dropped_count;
 	unsigned mapped_count;
+	unsigned entries; /* runs recorded as free */
 };
+
+/* Runs of adjacent blocks, none of them across regions. Returns their number. */
+static unsigned make_runs(struct pool *p, const uint64_t addrs[], unsigned count, struct space_run ret[])
+{
+	uint64_t region_blocks = pool_region_blocks(p);
+	unsigned runs = 0;
+
+	for (unsigned from = 0, to; from < count; from = to) {
+		for (to = from + 1; to < count; to++)
+			if (addrs[to] != addrs[from] + (to - from) || addrs[to] % region_blocks == 0)
+				break;
+		ret[runs++] = (struct space_run){ .addr = addrs[from], .block_count = to - from };
+	}
+	return runs;
+}
 
 static int map_cell_fn(void *ctx, const void *old_value, size_t old_len, void *new_value)
 {
 	struct map_cell *m = ctx;
+	struct pool *p = m->w->ds->pool;
+	uint64_t dropped[WFS3_CELL_BLOCKS];
+	struct space_run runs[WFS3_CELL_BLOCKS];
 	struct cell cell;
 	int ret = cell_decode(old_value, old_len, &cell);
 
@@ -172,30 +190,16 @@ static int map_cell_fn(void *ctx, const void *old_value, size_t old_len, void *n
 		if (pg->result)
 			continue;
 		if (b->addr)
-			m->dropped[m->dropped_count++] = b->addr;
+			dropped[m->dropped_count++] = b->addr;
 		*b = (struct cell_block){ 0 };
 		if (m->w->addrs[i]) {
 			*b = (struct cell_block){ .addr = m->w->addrs[i], .birth = m->txg, .crc = pg->crc };
 			m->mapped_count++;
 		}
 	}
-	return (int)cell_encode(&cell, new_value);
-}
-
-/* Record runs of adjacent blocks, none of them across regions, as referenced or as free. Returns the entries used. */
-static unsigned record_runs(struct pool *p, uint64_t txg, const uint64_t addrs[], unsigned count,
-                            void (*record)(struct space *, uint64_t, struct space_run))
-{
-	uint64_t region_blocks = pool_region_blocks(p);
-	unsigned entries = 0;
-
-	for (unsigned from = 0, to; from < count; from = to, entries++) {
-		for (to = from + 1; to < count; to++)
-			if (addrs[to] != addrs[from] + (to - from) || addrs[to] % region_blocks == 0)
-				break;
-		record(p->space, txg, (struct space_run){ .addr = addrs[from], .block_count = to - from });
-	}
-	return entries;
+	m->entries = make_runs(p, dropped, m->dropped_count, runs);
+	ret = pool_free_runs(p, m->txg, runs, m->entries);
+	return ret ? ret : (int)cell_encode(&cell, new_value);
 }
 
 /* Inside the gate. Returns like tree_update(). */
@@ -208,7 +212,8 @@ static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
 		                .kind = WFS3_KIND_CELL,
 		                .offset = w->pages[from].index / WFS3_CELL_BLOCKS };
 	uint64_t added[WFS3_CELL_BLOCKS];
-	unsigned added_count = 0, entries;
+	struct space_run runs[WFS3_CELL_BLOCKS];
+	unsigned added_count = 0, run_count;
 	int ret = space_reserve(space, 2 * WFS3_CELL_BLOCKS);
 
 	if (ret)
@@ -221,10 +226,11 @@ static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
 	for (unsigned i = from; i < to; i++)
 		if (w->addrs[i])
 			added[added_count++] = w->addrs[i];
-	entries = record_runs(ds->pool, txg, m.dropped, m.dropped_count, space_free_run);
-	entries += record_runs(ds->pool, txg, added, added_count, space_commit_run);
-	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - entries);
-	__atomic_add_fetch(&ds->used_blocks, (uint64_t)m.mapped_count - m.dropped_count, __ATOMIC_RELAXED);
+	run_count = make_runs(ds->pool, added, added_count, runs);
+	for (unsigned i = 0; i < run_count; i++)
+		space_commit_run(space, txg, runs[i]);
+	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - m.entries - run_count);
+	dataset_count_used(ds, m.mapped_count, m.dropped_count);
 	txg_changed(ds->pool, ds, txg);
 	return 0;
 }
@@ -266,6 +272,8 @@ static void wb_map(struct wb *w)
 			from = to;
 		}
 		txg_exit(w->ds->pool);
+		if (ret == -EUCLEAN)
+			(void)pool_check_damage(w->ds->pool);
 		if (ret == -EAGAIN) {
 			struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT,
 				                .kind = WFS3_KIND_CELL,

@@ -117,7 +117,7 @@ static inline void commit_one(struct space *s, uint64_t txg, struct space_run ru
 static inline void free_one(struct space *s, uint64_t txg, struct space_run run)
 {
 	assert_int_equal(space_reserve(s, 1), 0);
-	space_free_run(s, txg, run);
+	assert_int_equal(space_free_runs(s, txg, &run, 1), 0);
 }
 
 /* A whole commit: everything durable. */

@@ -55,7 +55,7 @@ static void write_round(struct writer *w, uint64_t *seed)
 		assert_int_equal(space_reserve(space, 1), 0);
 		sync_rwlock_rdlock(&gate);
 		own(run, me, 0);
-		space_free_run(space, open_txg, run);
+		assert_int_equal(space_free_runs(space, open_txg, &run, 1), 0);
 		sync_rwlock_rdunlock(&gate);
 		return;
 	}
