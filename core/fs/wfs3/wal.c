@@ -198,8 +198,9 @@ static void write_active(struct wal *w) SYNC_REQUIRES(w->lock)
 		w->written = w->position;
 		w->unflushed = true;
 	} else {
-		/* What was appended meanwhile goes, too: it must not follow without the gap. */
-		close_log(w, w->config.open_txg(w->config.ctx));
+		/* What was appended meanwhile goes, too: it must not follow without the gap. The commit of the open
+		 * group may have begun, so pages that were logged are sure to be in the one after it. */
+		close_log(w, w->config.open_txg(w->config.ctx) + 1);
 		w->position = b.position;
 		w->used = 0;
 		w->seq++;
@@ -251,9 +252,10 @@ static void put_record(struct wal *w, const struct wal_record *r, size_t len) SY
 	counter_add(&w->stats->records, 1);
 }
 
-void wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
+bool wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
 {
 	size_t len = wal_record_bytes(r);
+	bool taken = false;
 
 	sync_mutex_lock(&w->lock);
 	if (t->closed) {
@@ -262,7 +264,8 @@ void wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
 		always(len <= t->left_bytes);
 		t->left_bytes -= len;
 		w->reserved -= len;
-		if (r->txg > w->closed_txg) {
+		taken = r->txg > w->closed_txg;
+		if (taken) {
 			if (w->gap_due) {
 				struct wal_record gap = { .type = WAL_GAP, .txg = w->closed_txg };
 
@@ -273,6 +276,7 @@ void wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
 		}
 	}
 	sync_mutex_unlock(&w->lock);
+	return taken;
 }
 
 void wal_end(struct wal *w, struct wal_ticket *t)

@@ -71,15 +71,20 @@ struct wal_ticket {
 /* Room for @bytes (at most WAL_TICKET_BYTES_MAX). Blocks, also for a device; never for a commit. */
 #define WAL_TICKET_BYTES_MAX (320u << 10)
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
-/* Inside the gate, with @r->txg the entered group. Never blocks, never fails. */
-void wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r);
+/*
+ * Inside the gate, with @r->txg the entered group. Never blocks. False: the log is closed for this group; whoever needs
+ * the change to be durable needs the commit of its group, which wal_sync() tells.
+ */
+bool wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r);
 /* Give back what was not used. */
 void wal_end(struct wal *w, struct wal_ticket *t);
 
 /*
  * Everything that was appended before the call is durable when it returns 0, and so is the data that its records point
  * to (which was written, not necessarily durable, before they were appended), except for changes of groups up to
- * *@ret_closed_txg: those need that group's commit. Errors of the barrier. Blocks.
+ * *@ret_closed_txg: those need that group's commit. That group may be one that is not open yet: when a batch could not
+ * be written, pages that were to be in it are written back by the next commit that begins. Errors of the barrier.
+ * Blocks.
  */
 int wal_sync(struct wal *w, uint64_t *ret_closed_txg);
 /* Write out what is in the buffer, without a barrier. Blocks. */

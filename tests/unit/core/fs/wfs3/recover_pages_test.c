@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of pages that a recovery has to write, against plain arrays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/fs/wfs3/recover_pages.h"
+
+#define BLOCKS 5000u
+
+static void test_random_puts_and_removals_match_an_array(void **state)
+{
+	static uint64_t model[3][BLOCKS];
+	struct recover_pages t = { 0 };
+	unsigned seed = 1;
+	uint64_t serial = 0;
+	size_t count = 0;
+
+	(void)state;
+	memset(model, 0, sizeof(model));
+	for (unsigned step = 0; step < 200000; step++) {
+		uint64_t ds = (uint64_t)rand_r(&seed) % 3 + 1, block = (uint64_t)rand_r(&seed) % BLOCKS;
+
+		if (rand_r(&seed) % 4) {
+			assert_int_equal(recover_pages_put(&t, ds, block, ++serial), 0);
+			model[ds - 1][block] = serial;
+		} else {
+			uint64_t n = rand_r(&seed) % 1000 ? 1 + (uint64_t)rand_r(&seed) % 16 : UINT64_C(1) << 48;
+
+			recover_pages_remove(&t, ds, block, n);
+			for (uint64_t b = block; b < BLOCKS && b - block < n; b++)
+				model[ds - 1][b] = 0;
+		}
+	}
+	for (unsigned ds = 1; ds <= 3; ds++)
+		for (unsigned b = 0; b < BLOCKS; b++) {
+			assert_int_equal(recover_pages_get(&t, ds, b), model[ds - 1][b]);
+			count += model[ds - 1][b] != 0;
+		}
+	assert_int_equal(t.count, count);
+	recover_pages_done(&t);
+	assert_int_equal(recover_pages_get(&t, 1, 1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_puts_and_removals_match_an_array) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
