@@ -249,6 +249,18 @@ struct admission {
 int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
 void admit_done(struct pool *p, struct admission *a) SYNC_NO_ANALYSIS;
 
+/* volume_cell.c */
+/* New places for blocks of one cell. */
+struct cell_change {
+	uint64_t cell_index;
+	uint16_t mask; /* which blocks */
+	uint64_t addrs[WFS3_CELL_BLOCKS]; /* in flight (space_alloc()); 0: becomes a hole */
+	uint32_t crcs[WFS3_CELL_BLOCKS];
+};
+/* Inside the gate. On success the new blocks are referenced and the old ones are not. Else as tree_update(), nothing
+ * changed; -EUCLEAN: see pool_check_damage(). */
+int volume_change_cell(struct dataset *ds, uint64_t txg, const struct cell_change *c);
+
 /* volume_map.c */
 int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
 /* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */

@@ -173,53 +173,14 @@ out:
 	return ret;
 }
 
-/* Removing blocks from one cell. */
-struct unmap {
-	unsigned from, to; /* blocks of the cell */
-	struct dataset *ds;
-	uint64_t txg;
-	unsigned dropped_count;
-};
-
-static int unmap_cell_fn(void *ctx, const void *old_value, size_t old_len, void *new_value)
-{
-	struct unmap *u = ctx;
-	struct space_run dropped[WFS3_CELL_BLOCKS];
-	struct cell cell;
-	int ret = cell_decode(old_value, old_len, &cell);
-
-	if (ret)
-		return ret;
-	u->dropped_count = 0;
-	for (unsigned i = u->from; i < u->to; i++) {
-		if (cell.blocks[i].addr)
-			dropped[u->dropped_count++] =
-			        (struct space_run){ .addr = cell.blocks[i].addr, .block_count = 1 };
-		cell.blocks[i] = (struct cell_block){ 0 };
-	}
-	ret = pool_free_runs(u->ds->pool, u->txg, dropped, u->dropped_count);
-	return ret ? ret : (int)cell_encode(&cell, new_value);
-}
-
 /* Inside the gate. Returns like tree_update(). */
 static int unmap_cell(struct dataset *ds, uint64_t txg, uint64_t cell_index, unsigned from, unsigned to)
 {
-	struct space *space = ds->pool->space;
-	struct wfs3_key key = cell_key(cell_index);
-	struct unmap u = { .from = from, .to = to, .ds = ds, .txg = txg };
-	int ret = space_reserve(space, WFS3_CELL_BLOCKS);
+	struct cell_change c = { .cell_index = cell_index };
 
-	if (ret)
-		return ret;
-	ret = tree_update(ds->tree, txg, &key, unmap_cell_fn, &u);
-	if (ret) {
-		space_unreserve(space, WFS3_CELL_BLOCKS);
-		return ret;
-	}
-	space_unreserve(space, WFS3_CELL_BLOCKS - u.dropped_count);
-	dataset_count_used(ds, 0, u.dropped_count);
-	txg_changed(ds->pool, ds, txg);
-	return 0;
+	for (unsigned i = from; i < to; i++)
+		c.mask |= (uint16_t)(1u << i);
+	return volume_change_cell(ds, txg, &c);
 }
 
 /* Inside the gate: unmap up to UNMAP_CELLS_PER_GROUP existing cells from block *first on. 1: there may be more. */

@@ -145,94 +145,21 @@ static void wb_write(struct wb *w, unsigned *order)
 	}
 }
 
-/* Mapping the pages of one cell. */
-struct map_cell {
-	struct wb *w;
-	unsigned from, to; /* pages */
-	uint64_t txg;
-	unsigned dropped_count;
-	unsigned mapped_count;
-	unsigned entries; /* runs recorded as free */
-};
-
-/* Runs of adjacent blocks, none of them across regions. Returns their number. */
-static unsigned make_runs(struct pool *p, const uint64_t addrs[], unsigned count, struct space_run ret[])
-{
-	uint64_t region_blocks = pool_region_blocks(p);
-	unsigned runs = 0;
-
-	for (unsigned from = 0, to; from < count; from = to) {
-		for (to = from + 1; to < count; to++)
-			if (addrs[to] != addrs[from] + (to - from) || addrs[to] % region_blocks == 0)
-				break;
-		ret[runs++] = (struct space_run){ .addr = addrs[from], .block_count = to - from };
-	}
-	return runs;
-}
-
-static int map_cell_fn(void *ctx, const void *old_value, size_t old_len, void *new_value)
-{
-	struct map_cell *m = ctx;
-	struct pool *p = m->w->ds->pool;
-	uint64_t dropped[WFS3_CELL_BLOCKS];
-	struct space_run runs[WFS3_CELL_BLOCKS];
-	struct cell cell;
-	int ret = cell_decode(old_value, old_len, &cell);
-
-	if (ret)
-		return ret;
-	m->dropped_count = 0;
-	m->mapped_count = 0;
-	for (unsigned i = m->from; i < m->to; i++) {
-		const struct cache_page *pg = &m->w->pages[i];
-		struct cell_block *b = &cell.blocks[pg->index % WFS3_CELL_BLOCKS];
-
-		if (pg->result)
-			continue;
-		if (b->addr)
-			dropped[m->dropped_count++] = b->addr;
-		*b = (struct cell_block){ 0 };
-		if (m->w->addrs[i]) {
-			*b = (struct cell_block){ .addr = m->w->addrs[i], .birth = m->txg, .crc = pg->crc };
-			m->mapped_count++;
-		}
-	}
-	m->entries = make_runs(p, dropped, m->dropped_count, runs);
-	ret = pool_free_runs(p, m->txg, runs, m->entries);
-	return ret ? ret : (int)cell_encode(&cell, new_value);
-}
-
 /* Inside the gate. Returns like tree_update(). */
 static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
 {
-	struct dataset *ds = w->ds;
-	struct space *space = ds->pool->space;
-	struct map_cell m = { .w = w, .from = from, .to = to, .txg = txg };
-	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT,
-		                .kind = WFS3_KIND_CELL,
-		                .offset = w->pages[from].index / WFS3_CELL_BLOCKS };
-	uint64_t added[WFS3_CELL_BLOCKS];
-	struct space_run runs[WFS3_CELL_BLOCKS];
-	unsigned added_count = 0, run_count;
-	int ret = space_reserve(space, 2 * WFS3_CELL_BLOCKS);
+	struct cell_change c = { .cell_index = w->pages[from].index / WFS3_CELL_BLOCKS };
 
-	if (ret)
-		return ret;
-	ret = tree_update(ds->tree, txg, &key, map_cell_fn, &m);
-	if (ret) {
-		space_unreserve(space, 2 * WFS3_CELL_BLOCKS);
-		return ret;
+	for (unsigned i = from; i < to; i++) {
+		unsigned block = w->pages[i].index % WFS3_CELL_BLOCKS;
+
+		if (w->pages[i].result)
+			continue;
+		c.mask |= (uint16_t)(1u << block);
+		c.addrs[block] = w->addrs[i];
+		c.crcs[block] = w->pages[i].crc;
 	}
-	for (unsigned i = from; i < to; i++)
-		if (w->addrs[i])
-			added[added_count++] = w->addrs[i];
-	run_count = make_runs(ds->pool, added, added_count, runs);
-	for (unsigned i = 0; i < run_count; i++)
-		space_commit_run(space, txg, runs[i]);
-	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - m.entries - run_count);
-	dataset_count_used(ds, m.mapped_count, m.dropped_count);
-	txg_changed(ds->pool, ds, txg);
-	return 0;
+	return c.mask ? volume_change_cell(w->ds, txg, &c) : 0;
 }
 
 static unsigned cell_end(const struct wb *w, unsigned from)
