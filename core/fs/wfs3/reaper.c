@@ -66,10 +66,30 @@ static int reap_inode(struct dataset *ds)
 	}
 }
 
+/* Where nothing is mapped the steps grow: a volume may be much larger than what it holds. */
+static int reap_blocks(struct dataset *ds, uint64_t end, bool *ret_stopped)
+{
+	uint64_t pos = 0, step = REAP_STEP_BLOCKS;
+	int ret = 0;
+
+	while (pos < end && !ret) {
+		uint64_t before = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED);
+
+		*ret_stopped = reap_stopping(ds->pool);
+		if (*ret_stopped)
+			break;
+		ret = volume_unmap(ds, pos, step);
+		pos += step;
+		step = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) == before ? 2 * step : REAP_STEP_BLOCKS;
+	}
+	return ret;
+}
+
 static int reap_one(void *ctx, struct dataset *ds)
 {
 	struct pool *p = ctx;
-	uint64_t pos = 0, end;
+	bool stopped = false;
+	uint64_t end;
 	int ret;
 
 	if (ds->state != DATASET_STATE_DELETING || ds->removed || reap_stopping(p))
@@ -81,13 +101,11 @@ static int reap_one(void *ctx, struct dataset *ds)
 	end = ret ? 0 : ds->inode.size_bytes / WFS3_BLOCK_BYTES + 1;
 	if (ds->file)
 		cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
-	for (ret = 0; pos < end && !ret; pos += REAP_STEP_BLOCKS) {
-		if (reap_stopping(p))
-			return 0;
-		ret = volume_unmap(ds, pos, REAP_STEP_BLOCKS);
-	}
+	ret = reap_blocks(ds, end, &stopped);
 	if (ds->file)
 		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES);
+	if (stopped)
+		return 0;
 	if (!ret)
 		ret = reap_inode(ds);
 	return ret ? ret : reap_finish(p, ds);
