@@ -98,8 +98,24 @@ void blk_batch_add(struct blk_batch *b, struct blk_dev *dev, struct blk_io *io)
 	io->next = NULL;
 	io->done_bytes = 0;
 	io->result = -EINPROGRESS;
+	io->owner = NULL;
+	io->part_done = NULL;
 	*b->queued_tail = io;
 	b->queued_tail = &io->next;
+}
+
+void blk_part_add(struct blk_io *whole, struct blk_dev *dev, struct blk_io *part, void *owner,
+                  void (*part_done)(struct blk_io *part))
+{
+	blk_batch_add(whole->batch, dev, part);
+	part->owner = owner;
+	part->part_done = part_done;
+}
+
+void blk_parts_are_done(struct blk_io *whole)
+{
+	whole->next = whole->batch->finishing;
+	whole->batch->finishing = whole;
 }
 
 static int check_iov(const struct blk_io *io, uint64_t align)
@@ -159,7 +175,7 @@ void blk_io_complete(struct blk_io *io, int result)
 		counter_add(&dev->bytes_count[io->op], io->len_bytes);
 	} else {
 		counter_add(&dev->error_count[io->op], 1);
-		if (!b->first_error) {
+		if (!b->first_error && !io->part_done) {
 			b->first_error = result;
 			b->first_failed = io;
 		}
@@ -167,6 +183,14 @@ void blk_io_complete(struct blk_io *io, int result)
 	histogram_add(&dev->latency[io->op], sync_now_ns() - io->start_ns);
 	always(b->pending > 0);
 	b->pending--;
+	if (io->part_done)
+		io->part_done(io);
+}
+
+void blk_whole_complete(struct blk_io *whole, int result)
+{
+	whole->batch->pending++;
+	blk_io_complete(whole, result);
 }
 
 /* Count @io as started; true when it is already complete (refused, or empty). */
@@ -197,10 +221,38 @@ static void reap_all(struct blk_batch *b)
 		b->engine->reap(b->pending);
 }
 
+/* Requests to devices that are made of others give way to their parts. */
+static void expand(struct blk_batch *b)
+{
+	struct blk_io **at = &b->queued;
+
+	/* Parts are added at the end, and may have parts themselves. */
+	while (*at) {
+		struct blk_io *io = *at;
+		int rc;
+
+		if (!io->dev->ops->finish) {
+			at = &io->next;
+			continue;
+		}
+		*at = io->next;
+		if (!*at)
+			b->queued_tail = at;
+		io->start_ns = sync_now_ns();
+		rc = check_io(io);
+		if (rc || (io->op != BLK_FLUSH && !io->len_bytes))
+			blk_whole_complete(io, rc);
+		else
+			io->dev->ops->start(io);
+	}
+}
+
 void blk_batch_submit(struct blk_batch *b)
 {
-	struct blk_io *io = take_queue(b), *next;
+	struct blk_io *io, *next;
 
+	expand(b);
+	io = take_queue(b);
 	for (; io; io = next) {
 		const struct blk_ops *ops = io->dev->ops;
 
@@ -220,20 +272,26 @@ void blk_batch_submit(struct blk_batch *b)
 
 int blk_batch_wait(struct blk_batch *b)
 {
-	struct blk_io *failed;
+	struct blk_io *failed, *io;
 	int rc;
 
 	sync_assert_may_block();
+	expand(b);
 	if (b->queued && !b->queued->next && !b->pending && b->queued->dev->ops->try_run) {
-		struct blk_io *io = take_queue(b);
-
+		io = take_queue(b);
 		if (!begin_io(io) && !io->dev->ops->try_run(io)) {
 			b->engine = io->dev->ops;
 			io->dev->ops->start(io);
 		}
 	}
-	blk_batch_submit(b);
-	reap_all(b);
+	do {
+		blk_batch_submit(b);
+		reap_all(b);
+		while ((io = b->finishing)) {
+			b->finishing = io->next;
+			io->dev->ops->finish(io);
+		}
+	} while (b->queued);
 	rc = b->first_error;
 	failed = b->first_failed;
 	b->first_error = 0;

@@ -84,6 +84,8 @@ struct blk_io {
 	struct blk_io *next;
 	uint64_t done_bytes;
 	uint64_t start_ns;
+	void *owner; /* of a part of another request, or of a request that has parts */
+	void (*part_done)(struct blk_io *io); /* set: it is a part */
 };
 
 struct blk_batch {
@@ -93,6 +95,7 @@ struct blk_batch {
 	int first_error; /* of any completed request since the last wait */
 	struct blk_io *first_failed; /* that request */
 	const struct blk_ops *engine; /* back end's: whose completions @pending waits for */
+	struct blk_io *finishing; /* requests whose parts are all complete */
 };
 
 void blk_batch_init(struct blk_batch *b);

@@ -22,6 +22,12 @@ struct blk_ops {
 	/* A request that is alone: complete it in the calling thread (true), or leave it to start() (false). May be
 	 * NULL. */
 	bool (*try_run)(struct blk_io *io);
+	/*
+	 * Set by a device that is made of others: start() does nothing but add parts (blk_part_add) to the batch of
+	 * @io, or complete it with blk_whole_complete(). finish() is called when all parts are complete, in the thread
+	 * that waits and outside of any back end, so that it may block; it adds more parts or completes @io.
+	 */
+	void (*finish)(struct blk_io *io);
 	/* Release everything, ending with blk_dev_free(). */
 	void (*close)(struct blk_dev *dev);
 };
@@ -41,6 +47,15 @@ struct blk_dev {
 /* A zeroed back end's device of @bytes with its common part filled in; -ENOMEM. */
 int blk_dev_alloc(size_t bytes, const struct blk_ops *ops, const char *name, void *ret_dev);
 void blk_dev_free(struct blk_dev *dev);
+
+/*
+ * Make @part (its op, flags, range and memory are set) a request of its own to @dev, on behalf of @whole. @part_done is
+ * called as it completes; at the last one it calls blk_parts_are_done().
+ */
+void blk_part_add(struct blk_io *whole, struct blk_dev *dev, struct blk_io *part, void *owner,
+                  void (*part_done)(struct blk_io *part));
+void blk_parts_are_done(struct blk_io *whole);
+void blk_whole_complete(struct blk_io *whole, int result);
 
 /* Called once per started request. */
 void blk_io_complete(struct blk_io *io, int result);

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The mirror: fan-out of writes, choice and second chances of reads, and copies that go away and come back. */
+#include "core/blk/mirror.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/base/sync.h"
+#include "core/blk/blk_ops.h"
+
+/* Reads go back and forth between idle copies in pieces of this size, so that each sees runs in sequence. */
+#define STRIPE_BYTES (1u << 20)
+
+/* All fields: atomic. Written under mirror.lock, but for the counters. */
+struct copy {
+	struct blk_dev *dev;
+	int state; /* enum mirror_state */
+	uint64_t since;
+	unsigned reads; /* in flight */
+	uint64_t checksum_errors, repairs;
+};
+
+struct mirror {
+	struct blk_dev dev;
+	struct mirror_events events;
+	struct sync_mutex lock; /* SYNC_RANK_BLK: states */
+	struct copy copies[MIRROR_COPIES_MAX];
+	/* Requests in flight, by the parity of @epoch when they began: see drain(). Atomics. */
+	unsigned users[2];
+	unsigned epoch;
+	uint64_t change, recorded; /* atomics */
+};
+
+/* A request to the mirror and its parts. */
+struct op {
+	struct blk_io *whole;
+	unsigned epoch;
+	unsigned left; /* parts that are not complete */
+	unsigned count; /* parts */
+	unsigned failed; /* read: bit mask of copies that could not be read */
+	int error; /* read: of the first copy that failed */
+	unsigned index[MIRROR_COPIES_MAX]; /* which copy each part goes to */
+	struct blk_io parts[MIRROR_COPIES_MAX];
+};
+
+static void mirror_start(struct blk_io *io);
+static void mirror_finish(struct blk_io *io);
+static void mirror_close(struct blk_dev *dev);
+
+static const struct blk_ops mirror_ops = {
+	.start = mirror_start,
+	.finish = mirror_finish,
+	.close = mirror_close,
+};
+
+static struct mirror *to_mirror(struct blk_dev *dev)
+{
+	always(dev->ops == &mirror_ops);
+	return (struct mirror *)dev;
+}
+
+bool blk_is_mirror(const struct blk_dev *dev)
+{
+	return dev->ops == &mirror_ops;
+}
+
+static int state_of(const struct copy *c)
+{
+	return __atomic_load_n(&c->state, __ATOMIC_SEQ_CST);
+}
+
+static unsigned count_online(const struct mirror *m)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++)
+		n += state_of(&m->copies[i]) == MIRROR_ONLINE;
+	return n;
+}
+
+/* The copy cannot be trusted to be whole any more; false when it has to stay, because no other one is. */
+static bool send_away(struct mirror *m, unsigned index)
+{
+	struct copy *c = &m->copies[index];
+	uint64_t since = m->events.mark ? m->events.mark(m->events.ctx) : 0;
+	bool went = false;
+	int state;
+
+	sync_mutex_lock(&m->lock);
+	state = state_of(c);
+	if (state == MIRROR_FILLING || (state == MIRROR_ONLINE && count_online(m) > 1)) {
+		/* What it did not hold when it began to be filled it may not hold now. */
+		if (state == MIRROR_ONLINE)
+			__atomic_store_n(&c->since, since, __ATOMIC_RELAXED);
+		__atomic_store_n(&c->state, MIRROR_AWAY, __ATOMIC_SEQ_CST);
+		__atomic_add_fetch(&m->change, 1, __ATOMIC_SEQ_CST);
+		went = true;
+	}
+	sync_mutex_unlock(&m->lock);
+	if (went && m->events.changed)
+		m->events.changed(m->events.ctx);
+	return went || state == MIRROR_AWAY;
+}
+
+static void fail_copy(struct mirror *m, unsigned index, const char *doing, uint64_t offset, int error)
+{
+	const struct blk_dev *dev = __atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST);
+	bool was_away = state_of(&m->copies[index]) == MIRROR_AWAY;
+
+	if (send_away(m, index) && !was_away)
+		log_error("blk", "device=%s mirror=%s: %s at offset %" PRIu64 " failed, going on without it errno=%d",
+		          blk_name(dev), m->dev.name, doing, offset, -error);
+}
+
+/* Enter and leave the set of requests that drain() waits for. */
+static unsigned enter(struct mirror *m)
+{
+	unsigned epoch = __atomic_load_n(&m->epoch, __ATOMIC_SEQ_CST) & 1;
+
+	__atomic_add_fetch(&m->users[epoch], 1, __ATOMIC_SEQ_CST);
+	return epoch;
+}
+
+static void leave(struct mirror *m, unsigned epoch)
+{
+	__atomic_sub_fetch(&m->users[epoch], 1, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Wait for all requests that began before the call. Twice, as a request may have read the epoch before the first change
+ * of it and be counted after (cf. McKenney, "sleepable RCU").
+ */
+static void drain(struct mirror *m)
+{
+	sync_assert_may_block();
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned old = __atomic_fetch_add(&m->epoch, 1, __ATOMIC_SEQ_CST) & 1;
+
+		while (__atomic_load_n(&m->users[old], __ATOMIC_SEQ_CST))
+			sync_sleep_ns(SYNC_NS_PER_MS / 10);
+	}
+}
+
+static void part_done(struct blk_io *part)
+{
+	struct op *op = part->owner;
+
+	if (part->op == BLK_READ)
+		__atomic_sub_fetch(&to_mirror(op->whole->dev)->copies[op->index[0]].reads, 1, __ATOMIC_RELAXED);
+	if (--op->left == 0)
+		blk_parts_are_done(op->whole);
+}
+
+static void add_part(struct op *op, unsigned n, unsigned index)
+{
+	struct copy *c = &to_mirror(op->whole->dev)->copies[index];
+	const struct blk_io *io = op->whole;
+
+	op->index[n] = index;
+	op->parts[n] = (struct blk_io){
+		.op = io->op,
+		.flags = io->flags,
+		.offset = io->offset,
+		.len_bytes = io->len_bytes,
+		.iov = io->iov,
+		.iov_count = io->iov_count,
+	};
+	op->left++;
+	blk_part_add(op->whole, __atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), &op->parts[n], op, part_done);
+}
+
+/* The copy to read from, none of @failed. MIRROR_COPIES_MAX: there is none. */
+static unsigned choose_copy(const struct mirror *m, uint64_t offset, unsigned failed)
+{
+	unsigned best = MIRROR_COPIES_MAX, best_reads = 0;
+	unsigned first = (unsigned)(offset / STRIPE_BYTES);
+
+	for (unsigned n = 0; n < MIRROR_COPIES_MAX; n++) {
+		unsigned i = (first + n) % MIRROR_COPIES_MAX;
+		unsigned reads = __atomic_load_n(&m->copies[i].reads, __ATOMIC_RELAXED);
+
+		if (state_of(&m->copies[i]) != MIRROR_ONLINE || (failed & 1u << i))
+			continue;
+		if (best == MIRROR_COPIES_MAX || reads < best_reads) {
+			best = i;
+			best_reads = reads;
+		}
+	}
+	return best;
+}
+
+static bool add_read(struct mirror *m, struct op *op)
+{
+	unsigned index = choose_copy(m, op->whole->offset, op->failed);
+
+	if (index == MIRROR_COPIES_MAX)
+		return false;
+	__atomic_add_fetch(&m->copies[index].reads, 1, __ATOMIC_RELAXED);
+	op->count = 1;
+	add_part(op, 0, index);
+	return true;
+}
+
+static void complete(struct mirror *m, struct op *op, int result)
+{
+	struct blk_io *whole = op->whole;
+
+	leave(m, op->epoch);
+	free(op);
+	blk_whole_complete(whole, result);
+}
+
+static void mirror_start(struct blk_io *io)
+{
+	struct mirror *m = to_mirror(io->dev);
+	struct op *op = malloc(sizeof(*op));
+
+	if (!op) {
+		blk_whole_complete(io, -ENOMEM);
+		return;
+	}
+	op->whole = io;
+	op->left = op->count = op->failed = 0;
+	op->error = 0;
+	io->owner = op;
+	op->epoch = enter(m);
+	if (io->op == BLK_READ) {
+		if (!add_read(m, op))
+			complete(m, op, -ENXIO);
+		return;
+	}
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+		int state = state_of(&m->copies[i]);
+
+		if (state == MIRROR_ONLINE || state == MIRROR_FILLING)
+			add_part(op, op->count++, i);
+	}
+	if (!op->count)
+		complete(m, op, -ENXIO);
+}
+
+/* Give what was read from a good copy to those in @bad. */
+static void repair(struct mirror *m, unsigned bad, uint64_t offset, uint64_t len, const struct iovec *iov,
+                   int iov_count)
+{
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+		struct copy *c = &m->copies[i];
+		struct blk_io io = {
+			.op = BLK_WRITE, .offset = offset, .len_bytes = len, .iov = iov, .iov_count = iov_count
+		};
+		struct blk_batch batch;
+		int rc;
+
+		if (!(bad & 1u << i) || state_of(c) != MIRROR_ONLINE)
+			continue;
+		blk_batch_init(&batch);
+		blk_batch_add(&batch, __atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), &io);
+		rc = blk_batch_wait(&batch);
+		if (rc) {
+			fail_copy(m, i, "repair", offset, rc);
+			continue;
+		}
+		__atomic_add_fetch(&c->repairs, 1, __ATOMIC_RELAXED);
+		log_notice("blk",
+		           "device=%s mirror=%s: %" PRIu64 " bytes at offset %" PRIu64 " repaired from another copy",
+		           blk_name(io.dev), m->dev.name, len, offset);
+	}
+}
+
+static void finish_read(struct mirror *m, struct op *op)
+{
+	const struct blk_io *io = op->whole;
+	int result = op->parts[0].result;
+
+	if (!result) {
+		repair(m, op->failed, io->offset, io->len_bytes, io->iov, io->iov_count);
+		complete(m, op, 0);
+		return;
+	}
+	op->failed |= 1u << op->index[0];
+	if (!op->error)
+		op->error = result;
+	if (result == -ENXIO)
+		fail_copy(m, op->index[0], "read", io->offset, result);
+	if (!add_read(m, op))
+		complete(m, op, op->error);
+}
+
+static int record_changes(struct mirror *m)
+{
+	uint64_t change = __atomic_load_n(&m->change, __ATOMIC_SEQ_CST);
+
+	if (__atomic_load_n(&m->recorded, __ATOMIC_SEQ_CST) >= change || !m->events.record)
+		return 0;
+	return m->events.record(m->events.ctx);
+}
+
+static void finish_change(struct mirror *m, struct op *op)
+{
+	static const char *const names[BLK_OP_COUNT] = { "read", "write", "flush", "discard", "zeroing" };
+	const struct blk_io *io = op->whole;
+	bool whole_copy = false, must_be_recorded = io->op == BLK_FLUSH || (io->flags & BLK_FUA);
+	int result = 0;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		if (!op->parts[i].result && state_of(&m->copies[op->index[i]]) == MIRROR_ONLINE)
+			whole_copy = true;
+		else if (op->parts[i].result && !result)
+			result = op->parts[i].result;
+	}
+	/* With no whole copy left, those that failed stay: the error is the answer. */
+	for (unsigned i = 0; i < op->count && whole_copy && io->op != BLK_DISCARD; i++)
+		if (op->parts[i].result)
+			fail_copy(m, op->index[i], names[io->op], io->offset, op->parts[i].result);
+	if (whole_copy)
+		result = 0;
+	else if (!result)
+		result = -EIO; /* the copies it reached are away by now */
+	if (!result && must_be_recorded)
+		result = record_changes(m);
+	complete(m, op, result);
+}
+
+static void mirror_finish(struct blk_io *io)
+{
+	struct mirror *m = to_mirror(io->dev);
+
+	if (io->op == BLK_READ)
+		finish_read(m, io->owner);
+	else
+		finish_change(m, io->owner);
+}
+
+int mirror_new(const char *name, uint64_t size_bytes, bool discard, const struct mirror_events *events,
+               struct blk_dev **ret)
+{
+	struct mirror *m;
+	int rc = blk_dev_alloc(sizeof(*m), &mirror_ops, name, &m);
+
+	if (rc)
+		return rc;
+	if (events)
+		m->events = *events;
+	sync_mutex_init(&m->lock, SYNC_RANK_BLK, "mirror");
+	/* The least that any copy can do: they come and go, this does not change. */
+	m->dev.caps = (struct blk_caps){
+		.size_bytes = size_bytes,
+		.logical_block_bytes = BLK_ALIGN_MAX,
+		.physical_block_bytes = BLK_ALIGN_MAX,
+		.align_bytes = BLK_ALIGN_MAX,
+		.max_transfer_bytes = UINT32_MAX,
+		.queue_depth = 32,
+		.volatile_cache = true,
+		.fua = true,
+		.discard = discard,
+	};
+	*ret = &m->dev;
+	return 0;
+}
+
+static void mirror_close(struct blk_dev *dev)
+{
+	struct mirror *m = to_mirror(dev);
+
+	sync_mutex_done(&m->lock);
+	blk_dev_free(dev);
+}
+
+void mirror_get(const struct blk_dev *mirror, unsigned index, struct mirror_copy *ret)
+{
+	const struct copy *c = &((const struct mirror *)mirror)->copies[index];
+
+	always(blk_is_mirror(mirror) && index < MIRROR_COPIES_MAX);
+	*ret = (struct mirror_copy){
+		.dev = __atomic_load_n(&c->dev, __ATOMIC_SEQ_CST),
+		.state = (enum mirror_state)state_of(c),
+		.since = __atomic_load_n(&c->since, __ATOMIC_RELAXED),
+		.checksum_errors = __atomic_load_n(&c->checksum_errors, __ATOMIC_RELAXED),
+		.repairs = __atomic_load_n(&c->repairs, __ATOMIC_RELAXED),
+	};
+}
+
+void mirror_put(struct blk_dev *mirror, unsigned index, struct blk_dev *dev, enum mirror_state state, uint64_t since)
+{
+	struct mirror *m = to_mirror(mirror);
+	struct copy *c = &m->copies[index];
+
+	always(index < MIRROR_COPIES_MAX && !c->dev && state != MIRROR_EMPTY && (dev || state == MIRROR_AWAY));
+	always(!dev || dev->caps.size_bytes >= mirror->caps.size_bytes);
+	sync_mutex_lock(&m->lock);
+	__atomic_store_n(&c->since, since, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->checksum_errors, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->repairs, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->dev, dev, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&c->state, state, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&m->lock);
+}
+
+bool mirror_set_online(struct blk_dev *mirror, unsigned index)
+{
+	struct mirror *m = to_mirror(mirror);
+	struct copy *c = &m->copies[index];
+	bool filling;
+
+	sync_mutex_lock(&m->lock);
+	filling = state_of(c) == MIRROR_FILLING;
+	if (filling)
+		__atomic_store_n(&c->state, MIRROR_ONLINE, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&m->lock);
+	return filling;
+}
+
+int mirror_set_away(struct blk_dev *mirror, unsigned index)
+{
+	struct mirror *m = to_mirror(mirror);
+
+	if (!send_away(m, index))
+		return err_set(-EBUSY, "mirror %s: this is its last whole copy", mirror->name);
+	drain(m);
+	return 0;
+}
+
+struct blk_dev *mirror_take(struct blk_dev *mirror, unsigned index, bool keep_place)
+{
+	struct mirror *m = to_mirror(mirror);
+	struct copy *c = &m->copies[index];
+	struct blk_dev *dev = c->dev;
+
+	always(state_of(c) == MIRROR_AWAY);
+	drain(m);
+	sync_mutex_lock(&m->lock);
+	__atomic_store_n(&c->dev, NULL, __ATOMIC_SEQ_CST);
+	if (!keep_place)
+		__atomic_store_n(&c->state, MIRROR_EMPTY, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&m->lock);
+	return dev;
+}
+
+uint64_t mirror_change(const struct blk_dev *mirror)
+{
+	always(blk_is_mirror(mirror));
+	return __atomic_load_n(&((const struct mirror *)mirror)->change, __ATOMIC_SEQ_CST);
+}
+
+void mirror_set_recorded(struct blk_dev *mirror, uint64_t change)
+{
+	__atomic_store_n(&to_mirror(mirror)->recorded, change, __ATOMIC_SEQ_CST);
+}
+
+int mirror_read_verified(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx)
+{
+	struct mirror *m;
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	unsigned bad = 0, epoch;
+	int rc = -ENXIO, worst = -ENXIO;
+
+	if (!blk_is_mirror(dev)) {
+		rc = blk_read(dev, offset, buf, len);
+		return rc ? rc : good(ctx, buf) ? 0 : -EUCLEAN;
+	}
+	m = to_mirror(dev);
+	epoch = enter(m);
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+		struct copy *c = &m->copies[i];
+
+		if (state_of(c) != MIRROR_ONLINE)
+			continue;
+		rc = blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, buf, len);
+		if (!rc && good(ctx, buf))
+			break;
+		if (!rc) {
+			__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
+			rc = -EUCLEAN;
+		}
+		bad |= 1u << i;
+		if (worst != -EUCLEAN)
+			worst = rc;
+	}
+	/* Copies behind the first good one are not read: whoever reads them finds what is wrong with them. */
+	if (!rc)
+		repair(m, bad, offset, len, &iov, 1);
+	leave(m, epoch);
+	return rc ? worst : 0;
+}
