@@ -51,6 +51,9 @@ void label_encode(const struct label *l, void *block)
 	for (unsigned i = 0; i < l->device_count; i++) {
 		wr_copy(&w, l->devices[i].uuid, 16);
 		wr_le64(&w, l->devices[i].device_bytes);
+		wr_le32(&w, l->devices[i].group);
+		wr_le32(&w, (uint32_t)l->devices[i].state);
+		wr_le64(&w, l->devices[i].since_txg);
 		wr_le64(&w, 0);
 	}
 	h = hash128(block, LABEL_OFF_CHECKSUM);
@@ -79,6 +82,53 @@ static int check_numbers(const struct label *l)
 	if (!l->device_count || l->device_count > WFS3_DEVICES_MAX || l->device_index >= l->device_count)
 		return err_set(-EUCLEAN, "label: device %u of %u", l->device_index, l->device_count);
 	return space_layout_check(&l->layout, l->region_bytes);
+}
+
+unsigned label_group_count(const struct label *l)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < l->device_count; i++)
+		if (l->devices[i].group >= count)
+			count = l->devices[i].group + 1;
+	return count;
+}
+
+int label_find_device(const struct label *l, const uint8_t uuid[16])
+{
+	for (unsigned i = 0; i < l->device_count; i++)
+		if (!memcmp(l->devices[i].uuid, uuid, 16))
+			return (int)i;
+	return -1;
+}
+
+/* Every group has a whole copy of its contents; all of its devices are of one size. */
+static int check_groups(const struct label *l)
+{
+	const struct label_device *first[WFS3_DEVICES_MAX] = { 0 };
+	unsigned online[WFS3_DEVICES_MAX] = { 0 }, members[WFS3_DEVICES_MAX] = { 0 };
+
+	for (unsigned i = 0; i < l->device_count; i++) {
+		const struct label_device *d = &l->devices[i];
+
+		if (d->group >= l->device_count || (unsigned)d->state > LABEL_AWAY || d->since_txg > WFS3_TXG_MAX ||
+		    (d->state == LABEL_ONLINE && d->since_txg))
+			return err_set(-EUCLEAN, "label: device %u has group %u, state %u, since %llu", i, d->group,
+			               (unsigned)d->state, (unsigned long long)d->since_txg);
+		if (label_find_device(l, d->uuid) != (int)i)
+			return err_set(-EUCLEAN, "label: device %u has the uuid of another one", i);
+		if (!first[d->group])
+			first[d->group] = d;
+		if (first[d->group]->device_bytes != d->device_bytes)
+			return err_set(-EUCLEAN, "label: the devices of group %u differ in size", d->group);
+		online[d->group] += d->state == LABEL_ONLINE;
+		members[d->group]++;
+	}
+	for (unsigned g = 0; g < label_group_count(l); g++)
+		if (!online[g] || members[g] > LABEL_GROUP_DEVICES_MAX)
+			return err_set(-EUCLEAN, "label: group %u has %u devices, %u of them whole", g, members[g],
+			               online[g]);
+	return 0;
 }
 
 /* What can be told before anything else is believed: magic, checksum, version, features. */
@@ -142,6 +192,9 @@ static uint64_t get_fields(const uint8_t *block, struct label *l)
 	for (i = 0; i < l->device_count && i < WFS3_DEVICES_MAX; i++) {
 		rd_copy(&r, l->devices[i].uuid, 16);
 		l->devices[i].device_bytes = rd_le64(&r);
+		l->devices[i].group = rd_le32(&r);
+		l->devices[i].state = (enum label_state)rd_le32(&r);
+		l->devices[i].since_txg = rd_le64(&r);
 		reserved |= rd_le64(&r);
 	}
 	return reserved | !bytes_are_zero(block + r.pos, LABEL_OFF_CHECKSUM - r.pos);
@@ -160,6 +213,8 @@ int label_decode(const void *block, struct label *ret)
 	rc = check_numbers(&l);
 	if (!rc)
 		rc = check_name(l.pool_name);
+	if (!rc)
+		rc = check_groups(&l);
 	if (rc)
 		return rc;
 	if (reserved)

@@ -20,9 +20,19 @@ struct blk_dev;
 #define LABEL_POOL_NAME_MAX 63
 #define LABEL_ROOT_SLOTS 64u
 
+/* What a device holds. */
+enum label_state {
+	LABEL_ONLINE, /* everything */
+	LABEL_FILLING, /* everything up to since_txg; the rest is being copied to it */
+	LABEL_AWAY, /* everything up to since_txg: it was not there, or it failed */
+};
+
 struct label_device {
 	uint8_t uuid[16];
 	uint64_t device_bytes;
+	uint32_t group; /* devices of one group are mirrors of each other; groups are numbered from 0 without gaps */
+	enum label_state state;
+	uint64_t since_txg; /* 0 when it is online */
 };
 
 struct label {
@@ -38,6 +48,11 @@ struct label {
 	struct space_layout layout; /* of this device */
 	struct label_device devices[WFS3_DEVICES_MAX]; /* [0, device_count) */
 };
+
+#define LABEL_GROUP_DEVICES_MAX 4u
+unsigned label_group_count(const struct label *l);
+/* Index of the device with this uuid; -1: the pool has no such device. */
+int label_find_device(const struct label *l, const uint8_t uuid[16]);
 
 struct root {
 	uint64_t txg;

@@ -18,7 +18,7 @@
 #define LABEL_OFF_NAME 64u
 #define LABEL_OFF_LAYOUT 152u
 #define LABEL_OFF_DEVICES 512u
-#define LABEL_DEVICE_BYTES 32u
+#define LABEL_DEVICE_BYTES 48u
 #define LABEL_OFF_CHECKSUM 4080u
 
 /* Inside a root slot. */

@@ -47,6 +47,7 @@ static int make_labels(const struct pool_create_args *args, struct blk_dev *cons
 		if (ret)
 			return err_add(ret, "device %s", blk_name(devs[i]));
 		base.devices[i].device_bytes = labels[i].layout.device_bytes;
+		base.devices[i].group = i;
 		ret = uuid_make(base.devices[i].uuid);
 	}
 	for (unsigned i = 0; i < args->device_count && !ret; i++) {

@@ -37,6 +37,7 @@ static struct label sample(void)
 	for (unsigned i = 0; i < 2; i++) {
 		memset(l.devices[i].uuid, 0x40 + (int)i, 16);
 		l.devices[i].device_bytes = DEVICE_BYTES;
+		l.devices[i].group = i;
 	}
 	return l;
 }
@@ -88,8 +89,17 @@ static void test_label_survives_encoding(void **state)
 	memset(l.pool_name, 'x', LABEL_POOL_NAME_MAX);
 	l.device_count = WFS3_DEVICES_MAX;
 	l.device_index = WFS3_DEVICES_MAX - 1;
-	for (unsigned i = 0; i < WFS3_DEVICES_MAX; i++)
-		l.devices[i].device_bytes = DEVICE_BYTES;
+	for (unsigned i = 0; i < WFS3_DEVICES_MAX; i++) {
+		l.devices[i] = (struct label_device){ .device_bytes = DEVICE_BYTES, .group = i / 4 };
+		l.devices[i].uuid[3] = (uint8_t)i;
+		if (i % 4 == 1)
+			l.devices[i].state = LABEL_FILLING;
+		if (i % 4 == 2)
+			l.devices[i].state = LABEL_AWAY;
+		if (i % 4 == 1 || i % 4 == 2)
+			l.devices[i].since_txg = WFS3_TXG_MAX - i;
+	}
+	assert_int_equal(label_group_count(&l), WFS3_DEVICES_MAX / 4);
 	label_encode(&l, block);
 	assert_int_equal(label_decode(block, &got), 0);
 	assert_same(&l, &got);
@@ -240,10 +250,17 @@ static void test_impossible_fields_are_refused(void **state)
 		{ 220, 4, 1 }, /* reserved */
 		{ 224, 1, 1 },
 		{ 511, 1, 1 },
-		{ 512 + 32 + 24, 8, 1 },
-		{ 512 + 64, 1, 1 }, /* behind the last device */
+		{ 512 + 40, 8, 1 },
+		{ 512 + 96, 1, 1 }, /* behind the last device */
+		{ 512 + 24, 4, 2 }, /* group: too high; a gap; the other device's, in which nothing is whole then */
+		{ 512 + 24, 4, UINT32_MAX },
+		{ 512 + 24, 4, 1 },
+		{ 512 + 28, 4, 3 }, /* state */
+		{ 512 + 28, 4, LABEL_AWAY },
+		{ 512 + 28, 4, UINT32_MAX },
+		{ 512 + 32, 8, 1 }, /* since, although online */
 		{ 4079, 1, 1 },
-		{ 512 + 32 + 16, 8, DEVICE_BYTES + MIB }, /* two sizes for itself */
+		{ 512 + 48 + 16, 8, DEVICE_BYTES + MIB }, /* two sizes for itself */
 	};
 	struct label l = sample(), got;
 	uint8_t block[WFS3_BLOCK_BYTES];
@@ -260,6 +277,35 @@ static void test_impossible_fields_are_refused(void **state)
 			fail_msg("offset %u value 0x%llx was accepted", cases[i].offset,
 			         (unsigned long long)cases[i].value);
 	}
+}
+
+static void test_contradicting_devices_are_refused(void **state)
+{
+	struct label l = sample(), got;
+	uint8_t block[WFS3_BLOCK_BYTES];
+
+	(void)state;
+	memcpy(l.devices[0].uuid, l.devices[1].uuid, 16);
+	label_encode(&l, block);
+	assert_int_equal(label_decode(block, &got), -EUCLEAN);
+	l = sample();
+	l.devices[1].group = 0;
+	l.devices[0].device_bytes += MIB;
+	label_encode(&l, block);
+	assert_int_equal(label_decode(block, &got), -EUCLEAN);
+	l.devices[0].device_bytes -= MIB;
+	label_encode(&l, block);
+	assert_int_equal(label_decode(block, &got), 0);
+	assert_int_equal(label_group_count(&got), 1);
+	assert_int_equal(label_find_device(&got, l.devices[1].uuid), 1);
+	assert_int_equal(label_find_device(&got, l.pool_uuid), -1);
+	for (unsigned i = 2; i < 5; i++) {
+		l.devices[i] = l.devices[0];
+		l.devices[i].uuid[0] = (uint8_t)i;
+	}
+	l.device_count = 5;
+	label_encode(&l, block);
+	assert_int_equal(label_decode(block, &got), -EUCLEAN);
 }
 
 static void test_higher_generation_wins(void **state)
@@ -422,6 +468,7 @@ int main(void)
 		cmocka_unit_test(test_unreadable_front_label_is_replaced_by_the_back_one),
 		cmocka_unit_test(test_newer_version_and_unknown_feature_are_refused),
 		cmocka_unit_test(test_impossible_fields_are_refused),
+		cmocka_unit_test(test_contradicting_devices_are_refused),
 		cmocka_unit_test(test_higher_generation_wins),
 		cmocka_unit_test(test_shrunk_device_is_told_with_both_sizes),
 		cmocka_unit_test(test_grown_device_is_read_by_its_front_label),
