@@ -212,10 +212,12 @@ static inline void craft_reseal_ptr(struct craft *c, uint8_t *ptr, bool fix_birt
 {
 	uint8_t *page = craft_at(c, get_le64(ptr), WFS3_NODE_BLOCKS);
 	struct hash128 h;
+	unsigned count;
 
 	if (!page || depth > NODE_LEVEL_MAX + 2)
 		return;
-	for (unsigned i = 0; !node_check(page) && i < node_count(page); i++) {
+	count = node_check(page) ? 0 : node_count(page);
+	for (unsigned i = 0; i < count; i++) {
 		size_t len;
 		uint8_t *value = page + (node_value(page, i, &len) - page);
 
