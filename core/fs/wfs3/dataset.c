@@ -143,7 +143,9 @@ static int load_inode(struct dataset *ds)
 
 int dataset_load(struct dataset *ds)
 {
-	static const struct cache_file_ops ops = { .fill = volume_fill, .writeback = volume_writeback };
+	static const struct cache_file_ops ops = { .fill = volume_fill,
+		                                   .writeback = volume_writeback,
+		                                   .log = volume_log };
 	struct cache_file *file;
 	int ret = 0;
 

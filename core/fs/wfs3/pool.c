@@ -175,6 +175,7 @@ void pool_unref(struct pool *p)
 {
 	if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	wal_free(p->wal);
 	tree_free(p->tree);
 	space_free(p->space);
 	node_cache_free(p->node_cache);

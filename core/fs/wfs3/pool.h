@@ -29,6 +29,7 @@
 #include "core/fs/wfs3/label.h"
 #include "core/fs/wfs3/space.h"
 #include "core/fs/wfs3/tree.h"
+#include "core/fs/wfs3/wal.h"
 #include "core/fs/wfs3/wfs3.h"
 #include "core/vfs/vfs_ops.h"
 
@@ -67,6 +68,7 @@ struct dataset {
 	/* Changed under the commit gate (shared); atomics */
 	struct inode inode; /* size_bytes, change, mtime_ns are read without a lock: atomics */
 	uint64_t used_blocks;
+	uint64_t logged_change; /* the log has the inode with this change counter; atomic */
 	uint64_t changed_txg; /* last txg with a change of tree or record */
 
 	/* Under pool->table_lock, changed with the commit gate shared, read by the committing thread with it exclusive
@@ -83,6 +85,16 @@ struct dataset {
 	struct dataset_item snapshot;
 	bool snapshot_removed;
 	struct cds_list_head commit_link;
+};
+
+/* What the import found and did; constant afterwards. */
+struct recovery {
+	bool clean; /* the pool was closed in an orderly way */
+	uint64_t record_count; /* read from the log */
+	uint64_t applied_count; /* of those, changes that the root did not have */
+	uint64_t page_count; /* whose contents came from the log */
+	uint64_t log_bytes;
+	uint64_t time_ns;
 };
 
 struct pool_stats {
@@ -128,6 +140,9 @@ struct pool {
 	struct cds_list_head datasets;
 	uint64_t next_dataset_id;
 
+	struct wal *wal; /* NULL on a read-only import */
+	struct recovery recovery;
+
 	/* txg.c */
 	struct sync_rwlock gate;
 	uint64_t open_txg; /* atomic; changed with the gate held exclusively */
@@ -139,6 +154,8 @@ struct pool {
 	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
 	bool stop SYNC_GUARDED_BY(txg_lock);
 	uint64_t last_commit_ns; /* committing thread only */
+	bool commit_wanted; /* atomic: the log fills */
+	uint64_t log_position; /* the last root's; committing thread only */
 	int failed; /* atomic; 0 or the error that made the pool read-only */
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;
@@ -198,15 +215,22 @@ static inline uint64_t pool_region_blocks(const struct pool *p)
 uint64_t pool_available_blocks(struct pool *p);
 
 /* txg.c */
-int txg_start(struct pool *p, uint64_t open_txg); /* starts the committing thread */
+void txg_init(struct pool *p, uint64_t open_txg); /* changes can be made, none is committed */
+int txg_start(struct pool *p); /* starts the committing thread */
 void txg_stop(struct pool *p); /* no more commits; joins */
 /* Enter the open group for a change: the gate is held shared until txg_exit(). Never waits for a device. */
 uint64_t txg_enter(struct pool *p) SYNC_ACQUIRE_SHARED(p->gate);
 void txg_exit(struct pool *p) SYNC_RELEASE_SHARED(p->gate);
 /* Between enter and exit: note that something of this dataset (or, with NULL, of the pool) was changed. */
 void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
-/* Everything changed before the call is durable when it returns 0. Blocks. */
+/* Everything changed before the call is durable when it returns 0, by a commit. Blocks. */
 int txg_sync(struct pool *p);
+/* The same by way of the log, for changes that are in it (or that it refused). Blocks. */
+int txg_sync_log(struct pool *p);
+/* The log wants a commit. Never blocks. */
+void txg_want_commit(struct pool *p);
+/* A barrier on all devices. Blocks. */
+int txg_flush_devices(struct pool *p);
 /* Commit even without changes (@count times): releases freed space. */
 int txg_force(struct pool *p, unsigned count);
 
@@ -274,6 +298,22 @@ int volume_put_inode_in(struct dataset *ds, uint64_t txg);
 
 /* volume_wb.c */
 void volume_writeback(void *ctx, struct cache_page *pages, unsigned count);
+
+/* volume_log.c */
+void volume_log(void *ctx, struct cache_page *pages, unsigned count);
+/* The inode, when it changed since it was logged last. Blocks. */
+void volume_log_inode(struct dataset *ds);
+/* What was written to the range before the call is in the log or in its place: txg_sync_log() makes it durable. Blocks.
+ */
+int volume_persist(struct dataset *ds, uint64_t offset, uint64_t len);
+
+/* recover.c */
+/*
+ * Bring the pool, just loaded from root @r, to where the log ends, and start a new epoch of the log. The changes are in
+ * memory, in the open group; until it is committed, nothing that the root or the log has is overwritten, so whatever
+ * fails here can be tried again. -EUCLEAN: the log contradicts the pool. Blocks.
+ */
+int recover_pool(struct pool *p, const struct root *r);
 
 /* reaper.c */
 int reaper_start(struct pool *p);

@@ -364,6 +364,29 @@ static void check_features(struct pool *p)
 	}
 }
 
+/*
+ * Recover, and let the pool take changes. Its first root tells that the pool is in use, and begins the log's new epoch:
+ * nothing is acknowledged by way of the log before.
+ */
+static int go_live(struct pool *p, const struct root *r)
+{
+	int ret = 0;
+
+	p->recovery.clean = r->clean;
+	if (!p->read_only)
+		ret = recover_pool(p, r);
+	if (!ret)
+		ret = txg_start(p);
+	if (ret || p->read_only)
+		return ret;
+	ret = txg_force(p, 1);
+	if (!ret)
+		ret = reaper_start(p);
+	if (ret)
+		txg_stop(p);
+	return ret;
+}
+
 int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
                       struct pool **ret)
 {
@@ -388,12 +411,8 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
 		goto out;
 	}
 	note_damage(p, &c, chosen);
-	err = txg_start(p, max_u64(chosen->txg, c.txg_max) + 1);
-	if (!err && !p->read_only) {
-		err = reaper_start(p);
-		if (err)
-			txg_stop(p);
-	}
+	txg_init(p, max_u64(chosen->txg, c.txg_max) + 1);
+	err = go_live(p, chosen);
 	if (err) {
 		p->device_count = 0;
 		pool_free(p);

@@ -52,6 +52,7 @@ struct space_config {
 	unsigned device_count;
 	uint64_t region_bytes;
 	uint8_t pool_uuid[16];
+	bool any_used_blocks; /* space_load(): do not compare with the root's number */
 };
 
 /* Positions in the ring never come near this. */
@@ -93,6 +94,9 @@ struct space_run {
  */
 int space_alloc(struct space *s, enum space_stream stream, uint32_t min, uint32_t want, struct space_run *ret);
 void space_cancel(struct space *s, struct space_run run);
+/* Take exactly this run, in flight, as if space_alloc() had given it: what records of the log point to. -EUCLEAN:
+ * outside of every region, or not free. Before anything else is allocated. */
+int space_claim(struct space *s, struct space_run run);
 
 /*
  * Record in @txg (open or committing) that a run, which the caller allocated, is now referenced. Never fails: room for

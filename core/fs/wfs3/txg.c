@@ -61,6 +61,30 @@ int txg_sync(struct pool *p)
 	return wait_durable(p, txg);
 }
 
+int txg_sync_log(struct pool *p)
+{
+	uint64_t closed_txg;
+	int ret = pool_check_writable(p);
+
+	if (ret)
+		return ret;
+	ret = wal_sync(p->wal, &closed_txg);
+	if (ret) {
+		pool_fail(p, ret, "make the log durable");
+		return ret;
+	}
+	return wait_durable(p, closed_txg);
+}
+
+void txg_want_commit(struct pool *p)
+{
+	if (__atomic_exchange_n(&p->commit_wanted, true, __ATOMIC_RELAXED))
+		return;
+	sync_mutex_lock(&p->txg_lock);
+	sync_cond_signal(&p->txg_wake);
+	sync_mutex_unlock(&p->txg_lock);
+}
+
 int txg_force(struct pool *p, unsigned count)
 {
 	uint64_t txg;
@@ -172,7 +196,7 @@ static int commit_dataset(struct pool *p, struct dataset *ds, uint64_t txg)
 	return ret ? err_add(ret, "record dataset %" PRIu64, ds->id) : 0;
 }
 
-static int flush_devices(struct pool *p)
+int txg_flush_devices(struct pool *p)
 {
 	struct blk_io ios[WFS3_DEVICES_MAX];
 	struct blk_batch batch;
@@ -201,9 +225,12 @@ static int write_root(struct pool *p, const struct root *r)
 static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id, bool clean,
                          struct cds_list_head *changed)
 {
-	struct root root = {
-		.txg = txg, .time_ns = sync_wall_ns(), .next_dataset_id = next_dataset_id, .clean = clean
-	};
+	struct root root = { .txg = txg,
+		             .time_ns = sync_wall_ns(),
+		             .next_dataset_id = next_dataset_id,
+		             .log_position = p->log_position,
+		             .log_epoch = wal_epoch(p->wal),
+		             .clean = clean };
 	struct tree_frozen *frozen;
 	struct dataset *ds;
 	uint64_t nodes = 0;
@@ -231,7 +258,7 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	ret = space_write(p->space, txg, &root.space);
 	if (ret)
 		return err_add(ret, "write the allocation state");
-	ret = flush_devices(p);
+	ret = txg_flush_devices(p);
 	if (ret)
 		return err_add(ret, "flush before the root");
 	ret = write_root(p, &root);
@@ -239,6 +266,33 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 		return err_add(ret, "write the root");
 	p->pool_root = root.pool_tree;
 	return 0;
+}
+
+static int flush_kept(void *ctx, struct dataset *ds)
+{
+	(void)ctx;
+	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush_kept(ds->file) : 0;
+}
+
+/*
+ * Give up the log before this moment: pages whose contents only the log has get their place, in the group that is going
+ * to be frozen. When that fails, the root keeps the log from where the last one did.
+ */
+static void release_log(struct pool *p)
+{
+	uint64_t position = wal_position(p->wal);
+	int ret;
+
+	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
+	ret = dataset_each(p, flush_kept, NULL);
+	if (ret) {
+		char text[256];
+
+		log_warning("wfs3", "pool=%s: the log cannot be released: %s", p->name,
+		            err_text(err_get(), ret, 0, text, sizeof(text)));
+		return;
+	}
+	p->log_position = position;
 }
 
 static void txg_commit(struct pool *p, bool clean)
@@ -249,6 +303,7 @@ static void txg_commit(struct pool *p, bool clean)
 	uint64_t txg, next_dataset_id;
 	int ret;
 
+	release_log(p);
 	ret = txg_freeze(p, &txg, &next_dataset_id, &changed);
 	if (!ret)
 		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);
@@ -256,6 +311,7 @@ static void txg_commit(struct pool *p, bool clean)
 		pool_fail(p, ret, "commit a transaction group");
 	} else {
 		space_root_durable(p->space, txg);
+		wal_root_durable(p->wal, p->log_position);
 		counter_add(&p->stats->commits, 1);
 		histogram_add(&p->stats->commit_time, sync_now_ns() - start_ns);
 		sync_mutex_lock(&p->txg_lock);
@@ -285,13 +341,23 @@ static uint64_t commit_due_ns(struct pool *p) SYNC_REQUIRES(p->txg_lock)
 {
 	uint64_t first = __atomic_load_n(&p->first_change_ns, __ATOMIC_RELAXED);
 
-	if (p->wanted_txg > p->durable_txg)
+	if (p->wanted_txg > p->durable_txg || __atomic_load_n(&p->commit_wanted, __ATOMIC_RELAXED))
 		return 0;
 	if (!first)
 		first = space_waits(p) ? p->last_commit_ns : UINT64_MAX;
 	if (first == UINT64_MAX)
 		return UINT64_MAX;
 	return first + p->w->config.txg_age_ms * SYNC_NS_PER_MS;
+}
+
+/* What nobody flushes reaches the devices all the same, so that a crash costs seconds, and recovery little. */
+static void log_in_background(struct pool *p)
+{
+	uint64_t closed_txg;
+	int ret = wal_sync(p->wal, &closed_txg);
+
+	if (ret)
+		pool_fail(p, ret, "make the log durable");
 }
 
 static void committer_main(void *arg)
@@ -309,6 +375,11 @@ static void committer_main(void *arg)
 			uint64_t look_ns = now_ns + p->w->config.txg_age_ms * SYNC_NS_PER_MS / 4;
 
 			sync_cond_wait_until(&p->txg_wake, &p->txg_lock, due_ns < look_ns ? due_ns : look_ns);
+			if (p->failed || p->read_only)
+				continue;
+			sync_mutex_unlock(&p->txg_lock);
+			log_in_background(p);
+			sync_mutex_lock(&p->txg_lock);
 			continue;
 		}
 		sync_mutex_unlock(&p->txg_lock);
@@ -320,13 +391,17 @@ static void committer_main(void *arg)
 	blk_thread_done();
 }
 
-int txg_start(struct pool *p, uint64_t open_txg)
+void txg_init(struct pool *p, uint64_t open_txg)
 {
 	always(open_txg > 0);
 	p->open_txg = open_txg;
 	p->durable_txg = open_txg - 1;
 	p->changed_txg = open_txg - 1;
 	space_set_open_txg(p->space, open_txg);
+}
+
+int txg_start(struct pool *p)
+{
 	return sync_thread_start(&p->committer, "wfs3-commit", committer_main, p);
 }
 

@@ -163,12 +163,12 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 	if (!ret) {
 		ret = write_cached(ds, iov, iov_count, offset, flags);
 		if (!ret && flags & VFS_FUA)
-			ret = cache_flush(ds->file, offset, len);
+			ret = volume_persist(ds, offset, len);
 		dataset_exit(ds);
 	}
 	admit_done(ds->pool, &adm);
 	if (!ret && flags & VFS_FUA)
-		ret = txg_sync(ds->pool);
+		ret = txg_sync_log(ds->pool);
 	return ret;
 }
 
@@ -187,9 +187,9 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 	ret = dataset_enter(ds, flags);
 	if (ret)
 		return ret;
-	ret = cache_flush(ds->file, 0, UINT64_MAX);
+	ret = volume_persist(ds, 0, UINT64_MAX);
 	dataset_exit(ds);
-	return ret ? ret : txg_sync(ds->pool);
+	return ret ? ret : txg_sync_log(ds->pool);
 }
 
 /* Whole blocks [first, end) become holes, in memory and in the map. */
@@ -226,7 +226,7 @@ static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, uns
 	}
 	dataset_exit(ds);
 	if (!ret && flags & VFS_FUA)
-		ret = txg_sync(ds->pool);
+		ret = txg_sync_log(ds->pool);
 	return ret;
 }
 
@@ -280,11 +280,11 @@ static int volume_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsign
 	if (!ret) {
 		touch(ds);
 		if (flags & VFS_FUA)
-			ret = cache_flush(ds->file, offset, len);
+			ret = volume_persist(ds, offset, len);
 	}
 	dataset_exit(ds);
 	if (!ret && flags & VFS_FUA)
-		ret = txg_sync(ds->pool);
+		ret = txg_sync_log(ds->pool);
 	return ret;
 }
 

@@ -214,6 +214,20 @@ static int unmap_some(struct dataset *ds, uint64_t txg, uint64_t *first, uint64_
 	return 1;
 }
 
+/* Record that blocks became holes; also where there was no block, since the log may have contents for it. */
+static void log_unmap(struct dataset *ds, uint64_t txg, uint64_t first, uint64_t end, struct wal_ticket *ticket)
+{
+	struct wal_record r = { .type = WAL_UNMAP,
+		                .txg = txg,
+		                .dataset = ds->id,
+		                .object = WFS3_VOLUME_OBJECT,
+		                .first = first,
+		                .count = end - first };
+
+	if (first < end)
+		(void)wal_append(ds->pool->wal, ticket, &r);
+}
+
 int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
 {
 	uint64_t end = first + count;
@@ -221,10 +235,16 @@ int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
 	int ret = count ? 1 : 0;
 
 	while (ret == 1) {
-		uint64_t txg = txg_enter(ds->pool);
+		uint64_t start = first;
+		struct wal_ticket ticket;
+		uint64_t txg;
 
+		wal_begin(ds->pool->wal, WAL_UNMAP_BYTES, &ticket);
+		txg = txg_enter(ds->pool);
 		ret = unmap_some(ds, txg, &first, end, &missing);
+		log_unmap(ds, txg, start, ret ? first : end, &ticket);
 		txg_exit(ds->pool);
+		wal_end(ds->pool->wal, &ticket);
 		if (ret == -EUCLEAN)
 			(void)pool_check_damage(ds->pool);
 		if (ret == -EAGAIN) {

@@ -145,10 +145,28 @@ static void wb_write(struct wb *w, unsigned *order)
 	}
 }
 
+/* Record that the blocks of a cell got new places. Blocks between them that stay as they are split the record. */
+static void wb_log_cell(struct wb *w, uint64_t txg, const struct cell_change *c, struct wal_ticket *ticket)
+{
+	struct wal_record r = { .type = WAL_MAP, .txg = txg, .dataset = w->ds->id, .object = WFS3_VOLUME_OBJECT };
+
+	for (unsigned from = 0, to; from < WFS3_CELL_BLOCKS; from = to) {
+		for (to = from; to < WFS3_CELL_BLOCKS && c->mask & 1u << to; to++)
+			r.blocks[to - from] = (struct wal_block){ c->addrs[to], c->addrs[to] ? c->crcs[to] : 0 };
+		r.first = c->cell_index * WFS3_CELL_BLOCKS + from;
+		r.block_count = to - from;
+		if (r.block_count)
+			(void)wal_append(w->ds->pool->wal, ticket, &r);
+		else
+			to++;
+	}
+}
+
 /* Inside the gate. Returns like tree_update(). */
-static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
+static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to, struct wal_ticket *ticket)
 {
 	struct cell_change c = { .cell_index = w->pages[from].index / WFS3_CELL_BLOCKS };
+	int ret;
 
 	for (unsigned i = from; i < to; i++) {
 		unsigned block = w->pages[i].index % WFS3_CELL_BLOCKS;
@@ -159,7 +177,12 @@ static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to)
 		c.addrs[block] = w->addrs[i];
 		c.crcs[block] = w->pages[i].crc;
 	}
-	return c.mask ? volume_change_cell(w->ds, txg, &c) : 0;
+	if (!c.mask)
+		return 0;
+	ret = volume_change_cell(w->ds, txg, &c);
+	if (!ret)
+		wb_log_cell(w, txg, &c, ticket);
+	return ret;
 }
 
 static unsigned cell_end(const struct wb *w, unsigned from)
@@ -187,18 +210,23 @@ static void wb_map(struct wb *w)
 	unsigned from = 0;
 
 	while (from < w->count) {
-		uint64_t txg = txg_enter(w->ds->pool);
+		struct wal_ticket ticket;
 		unsigned to = from;
+		uint64_t txg;
 		int ret = 0;
+
+		wal_begin(w->ds->pool->wal, (size_t)WB_CELLS_PER_GROUP * WAL_CELL_BYTES, &ticket);
+		txg = txg_enter(w->ds->pool);
 
 		for (unsigned n = 0; n < WB_CELLS_PER_GROUP && from < w->count; n++) {
 			to = cell_end(w, from);
-			ret = wb_map_cell(w, txg, from, to);
+			ret = wb_map_cell(w, txg, from, to, &ticket);
 			if (ret)
 				break;
 			from = to;
 		}
 		txg_exit(w->ds->pool);
+		wal_end(w->ds->pool->wal, &ticket);
 		if (ret == -EUCLEAN)
 			(void)pool_check_damage(w->ds->pool);
 		if (ret == -EAGAIN) {

@@ -77,6 +77,7 @@ size_t wal_record_bytes(const struct wal_record *r);
 /* The most that a record of each type takes; @n pages of data. */
 #define WAL_DATA_BYTES(n) (WAL_RECORD_BYTES + (size_t)(n) * (16 + WFS3_BLOCK_BYTES))
 #define WAL_MAP_BYTES (WAL_RECORD_BYTES + 16 + WFS3_CELL_BLOCKS * 16)
+#define WAL_CELL_BYTES (WFS3_CELL_BLOCKS / 2 * (WAL_RECORD_BYTES + 16 + 16)) /* every other block of a cell */
 #define WAL_UNMAP_BYTES (WAL_RECORD_BYTES + 16)
 #define WAL_INODE_BYTES (WAL_RECORD_BYTES + 24)
 #define WAL_GAP_BYTES WAL_RECORD_BYTES

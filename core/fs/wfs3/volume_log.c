@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The way of a volume's data into the log, and what a flush is made of.
+ *
+ * A flush of a few pages puts their contents into the log: one sequential write, one barrier. They stay dirty in the
+ * cache and get their place later, together with others. More pages than that are written to their place at once, and
+ * the log gets a record of where that is.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/pool.h"
+
+_Static_assert(WAL_DATA_BYTES(CACHE_LOG_PAGES_MAX) <= WAL_TICKET_BYTES_MAX, "a flush's pages are one record");
+_Static_assert(CACHE_LOG_PAGES_MAX <= WAL_PAGES_MAX, "a flush's pages are one record");
+
+/* False: a page was damaged in memory, and must not become durable. */
+static bool describe_page(const struct dataset *ds, struct cache_page *pg, struct wal_page *ret)
+{
+	bool zero = pg->crc == CRC32C_ZERO_4K && bytes_are_zero(pg->data, WFS3_BLOCK_BYTES);
+
+	pg->result = 0;
+	if (!zero && crc32c(pg->data, WFS3_BLOCK_BYTES) != pg->crc)
+		pg->result = err_set(-EIO, "page at offset %" PRIu64 " of dataset %" PRIu64 " changed in memory",
+		                     pg->index * WFS3_BLOCK_BYTES, ds->id);
+	*ret = (struct wal_page){ .index = pg->index, .crc = pg->crc, .data = zero ? NULL : pg->data };
+	return !pg->result;
+}
+
+void volume_log(void *ctx, struct cache_page *pages, unsigned count)
+{
+	struct dataset *ds = ctx;
+	struct pool *p = ds->pool;
+	struct wal_record r = { .type = WAL_DATA, .dataset = ds->id, .object = WFS3_VOLUME_OBJECT };
+	struct wal_ticket ticket;
+	bool taken;
+
+	always(count <= WAL_PAGES_MAX);
+	if (pool_check_writable(p)) {
+		for (unsigned i = 0; i < count; i++)
+			pages[i].result = -EIO;
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		r.page_count += describe_page(ds, &pages[i], &r.pages[r.page_count]);
+	if (!r.page_count)
+		return;
+	wal_begin(p->wal, WAL_DATA_BYTES(r.page_count), &ticket);
+	r.txg = txg_enter(p);
+	taken = wal_append(p->wal, &ticket, &r);
+	txg_exit(p);
+	wal_end(p->wal, &ticket);
+	/* Pages that the log refuses go to their place; a commit makes that durable. */
+	if (!taken)
+		volume_writeback(ctx, pages, count);
+}
+
+void volume_log_inode(struct dataset *ds)
+{
+	struct pool *p = ds->pool;
+	struct wal_record r = { .type = WAL_INODE, .dataset = ds->id, .object = WFS3_VOLUME_OBJECT };
+	struct wal_ticket ticket;
+
+	r.change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED);
+	if (r.change == __atomic_load_n(&ds->logged_change, __ATOMIC_RELAXED))
+		return;
+	r.size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
+	r.mtime_ns = __atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
+	wal_begin(p->wal, WAL_INODE_BYTES, &ticket);
+	r.txg = txg_enter(p);
+	if (wal_append(p->wal, &ticket, &r))
+		__atomic_store_n(&ds->logged_change, r.change, __ATOMIC_RELAXED);
+	txg_exit(p);
+	wal_end(p->wal, &ticket);
+}
+
+int volume_persist(struct dataset *ds, uint64_t offset, uint64_t len)
+{
+	int ret = cache_flush_log(ds->file, offset, len);
+
+	if (ret)
+		return ret;
+	volume_log_inode(ds);
+	return 0;
+}
