@@ -44,7 +44,6 @@
 #include "server/startup.h"
 
 #define ERROR_TEXT_MAX 1024
-#define TXG_AGE_MS 5000
 #define ADMIN_GOODBYE_NS SYNC_NS_PER_S
 
 struct daemon {
@@ -82,6 +81,11 @@ static void accept_rpc(void *ctx, int fd, const char *peer)
 
 	if (rc < 0)
 		log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
+}
+
+static bool has_open_file(void *ctx, pid_t pid)
+{
+	return rpc_server_has_open_file(ctx, pid);
 }
 
 static int daemon_reload(void *ctx)
@@ -122,7 +126,10 @@ static int build_core(struct daemon *d)
 		.writeback_threads = c->memory.writeback_threads,
 		.readahead_max_bytes = c->memory.readahead_bytes,
 	};
-	struct wfs3_config wfs3 = { .node_cache_min_bytes = c->memory.cache_bytes / 16, .txg_age_ms = TXG_AGE_MS };
+	struct wfs3_config wfs3 = {
+		.node_cache_min_bytes = c->memory.cache_bytes / 16,
+		.txg_age_ms = c->memory.commit_age_ms,
+	};
 	int rc;
 
 	d->metrics = metrics_new();
@@ -195,12 +202,14 @@ static int build_front_ends(struct daemon *d)
 	struct nbd_config nbd = {
 		.loop = first,
 		.accept_rpc = accept_rpc,
+		.has_open_file = has_open_file,
 		.run_dir = c->run_dir,
 		.nbdkit = c->nbd.nbdkit,
 		.plugin = c->nbd.plugin,
 		.user = c->nbd.user,
 		.group = c->nbd.user_group,
 		.max_connections = c->nbd.max_connections,
+		.handshake_timeout_ms = c->nbd.handshake_timeout_ms,
 		.memory_max_bytes = c->nbd.memory_max_bytes,
 		.metrics = d->metrics,
 	};
@@ -221,7 +230,7 @@ static int build_front_ends(struct daemon *d)
 
 	if (rc < 0)
 		return rc;
-	nbd.accept_ctx = d->rpc;
+	nbd.rpc_ctx = d->rpc;
 	rc = nbd_new(&nbd, &d->nbd);
 	if (rc < 0)
 		return rc;

@@ -19,6 +19,7 @@ static void nbd_stats(void *ctx, struct admin_nbd_stats *ret)
 		.ended_ok = s.ended_ok,
 		.ended_error = s.ended_error,
 		.ended_signal = s.ended_signal,
+		.handshake_timeouts = s.handshake_timeouts,
 	};
 }
 

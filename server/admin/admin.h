@@ -24,6 +24,7 @@ struct admin_nbd_stats {
 	unsigned connections, max_connections;
 	uint64_t accepted, refused;
 	uint64_t ended_ok, ended_error, ended_signal; /* processes */
+	uint64_t handshake_timeouts;
 };
 
 struct admin_connection {

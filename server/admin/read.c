@@ -219,10 +219,11 @@ static json_t *status_nbd(struct call *c)
 	struct admin_nbd_stats s;
 
 	peers->nbd_stats(peers->ctx, &s);
-	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "connections", (int)s.connections, "max_connections",
-	                 (int)s.max_connections, "accepted", (json_int_t)s.accepted, "refused", (json_int_t)s.refused,
-	                 "ended_ok", (json_int_t)s.ended_ok, "ended_error", (json_int_t)s.ended_error, "ended_signal",
-	                 (json_int_t)s.ended_signal);
+	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "connections", (int)s.connections,
+	                 "max_connections", (int)s.max_connections, "accepted", (json_int_t)s.accepted, "refused",
+	                 (json_int_t)s.refused, "ended_ok", (json_int_t)s.ended_ok, "ended_error",
+	                 (json_int_t)s.ended_error, "ended_signal", (json_int_t)s.ended_signal, "handshake_timeouts",
+	                 (json_int_t)s.handshake_timeouts);
 }
 
 int read_status(struct call *c)

@@ -38,6 +38,7 @@ struct conf {
 		uint64_t readahead_bytes;
 		unsigned writeback_age_ms;
 		unsigned writeback_threads;
+		unsigned commit_age_ms; /* of a transaction group */
 	} memory;
 	struct {
 		unsigned loops, read, write, admin; /* loops: 0 is one per processor */
@@ -64,6 +65,7 @@ struct conf {
 		unsigned mode;
 		const char *group;
 		unsigned max_connections;
+		unsigned handshake_timeout_ms;
 		const char *user; /* of nbdkit processes, when the daemon is root */
 		const char *user_group;
 		const char *nbdkit;

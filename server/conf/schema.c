@@ -26,6 +26,7 @@ static const struct conf_field memory_fields[] = {
 	{ .key = "readahead", .type = CONF_SIZE, AT(memory.readahead_bytes), .min = 0, .max = 64 * MIB },
 	{ .key = "writeback_age_ms", .type = CONF_UINT, AT(memory.writeback_age_ms), .min = 10, .max = 600000 },
 	{ .key = "writeback_threads", .type = CONF_UINT, AT(memory.writeback_threads), .min = 1, .max = 8 },
+	{ .key = "commit_age_ms", .type = CONF_UINT, AT(memory.commit_age_ms), .min = 100, .max = 60000 },
 	END,
 };
 
@@ -63,6 +64,7 @@ static const struct conf_field nbd_fields[] = {
 	{ .key = "mode", .type = CONF_MODE, AT(nbd.mode), .min = 0, .max = 0777 },
 	{ .key = "socket_group", .type = CONF_STRING, AT(nbd.group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "max_connections", .type = CONF_UINT, AT(nbd.max_connections), .min = 1, .max = 4096 },
+	{ .key = "handshake_timeout_ms", .type = CONF_UINT, AT(nbd.handshake_timeout_ms), .min = 100, .max = 600000 },
 	{ .key = "user", .type = CONF_STRING, AT(nbd.user), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "group", .type = CONF_STRING, AT(nbd.user_group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "nbdkit", .type = CONF_PROGRAM, AT(nbd.nbdkit), .min = 1, .max = PATH_BYTES_MAX },
@@ -146,6 +148,7 @@ void conf_defaults(struct conf *c)
 	c->memory.readahead_bytes = MIB;
 	c->memory.writeback_age_ms = 5000;
 	c->memory.writeback_threads = 2;
+	c->memory.commit_age_ms = 5000;
 	c->threads.read = 8;
 	c->threads.write = 8;
 	c->threads.admin = 2;
@@ -153,6 +156,7 @@ void conf_defaults(struct conf *c)
 	c->rpc.mode = 0660;
 	c->nbd.mode = 0660;
 	c->nbd.max_connections = 64;
+	c->nbd.handshake_timeout_ms = 30000;
 	c->nbd.user = "nobody";
 	c->nbd.nbdkit = "nbdkit";
 	c->nbd.memory_max_bytes = 4 * GIB;

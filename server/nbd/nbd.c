@@ -40,6 +40,7 @@ struct nbd_connection {
 	struct event *ended;
 	struct event *hangup;
 	struct event *timer;
+	struct event *handshake; /* the time to open an export in */
 	struct nbd_messages *messages;
 };
 
@@ -48,10 +49,13 @@ struct nbd {
 	struct listener *rpc_listener;
 	struct nbd_child_args child; /* what is the same for all */
 	char *nbdkit;
+	bool (*has_open_file)(void *ctx, pid_t pid);
+	void *rpc_ctx;
 	struct metrics *metrics;
 	unsigned max_connections;
+	unsigned handshake_timeout_ms;
 
-	struct counter accepted, refused, ended_ok, ended_error, ended_signal;
+	struct counter accepted, refused, ended_ok, ended_error, ended_signal, handshake_timeouts;
 	unsigned connection_count; /* written on the loop's thread, read anywhere (atomic) */
 
 	/* On the loop's thread. */
@@ -83,6 +87,8 @@ static void connection_free(struct nbd_connection *c)
 		event_free(c->hangup);
 	if (c->timer)
 		event_free(c->timer);
+	if (c->handshake)
+		event_free(c->handshake);
 	nbd_messages_free(c->messages);
 	if (c->pidfd >= 0)
 		close(c->pidfd);
@@ -162,6 +168,21 @@ static void connection_on_timer(evutil_socket_t fd, short what, void *arg)
 	kill(c->pid, SIGKILL);
 }
 
+/* Only a client that is still choosing is cut: from the open on, it may be idle for as long as it likes. */
+static void connection_on_handshake(evutil_socket_t fd, short what, void *arg)
+{
+	struct nbd_connection *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->terminated || c->nbd->has_open_file(c->nbd->rpc_ctx, c->pid))
+		return;
+	counter_add(&c->nbd->handshake_timeouts, 1);
+	log_warning("nbd", "no export opened in time connection=%llu peer=%s pid=%d", (unsigned long long)c->id,
+	            c->peer, (int)c->pid);
+	connection_terminate(c);
+}
+
 static void connection_on_hangup(evutil_socket_t fd, short what, void *arg)
 {
 	struct nbd_connection *c = arg;
@@ -176,14 +197,17 @@ static void connection_on_hangup(evutil_socket_t fd, short what, void *arg)
 static int connection_watch(struct nbd_connection *c, int messages_fd)
 {
 	struct event_base *base = loop_base(c->nbd->loop);
+	unsigned ms = c->nbd->handshake_timeout_ms;
+	struct timeval handshake = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 
 	c->messages = nbd_messages_new(base, messages_fd, c->id);
 	c->ended = event_new(base, c->pidfd, EV_READ | EV_PERSIST, connection_on_end, c);
 	c->hangup = event_new(base, c->client_fd, EV_CLOSED, connection_on_hangup, c);
 	c->timer = evtimer_new(base, connection_on_timer, c);
-	if (!c->messages || !c->ended || !c->hangup || !c->timer)
+	c->handshake = evtimer_new(base, connection_on_handshake, c);
+	if (!c->messages || !c->ended || !c->hangup || !c->timer || !c->handshake)
 		return err_set(-ENOMEM, "watch a connection");
-	if (event_add(c->ended, NULL) < 0 || event_add(c->hangup, NULL) < 0)
+	if (event_add(c->ended, NULL) < 0 || event_add(c->hangup, NULL) < 0 || event_add(c->handshake, &handshake) < 0)
 		return err_set(-ENOMEM, "watch a connection");
 	return 0;
 }
@@ -288,6 +312,7 @@ void nbd_get_stats(const struct nbd *n, struct nbd_stats *ret)
 		.ended_ok = counter_read(&n->ended_ok),
 		.ended_error = counter_read(&n->ended_error),
 		.ended_signal = counter_read(&n->ended_signal),
+		.handshake_timeouts = counter_read(&n->handshake_timeouts),
 	};
 }
 
@@ -331,6 +356,10 @@ static int nbd_register_metrics(struct nbd *n)
 		                         "NBD connections closed at once: too many, or no process could be started.",
 		                         NULL, &n->refused);
 	if (rc == 0)
+		rc = metrics_add_counter(m, n, "wfsd_nbd_handshake_timeouts_total",
+		                         "NBD clients cut off because they opened no export in time.", NULL,
+		                         &n->handshake_timeouts);
+	if (rc == 0)
 		rc = metrics_add_counter(m, n, ended, ended_help, "how=\"ok\"", &n->ended_ok);
 	if (rc == 0)
 		rc = metrics_add_counter(m, n, ended, ended_help, "how=\"error\"", &n->ended_error);
@@ -346,7 +375,7 @@ static int nbd_listen_rpc(struct nbd *n, const struct nbd_config *config)
 		.loop = config->loop,
 		.name = "nbdkit",
 		.accept = config->accept_rpc,
-		.ctx = config->accept_ctx,
+		.ctx = config->rpc_ctx,
 	};
 	int rc = net_listen_private(config->run_dir, &listener.fd, &n->child.rpc_fd);
 
@@ -363,6 +392,9 @@ int nbd_new(const struct nbd_config *config, struct nbd **ret)
 	*n = (struct nbd){
 		.loop = config->loop,
 		.max_connections = config->max_connections,
+		.handshake_timeout_ms = config->handshake_timeout_ms,
+		.has_open_file = config->has_open_file,
+		.rpc_ctx = config->rpc_ctx,
 		.metrics = config->metrics,
 		.nbdkit = strdup(config->nbdkit),
 		.child = { .plugin_fd = -1, .rpc_fd = -1, .memory_max_bytes = config->memory_max_bytes },

@@ -10,13 +10,17 @@
  *
  *      accept            nbdkit ends, or is killed
  *   -----------> running -------------------------> reaped
- *                   | client hung up, or daemon stops
+ *                   | client hung up, or opened no export in time, or daemon stops
  *                   v
- *                ending  (SIGTERM after a grace when the client hung up, at once when stopping; SIGKILL 2 s later)
+ *                ending  (SIGTERM after a grace when the client hung up, else at once; SIGKILL 2 s later)
+ *
+ * nbdkit puts no limit on the handshake. It opens the export, which our RPC server sees, when the client has chosen
+ * one; that is the last thing before the transmission phase.
  */
 #ifndef WFSD_SERVER_NBD_NBD_H
 #define WFSD_SERVER_NBD_NBD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,12 +34,15 @@ struct nbd_config {
 	struct loop *loop; /* where it lives */
 	/* Takes the RPC connections that nbdkit processes make. */
 	listener_accept_fn *accept_rpc;
-	void *accept_ctx;
+	/* Does a process have an export open through one of them? On the loop's thread; does not block. */
+	bool (*has_open_file)(void *ctx, pid_t pid);
+	void *rpc_ctx; /* of both */
 	const char *run_dir; /* the private socket is made there, and its name removed at once */
 	const char *nbdkit; /* path, or a name in PATH */
 	const char *plugin; /* path; NULL: beside our own program, else the one nbdkit finds by name */
 	const char *user, *group; /* when we are root; group NULL: the user's */
 	unsigned max_connections;
+	unsigned handshake_timeout_ms; /* to open an export in, from accepting on */
 	uint64_t memory_max_bytes; /* address space of one process */
 	struct metrics *metrics;
 };
@@ -44,6 +51,7 @@ struct nbd_stats {
 	unsigned connections, max_connections;
 	uint64_t accepted, refused; /* refused: beyond the limit, or no process could be started */
 	uint64_t ended_ok, ended_error, ended_signal;
+	uint64_t handshake_timeouts;
 };
 
 struct nbd_connection_info {

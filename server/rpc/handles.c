@@ -13,18 +13,23 @@ _Static_assert(EXPORT_NAME_MAX == WFSP_NAME_MAX, "names of exports travel whole"
 #define SLOT_BITS 16
 #define SLOTS_FIRST 8u
 
+static void count_open(struct rpc_handles *t, int change)
+{
+	__atomic_store_n(&t->open_count, t->open_count + (unsigned)change, __ATOMIC_RELAXED);
+}
+
 bool rpc_handles_reserve(struct rpc_handles *t)
 {
 	if (t->open_count >= RPC_HANDLES_MAX)
 		return false;
-	t->open_count++;
+	count_open(t, 1);
 	return true;
 }
 
 void rpc_handles_unreserve(struct rpc_handles *t)
 {
 	always(t->open_count > 0);
-	t->open_count--;
+	count_open(t, -1);
 }
 
 static int grow(struct rpc_handles *t)
@@ -103,7 +108,7 @@ bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uin
 		return false;
 	h = *at;
 	*at = NULL;
-	t->open_count--;
+	count_open(t, -1);
 	rpc_handle_unref(exports, h);
 	return true;
 }

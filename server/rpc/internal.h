@@ -55,7 +55,8 @@ struct rpc_handle {
 struct rpc_handles {
 	struct rpc_handle **slots;
 	unsigned slot_count;
-	unsigned open_count; /* including those that are being opened */
+	unsigned open_count; /* including those that are being opened; written on the loop's thread, read anywhere
+	                        (atomic) */
 	uint64_t next_serial;
 };
 
@@ -100,6 +101,7 @@ struct rpc_conn {
 	struct rpc_server *server;
 	struct loop *loop;
 	int fd;
+	pid_t peer_pid; /* of a unix socket's other end, else 0 */
 	struct event *read_event;
 	struct event *write_event;
 	struct event *again_event; /* requests are left in the window: go on after the other connections */

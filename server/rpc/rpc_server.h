@@ -9,8 +9,10 @@
 #ifndef WFSD_SERVER_RPC_RPC_SERVER_H
 #define WFSD_SERVER_RPC_RPC_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct budget;
 struct export_table;
@@ -60,6 +62,9 @@ void rpc_server_stop(struct rpc_server *s);
 /* After rpc_server_stop(). NULL is fine. */
 void rpc_server_free(struct rpc_server *s);
 
+/* Does the process at the other end of a unix socket have a file open, or is one being opened for it? Any thread; does
+ * not block. */
+bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid);
 unsigned rpc_server_connections(struct rpc_server *s);
 uint64_t rpc_server_boot_id(const struct rpc_server *s);
 

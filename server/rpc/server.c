@@ -113,6 +113,15 @@ static void tune_unix(int fd)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
+static pid_t peer_pid(int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	/* A TCP socket has none, or says 0. */
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
+}
+
 int rpc_server_accept(struct rpc_server *s, int fd)
 {
 	struct loop *l = loop_set_next(s->loops);
@@ -124,6 +133,7 @@ int rpc_server_accept(struct rpc_server *s, int fd)
 		close(fd);
 		return err;
 	}
+	c->peer_pid = peer_pid(fd);
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)
 		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
@@ -206,6 +216,17 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 	}
 	sync_mutex_unlock(&s->lock);
 	return !old;
+}
+
+bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid)
+{
+	bool found = false;
+
+	sync_mutex_lock(&s->lock);
+	for (const struct rpc_conn *c = s->conns; c && !found; c = c->next)
+		found = c->peer_pid == pid && __atomic_load_n(&c->handles.open_count, __ATOMIC_RELAXED) > 0;
+	sync_mutex_unlock(&s->lock);
+	return found;
 }
 
 unsigned rpc_server_connections(struct rpc_server *s)

@@ -88,6 +88,8 @@ class Settings:
     dirty_max: str | None = None
     writeback_age_ms: int | None = None
     max_connections: int | None = None
+    handshake_timeout_ms: int | None = None
+    commit_age_ms: int | None = None
     nbd_tcp: bool = False
     rpc_tcp: bool = False
     metrics_tcp: bool = False
@@ -137,15 +139,16 @@ class Appliance:
     def config(self) -> dict[str, Any]:
         wanted = self.settings
         memory: dict[str, Any] = {"cache": wanted.cache}
-        for key in ("dirty_max", "writeback_age_ms"):
+        for key in ("dirty_max", "writeback_age_ms", "commit_age_ms"):
             if getattr(wanted, key) is not None:
                 memory[key] = getattr(wanted, key)
         nbd: dict[str, Any] = {"socket": str(self.nbd_socket), "plugin": program("nbdkit-wfs-plugin.so")}
         if wanted.nbd_tcp:
             address = "0.0.0.0" if wanted.nbd_any_address else "127.0.0.1"
             nbd["listen"] = [f"{address}:{self.nbd_port}"]
-        if wanted.max_connections is not None:
-            nbd["max_connections"] = wanted.max_connections
+        for key in ("max_connections", "handshake_timeout_ms"):
+            if getattr(wanted, key) is not None:
+                nbd[key] = getattr(wanted, key)
         rpc: dict[str, Any] = {"socket": str(self.rpc_socket)}
         if wanted.rpc_tcp:
             rpc["listen"] = [f"127.0.0.1:{self.rpc_port}"]

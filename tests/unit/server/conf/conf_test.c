@@ -54,6 +54,7 @@ static void test_sample_parses_with_its_documented_defaults(void **state)
 	assert_int_equal(c->rpc.mode, d->rpc.mode);
 	assert_int_equal(c->nbd.mode, d->nbd.mode);
 	assert_int_equal(c->nbd.max_connections, d->nbd.max_connections);
+	assert_int_equal(c->nbd.handshake_timeout_ms, d->nbd.handshake_timeout_ms);
 	assert_int_equal(c->nbd.memory_max_bytes, d->nbd.memory_max_bytes);
 	assert_string_equal(c->nbd.user, d->nbd.user);
 	assert_string_equal(c->nbd.nbdkit, d->nbd.nbdkit);
