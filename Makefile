@@ -59,6 +59,7 @@ PLUGIN_SRC := $(wildcard plugins/nbdkit/*.c)
 BASE_SRC := $(wildcard core/base/*.c)
 UNIT_SRC := $(wildcard tests/unit/*_test.c tests/unit/*/*_test.c tests/unit/*/*/*_test.c tests/unit/*/*/*/*_test.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
+BENCH_SRC := $(wildcard tests/bench/*_bench.c)
 FORMAT_SRC := $(shell find core protocol server plugins tests -name '*.[ch]' 2>/dev/null)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
@@ -74,6 +75,7 @@ BLK_LIB := $(O)/libblk.a
 CACHE_LIB := $(O)/libcache.a
 ALL_LIBS := $(SERVER_LIB) $(CTL_LIB) $(PLUGIN_LIB) $(CLIENT_LIB) $(CORE_LIB)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
+BENCH_BIN := $(patsubst tests/bench/%.c,$(O)/bench/%,$(BENCH_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 
 LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
@@ -136,6 +138,10 @@ $(eval $(call unit_rule,server/,$(SERVER_LIB) $(CLIENT_LIB) $(CORE_LIB)))
 $(eval $(call unit_rule,server/ctl/,$(CTL_LIB) $(BASE_LIB)))
 $(eval $(call unit_rule,plugins/,$(PLUGIN_LIB) $(CLIENT_LIB)))
 
+$(O)/bench/%: $(O)/tests/bench/%.o $(CORE_LIB)
+	$(Q)mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CORE)
+
 include protocol/judge.mk
 
 unit-build: $(UNIT_BIN)
@@ -174,6 +180,8 @@ deps: ## see that the Debian packages for building, running and testing are ther
 bench: ## measure against other NBD servers; prints a table and JSON
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/bench.py
+bench-core: $(BENCH_BIN) ## measure the page cache and the tree by themselves
+	$(Q)set -e; for b in $(BENCH_BIN); do echo "bench-core: $${b##*/}"; $$b; done
 
 FUZZ_SECONDS ?= 30
 build/fuzz/fuzz/%: build/fuzz/tests/fuzz/%.o $(ALL_LIBS)
@@ -225,7 +233,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py guest lint format check check-installed demo run deps bench fuzz fuzz-build cov \
+.PHONY: all unit unit-build asan tsan py guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
