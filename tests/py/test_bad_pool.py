@@ -145,6 +145,7 @@ def test_all_roots_damaged_is_refused(stopped: Appliance) -> None:
 
 def test_damaged_node_of_the_newest_root_gives_way_to_the_root_before(stopped: Appliance) -> None:
     stopped.start()
+    stopped.create_volume("tank/newer", "1M")  # a commit
     write_bytes(stopped.nbd_uri("v"), b"newer", 12 * MIB)
     stopped.kill9()
     disk = device(stopped)
@@ -154,11 +155,15 @@ def test_damaged_node_of_the_newest_root_gives_way_to_the_root_before(stopped: A
     assert str(older.txg) in text and str(newest.txg) in text and "hash" in text, text
     assert text in stopped.log()
     stopped.restart()
-    assert read_all(stopped.nbd_uri("v"))[: len(DATA)] == DATA
+    data = read_all(stopped.nbd_uri("v"))
+    assert data[: len(DATA)] == DATA
+    assert data[12 * MIB : 12 * MIB + 5] == b"newer", "the log has what the damaged root had"
 
 
 def test_damaged_node_that_no_older_root_can_replace_is_refused_but_can_be_read(stopped: Appliance) -> None:
-    """After an orderly end the last two roots hold the same tree; blocks of older ones may have been used again."""
+    """With no change in between the last two roots hold the same tree; blocks of older ones may have been used again."""
+    stopped.start()
+    stopped.stop()
     disk = device(stopped)
     newest, older = _newest_two(disk)
     disk.damage(disk.node_offset(newest.pool_tree), NODE)
