@@ -6,7 +6,7 @@ BASE = "core/base/"
 CLIENT = "protocol/client/"
 ROOT_PARTS = "server/"
 VFS = "core/vfs/vfs.h"
-VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h")
+VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h")
 # What joins a protocol to the namespace. One front end never includes another.
 FRONT_END = (BASE, VFS, "core/vfs/vfs_pool.h", "protocol/", "server/loop/", "server/net/", "server/export/", "server/conf/")
 

@@ -171,7 +171,7 @@ static int hold_freed(struct loader *l)
 	return 0;
 }
 
-static int load(struct loader *l, const struct space_root *root)
+static int load(struct loader *l, const struct space_root *root, bool any_used_blocks)
 {
 	struct space *s = l->s;
 	int rc = space_chain_read(s, l->txg, root, &l->chain);
@@ -185,7 +185,7 @@ static int load(struct loader *l, const struct space_root *root)
 	if (rc)
 		return rc;
 	space_start(s, l->txg);
-	if (s->used_blocks != root->used_blocks)
+	if (s->used_blocks != root->used_blocks && !any_used_blocks)
 		return err_set(-EUCLEAN, "%" PRIu64 " blocks are in use, the root says %" PRIu64, s->used_blocks,
 		               root->used_blocks);
 	start_ring(s, &l->chain, root);
@@ -203,7 +203,7 @@ int space_load(const struct space_config *config, uint64_t txg, const struct spa
 		return rc;
 	rc = loader_init(&l, s, txg);
 	if (!rc)
-		rc = load(&l, root);
+		rc = load(&l, root, config->any_used_blocks);
 	loader_done(&l);
 	if (rc) {
 		space_free(s);

@@ -131,6 +131,8 @@ struct node_wanted {
 
 /* Read into @page and verify hash, structure and identity. 0, -EIO, -EUCLEAN with context. Blocks. */
 int tree_read_node(const struct tree_env *env, uint64_t dataset_id, const struct node_wanted *want, uint8_t *page);
+/* Is a page that node_check() accepted the one that is wanted? Its hash is not looked at. 0 or -EUCLEAN. */
+int tree_check_identity(uint64_t dataset_id, const struct node_wanted *want, const uint8_t *page);
 /* What the child in @slot of an internal node must be, given what its parent was. */
 struct node_wanted node_wanted_child(const struct node_wanted *parent, const uint8_t *page, unsigned slot);
 

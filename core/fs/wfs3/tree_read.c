@@ -8,7 +8,7 @@
 #include "core/base/sync.h"
 #include "core/fs/wfs3/tree_priv.h"
 
-static int check_identity(uint64_t dataset_id, const struct node_wanted *want, const uint8_t *page)
+int tree_check_identity(uint64_t dataset_id, const struct node_wanted *want, const uint8_t *page)
 {
 	struct wfs3_key first = node_key(page, 0), last = node_key(page, node_count(page) - 1);
 
@@ -36,7 +36,7 @@ int tree_read_node(const struct tree_env *env, uint64_t dataset_id, const struct
 	if (!rc)
 		rc = node_check(page);
 	if (!rc)
-		rc = check_identity(dataset_id, want, page);
+		rc = tree_check_identity(dataset_id, want, page);
 	if (rc)
 		err_add(rc,
 		        "dataset %" PRIu64 " tree level %d from key (%" PRIu64 ", %u, %" PRIu64 ") address %" PRIu64

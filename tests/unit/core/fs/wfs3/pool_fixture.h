@@ -123,7 +123,7 @@ static void fixture_done(struct fixture *f)
 }
 
 /* The machine dies: whatever the core still writes while it is being torn down does not reach the devices. */
-static void fixture_crash(struct fixture *f, uint64_t seed)
+static inline void fixture_crash(struct fixture *f, uint64_t seed)
 {
 	for (unsigned i = 0; i < FIXTURE_DEVICES; i++)
 		if (f->devs[i])

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reading data blocks and verifying their checksums: many at a time, in the order of their addresses. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/base/err.h"
+#include "core/fs/wfs3/check_priv.h"
+
+/* 2 MiB of references for 256 MiB of data; reads of up to 512 KiB, eight at a time. */
+#define REFS_MAX 65536u
+#define READ_BLOCKS 128u
+#define READS 8u
+
+struct ref {
+	uint64_t addr;
+	uint64_t object, offset;
+	uint32_t crc;
+};
+
+struct read {
+	uint32_t first, count; /* refs */
+};
+
+struct check_data {
+	uint32_t count;
+	struct ref refs[REFS_MAX];
+	uint8_t *pages; /* READS * READ_BLOCKS */
+};
+
+int check_data_new(struct check *c)
+{
+	c->data = malloc(sizeof(*c->data));
+	if (!c->data)
+		return err_set(-ENOMEM, "no memory to read data");
+	c->data->count = 0;
+	c->data->pages = aligned_alloc(WFS3_BLOCK_BYTES, READS * READ_BLOCKS * WFS3_BLOCK_BYTES);
+	return c->data->pages ? 0 : err_set(-ENOMEM, "no memory to read data");
+}
+
+void check_data_free(struct check *c)
+{
+	if (!c->data)
+		return;
+	free(c->data->pages);
+	free(c->data);
+	c->data = NULL;
+}
+
+static int compare_refs(const void *a, const void *b)
+{
+	const struct ref *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static void bad_data(struct check *c, const struct check_dataset *ds, const struct ref *r, enum pool_finding_kind kind,
+                     const char *why)
+{
+	struct pool_finding *f = check_damage(c, kind, "%s", why);
+
+	check_in_object(f, ds, r->object, r->offset);
+	check_at_address(c, f, r->addr, 1);
+}
+
+/* A long read failed: each block on its own. */
+static void read_singly(struct check *c, const struct check_dataset *ds, const struct read *rd, uint8_t *pages)
+{
+	for (uint32_t i = 0; i < rd->count; i++) {
+		const struct ref *r = &c->data->refs[rd->first + i];
+		struct blk_dev *dev;
+		uint64_t offset;
+		char why[CHECK_WHY_BYTES];
+		int rc;
+
+		(void)check_locate(c, r->addr, 1, &dev, &offset);
+		rc = blk_read(dev, offset, pages, WFS3_BLOCK_BYTES);
+		if (rc)
+			bad_data(c, ds, r, POOL_FINDING_DATA_READ, check_why(rc, why));
+		else if (crc32c(pages, WFS3_BLOCK_BYTES) != r->crc)
+			bad_data(c, ds, r, POOL_FINDING_DATA_CRC, "its checksum is wrong");
+	}
+}
+
+static void verify(struct check *c, const struct check_dataset *ds, const struct read *rd, const uint8_t *pages)
+{
+	for (uint32_t i = 0; i < rd->count; i++)
+		if (crc32c(pages + (size_t)i * WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES) != c->data->refs[rd->first + i].crc)
+			bad_data(c, ds, &c->data->refs[rd->first + i], POOL_FINDING_DATA_CRC, "its checksum is wrong");
+}
+
+/* Up to READS reads from ref @first on. Returns the refs that were read. */
+static uint32_t read_some(struct check *c, const struct check_dataset *ds, uint32_t first)
+{
+	struct check_data *d = c->data;
+	struct read reads[READS];
+	struct blk_io ios[READS];
+	struct iovec iov[READS];
+	struct blk_batch batch;
+	uint32_t at = first;
+	unsigned n = 0;
+
+	blk_batch_init(&batch);
+	for (; n < READS && at < d->count; n++) {
+		uint32_t count = 1;
+		struct blk_dev *dev;
+
+		while (at + count < d->count && count < READ_BLOCKS &&
+		       d->refs[at + count].addr == d->refs[at].addr + count &&
+		       d->refs[at + count].addr % c->locator->region_blocks)
+			count++;
+		reads[n] = (struct read){ at, count };
+		iov[n] = (struct iovec){ d->pages + (size_t)n * READ_BLOCKS * WFS3_BLOCK_BYTES,
+			                 count * WFS3_BLOCK_BYTES };
+		ios[n] = (struct blk_io){
+			.op = BLK_READ, .len_bytes = count * WFS3_BLOCK_BYTES, .iov = &iov[n], .iov_count = 1
+		};
+		(void)check_locate(c, d->refs[at].addr, count, &dev, &ios[n].offset);
+		blk_batch_add(&batch, dev, &ios[n]);
+		at += count;
+	}
+	(void)blk_batch_wait(&batch);
+	for (unsigned i = 0; i < n; i++) {
+		if (ios[i].result)
+			read_singly(c, ds, &reads[i], iov[i].iov_base);
+		else
+			verify(c, ds, &reads[i], iov[i].iov_base);
+	}
+	return at - first;
+}
+
+int check_data_finish(struct check *c, const struct check_dataset *ds)
+{
+	struct check_data *d = c->data;
+	int rc = 0;
+
+	qsort(d->refs, d->count, sizeof(*d->refs), compare_refs);
+	for (uint32_t at = 0; at < d->count && !rc;) {
+		uint32_t n = read_some(c, ds, at);
+
+		at += n;
+		c->report->read_block_count += n;
+		rc = check_step(c, (uint64_t)n * WFS3_BLOCK_BYTES);
+	}
+	d->count = 0;
+	return rc;
+}
+
+int check_data_add(struct check *c, const struct check_dataset *ds, uint64_t object, uint64_t offset, uint64_t addr,
+                   uint32_t crc)
+{
+	struct check_data *d = c->data;
+	int rc = d->count == REFS_MAX ? check_data_finish(c, ds) : 0;
+
+	d->refs[d->count++] = (struct ref){ .addr = addr, .object = object, .offset = offset, .crc = crc };
+	return rc;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Checking the pool tree, and each dataset: its record, its inode, its cells, its counters. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/cell.h"
+#include "core/fs/wfs3/check_priv.h"
+
+/* To find names that occur twice: a name of 255 bytes would cost more. */
+struct name {
+	struct hash128 hash;
+	uint64_t dataset;
+};
+
+struct datasets {
+	struct check *c;
+	struct check_dataset pool_tree;
+	struct name *names;
+	size_t name_count, name_capacity;
+};
+
+/* One dataset's tree. */
+struct volume {
+	struct check *c;
+	struct check_dataset ds;
+};
+
+/* An item that cannot be understood; what it maps is unknown. */
+static struct pool_finding *bad_item(struct check *c, struct check_dataset *ds, const struct wfs3_key *key,
+                                     enum pool_finding_kind kind, const char *why)
+{
+	struct pool_finding *f = check_damage(c, kind, "%s", why);
+
+	check_in_object(f, ds, key->object, key->kind == WFS3_KIND_CELL ? key->offset * WFS3_CELL_BYTES : key->offset);
+	ds->broken = true;
+	c->report->partial = true;
+	return f;
+}
+
+static void check_inode(struct volume *v, const struct wfs3_key *key, const void *value, size_t len)
+{
+	struct inode inode;
+	char why[CHECK_WHY_BYTES];
+	int rc = inode_decode(value, len, &inode);
+
+	if (rc || key->offset) {
+		bad_item(v->c, &v->ds, key, POOL_FINDING_INODE, rc ? check_why(rc, why) : "an inode in a wrong place");
+		return;
+	}
+	v->ds.has_inode = true;
+	v->ds.size_bytes = inode.size_bytes;
+}
+
+/* A run of adjacent blocks of a cell. */
+static int check_run(struct volume *v, uint64_t offset, const struct cell_block *blocks, uint32_t count,
+                     uint64_t node_birth)
+{
+	struct check *c = v->c;
+	struct blk_dev *dev;
+	uint64_t place;
+	struct pool_finding *f = NULL;
+	int rc = 0;
+
+	if (check_locate(c, blocks[0].addr, count, &dev, &place)) {
+		f = check_damage(c, POOL_FINDING_ADDRESS, "the address of data is nowhere in the pool");
+		v->ds.broken = true;
+		c->report->partial = true;
+	} else if (blocks[0].birth > node_birth) {
+		f = check_damage(c, POOL_FINDING_BIRTH,
+		                 "data is of txg %" PRIu64 ", the tree node that maps it of %" PRIu64, blocks[0].birth,
+		                 node_birth);
+	}
+	if (f) {
+		check_in_object(f, &v->ds, WFS3_VOLUME_OBJECT, offset);
+		check_at_address(c, f, blocks[0].addr, count);
+		if (f->kind == POOL_FINDING_ADDRESS)
+			return 0;
+	}
+	check_use(c, &v->ds, blocks[0].addr, count, "data", WFS3_VOLUME_OBJECT, offset);
+	for (uint32_t i = 0; i < count && c->data && !rc; i++)
+		rc = check_data_add(c, &v->ds, WFS3_VOLUME_OBJECT, offset + i * WFS3_BLOCK_BYTES, blocks[i].addr,
+		                    blocks[i].crc);
+	return rc;
+}
+
+/* Adjacent addresses, of one birth, in one region. */
+static bool continues(const struct check *c, const struct cell_block *a, const struct cell_block *b)
+{
+	return b->addr == a->addr + 1 && b->birth == a->birth && b->addr % c->locator->region_blocks;
+}
+
+static int check_cell(struct volume *v, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
+{
+	struct cell cell;
+	char why[CHECK_WHY_BYTES];
+	unsigned mapped = 0, to, last = 0;
+	int rc = key->offset < UINT64_MAX / WFS3_CELL_BYTES ? cell_decode(value, len, &cell)
+	                                                    : err_set(-EUCLEAN, "a cell beyond every size");
+
+	if (!rc && !len)
+		rc = err_set(-EUCLEAN, "a cell without a value");
+	if (rc) {
+		bad_item(v->c, &v->ds, key, POOL_FINDING_CELL, check_why(rc, why));
+		return 0;
+	}
+	for (unsigned i = 0; i < WFS3_CELL_BLOCKS && !rc; i = to) {
+		to = i + 1;
+		if (!cell.blocks[i].addr)
+			continue;
+		while (to < WFS3_CELL_BLOCKS && continues(v->c, &cell.blocks[to - 1], &cell.blocks[to]))
+			to++;
+		mapped += to - i;
+		last = to;
+		rc = check_run(v, key->offset * WFS3_CELL_BYTES + i * WFS3_BLOCK_BYTES, &cell.blocks[i], to - i,
+		               node_birth);
+	}
+	v->ds.mapped_blocks += mapped;
+	v->c->report->data_block_count += mapped;
+	/* The inode stands before the cells. */
+	if (v->ds.has_inode && v->ds.state == DATASET_STATE_LIVE &&
+	    key->offset * WFS3_CELL_BYTES + (uint64_t)last * WFS3_BLOCK_BYTES >
+	            round_up_u64(v->ds.size_bytes, WFS3_BLOCK_BYTES))
+		check_in_object(check_damage(v->c, POOL_FINDING_SIZE,
+		                             "data is mapped beyond the end of %" PRIu64 " bytes", v->ds.size_bytes),
+		                &v->ds, key->object, key->offset * WFS3_CELL_BYTES);
+	return rc;
+}
+
+static int check_volume_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
+{
+	struct volume *v = ctx;
+
+	if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_INODE)
+		check_inode(v, key, value, len);
+	else if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_CELL)
+		return check_cell(v, key, value, len, node_birth);
+	else
+		bad_item(v->c, &v->ds, key, POOL_FINDING_ITEM, "an item that a volume does not have");
+	return 0;
+}
+
+static void check_record(struct datasets *d, const struct dataset_item *item, const struct check_dataset *ds)
+{
+	if (item->id >= d->c->root.next_dataset_id)
+		check_in_dataset(check_damage(d->c, POOL_FINDING_COUNTER,
+		                              "the next dataset would get number %" PRIu64
+		                              ", which does not follow this one",
+		                              d->c->root.next_dataset_id),
+		                 ds);
+	if (item->next_object <= WFS3_VOLUME_OBJECT)
+		check_in_dataset(check_damage(d->c, POOL_FINDING_COUNTER,
+		                              "the next object would get number %" PRIu64 ", which is in use",
+		                              item->next_object),
+		                 ds);
+}
+
+/* With its tree walked. */
+static void check_totals(struct check *c, const struct dataset_item *item, const struct check_dataset *ds)
+{
+	if (ds->broken)
+		return;
+	if (ds->state == DATASET_STATE_LIVE && !ds->has_inode)
+		check_in_dataset(check_damage(c, POOL_FINDING_INODE, "the volume has no inode"), ds);
+	if (item->used_blocks != ds->mapped_blocks)
+		check_in_dataset(check_damage(c, POOL_FINDING_COUNTER,
+		                              "%" PRIu64 " blocks are mapped, its record says %" PRIu64,
+		                              ds->mapped_blocks, item->used_blocks),
+		                 ds);
+}
+
+static int keep_name(struct datasets *d, const struct dataset_item *item)
+{
+	if (item->state != DATASET_STATE_LIVE)
+		return 0;
+	if (d->name_count == d->name_capacity) {
+		size_t capacity = d->name_capacity ? 2 * d->name_capacity : 64;
+		struct name *p = realloc(d->names, capacity * sizeof(*p));
+
+		if (!p)
+			return err_set(-ENOMEM, "no memory for names");
+		d->names = p;
+		d->name_capacity = capacity;
+	}
+	d->names[d->name_count++] = (struct name){ hash128(item->name, strlen(item->name)), item->id };
+	return 0;
+}
+
+static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
+{
+	struct datasets *d = ctx;
+	struct dataset_item item;
+	struct volume v = { .c = d->c };
+	char why[CHECK_WHY_BYTES];
+	int rc = 0;
+
+	if (key->kind != WFS3_KIND_DATASET || key->offset || key->object == POOL_TREE_ID) {
+		bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "an item that the pool tree does not have");
+		return 0;
+	}
+	v.ds = (struct check_dataset){ .id = key->object, .name = "" };
+	rc = dataset_item_decode(key->object, value, len, &item);
+	if (rc) {
+		check_in_dataset(bad_item(d->c, &v.ds, key, POOL_FINDING_DATASET, check_why(rc, why)), &v.ds);
+		return 0;
+	}
+	v.ds.name = item.name;
+	v.ds.state = item.state;
+	d->c->report->dataset_count++;
+	check_record(d, &item, &v.ds);
+	if (item.root.addr && item.root.birth > node_birth) {
+		check_in_dataset(check_damage(d->c, POOL_FINDING_BIRTH, "its tree is younger than its record"), &v.ds);
+		v.ds.broken = true;
+	}
+	rc = keep_name(d, &item);
+	if (!rc)
+		rc = check_tree(d->c, &v.ds, &item.root, check_volume_item, &v);
+	if (!rc && d->c->data)
+		rc = check_data_finish(d->c, &v.ds);
+	if (!rc)
+		check_totals(d->c, &item, &v.ds);
+	return rc;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+
+	if (x->hash.hi != y->hash.hi)
+		return x->hash.hi < y->hash.hi ? -1 : 1;
+	if (x->hash.lo != y->hash.lo)
+		return x->hash.lo < y->hash.lo ? -1 : 1;
+	return x->dataset < y->dataset ? -1 : x->dataset > y->dataset;
+}
+
+static void check_names(struct datasets *d)
+{
+	if (d->name_count)
+		qsort(d->names, d->name_count, sizeof(*d->names), compare_names);
+	for (size_t i = 1; i < d->name_count; i++) {
+		struct check_dataset ds = { .id = d->names[i].dataset, .name = "" };
+
+		if (hash128_equal(d->names[i].hash, d->names[i - 1].hash))
+			check_in_dataset(check_damage(d->c, POOL_FINDING_NAME,
+			                              "it has the same name as dataset %" PRIu64,
+			                              d->names[i - 1].dataset),
+			                 &ds);
+	}
+}
+
+int check_datasets(struct check *c)
+{
+	struct datasets d = { .c = c, .pool_tree = { .id = POOL_TREE_ID, .name = "" } };
+	int rc;
+
+	/* Without a region table no block can be found. */
+	if (!c->has_root || !c->locator)
+		return 0;
+	rc = c->config->with_data ? check_data_new(c) : 0;
+	if (!rc)
+		rc = check_tree(c, &d.pool_tree, &c->root.pool_tree, check_dataset_item, &d);
+	if (!rc)
+		check_names(&d);
+	free(d.names);
+	return rc;
+}

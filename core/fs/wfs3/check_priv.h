@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the parts of a check share. They run in this order, each in a file of its own:
+ *
+ *   check_labels.c   which devices there are          check_tree.c      the nodes of one tree
+ *   check_roots.c    root slots, choosing a root      check_datasets.c  the pool tree, datasets, their items
+ *   check_space.c    slots, ring, region table        check_data.c      contents of data blocks
+ *   check_usage.c    every block against the allocation state
+ *
+ * A part that finds what it needs damaged sets report->partial, and what cannot be known for that reason is not
+ * reported: one damaged node does not become a thousand leaks.
+ */
+#ifndef WFSD_CORE_FS_WFS3_CHECK_PRIV_H
+#define WFSD_CORE_FS_WFS3_CHECK_PRIV_H
+
+#include "core/base/checksum.h"
+#include "core/blk/blk.h"
+#include "core/fs/wfs3/check.h"
+#include "core/fs/wfs3/items.h"
+#include "core/fs/wfs3/label.h"
+#include "core/fs/wfs3/space_priv.h"
+#include "core/fs/wfs3/tree_priv.h"
+
+/* Dataset id of the pool tree's own nodes. */
+#define POOL_TREE_ID UINT64_C(0)
+/* Nodes of one parent that are read together; each level of a tree has a buffer for so many. */
+#define CHECK_NODES 32u
+
+struct check_device {
+	struct blk_dev *dev;
+	struct label label;
+};
+
+struct check_data; /* check_data.c */
+
+struct check {
+	const struct check_config *config;
+	struct pool_check_report *report;
+	struct pool_finding spare; /* what is not kept is written here */
+	unsigned findings_max;
+
+	unsigned device_count;
+	struct check_device devices[WFS3_DEVICES_MAX];
+	/* The devices are being written to: what looks torn is read again. The root is given. */
+	bool live;
+	bool has_root;
+	struct root root;
+
+	/* Where virtual regions are. */
+	struct space *locator;
+	const bool *placed; /* by region; NULL: all are */
+	uint64_t *seen; /* a bit for each block: found in a tree */
+	const uint64_t *disk; /* a bit for each block: allocated in @root; NULL: not known */
+	struct space *owned_locator, *owned_disk; /* to be freed */
+	bool *owned_placed;
+
+	/* CHECK_NODES pages for each level of the pool tree and of the dataset's tree that is walked meanwhile; made
+	 * when needed */
+	uint8_t *level_pages[2 * (NODE_LEVEL_MAX + 1)];
+	struct check_data *data; /* NULL: contents are not read */
+};
+
+/* Where a finding was made. */
+struct check_dataset {
+	uint64_t id;
+	const char *name; /* "" for one without */
+	enum dataset_state state;
+	bool broken; /* parts of its tree cannot be read */
+	bool has_inode;
+	uint64_t size_bytes;
+	uint64_t mapped_blocks;
+};
+
+/* check.c. A new finding, whose text is given; the caller adds where it is. Never NULL. */
+struct pool_finding *check_damage(struct check *c, enum pool_finding_kind kind, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+struct pool_finding *check_note(struct check *c, enum pool_finding_kind kind, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+/* The text of the err chain for @code, for a finding. */
+#define CHECK_WHY_BYTES 160
+const char *check_why(int code, char buf[CHECK_WHY_BYTES]);
+void check_at_device(struct pool_finding *f, unsigned device, uint64_t offset);
+/* The block's place, too, when it has one. */
+void check_at_address(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count);
+void check_in_dataset(struct pool_finding *f, const struct check_dataset *ds);
+void check_in_object(struct pool_finding *f, const struct check_dataset *ds, uint64_t object, uint64_t offset);
+/* Tell the caller, who may stop it. */
+int check_step(struct check *c, uint64_t read_bytes);
+/* Something does not look right. On devices that are in use it may have been seen half written: true to look again,
+ * after a while; false after @*tries such looks, or when nobody writes. */
+bool check_again(const struct check *c, unsigned *tries);
+/* Where a run is. -EUCLEAN: nowhere. */
+int check_locate(struct check *c, uint64_t addr, uint32_t block_count, struct blk_dev **ret_dev, uint64_t *ret_offset);
+
+/* The parts. 0, also with findings; negative: the check cannot go on. */
+int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count); /* fills the devices */
+int check_label_copies(struct check *c);
+int check_roots(struct check *c); /* fills @root; without any valid one @has_root stays false */
+int check_space(struct check *c); /* fills locator, placed and disk */
+int check_datasets(struct check *c);
+int check_usage(struct check *c);
+
+/* check_tree.c: all nodes of a tree, top-down. The leaves' items go to @item. */
+typedef int check_item_fn(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth);
+int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, check_item_fn *item, void *ctx);
+
+/* check_usage.c: these blocks are in use by @ds. The address is good. */
+void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,
+               uint64_t object, uint64_t offset);
+
+/* check_data.c */
+int check_data_new(struct check *c);
+void check_data_free(struct check *c);
+/* A block of @ds to be read, before check_data_finish() returns. */
+int check_data_add(struct check *c, const struct check_dataset *ds, uint64_t object, uint64_t offset, uint64_t addr,
+                   uint32_t crc);
+/* Read what is waiting. Before another dataset's blocks are added. */
+int check_data_finish(struct check *c, const struct check_dataset *ds);
+
+#endif

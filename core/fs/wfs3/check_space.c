@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Checking the allocation state: every bitmap slot, the region table, the ring of changes, and whether they agree.
+ *
+ * One damaged slot of a pair is only noted: a crash may have torn it, the other one carries the region, and the next
+ * commit replaces it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/fs/wfs3/check_priv.h"
+#include "core/fs/wfs3/space_load.h"
+
+#define CHUNK_BYTES (UINT64_C(1) << 20)
+
+struct scan {
+	struct check *c;
+	struct space *s; /* its region table is filled */
+	bool *placed;
+	bool lost; /* a region's bitmap cannot be had */
+	uint64_t slot_bytes;
+	uint64_t *bitmap; /* scratch */
+};
+
+enum slot_use {
+	SLOT_USABLE,
+	SLOT_NEWER, /* whole, of a group that did not become a root */
+	SLOT_DAMAGED,
+};
+
+/* Why a slot is not usable is in the err chain. */
+static enum slot_use judge(struct scan *n, unsigned device, uint32_t physical, const uint8_t *buf,
+                           struct space_slot *ret)
+{
+	if (space_slot_decode(buf, n->s->pool_uuid, n->s->region_blocks, ret, n->bitmap))
+		return SLOT_DAMAGED;
+	if (ret->device_index != device || ret->physical_region != physical ||
+	    ret->virtual_region > n->s->region_count) {
+		err_set(-EUCLEAN, "it is of device %u, region %u", ret->device_index, ret->physical_region);
+		return SLOT_DAMAGED;
+	}
+	return ret->txg <= n->c->root.txg || n->c->live ? SLOT_USABLE : SLOT_NEWER;
+}
+
+static void check_slot(struct scan *n, unsigned device, uint32_t physical, unsigned slot, uint8_t *buf,
+                       struct space_slot *ret, enum slot_use *ret_use)
+{
+	struct check *c = n->c;
+	uint64_t offset = space_slot_offset(n->s, device, physical, slot);
+	unsigned tries = 0;
+	char why[CHECK_WHY_BYTES];
+
+	*ret_use = judge(n, device, physical, buf, ret);
+	while (*ret_use == SLOT_DAMAGED && check_again(c, &tries)) {
+		if (!blk_read(c->devices[device].dev, offset, buf, n->slot_bytes))
+			*ret_use = judge(n, device, physical, buf, ret);
+	}
+	if (*ret_use == SLOT_DAMAGED)
+		check_at_device(check_note(c, POOL_FINDING_SLOT, "bitmap slot %u of region %u: %s", slot, physical,
+		                           check_why(-EUCLEAN, why)),
+		                device, offset);
+}
+
+static void check_pair(struct scan *n, unsigned device, uint32_t physical, uint8_t *buf)
+{
+	struct space_slot slots[2];
+	enum slot_use use[2];
+	unsigned newest;
+	uint32_t region;
+	struct pool_finding *f;
+
+	for (unsigned i = 0; i < 2; i++)
+		check_slot(n, device, physical, i, buf + i * n->slot_bytes, &slots[i], &use[i]);
+	if (use[0] != SLOT_USABLE && use[1] != SLOT_USABLE) {
+		f = check_damage(n->c, POOL_FINDING_REGION, "region %u has no usable bitmap", physical);
+		check_at_device(f, device, space_slot_offset(n->s, device, physical, 0));
+		n->lost = true;
+		return;
+	}
+	newest = use[0] != SLOT_USABLE || (use[1] == SLOT_USABLE && slots[1].txg > slots[0].txg);
+	region = slots[newest].virtual_region - 1;
+	if (n->placed[region]) {
+		f = check_damage(n->c, POOL_FINDING_REGION,
+		                 "region %u says that it is virtual region %u, as another one does", physical,
+		                 region + 1);
+		check_at_device(f, device, space_slot_offset(n->s, device, physical, newest));
+		n->lost = true;
+		return;
+	}
+	n->placed[region] = true;
+	n->s->regions[region].device = device;
+	n->s->regions[region].physical = physical;
+}
+
+static int check_slots(struct scan *n, unsigned device)
+{
+	uint32_t count = n->s->devices[device].layout.region_count;
+	uint32_t step = (uint32_t)(CHUNK_BYTES / (2 * n->slot_bytes));
+	uint8_t *buf = aligned_alloc(4096, step * 2 * n->slot_bytes);
+	int rc = buf ? 0 : err_set(-ENOMEM, "no memory for bitmap slots");
+
+	for (uint32_t at = 0; at < count && !rc; at += step) {
+		uint32_t now = count - at < step ? count - at : step;
+
+		rc = space_read_tolerant(n->c->devices[device].dev, space_slot_offset(n->s, device, at, 0), buf,
+		                         now * 2 * n->slot_bytes, n->slot_bytes);
+		for (uint32_t i = 0; i < now && !rc; i++)
+			check_pair(n, device, at + i, buf + i * 2 * n->slot_bytes);
+		if (!rc)
+			rc = check_step(n->c, now * 2 * n->slot_bytes);
+	}
+	free(buf);
+	return rc;
+}
+
+/* *ret_whole: nothing was found. */
+static int check_ring(struct check *c, const struct space *s, bool *ret_whole)
+{
+	const struct space_layout *l = &c->devices[0].label.layout;
+	struct space_chain chain;
+	struct pool_finding *f = NULL;
+	char why[CHECK_WHY_BYTES];
+	int rc = space_chain_read(s, c->root.txg, &c->root.space, &chain);
+
+	if (rc == -EUCLEAN)
+		f = check_damage(c, POOL_FINDING_RING, "%s", check_why(rc, why));
+	else if (rc)
+		return rc;
+	else if (chain.count && chain.records[0].position > c->root.space.ring_tail)
+		f = check_damage(c, POOL_FINDING_RING,
+		                 "records of allocation changes before txg %" PRIu64 " are damaged",
+		                 chain.records[0].txg);
+	*ret_whole = !f;
+	if (f)
+		check_at_device(f, 0, l->ring_offset + c->root.space.ring_tail % l->ring_bytes);
+	if (!rc)
+		space_chain_done(&chain);
+	return check_step(c, c->root.space.ring_head - c->root.space.ring_tail);
+}
+
+/* The state as an import would load it. */
+static int load(struct check *c, const struct space_config *config, bool damaged)
+{
+	char why[CHECK_WHY_BYTES];
+	int rc = space_load(config, c->root.txg, &c->root.space, &c->owned_disk);
+
+	if (!rc) {
+		c->disk = c->owned_disk->disk;
+		return 0;
+	}
+	if (rc != -EUCLEAN)
+		return rc;
+	/* What is damaged was told already. */
+	if (!damaged)
+		check_damage(c, POOL_FINDING_ALLOCATION, "%s", check_why(rc, why));
+	c->report->partial = true;
+	return 0;
+}
+
+static int scan_init(struct scan *n, struct check *c, const struct space_config *config)
+{
+	int rc = space_new(config, &c->owned_locator);
+
+	*n = (struct scan){ .c = c, .s = c->owned_locator, .slot_bytes = space_slot_bytes(config->region_bytes) };
+	if (rc)
+		return rc;
+	n->placed = c->owned_placed = calloc(n->s->region_count, sizeof(*n->placed));
+	n->bitmap = malloc(n->s->region_words * sizeof(*n->bitmap));
+	c->seen = calloc((size_t)n->s->region_count * n->s->region_words, sizeof(*c->seen));
+	if (!n->placed || !n->bitmap || !c->seen)
+		return err_set(-ENOMEM, "no memory for %u regions", n->s->region_count);
+	return 0;
+}
+
+int check_space(struct check *c)
+{
+	struct space_device devs[WFS3_DEVICES_MAX];
+	struct space_config config = { .devices = devs,
+		                       .device_count = c->device_count,
+		                       .region_bytes = c->devices[0].label.region_bytes,
+		                       .any_used_blocks = true };
+	struct scan n;
+	bool ring_whole = true;
+	char why[CHECK_WHY_BYTES];
+	int rc;
+
+	if (!c->has_root)
+		return 0;
+	memcpy(config.pool_uuid, c->devices[0].label.pool_uuid, 16);
+	for (unsigned i = 0; i < c->device_count; i++)
+		devs[i] = (struct space_device){ .dev = c->devices[i].dev, .layout = c->devices[i].label.layout };
+	rc = scan_init(&n, c, &config);
+	for (unsigned i = 0; i < c->device_count && !rc; i++)
+		rc = check_slots(&n, i);
+	c->report->partial |= n.lost;
+	if (!rc && !c->live)
+		rc = check_ring(c, n.s, &ring_whole);
+	if (!rc && !c->live)
+		rc = load(c, &config, n.lost || !ring_whole);
+	if (rc == -EUCLEAN) {
+		check_damage(c, POOL_FINDING_LABEL, "%s", check_why(rc, why));
+		c->report->partial = true;
+		rc = 0;
+	} else if (!rc) {
+		c->locator = c->owned_locator;
+		c->placed = n.placed;
+	}
+	free(n.bitmap);
+	return rc;
+}
