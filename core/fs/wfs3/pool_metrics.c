@@ -35,8 +35,9 @@ static int count_one(void *ctx, struct dataset *ds)
 {
 	struct pool_info *info = ctx;
 
-	if (ds->state == DATASET_STATE_LIVE)
-		info->volume_count++;
+	sync_mutex_lock(&ds->pool->table_lock);
+	info->volume_count += ds->state == DATASET_STATE_LIVE;
+	sync_mutex_unlock(&ds->pool->table_lock);
 	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
 		info->dirty_bytes += cache_file_dirty_bytes(ds->file);
 	return 0;

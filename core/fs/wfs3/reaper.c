@@ -88,11 +88,14 @@ static int reap_blocks(struct dataset *ds, uint64_t end, bool *ret_stopped)
 static int reap_one(void *ctx, struct dataset *ds)
 {
 	struct pool *p = ctx;
-	bool stopped = false;
+	bool stopped = false, deleting;
 	uint64_t end;
 	int ret;
 
-	if (ds->state != DATASET_STATE_DELETING || ds->removed || reap_stopping(p))
+	sync_mutex_lock(&p->table_lock);
+	deleting = ds->state == DATASET_STATE_DELETING && !ds->removed;
+	sync_mutex_unlock(&p->table_lock);
+	if (!deleting || reap_stopping(p))
 		return 0;
 	ret = dataset_load(ds);
 	if (ret && ret != -EUCLEAN)
