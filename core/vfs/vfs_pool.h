@@ -17,11 +17,23 @@
 
 enum pool_health {
 	POOL_HEALTH_ONLINE,
+	POOL_HEALTH_DEGRADED, /* it works, but some of its devices are away or not whole; reason says which */
 	POOL_HEALTH_READ_ONLY, /* it could not go on writing; reason says why */
 };
 
+enum pool_device_state {
+	POOL_DEVICE_ONLINE,
+	POOL_DEVICE_FILLING, /* gets what it missed; not read yet */
+	POOL_DEVICE_AWAY, /* missing, or it failed */
+};
+
 struct pool_device_info {
-	char path[VFS_PATH_MAX];
+	char path[VFS_PATH_MAX]; /* "": it is not there */
+	char uuid[37];
+	unsigned group; /* devices of one group mirror each other */
+	enum pool_device_state state;
+	uint64_t away_txg; /* what it holds is whole up to this transaction group; 0: all, or nothing */
+	uint64_t repairs; /* contents renewed from another device */
 	char transport[16];
 	char model[64];
 	uint64_t size_bytes;
@@ -29,6 +41,16 @@ struct pool_device_info {
 	uint32_t logical_block_bytes;
 	bool volatile_cache, fua, discard;
 	uint64_t read_errors, write_errors, checksum_errors;
+};
+
+/* The log, and what the last import found in it. */
+struct pool_log_info {
+	uint64_t size_bytes, used_bytes; /* of the area; since the newest root */
+	bool clean_start; /* the pool had been closed in an orderly way */
+	uint64_t recovered_bytes; /* of log read at import */
+	uint64_t recovered_records; /* in it */
+	uint64_t recovered_changes, recovered_pages; /* applied */
+	uint64_t recovery_ns;
 };
 
 struct pool_info {
@@ -44,6 +66,7 @@ struct pool_info {
 	uint64_t available_bytes; /* for new writes */
 	uint64_t txg; /* newest durable transaction group */
 	uint64_t dirty_bytes;
+	struct pool_log_info log;
 	unsigned volume_count;
 	unsigned device_count;
 	struct pool_device_info devices[POOL_DEVICES_MAX];
@@ -64,6 +87,8 @@ struct pool_create_args {
 	const char *name;
 	const char *const *devices; /* paths */
 	unsigned device_count;
+	const unsigned
+	        *groups; /* by device, from 0 without gaps: those of one group mirror each other. NULL: none do */
 	uint64_t file_size_bytes; /* != 0: paths are regular files to be created with this size (each) */
 	bool force; /* overwrite what looks like another pool or file system */
 };
@@ -85,6 +110,17 @@ struct pool_driver {
 	/* Commit everything. */
 	int (*pool_sync)(void *ctx, const char *name);
 	int (*pool_get)(void *ctx, const char *name, struct pool_info *ret);
+	/*
+	 * Let @new_device mirror @device (a path as the pool knows it, or a uuid); with @replace, @device leaves the
+	 * pool once that is whole. It is filled in the background. -ENOENT no such device in the pool, -EEXIST it holds
+	 * something and !force, -ENOSPC too small, -E2BIG too many devices, -EBUSY.
+	 */
+	int (*pool_attach)(void *ctx, const char *name, const char *device, const char *new_device, bool force,
+	                   bool replace);
+	/* -EBUSY: its group has no other whole one. */
+	int (*pool_detach)(void *ctx, const char *name, const char *device);
+	/* A device that was away is back, by this path. What it missed is copied to it in the background. */
+	int (*pool_online)(void *ctx, const char *name, const char *path);
 	/* Calls @fn for every imported pool. */
 	int (*pool_each)(void *ctx, void (*fn)(void *fn_ctx, const struct pool_info *info), void *fn_ctx);
 

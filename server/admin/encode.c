@@ -54,6 +54,16 @@ json_t *encode_pool_summary(const struct pool_info *info)
 	                 (json_int_t)info->available_bytes, "volume_count", (json_int_t)info->volume_count);
 }
 
+static json_t *encode_log(const struct pool_log_info *log)
+{
+	return json_pack("{s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:f}", "size_bytes", (json_int_t)log->size_bytes,
+	                 "used_bytes", (json_int_t)log->used_bytes, "clean_start", (int)log->clean_start,
+	                 "recovered_bytes", (json_int_t)log->recovered_bytes, "recovered_records",
+	                 (json_int_t)log->recovered_records, "recovered_changes", (json_int_t)log->recovered_changes,
+	                 "recovered_pages", (json_int_t)log->recovered_pages, "recovery_seconds",
+	                 (double)log->recovery_ns / 1e9);
+}
+
 json_t *encode_pool(const struct pool_info *info)
 {
 	json_t *pool = encode_pool_summary(info);
@@ -63,10 +73,10 @@ json_t *encode_pool(const struct pool_info *info)
 
 	for (unsigned i = 0; i < info->device_count && i < POOL_DEVICES_MAX; i++)
 		failed |= json_array_append_new(devices, encode_device(&info->devices[i]));
-	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
+	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
 	                 (json_int_t)info->freeing_bytes, "reserved_bytes", (json_int_t)info->reserved_bytes, "txg",
-	                 (json_int_t)info->txg, "dirty_bytes", (json_int_t)info->dirty_bytes, "device_count",
-	                 (json_int_t)info->device_count, "devices", devices);
+	                 (json_int_t)info->txg, "dirty_bytes", (json_int_t)info->dirty_bytes, "log",
+	                 encode_log(&info->log), "device_count", (json_int_t)info->device_count, "devices", devices);
 	if (!pool || !more || failed || json_object_update(pool, more) < 0) {
 		json_decref(pool);
 		pool = NULL;

@@ -122,6 +122,20 @@ static enum ctl_status print_devices(const json_t *devices)
 	return command_finish_table(&t);
 }
 
+static void print_log(const json_t *log)
+{
+	command_print_size("log used", command_number(log, "used_bytes"));
+	if (json_is_true(json_object_get(log, "clean_start")))
+		command_print_pair("start", "clean");
+	else
+		command_print_pair("start",
+		                   "after a crash: %" PRIu64 " records, %" PRIu64 " changes and %" PRIu64
+		                   " pages recovered in %.3f s",
+		                   command_number(log, "recovered_records"), command_number(log, "recovered_changes"),
+		                   command_number(log, "recovered_pages"),
+		                   json_number_value(json_object_get(log, "recovery_seconds")));
+}
+
 static enum ctl_status print_pool(const json_t *pool)
 {
 	command_print_pair("pool", "%s", command_text(pool, "name"));
@@ -137,6 +151,7 @@ static enum ctl_status print_pool(const json_t *pool)
 	command_print_size("dirty", command_number(pool, "dirty_bytes"));
 	command_print_pair("txg", "%" PRIu64, command_number(pool, "txg"));
 	command_print_pair("volumes", "%" PRIu64, command_number(pool, "volume_count"));
+	print_log(json_object_get(pool, "log"));
 	return print_devices(json_object_get(pool, "devices"));
 }
 

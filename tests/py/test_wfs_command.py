@@ -19,6 +19,8 @@ POOL = {
     "name": "tank", "uuid": "0-0", "health": "online", "reason": "", "size_bytes": 10 << 30, "used_bytes": 3 << 29,
     "freeing_bytes": 0, "reserved_bytes": 1 << 20, "available_bytes": 8 << 30, "txg": 7, "dirty_bytes": 0,
     "volume_count": 2, "device_count": 1,
+    "log": {"size_bytes": 1 << 24, "used_bytes": 4096, "clean_start": False, "recovered_bytes": 8192, "recovered_records": 5,
+            "recovered_changes": 3, "recovered_pages": 2, "recovery_seconds": 0.25},
     "devices": [{"path": "/dev/nvme0n1", "transport": "nvme", "model": "Disk", "size_bytes": 10 << 30,
                  "queue_depth": 1023, "logical_block_bytes": 512, "volatile_cache": True, "fua": True, "discard": True,
                  "read_errors": 0, "write_errors": 0, "checksum_errors": 3}],

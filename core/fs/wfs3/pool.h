@@ -51,6 +51,8 @@ struct dataset_slot {
 	_Alignas(64) uint64_t count; /* atomic */
 };
 
+struct members;
+
 struct dataset {
 	struct vfs_node node; /* first: a volume is a file of the namespace. One reference belongs to the table */
 	struct pool *pool;
@@ -102,10 +104,10 @@ struct pool_stats {
 	struct counter commits, nodes_written;
 };
 
+/* A group of devices: members.h. */
 struct pool_device {
-	struct blk_dev *dev;
-	struct label label;
-	uint64_t checksum_errors; /* atomic */
+	struct blk_dev *dev; /* a mirror */
+	struct label label; /* of one of its devices: for the layout, and what all labels of the pool have in common */
 };
 
 /* A tree names blocks that the allocation state knows as free. */
@@ -128,8 +130,9 @@ struct pool {
 	int damage; /* enum pool_damage; atomic */
 	char damage_text[160]; /* once @damage is POOL_DAMAGE_KNOWN: constant */
 
-	unsigned device_count;
+	unsigned device_count; /* of groups */
 	struct pool_device *devices;
+	struct members *members;
 	struct space *space;
 	struct node_cache *node_cache;
 	struct tree_env env;
@@ -314,6 +317,10 @@ int volume_persist(struct dataset *ds, uint64_t offset, uint64_t len);
  * fails here can be tried again. -EUCLEAN: the log contradicts the pool. Blocks.
  */
 int recover_pool(struct pool *p, const struct root *r);
+
+/* pool_log.c */
+void pool_get_log_info(struct pool *p, struct pool_log_info *ret);
+int pool_register_log_metrics(struct pool *p, struct metrics *m, const char *labels);
 
 /* reaper.c */
 int reaper_start(struct pool *p);

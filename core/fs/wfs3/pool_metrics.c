@@ -5,30 +5,13 @@
 #include <string.h>
 
 #include "core/base/metrics.h"
+#include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
 static void uuid_text(const uint8_t u[16], char ret[37])
 {
 	snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
 	         u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
-}
-
-static void device_info(struct pool_device *d, struct pool_device_info *ret)
-{
-	const struct blk_caps *caps = blk_caps(d->dev);
-
-	snprintf(ret->path, sizeof(ret->path), "%s", blk_name(d->dev));
-	snprintf(ret->transport, sizeof(ret->transport), "%s", blk_transport_name(caps->transport));
-	snprintf(ret->model, sizeof(ret->model), "%s", caps->model);
-	ret->size_bytes = caps->size_bytes;
-	ret->queue_depth = caps->queue_depth;
-	ret->logical_block_bytes = caps->logical_block_bytes;
-	ret->volatile_cache = caps->volatile_cache;
-	ret->fua = caps->fua;
-	ret->discard = caps->discard;
-	ret->read_errors = blk_error_count(d->dev, BLK_READ);
-	ret->write_errors = blk_error_count(d->dev, BLK_WRITE) + blk_error_count(d->dev, BLK_FLUSH);
-	ret->checksum_errors = __atomic_load_n(&d->checksum_errors, __ATOMIC_RELAXED);
 }
 
 static int count_one(void *ctx, struct dataset *ds)
@@ -45,6 +28,7 @@ static int count_one(void *ctx, struct dataset *ds)
 
 void pool_get_info(struct pool *p, struct pool_info *ret)
 {
+	char degraded[POOL_REASON_MAX];
 	struct space_stats s;
 
 	memset(ret, 0, sizeof(*ret));
@@ -61,10 +45,13 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 	ret->freeing_bytes = s.pending_blocks * WFS3_BLOCK_BYTES;
 	ret->reserved_bytes = s.reserved_blocks * WFS3_BLOCK_BYTES;
 	ret->available_bytes = pool_available_blocks(p) * WFS3_BLOCK_BYTES;
+	pool_get_log_info(p, &ret->log);
 	(void)dataset_each(p, count_one, ret);
-	ret->device_count = p->device_count;
-	for (unsigned i = 0; i < p->device_count; i++)
-		device_info(&p->devices[i], &ret->devices[i]);
+	ret->device_count = members_info(p, ret->devices, POOL_DEVICES_MAX);
+	if (members_degraded(p, degraded, sizeof(degraded)) && ret->health == POOL_HEALTH_ONLINE) {
+		ret->health = POOL_HEALTH_DEGRADED;
+		memcpy(ret->reason, degraded, sizeof(degraded));
+	}
 }
 
 /* pool="NAME" */
@@ -120,11 +107,7 @@ static void collect_health(void *ctx, struct metrics_sink *sink)
 static void collect_checksum(void *ctx, struct metrics_sink *sink)
 {
 	struct pool *p = ctx;
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < p->device_count; i++)
-		sum += __atomic_load_n(&p->devices[i].checksum_errors, __ATOMIC_RELAXED);
-	emit(p, sink, (double)sum);
+	emit(p, sink, (double)members_checksum_errors(p));
 }
 
 static void collect_nodes(void *ctx, struct metrics_sink *sink)
@@ -168,8 +151,10 @@ int pool_register_metrics(struct pool *p)
 	if (!ret)
 		ret = metrics_add_collector(m, p, "wfsd_node_cache_bytes", "gauge", "Tree nodes in memory.",
 		                            collect_nodes, p);
-	for (unsigned i = 0; i < p->device_count && !ret; i++)
-		ret = blk_register_metrics(p->devices[i].dev, m);
+	if (!ret)
+		ret = pool_register_log_metrics(p, m, labels);
+	if (!ret)
+		ret = members_register_metrics(p);
 	if (ret)
 		metrics_unregister(m, p);
 	return ret;
