@@ -300,6 +300,13 @@ static void finish_open(struct rpc_op *op)
 {
 	struct rpc_conn *c = op->conn;
 
+	if (c->closing) {
+		/* The table is gone, with all its reservations. */
+		if (!op->err)
+			export_close(c->server->exports, op->args.opened.name, op->opened);
+		op->opened = NULL;
+		return;
+	}
 	if (op->err) {
 		rpc_handles_unreserve(&c->handles);
 		return;

@@ -397,6 +397,29 @@ static void test_random_bytes_and_mutated_calls_do_no_harm(void **state)
 	close(other);
 }
 
+/* The answer of a worker comes when the connection's table of handles is gone already. */
+static void test_hanging_up_while_an_export_is_opened_leaves_nothing_open(void **state)
+{
+	struct fixture *f = *state;
+	struct export_info info;
+
+	for (unsigned round = 0; round < 300; round++) {
+		struct wfsp_open_args a = { .want_write = true };
+		uint8_t buf[512];
+		int fd = raw_connect(f);
+		struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_OPEN);
+
+		strcpy(a.name, round & 1 ? "mem" : "nosuch");
+		wfsp_put_open_args(&w, &a);
+		raw_call_end(fd, &w);
+		close(fd);
+	}
+	while (rpc_server_connections(f->server))
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_int_equal(export_get(f->exports, "mem", &info), 0);
+	assert_int_equal(info.open_count, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -417,6 +440,7 @@ int main(void)
 		T(test_hello_waits_for_the_end_of_the_client_s_old_connection),
 		T(test_stop_waits_for_operations_under_way),
 		T(test_connections_are_bounded),
+		T(test_hanging_up_while_an_export_is_opened_leaves_nothing_open),
 		T(test_random_bytes_and_mutated_calls_do_no_harm),
 	};
 
