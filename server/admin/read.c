@@ -65,7 +65,7 @@ static void add_pool_summary(void *ctx, const struct pool_info *info)
 
 static void add_pool_name(void *ctx, const struct pool_info *info)
 {
-	listing_add(ctx, json_string(info->name));
+	listing_add(ctx, encode_text(info->name));
 }
 
 static void add_volume(void *ctx, const struct volume_info *info)
