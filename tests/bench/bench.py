@@ -5,7 +5,8 @@ All servers run at the same time, each idle while another is measured, so that a
 What is compared: the same volume size, the same random bytes in it, the same fio job over one NBD connection on a unix
 socket. Servers on tmpfs have their data in memory; wfsd's cache is 1.5 times the volume, so its reads are cached too.
 The btrfs peer stands on a loop device whose file is on the disk's file system, the same where the pool file of
-"ours-disk" is; both write to the same disk underneath.
+"ours-disk" is; both write to the same disk underneath, as do the
+peers of the rows that flush after every write.
 """
 
 import argparse
@@ -19,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import ROWS, MemoryWatch, Row, Sample, run_row
+from measure import AMPLIFICATION_FLUSHES, ROWS, MemoryWatch, Row, Sample, run_row, write_amplification
 from report import Report
-from targets import MIB, Folders, Target, all_targets
+from targets import MIB, Folders, Ours, Target, all_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,11 +30,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts (default 3)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time of one measurement (default 2)")
+    parser.add_argument("--seconds", type=float, default=1.8, help="time of one measurement (default 1.8)")
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="volume size in MiB (default 512)")
     parser.add_argument("--short", action="store_true", help="one round of one second on 128 MiB: does it work at all?")
     parser.add_argument("--targets", help="only these, comma-separated")
     parser.add_argument("--rows", help="only these, comma-separated")
+    parser.add_argument("--no-amplification", dest="amplification", action="store_false", help="no write amplification")
     parser.add_argument("--disk", default=str(ROOT / "build" / "bench"), help="folder on the disk's file system")
     parser.add_argument("--memory", default="/dev/shm", help="folder on tmpfs")
     parser.add_argument("--json", default=str(ROOT / "build" / "bench" / "result.json"), help="where the result goes")
@@ -68,7 +70,7 @@ def measure(targets: list[Target], rows: list[Row], chosen: argparse.Namespace) 
     for round_number in range(1, chosen.rounds + 1):
         for row in rows:
             print(f"bench: round {round_number}/{chosen.rounds}: {row.what}", file=sys.stderr, flush=True)
-            for target in targets:
+            for target in (one for one in targets if one.takes(row.each_flush)):
                 with MemoryWatch(target.pid) as memory:
                     sample = run_row(target, row, chosen.seconds)
                 samples.setdefault((target.name, row.key), []).append(sample)
@@ -77,7 +79,12 @@ def measure(targets: list[Target], rows: list[Row], chosen: argparse.Namespace) 
         key: Sample(*(statistics.median(column) for column in zip(*(vars(run).values() for run in runs))))
         for key, runs in samples.items()
     }
-    return Report(targets, rows, medians, peaks, samples)
+    amplification = {}
+    for target in targets:
+        if isinstance(target, Ours) and target.on_disk and chosen.amplification:
+            print(f"bench: write amplification of {target.name}", file=sys.stderr, flush=True)
+            amplification[target.name] = {every: write_amplification(target, every) for every in AMPLIFICATION_FLUSHES}
+    return Report(targets, rows, medians, peaks, samples, amplification)
 
 
 def machine() -> dict[str, str | int]:

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-from targets import Target  # also makes the test harness importable
+from targets import Ours, Target  # also makes the test harness importable
 
 import procfs
 
+AMPLIFICATION_VOLUME = "100G"
+AMPLIFICATION_BYTES = 32 << 20
+# Writes between two flushes.
+AMPLIFICATION_FLUSHES = (0, 32)
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -28,6 +32,8 @@ class Row:
     block: str
     depth: int
     end_flush: bool = False
+    writers: int = 1
+    each_flush: bool = False
 
     @property
     def is_sequential(self) -> bool:
@@ -45,6 +51,8 @@ ROWS = [
     Row("randread-q1", "4K random read, queue 1", "randread", "4k", 1),
     Row("read-256k", "256K sequential read, queue 8", "read", "256k", 8),
     Row("write-256k", "256K sequential write, queue 8", "write", "256k", 8),
+    Row("write-flush-1", "4K random write, each flushed, one writer", "randwrite", "4k", 1, each_flush=True),
+    Row("write-flush-8", "4K random write, each flushed, eight writers", "randwrite", "4k", 1, writers=8, each_flush=True),
 ]
 
 
@@ -107,7 +115,8 @@ def run_row(target: Target, row: Row, seconds: float) -> Sample:
         command += [f"--uri={target.uri}", f"--rw={row.mode}", f"--bs={row.block}", f"--iodepth={row.depth}"]
         command += [f"--size={target.size}", f"--runtime={seconds:g}s", "--time_based", "--norandommap"]
         command += ["--randrepeat=0", "--random_generator=tausworthe64"]
-        command += [f"--end_fsync={int(row.end_flush)}"]
+        command += [f"--end_fsync={int(row.end_flush)}", f"--fsync={int(row.each_flush)}"]
+        command += [f"--numjobs={row.writers}", "--group_reporting"]
         before = cpu_seconds(target.pid)
         subprocess.run(command, check=True, timeout=seconds * 4 + 60, cwd=scratch, capture_output=True)
         _wait_for_children(target.pid)
@@ -126,6 +135,24 @@ def run_row(target: Target, row: Row, seconds: float) -> Sample:
         latency_us=side["clat_ns"]["mean"] / 1000,
         latency_p99_us=side["clat_ns"].get("percentile", {}).get("99.000000", 0) / 1000,
     )
+
+
+def write_amplification(target: Ours, flush_every: int) -> float:
+    """Bytes written to the device for each byte of 4K random writes over a large sparse volume of its own, flushed after
+    every so many writes (0: never) and at the end."""
+    name = f"sparse-{flush_every}"
+    uri = target.appliance.add_volume(f"bench/{name}", AMPLIFICATION_VOLUME, name)
+    before = device_written_bytes(target)
+    with tempfile.TemporaryDirectory(prefix="wfsd-fio-") as scratch:
+        command = ["fio", "--name=job", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k", "--iodepth=32"]
+        command += [f"--size={AMPLIFICATION_VOLUME}", f"--io_size={AMPLIFICATION_BYTES}", "--norandommap", "--end_fsync=1"]
+        command += ["--random_generator=tausworthe64", f"--fsync={flush_every}"]
+        subprocess.run(command, check=True, timeout=300, cwd=scratch, capture_output=True)
+    return (device_written_bytes(target) - before) / AMPLIFICATION_BYTES
+
+
+def device_written_bytes(target: Ours) -> float:
+    return target.appliance.metrics().sum("wfsd_device_bytes_total", op="write")
 
 
 def _json_part(text: str) -> str:

@@ -4,7 +4,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from measure import Row, Sample
+from measure import AMPLIFICATION_VOLUME, Row, Sample
 from targets import MIB, Ours, Target
 
 
@@ -41,15 +41,17 @@ class Report:
         medians: dict[tuple[str, str], Sample],
         peaks: dict[str, int],
         samples: dict[tuple[str, str], list[Sample]],
+        amplification: dict[str, dict[int, float]],
     ) -> None:
         self._targets = targets
         self._rows = rows
         self._medians = medians
         self._peaks = peaks
         self._samples = samples
+        self._amplification = amplification
 
     def table(self) -> str:
-        parts = [self._legend(), self._speed(), self._cpu(), self._memory(), self._budgets()]
+        parts = [self._legend(), self._speed(), self._cpu(), self._memory(), self._written(), self._budgets()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Report:
             "medians": self._nested({key: asdict(sample) for key, sample in self._medians.items()}),
             "samples": self._nested({key: [asdict(run) for run in runs] for key, runs in self._samples.items()}),
             "peak_bytes": self._peaks,
+            "write_amplification": self._amplification,
             "budgets": [
                 {"row": b.row, "ours": b.ours, "peer": b.peer, "factor": b.factor, "ratio": ratio, "met": ratio >= b.factor}
                 for b, ratio in self._ratios()
@@ -82,7 +85,8 @@ class Report:
         names = self._names()
         lines = [f"| {title} | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
         for row in self._rows:
-            lines.append(f"| {row.what} | " + " | ".join(cell(row, self._medians[(name, row.key)]) for name in names) + " |")
+            samples = [self._medians.get((name, row.key)) for name in names]
+            lines.append(f"| {row.what} | " + " | ".join(cell(row, sample) if sample else "–" for sample in samples) + " |")
         return "\n".join(lines)
 
     def _speed(self) -> str:
@@ -97,12 +101,23 @@ class Report:
     def _memory(self) -> str:
         lines = ["| peak resident memory of the server's processes | MiB | budget |", "| --- | --- | --- |"]
         for target in self._targets:
-            peak = self._peaks[target.name]
+            peak = self._peaks.get(target.name, 0)
             budget = ""
             if isinstance(target, Ours):
                 limit = target.cache_mib * MIB + MEMORY_MARGIN_BYTES
                 budget = f"≤ {limit // MIB} (cache {target.cache_mib} + 64): {'met' if peak <= limit else 'MISSED'}"
             lines.append(f"| {target.name} | {peak / MIB:.0f} | {budget} |")
+        return "\n".join(lines)
+
+    def _written(self) -> str:
+        if not self._amplification:
+            return ""
+        lines = [f"| 4K random writes over a sparse volume of {AMPLIFICATION_VOLUME} | device bytes per client byte |"]
+        lines.append("| --- | --- |")
+        for name, factors in self._amplification.items():
+            for every, factor in factors.items():
+                when = f"after every {every} writes" if every else "at the end"
+                lines.append(f"| {name}, flushed {when} | {factor:.2f} |")
         return "\n".join(lines)
 
     def _ratios(self) -> list[tuple[Budget, float]]:

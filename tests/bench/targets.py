@@ -25,6 +25,8 @@ class Target:
     what: str
     folder: Path
     size: int
+    on_disk: bool = False
+    flush_rows_only: bool = False  # a peer for what a flush costs, and for nothing else
     process: subprocess.Popen | None = field(default=None, init=False)
 
     @property
@@ -34,6 +36,10 @@ class Target:
     @property
     def uri(self) -> str:
         return f"nbd+unix:///?socket={self.socket}"
+
+    def takes(self, row_flushes: bool) -> bool:
+        """Is a row measured on it? In memory a flush costs nothing, so only servers on the disk are asked for many."""
+        return self.on_disk if row_flushes else not self.flush_rows_only
 
     @property
     def pid(self) -> int:
@@ -104,18 +110,20 @@ class QemuNbdQcow2(QemuNbd):
     image_format = "qcow2"
 
 
-class NbdkitBtrfs(NbdkitFile):
-    """nbdkit's file plugin on a file in btrfs, which sits on a loop device whose backing file is in @folder."""
+class NbdkitOnLoop(NbdkitFile):
+    """nbdkit's file plugin on a file in a file system on a loop device, whose backing file is in @folder."""
+
+    make_file_system: tuple[str, ...] = ()
 
     def start(self) -> None:
         self.outer = self.folder
-        backing = self.outer / "btrfs.backing"
+        backing = self.outer / f"{self.name}.backing"
         with open(backing, "wb") as image:
             image.truncate(max(self.size * 4, 1 << 30))
         losetup = subprocess.run(["losetup", "-f", "--show", str(backing)], check=True, capture_output=True, text=True)
         self.loop = losetup.stdout.strip()
-        subprocess.run(["mkfs.btrfs", "-q", "-f", self.loop], check=True, capture_output=True)
-        self.folder = self.outer / "btrfs"
+        subprocess.run([*self.make_file_system, self.loop], check=True, capture_output=True)
+        self.folder = self.outer / f"{self.name}.mount"
         self.folder.mkdir()
         subprocess.run(["mount", self.loop, str(self.folder)], check=True)
         super().start()
@@ -134,6 +142,14 @@ class NbdkitBtrfs(NbdkitFile):
             subprocess.run(["umount", str(self.folder)], check=False)
         if getattr(self, "loop", ""):
             subprocess.run(["losetup", "-d", self.loop], check=False)
+
+
+class NbdkitBtrfs(NbdkitOnLoop):
+    make_file_system = ("mkfs.btrfs", "-q", "-f")
+
+
+class NbdkitExt4(NbdkitOnLoop):
+    make_file_system = ("mkfs.ext4", "-q", "-F")
 
 
 class Ours(Target):
@@ -182,8 +198,10 @@ def all_targets(folders: Folders, size: int) -> list[Target]:
         NbdkitFile("nbdkit-file", "nbdkit file plugin, file on tmpfs", folders.memory, size),
         QemuNbd("qemu-raw", "qemu-nbd, raw file on tmpfs", folders.memory, size),
         QemuNbdQcow2("qemu-qcow2", "qemu-nbd, qcow2 file on tmpfs", folders.memory, size),
-        Ours("ours-disk", "wfsd, pool file on the disk's file system", folders.disk, size),
+        Ours("ours-disk", "wfsd, pool file on the disk's file system", folders.disk, size, on_disk=True),
         NbdkitBtrfs(
-            "nbdkit-btrfs", "nbdkit file plugin, file on btrfs on a loop device on that file system", folders.disk, size
+            "nbdkit-btrfs", "nbdkit file plugin, file on btrfs on a loop device on that file system", folders.disk, size, True
         ),
+        NbdkitExt4("nbdkit-ext4", "the same with ext4", folders.disk, size, True, True),
+        QemuNbdQcow2("qemu-qcow2-disk", "qemu-nbd, qcow2 file on that file system", folders.disk, size, True, True),
     ]
