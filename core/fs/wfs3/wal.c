@@ -19,7 +19,7 @@
 #include "core/base/sync.h"
 #include "core/blk/blk.h"
 
-#define FILLING_SHARE 4u /* a commit is wanted when this part of the ring is used since the last one */
+#define FILLING_SHARE 3u /* a commit is wanted when this part of the ring is used since the last one */
 
 struct wal {
 	struct wal_config config;
