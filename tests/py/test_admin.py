@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import socket
 import stat
 import urllib.error
@@ -124,6 +125,13 @@ def test_operations_show_up_by_kind(busy: Appliance) -> None:
     assert operations(after, "write") - operations(before, "write") >= 10
     assert operations(after, "flush") - operations(before, "flush") >= 1
     assert operations(after, "read") - operations(before, "read") >= 1
+
+
+def test_log_has_one_event_on_a_line_with_time_level_and_part(busy: Appliance) -> None:
+    line = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warning|notice|info|debug) +\w+: \S.*")
+    lines = busy.log().splitlines()
+    assert len(lines) > 5
+    assert [text for text in lines if not line.fullmatch(text)] == []
 
 
 def test_health_follows_the_daemon(appliance: Appliance) -> None:

@@ -67,6 +67,14 @@ def test_bad_volume_size_is_refused(shared: Appliance, size: object) -> None:
     assert "size" in message or "integer" in message
 
 
+@pytest.mark.parametrize("size", [0, 1, 4097, -4096, (1 << 60) + 4096, "1M", None])
+def test_bad_new_size_is_refused_and_the_volume_stays(appliance: Appliance, size: object) -> None:
+    appliance.create_volume("tank/v", "1M")
+    answer = appliance.admin("/v1/volumes/tank/v/resize", "POST", {"size_bytes": size, "shrink": True})
+    assert answer.status == 400, answer.text
+    assert appliance.wfs("volume", "show", "tank/v")["size_bytes"] == MIB
+
+
 @pytest.mark.parametrize("size", ["0", "1", "4097", "-1", "12X", "", "1.5.2G", "99999999999999999999", "2E"])
 def test_bad_size_on_the_command_line_is_refused(shared: Appliance, size: str) -> None:
     assert shared.wfs_fails("volume", "create", "tank/sized", size)

@@ -159,6 +159,21 @@ def test_written_zeros_read_back_and_need_no_space(shared: Appliance, uri: str) 
     assert read_all(uri) == bytes(SIZE)
 
 
+def test_cache_command_reads_ahead_and_changes_nothing(appliance: Appliance) -> None:
+    uri = appliance.add_volume("tank/v", "32M", "v")
+    write_bytes(uri, pattern(8 * MIB, 20))
+    appliance.restart()
+    before = appliance.metrics().sum("wfsd_device_bytes_total", op="read")
+    with connect(uri, strict=False) as handle:
+        handle.cache(8 * MIB, 0)
+        wait_for(
+            lambda: appliance.metrics().sum("wfsd_device_bytes_total", op="read") - before >= 8 * MIB, "the data to be read"
+        )
+        with fails_with(errno.EINVAL):
+            handle.cache(4096, 32 * MIB)
+        assert bytes(handle.pread(8 * MIB, 0)) == pattern(8 * MIB, 20)
+
+
 def test_oversized_trim_and_zero_are_carried_out(uri: str) -> None:
     write_bytes(uri, pattern(SIZE, 5))
     with connect(uri) as handle:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A client that never gets through the handshake is cut off in time; one that has may be idle for as long as it likes."""
 
+import os
+import signal
 import socket
 import struct
 import time
@@ -98,3 +100,15 @@ def test_idle_client_is_never_cut_off_after_the_handshake(box: Appliance) -> Non
         assert bytes(idle.pread(10, 0)) == b"still here"
     wait_for(lambda: not box.nbdkit_pids(), "the nbdkit to end")
     assert box.wfs("status")["nbd"]["handshake_timeouts"] == 1
+
+
+def test_nbdkit_that_hangs_is_killed_reaped_and_counted(box: Appliance) -> None:
+    with connect(box.nbd_uri("v")) as other, silent(box, b""):
+        connections = wait_for(lambda: len(found := box.admin("/v1/connections").json["nbd"]) == 2 and found, "both")
+        [hung] = [connection["pid"] for connection in connections if connection["peer"].startswith("127.0.0.1")]
+        os.kill(hung, signal.SIGSTOP)
+        wait_for(lambda: box.wfs("status")["nbd"]["ended_signal"] == 1, "the hung nbdkit to be killed")
+        assert not os.path.exists(f"/proc/{hung}"), "reaped"
+        assert box.metrics().sum("wfsd_nbd_processes_ended_total", how="signal") == 1
+        other.pwrite(b"going on", 0)
+        assert bytes(other.pread(8, 0)) == b"going on"

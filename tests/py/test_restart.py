@@ -10,7 +10,7 @@ from pathlib import Path
 import nbd
 import procfs
 import pytest
-from appliance import Appliance, wait_for
+from appliance import Appliance, Settings, wait_for
 from nbdclient import FIO_VERIFY, KIB, MIB, connect, extents, fio, pattern, read_all, run, write_bytes
 
 SIGTERM_LIMIT_S = 5
@@ -43,6 +43,21 @@ def test_unflushed_data_survives_an_orderly_end(appliance: Appliance) -> None:
     write_bytes(uri, pattern(20 * MIB, 2), flush=False)
     appliance.restart()
     assert read_all(uri)[: 20 * MIB] == pattern(20 * MIB, 2)
+
+
+def test_what_was_never_flushed_is_committed_at_the_configured_age(make_appliance) -> None:
+    box = make_appliance(Settings(writeback_age_ms=20, commit_age_ms=100))
+    uri = box.add_volume("tank/v", "8M", "v")
+    before = box.metrics().sum("wfsd_txg_commits_total", pool="tank")
+    with connect(uri) as handle:
+        handle.pwrite(pattern(MIB, 30), 0)
+        wait_for(lambda: box.wfs("volume", "show", "tank/v")["used_bytes"] >= MIB, "the write-back")
+        written = box.metrics().sum("wfsd_txg_commits_total", pool="tank")
+        wait_for(lambda: box.metrics().sum("wfsd_txg_commits_total", pool="tank") >= written + 2, "commits", timeout_s=4)
+        box.kill9()
+    assert written >= before
+    box.start()
+    assert read_all(uri)[:MIB] == pattern(MIB, 30)
 
 
 def test_pools_volumes_and_exports_made_by_command_are_there_after_a_restart(appliance: Appliance) -> None:
