@@ -124,6 +124,8 @@ int tree_freeze(struct tree *t, uint64_t txg, struct tree_frozen **ret);
  * reachable). Frees @f. Blocks. One commit at a time per pool.
  */
 int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3_ptr *ret_root, uint64_t *ret_nodes);
+/* Instead of tree_commit(), when the group is given up: nothing is written, its changes stay in memory. Frees @f. */
+void tree_thaw(struct tree *t, struct tree_frozen *f);
 
 /*
  * Visit every node of the durable tree at @root, top-down, reading and verifying each: for checks and for giving space

@@ -208,3 +208,14 @@ int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3
 	node_cache_trim(t->env.cache);
 	return rc;
 }
+
+void tree_thaw(struct tree *t, struct tree_frozen *f)
+{
+	sync_rwlock_wrlock(&t->lock);
+	t->dirty = true;
+	settle_obsolete(t);
+	t->frozen = NULL;
+	sync_rwlock_wrunlock(&t->lock);
+	node_unref(f->root);
+	free(f);
+}

@@ -321,6 +321,10 @@ static void txg_commit(struct pool *p, bool clean)
 	}
 	cds_list_for_each_entry_safe (ds, next, &changed, commit_link) {
 		cds_list_del(&ds->commit_link);
+		/* Left over by a commit that failed before it came to this one. */
+		if (ds->frozen)
+			tree_thaw(ds->tree, ds->frozen);
+		ds->frozen = NULL;
 		vfs_node_unref(&ds->node);
 	}
 }
