@@ -181,7 +181,7 @@ static void check_free(struct check *c)
 static int check_all(struct check *c)
 {
 	static int (*const parts[])(struct check *) = {
-		check_label_copies, check_roots, check_space, check_datasets, check_usage,
+		check_label_copies, check_roots, check_space, check_datasets, check_usage, check_log,
 	};
 	int rc = 0;
 

@@ -6,6 +6,7 @@
  *   check_roots.c    root slots, choosing a root      check_datasets.c  the pool tree, datasets, their items
  *   check_space.c    slots, ring, region table        check_data.c      contents of data blocks
  *   check_usage.c    every block against the allocation state
+ *   check_log.c      the log behind the root
  *
  * A part that finds what it needs damaged sets report->partial, and what cannot be known for that reason is not
  * reported: one damaged node does not become a thousand leaks.
@@ -92,6 +93,17 @@ bool check_again(const struct check *c, unsigned *tries);
 /* Where a run is. -EUCLEAN: nowhere. */
 int check_locate(struct check *c, uint64_t addr, uint32_t block_count, struct blk_dev **ret_dev, uint64_t *ret_offset);
 
+/* Where in the bitmaps a block is, whose address is good. */
+static inline uint64_t check_index(const struct check *c, uint64_t addr)
+{
+	return addr - (UINT64_C(1) << c->locator->region_shift);
+}
+
+static inline bool check_bit(const uint64_t *bits, uint64_t i)
+{
+	return bits[i / 64] >> i % 64 & 1;
+}
+
 /* The parts. 0, also with findings; negative: the check cannot go on. */
 int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count); /* fills the devices */
 int check_label_copies(struct check *c);
@@ -99,6 +111,7 @@ int check_roots(struct check *c); /* fills @root; without any valid one @has_roo
 int check_space(struct check *c); /* fills locator, placed and disk */
 int check_datasets(struct check *c);
 int check_usage(struct check *c);
+int check_log(struct check *c);
 
 /* check_tree.c: all nodes of a tree, top-down. The leaves' items go to @item. */
 typedef int check_item_fn(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth);

@@ -4,17 +4,6 @@
 
 #include "core/fs/wfs3/check_priv.h"
 
-static bool test(const uint64_t *bits, uint64_t i)
-{
-	return bits[i / 64] >> i % 64 & 1;
-}
-
-/* Where in the bitmaps a block is. */
-static uint64_t index_of(const struct check *c, uint64_t addr)
-{
-	return addr - (UINT64_C(1) << c->locator->region_shift);
-}
-
 static uint64_t addr_of(const struct check *c, uint64_t index)
 {
 	return index + (UINT64_C(1) << c->locator->region_shift);
@@ -23,21 +12,21 @@ static uint64_t addr_of(const struct check *c, uint64_t index)
 void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,
                uint64_t object, uint64_t offset)
 {
-	uint64_t first = index_of(c, addr);
+	uint64_t first = check_index(c, addr);
 	uint32_t shared = 0, unallocated = 0, shared_at = 0, unallocated_at = 0;
 	struct pool_finding *f;
 
 	for (uint32_t i = block_count; i-- > 0;) {
 		uint64_t bit = first + i;
 
-		if (test(c->seen, bit)) {
+		if (check_bit(c->seen, bit)) {
 			shared++;
 			shared_at = i;
 		} else {
 			c->report->done_blocks++;
 		}
 		c->seen[bit / 64] |= UINT64_C(1) << bit % 64;
-		if (c->disk && !test(c->disk, bit)) {
+		if (c->disk && !check_bit(c->disk, bit)) {
 			unallocated++;
 			unallocated_at = i;
 		}

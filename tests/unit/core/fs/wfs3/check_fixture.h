@@ -87,4 +87,13 @@ static inline void make_pool(struct fixture *f)
 	assert_ok(pool_export(f, "tank", false));
 }
 
+static inline void flip(struct fixture *f, uint64_t offset)
+{
+	uint8_t byte;
+
+	blk_sim_peek(f->devs[0], offset, &byte, 1);
+	byte ^= 0x10;
+	blk_sim_poke(f->devs[0], offset, &byte, 1);
+}
+
 #endif

@@ -116,15 +116,6 @@ static void test_pool_is_undamaged_after_power_cuts(void **state)
 
 /* Damage of bytes, which checksums find. */
 
-static void flip(struct fixture *f, uint64_t offset)
-{
-	uint8_t byte;
-
-	blk_sim_peek(f->devs[0], offset, &byte, 1);
-	byte ^= 0x10;
-	blk_sim_poke(f->devs[0], offset, &byte, 1);
-}
-
 static void test_damaged_label_is_found_in_either_copy(void **state)
 {
 	static const uint64_t offsets[] = { 4096 + 48, 128 * MIB - MIB + 4096 + 600 };
@@ -409,7 +400,6 @@ static void test_blocks_in_use_that_count_as_free_are_found(void **state)
 	struct fixture f;
 	struct forge g;
 	struct pool_check_report r;
-	uint8_t *zeros = calloc(1, 4 * MIB);
 	struct space_place at;
 
 	(void)state;
@@ -425,7 +415,6 @@ static void test_blocks_in_use_that_count_as_free_are_found(void **state)
 	assert_true(r.damage_count > 0);
 	assert_true(r.kind_counts[POOL_FINDING_ALLOCATION] || r.kind_counts[POOL_FINDING_NOT_ALLOCATED]);
 	pool_check_report_done(&r);
-	free(zeros);
 	forge_close(&g);
 	fixture_done(&f);
 }
@@ -534,11 +523,9 @@ static void test_random_damage_neither_crashes_nor_hangs(void **state)
 {
 	struct fixture f;
 	uint64_t seed = 7;
-	uint8_t *image = malloc(8 * MIB);
 
 	(void)state;
 	make_pool(&f);
-	blk_sim_peek(f.devs[0], 0, image, 8 * MIB);
 	for (unsigned i = 0; i < 300; i++) {
 		struct check_config config = { .with_data = true };
 		struct pool_check_report r;
@@ -555,7 +542,6 @@ static void test_random_damage_neither_crashes_nor_hangs(void **state)
 		blk_sim_poke(f.devs[0], at, was, sizeof(was));
 	}
 	expect_clean(&f, 1);
-	free(image);
 	fixture_done(&f);
 }
 
