@@ -153,6 +153,8 @@ tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
 py: ## end-to-end tests against the real daemon
 	$(Q)$(PYTHON) tests/run.py py
+soak: all ## kill the daemon a hundred times under load
+	$(Q)WFSD_CRASH_CYCLES=100 $(PYTHON) -m pytest -q tests/py/test_crash.py
 guest: ## tests in a virtual machine with the stock kernel
 	$(Q)$(PYTHON) tests/run.py guest
 lint: ## include rules, sizes, headers, formatting
@@ -233,7 +235,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build cov \
+.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
