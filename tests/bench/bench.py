@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts (default 3)")
-    parser.add_argument("--seconds", type=float, default=1.8, help="time of one measurement (default 1.8)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time of one measurement (default 2)")
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="volume size in MiB (default 512)")
     parser.add_argument("--short", action="store_true", help="one round of one second on 128 MiB: does it work at all?")
     parser.add_argument("--targets", help="only these, comma-separated")

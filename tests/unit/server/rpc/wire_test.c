@@ -420,6 +420,22 @@ static void test_hanging_up_while_an_export_is_opened_leaves_nothing_open(void *
 	assert_int_equal(info.open_count, 0);
 }
 
+static void test_open_files_are_found_by_the_process_that_has_them(void **state)
+{
+	struct fixture *f = *state;
+	int fd = raw_connect(f);
+
+	/* A connection is not an open file yet. */
+	assert_false(rpc_server_has_open_file(f->server, getpid()));
+	raw_open(fd);
+	assert_true(rpc_server_has_open_file(f->server, getpid()));
+	assert_false(rpc_server_has_open_file(f->server, getppid()));
+	close(fd);
+	while (rpc_server_connections(f->server))
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_false(rpc_server_has_open_file(f->server, getpid()));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -441,6 +457,7 @@ int main(void)
 		T(test_stop_waits_for_operations_under_way),
 		T(test_connections_are_bounded),
 		T(test_hanging_up_while_an_export_is_opened_leaves_nothing_open),
+		T(test_open_files_are_found_by_the_process_that_has_them),
 		T(test_random_bytes_and_mutated_calls_do_no_harm),
 	};
 
