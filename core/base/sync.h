@@ -45,6 +45,7 @@ enum sync_rank {
 	SYNC_RANK_OBJECT = 40, /* inode or volume */
 	SYNC_RANK_CACHE_FILE = 45, /* a cached file's dirty list and punch table */
 	SYNC_RANK_GATE = 50, /* commit gate */
+	SYNC_RANK_DEVICES = 52, /* the table of devices of a pool: held while labels are written */
 	SYNC_RANK_TXG = 55, /* transaction group states */
 	SYNC_RANK_TREE = 60,
 	SYNC_RANK_NODE_CACHE = 65,

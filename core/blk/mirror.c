@@ -107,14 +107,17 @@ static bool send_away(struct mirror *m, unsigned index)
 	return went || state == MIRROR_AWAY;
 }
 
-static void fail_copy(struct mirror *m, unsigned index, const char *doing, uint64_t offset, int error)
+static bool fail_copy(struct mirror *m, unsigned index, const char *doing, uint64_t offset, int error)
 {
 	const struct blk_dev *dev = __atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST);
 	bool was_away = state_of(&m->copies[index]) == MIRROR_AWAY;
 
-	if (send_away(m, index) && !was_away)
+	if (!send_away(m, index))
+		return false;
+	if (!was_away)
 		log_error("blk", "device=%s mirror=%s: %s at offset %" PRIu64 " failed, going on without it errno=%d",
 		          blk_name(dev), m->dev.name, doing, offset, -error);
+	return true;
 }
 
 /* Enter and leave the set of requests that drain() waits for. */
@@ -293,11 +296,7 @@ static void finish_read(struct mirror *m, struct op *op)
 
 static int record_changes(struct mirror *m)
 {
-	uint64_t change = __atomic_load_n(&m->change, __ATOMIC_SEQ_CST);
-
-	if (__atomic_load_n(&m->recorded, __ATOMIC_SEQ_CST) >= change || !m->events.record)
-		return 0;
-	return m->events.record(m->events.ctx);
+	return mirror_is_recorded(&m->dev) || !m->events.record ? 0 : m->events.record(m->events.ctx);
 }
 
 static void finish_change(struct mirror *m, struct op *op)
@@ -401,6 +400,28 @@ void mirror_put(struct blk_dev *mirror, unsigned index, struct blk_dev *dev, enu
 	sync_mutex_unlock(&m->lock);
 }
 
+void mirror_refill(struct blk_dev *mirror, unsigned index)
+{
+	struct mirror *m = to_mirror(mirror);
+	struct copy *c = &m->copies[index];
+
+	sync_mutex_lock(&m->lock);
+	always(state_of(c) == MIRROR_AWAY && c->dev);
+	__atomic_store_n(&c->state, MIRROR_FILLING, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&m->lock);
+}
+
+void mirror_set_since(struct blk_dev *mirror, unsigned index, uint64_t since)
+{
+	struct mirror *m = to_mirror(mirror);
+
+	sync_mutex_lock(&m->lock);
+	always(state_of(&m->copies[index]) == MIRROR_AWAY);
+	__atomic_store_n(&m->copies[index].since, since, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&m->change, 1, __ATOMIC_SEQ_CST);
+	sync_mutex_unlock(&m->lock);
+}
+
 bool mirror_set_online(struct blk_dev *mirror, unsigned index)
 {
 	struct mirror *m = to_mirror(mirror);
@@ -413,6 +434,28 @@ bool mirror_set_online(struct blk_dev *mirror, unsigned index)
 		__atomic_store_n(&c->state, MIRROR_ONLINE, __ATOMIC_SEQ_CST);
 	sync_mutex_unlock(&m->lock);
 	return filling;
+}
+
+bool mirror_give_up(struct blk_dev *mirror, unsigned index, const char *doing, int error)
+{
+	return fail_copy(to_mirror(mirror), index, doing, 0, error);
+}
+
+int mirror_fill(struct blk_dev *mirror, unsigned index, uint64_t offset, const void *buf, size_t len)
+{
+	struct mirror *m = to_mirror(mirror);
+	unsigned epoch = enter(m);
+	int rc = -ECANCELED;
+
+	if (state_of(&m->copies[index]) == MIRROR_FILLING) {
+		rc = blk_write(__atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST), offset, buf, len, 0);
+		if (rc)
+			fail_copy(m, index, "fill", offset, rc);
+	} else {
+		err_set(rc, "mirror %s: the device that was filled is away", mirror->name);
+	}
+	leave(m, epoch);
+	return rc;
 }
 
 int mirror_set_away(struct blk_dev *mirror, unsigned index)
@@ -445,6 +488,11 @@ uint64_t mirror_change(const struct blk_dev *mirror)
 {
 	always(blk_is_mirror(mirror));
 	return __atomic_load_n(&((const struct mirror *)mirror)->change, __ATOMIC_SEQ_CST);
+}
+
+bool mirror_is_recorded(const struct blk_dev *mirror)
+{
+	return __atomic_load_n(&((const struct mirror *)mirror)->recorded, __ATOMIC_SEQ_CST) >= mirror_change(mirror);
 }
 
 void mirror_set_recorded(struct blk_dev *mirror, uint64_t change)

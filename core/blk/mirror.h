@@ -65,6 +65,15 @@ void mirror_get(const struct blk_dev *mirror, unsigned index, struct mirror_copy
 /* The rest is for the owner, one call at a time. @index is EMPTY, or AWAY without a device. @state: ONLINE, FILLING or
  * (@dev may be NULL) AWAY. */
 void mirror_put(struct blk_dev *mirror, unsigned index, struct blk_dev *dev, enum mirror_state state, uint64_t since);
+/* The owner could not write to a copy (by its own device) with @error. False: it stays, being the last one. Unlike the
+ * others: any thread, also in mirror_events.record. */
+bool mirror_give_up(struct blk_dev *mirror, unsigned index, const char *doing, int error);
+/* Write to a copy that is FILLING, and to it alone; a failure sends it away. -ECANCELED: it is not FILLING (any more).
+ * Any thread. Blocks. */
+int mirror_fill(struct blk_dev *mirror, unsigned index, uint64_t offset, const void *buf, size_t len);
+/* Of AWAY: FILLING from now on; and: its since is this. */
+void mirror_refill(struct blk_dev *mirror, unsigned index);
+void mirror_set_since(struct blk_dev *mirror, unsigned index, uint64_t since);
 /* Of FILLING: it holds everything now. False: it went away meanwhile. */
 bool mirror_set_online(struct blk_dev *mirror, unsigned index);
 /* Stop using a copy. -EBUSY: it is the last one that is ONLINE. Changes to AWAY like a failure. Blocks. */
@@ -74,6 +83,7 @@ int mirror_set_away(struct blk_dev *mirror, unsigned index);
 struct blk_dev *mirror_take(struct blk_dev *mirror, unsigned index, bool keep_place);
 /* How many changes to AWAY there were so far; and: all up to @change are recorded. */
 uint64_t mirror_change(const struct blk_dev *mirror);
+bool mirror_is_recorded(const struct blk_dev *mirror);
 void mirror_set_recorded(struct blk_dev *mirror, uint64_t change);
 
 /*

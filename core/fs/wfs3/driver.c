@@ -9,6 +9,7 @@
 #include "core/base/budget.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
 #define REFS_KEPT 64
@@ -94,19 +95,13 @@ static int attach(struct wfs3 *w, struct blk_dev *const devs[], unsigned count, 
 {
 	struct pool *p;
 	char *name;
-	bool taken;
 	int ret = pool_open_devices(w, devs, count, read_only, &p);
 
 	if (ret)
 		return ret;
 	name = strdup(p->name);
-	sync_mutex_lock(&w->lock);
-	taken = find_pool(w, p->name) != NULL;
-	sync_mutex_unlock(&w->lock);
 	if (!name)
 		ret = err_set(-ENOMEM, "no memory for a name");
-	else if (taken)
-		ret = err_set(-EEXIST, "a pool named '%s' is already imported", p->name);
 	if (!ret)
 		ret = pool_register_metrics(p);
 	if (!ret) {
@@ -116,11 +111,12 @@ static int attach(struct wfs3 *w, struct blk_dev *const devs[], unsigned count, 
 	}
 	if (ret) {
 		pool_stop_threads(p);
-		p->device_count = 0;
+		members_disown(p);
 		pool_free(p);
 		free(name);
 		return ret;
 	}
+	members_close_useless(p);
 	sync_mutex_lock(&w->lock);
 	cds_list_add_tail(&p->link, &w->pools);
 	sync_mutex_unlock(&w->lock);
@@ -262,6 +258,7 @@ static int close_pool(struct wfs3 *w, struct pool *p, bool erase)
 {
 	int ret = 0;
 
+	members_stop(p);
 	if (!p->read_only && !erase)
 		ret = dataset_each(p, flush_one, NULL);
 	if (!p->read_only && !erase && !ret)
@@ -269,11 +266,8 @@ static int close_pool(struct wfs3 *w, struct pool *p, bool erase)
 	pool_stop_threads(p);
 	if (w->config.metrics)
 		metrics_unregister(w->config.metrics, p);
-	for (unsigned i = 0; i < p->device_count && erase; i++) {
-		int one = label_erase(p->devices[i].dev, &p->devices[i].label);
-
-		ret = ret ? ret : one;
-	}
+	if (erase)
+		ret = members_erase(p);
 	log_info("wfs3", "pool=%s %s", p->name, erase ? "destroyed" : "exported");
 	(void)dataset_each(p, drop_cache, NULL);
 	pool_close_devices(p);

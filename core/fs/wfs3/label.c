@@ -102,6 +102,17 @@ int label_find_device(const struct label *l, const uint8_t uuid[16])
 	return -1;
 }
 
+bool label_went_apart(const struct label *newest, const struct label *l)
+{
+	for (unsigned i = 0; i < l->device_count; i++) {
+		int at = label_find_device(newest, l->devices[i].uuid);
+
+		if (l->devices[i].state == LABEL_AWAY && at >= 0 && newest->devices[at].state == LABEL_ONLINE)
+			return true;
+	}
+	return false;
+}
+
 /* Every group has a whole copy of its contents; all of its devices are of one size. */
 static int check_groups(const struct label *l)
 {

@@ -53,6 +53,9 @@ struct label {
 unsigned label_group_count(const struct label *l);
 /* Index of the device with this uuid; -1: the pool has no such device. */
 int label_find_device(const struct label *l, const uint8_t uuid[16]);
+/* Does @l come from a time at which its device and those with the label @newest went separate ways? Then it says of a
+ * device that holds everything that it was left behind. */
+bool label_went_apart(const struct label *newest, const struct label *l);
 
 struct root {
 	uint64_t txg;

@@ -10,6 +10,8 @@
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/blk/mirror.h"
+#include "core/fs/wfs3/members.h"
 
 int pool_locate(struct pool *p, uint64_t addr, uint32_t block_count, struct pool_device **ret_dev, uint64_t *ret_offset)
 {
@@ -32,6 +34,16 @@ static int env_read_node(void *ctx, uint64_t addr, void *buf)
 	if (ret)
 		return ret;
 	return blk_read(d->dev, offset, buf, WFS3_NODE_BYTES);
+}
+
+static int env_reread_node(void *ctx, uint64_t addr, void *buf, mirror_good_fn *good, void *good_ctx)
+{
+	struct pool *p = ctx;
+	struct pool_device *d;
+	uint64_t offset;
+	int ret = pool_locate(p, addr, WFS3_NODE_BLOCKS, &d, &offset);
+
+	return ret ? ret : mirror_read_verified(d->dev, offset, buf, WFS3_NODE_BYTES, good, good_ctx);
 }
 
 static void env_free_node(void *ctx, uint64_t txg, uint64_t addr, uint64_t birth)
@@ -119,6 +131,7 @@ void pool_init_env(struct pool *p)
 		.ctx = p,
 		.cache = p->node_cache,
 		.read_node = env_read_node,
+		.reread_node = env_reread_node,
 		.free_node = env_free_node,
 		.free_reserve = env_free_reserve,
 		.free_unreserve = env_free_unreserve,
@@ -159,13 +172,12 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 
 void pool_close_devices(struct pool *p)
 {
-	for (unsigned i = 0; i < p->device_count; i++)
-		p->w->config.close(p->w->config.open_ctx, p->devices[i].dev);
-	p->device_count = 0;
+	members_close(p);
 }
 
 void pool_stop_threads(struct pool *p)
 {
+	members_stop(p);
 	if (!p->read_only)
 		reaper_stop(p);
 	txg_stop(p);
@@ -179,6 +191,7 @@ void pool_unref(struct pool *p)
 	tree_free(p->tree);
 	space_free(p->space);
 	node_cache_free(p->node_cache);
+	members_free(p->members);
 	free(p->devices);
 	free(p->stats);
 	sync_mutex_done(&p->table_lock);

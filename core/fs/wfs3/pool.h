@@ -163,6 +163,10 @@ struct pool {
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;
 	bool closing_clean; /* the next root is the last one */
+	/* A call to be made between two commits, and its result. */
+	int (*between)(void *ctx) SYNC_GUARDED_BY(txg_lock);
+	void *between_ctx SYNC_GUARDED_BY(txg_lock);
+	int between_result SYNC_GUARDED_BY(txg_lock);
 	struct pool_stats *stats;
 
 	/* reaper.c */
@@ -234,6 +238,9 @@ int txg_sync_log(struct pool *p);
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */
 int txg_flush_devices(struct pool *p);
+/* Let the committing thread call @fn between two commits; its result. One call at a time; its text stays there. Blocks.
+ */
+int txg_run_between(struct pool *p, int (*fn)(void *ctx), void *ctx);
 /* Commit even without changes (@count times): releases freed space. */
 int txg_force(struct pool *p, unsigned count);
 
@@ -328,6 +335,7 @@ void reaper_stop(struct pool *p);
 void reaper_kick(struct pool *p);
 
 /* pool_create.c, pool_import.c */
+int uuid_make(uint8_t uuid[16]); /* random; -EIO */
 int pool_format(const struct pool_create_args *args, struct blk_dev *const devs[]);
 int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
                       struct pool **ret);

@@ -19,7 +19,7 @@ static int random_bytes(void *buf, size_t len)
 }
 
 /* RFC 4122 version 4. */
-static int uuid_make(uint8_t uuid[16])
+int uuid_make(uint8_t uuid[16])
 {
 	int ret = random_bytes(uuid, 16);
 

@@ -16,6 +16,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
 #define NODE_CACHE_MIN_BYTES (size_t)(4u << 20)
@@ -25,35 +26,6 @@ static void note_add(struct pool *p, const char *text)
 	size_t len = strlen(p->note);
 
 	snprintf(p->note + len, sizeof(p->note) - len, "%s%s", len ? "; " : "", text);
-}
-
-/* All labels in any order of @devs: put them where their index says and see that they belong together. */
-static int order_devices(struct pool_device *unordered, unsigned count, struct pool_device *ret)
-{
-	const struct label *first = &unordered[0].label;
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct label *l = &unordered[i].label;
-
-		if (memcmp(l->pool_uuid, first->pool_uuid, 16))
-			return err_set(-EINVAL, "device %s belongs to pool '%s', device %s to pool '%s'",
-			               blk_name(unordered[0].dev), first->pool_name, blk_name(unordered[i].dev),
-			               l->pool_name);
-		if (l->device_count != first->device_count || l->region_bytes != first->region_bytes ||
-		    l->generation != first->generation || strcmp(l->pool_name, first->pool_name) ||
-		    memcmp(l->devices, first->devices, sizeof(l->devices)))
-			return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other",
-			               blk_name(unordered[0].dev), blk_name(unordered[i].dev));
-		if (ret[l->device_index].dev)
-			return err_set(-EINVAL, "device %u of pool '%s' was given twice: %s and %s", l->device_index,
-			               l->pool_name, blk_name(ret[l->device_index].dev), blk_name(unordered[i].dev));
-		ret[l->device_index] = unordered[i];
-	}
-	for (unsigned i = 0; i < first->device_count; i++)
-		if (!ret[i].dev)
-			return err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing", i,
-			               first->device_count, first->pool_name);
-	return 0;
 }
 
 /* Candidates, newest first, each txg once. */
@@ -82,42 +54,72 @@ static bool may_hold(const struct progress *g, uint64_t txg)
 	return g->newest_txg >= txg || g->bad_slots >> txg % LABEL_ROOT_SLOTS & 1;
 }
 
-/* A device that has neither the newest root nor the one before it, nor damage in their places, missed what the others
- * got: it was away, or it is an old copy. */
-static int check_same_time(struct pool *p, const struct progress progress[], uint64_t newest_txg)
+/*
+ * A device that has neither the newest root nor the one before it, nor damage in their places, missed what the others
+ * got: it was away, or it is an old copy. When its group has another one, that is used.
+ */
+static int check_same_time(struct pool *p, const struct progress progress[][MIRROR_COPIES_MAX], uint64_t newest_txg)
 {
-	for (unsigned i = 0; i < p->device_count; i++)
-		if (!may_hold(&progress[i], newest_txg) && !may_hold(&progress[i], newest_txg - 1))
-			return err_set(-EUCLEAN,
-			               "device %s is from an older time of the pool: its newest root is %" PRIu64
-			               ", that of the pool is %" PRIu64,
-			               blk_name(p->devices[i].dev), progress[i].newest_txg, newest_txg);
+	for (unsigned g = 0; g < p->device_count; g++)
+		for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+			const struct progress *at = &progress[g][i];
+			struct mirror_copy c;
+			int ret;
+
+			mirror_get(p->devices[g].dev, i, &c);
+			if (c.state != MIRROR_ONLINE || may_hold(at, newest_txg) || may_hold(at, newest_txg - 1))
+				continue;
+			ret = err_set(-EUCLEAN,
+			              "device %s is from an older time of the pool: its newest root is %" PRIu64
+			              ", that of the pool is %" PRIu64,
+			              blk_name(c.dev), at->newest_txg, newest_txg);
+			if (!mirror_give_up(p->devices[g].dev, i, "being up to date", ret))
+				return ret;
+		}
+	return 0;
+}
+
+/* The roots of one copy of a group. What cannot be read may be on another one. */
+static int read_roots(struct pool *p, unsigned group, unsigned copy, struct root_list *list, struct candidates *c,
+                      struct progress *ret)
+{
+	const struct pool_device *d = &p->devices[group];
+	struct mirror_copy at;
+	int err;
+
+	mirror_get(d->dev, copy, &at);
+	if (at.state != MIRROR_ONLINE)
+		return 0;
+	err = root_read_all(at.dev, &d->label, list);
+	if (err)
+		return mirror_give_up(d->dev, copy, "reading roots", err) ? 0 : err;
+	memcpy(&c->roots[c->count], list->roots, list->count * sizeof(struct root));
+	c->count += list->count;
+	c->bad_count += list->bad_count;
+	c->txg_max = max_u64(c->txg_max, list->bad_txg_max);
+	ret->newest_txg = list->count ? list->roots[0].txg : 0;
+	ret->bad_slots = list->bad_slots;
 	return 0;
 }
 
 static int find_roots(struct pool *p, struct candidates *ret)
 {
 	struct root_list *list = malloc(sizeof(*list));
-	struct progress progress[WFS3_DEVICES_MAX];
+	struct progress(*progress)[MIRROR_COPIES_MAX] = calloc(p->device_count, sizeof(*progress));
+	size_t slots = (size_t)p->device_count * MIRROR_COPIES_MAX * 2 * LABEL_ROOT_SLOTS;
 	int err = 0;
 	unsigned kept = 0;
 
-	ret->roots = calloc((size_t)p->device_count * 2 * LABEL_ROOT_SLOTS, sizeof(struct root));
-	if (!list || !ret->roots) {
+	ret->roots = calloc(slots, sizeof(struct root));
+	if (!list || !ret->roots || !progress) {
 		err = err_set(-ENOMEM, "no memory for roots");
 		goto out;
 	}
-	for (unsigned i = 0; i < p->device_count; i++) {
-		err = root_read_all(p->devices[i].dev, &p->devices[i].label, list);
-		if (err)
-			goto out;
-		memcpy(&ret->roots[ret->count], list->roots, list->count * sizeof(struct root));
-		ret->count += list->count;
-		ret->bad_count += list->bad_count;
-		ret->txg_max = max_u64(ret->txg_max, list->bad_txg_max);
-		progress[i].newest_txg = list->count ? list->roots[0].txg : 0;
-		progress[i].bad_slots = list->bad_slots;
-	}
+	for (unsigned g = 0; g < p->device_count; g++)
+		for (unsigned i = 0; i < MIRROR_COPIES_MAX && !err; i++)
+			err = read_roots(p, g, i, list, ret, &progress[g][i]);
+	if (err)
+		goto out;
 	qsort(ret->roots, ret->count, sizeof(struct root), root_newer);
 	for (unsigned i = 0; i < ret->count; i++)
 		if (!kept || ret->roots[i].txg != ret->roots[kept - 1].txg)
@@ -130,6 +132,7 @@ static int find_roots(struct pool *p, struct candidates *ret)
 		err = err_set(-EUCLEAN, "no valid root on any device (%u damaged)", ret->bad_count);
 	}
 out:
+	free(progress);
 	free(list);
 	return err;
 }
@@ -294,44 +297,6 @@ static int choose_root(struct pool *p, const struct candidates *c, const struct 
 	return err_set(err, "no root of pool %s can be used: %s", p->name, p->note);
 }
 
-static int read_labels(struct wfs3 *w, struct blk_dev *const devs[], unsigned count, struct pool **ret)
-{
-	struct pool_device *found = calloc(count, sizeof(*found));
-	struct pool *p = NULL;
-	char note[LABEL_NOTE_BYTES];
-	char notes[POOL_REASON_MAX] = "";
-	int err = found ? 0 : err_set(-ENOMEM, "no memory for %u labels", count);
-
-	for (unsigned i = 0; i < count && !err; i++) {
-		found[i].dev = devs[i];
-		err = label_read(devs[i], &found[i].label, note);
-		if (!err && note[0]) {
-			log_warning("wfs3", "device=%s: %s", blk_name(devs[i]), note);
-			snprintf(notes, sizeof(notes), "%s: %s", blk_name(devs[i]), note);
-		}
-	}
-	if (err)
-		goto out;
-	p = pool_new(w, found[0].label.pool_name, found[0].label.pool_uuid);
-	if (p)
-		p->devices = calloc(WFS3_DEVICES_MAX, sizeof(*p->devices));
-	if (!p || !p->devices) {
-		err = err_set(-ENOMEM, "no memory for a pool");
-		goto out;
-	}
-	note_add(p, notes);
-	err = order_devices(found, count, p->devices);
-	if (!err)
-		p->device_count = found[0].label.device_count;
-out:
-	free(found);
-	if (err)
-		pool_free(p); /* device_count is 0: the devices stay the caller's */
-	else
-		*ret = p;
-	return err;
-}
-
 static void note_damage(struct pool *p, const struct candidates *c, const struct root *chosen)
 {
 	char text[160];
@@ -360,7 +325,7 @@ static void check_features(struct pool *p)
 	if (unknown && !p->read_only) {
 		snprintf(text, sizeof(text), "read-only because of unknown features %#" PRIx64, unknown);
 		note_add(p, text);
-		p->read_only = true;
+		p->read_only = p->members->labels_stay = true;
 	}
 }
 
@@ -382,9 +347,26 @@ static int go_live(struct pool *p, const struct root *r)
 	ret = txg_force(p, 1);
 	if (!ret)
 		ret = reaper_start(p);
+	if (!ret) {
+		ret = members_start(p);
+		if (ret)
+			reaper_stop(p);
+	}
 	if (ret)
 		txg_stop(p);
 	return ret;
+}
+
+static int check_name_is_free(struct wfs3 *w, const struct pool *wanted)
+{
+	struct pool *p;
+	bool taken = false;
+
+	sync_mutex_lock(&w->lock);
+	cds_list_for_each_entry (p, &w->pools, link)
+		taken |= !strcmp(p->name, wanted->name);
+	sync_mutex_unlock(&w->lock);
+	return taken ? err_set(-EEXIST, "a pool named '%s' is already imported", wanted->name) : 0;
 }
 
 int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
@@ -393,28 +375,31 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
 	struct candidates c = { 0 };
 	const struct root *chosen;
 	struct pool *p;
-	int err = read_labels(w, devs, device_count, &p);
+	char notes[POOL_REASON_MAX];
+	int err = members_assemble(w, devs, device_count, read_only, &p, notes);
 
 	if (err)
 		return err;
-	p->read_only = read_only;
-	for (unsigned i = 0; i < p->device_count; i++)
-		p->read_only |= blk_caps(p->devices[i].dev)->read_only;
+	if (notes[0])
+		note_add(p, notes);
 	check_features(p);
-	err = find_roots(p, &c);
+	err = check_name_is_free(w, p);
+	if (!err)
+		err = find_roots(p, &c);
 	if (!err)
 		err = choose_root(p, &c, &chosen);
 	if (err) {
-		p->device_count = 0; /* the devices stay the caller's */
+		members_disown(p);
 		err_add(err, "import pool %s", p->name);
 		pool_free(p);
 		goto out;
 	}
 	note_damage(p, &c, chosen);
 	txg_init(p, max_u64(chosen->txg, c.txg_max) + 1);
+	members_passed_over(p, chosen->txg);
 	err = go_live(p, chosen);
 	if (err) {
-		p->device_count = 0;
+		members_disown(p);
 		pool_free(p);
 		goto out;
 	}

@@ -8,12 +8,6 @@
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
-static void uuid_text(const uint8_t u[16], char ret[37])
-{
-	snprintf(ret, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
-	         u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
-}
-
 static int count_one(void *ctx, struct dataset *ds)
 {
 	struct pool_info *info = ctx;
@@ -33,7 +27,7 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->name, sizeof(ret->name), "%s", p->name);
-	uuid_text(p->uuid, ret->uuid);
+	members_uuid_text(p->uuid, ret->uuid);
 	sync_mutex_lock(&p->txg_lock);
 	ret->health = p->failed || p->read_only ? POOL_HEALTH_READ_ONLY : POOL_HEALTH_ONLINE;
 	snprintf(ret->reason, sizeof(ret->reason), "%s", p->failed ? p->fail_reason : p->note);

@@ -136,6 +136,13 @@ void space_root_durable(struct space *s, uint64_t txg);
 /* Where a block is. Translates within the region table. -EUCLEAN: no such region or outside. Never blocks. */
 int space_locate(struct space *s, uint64_t addr, uint32_t block_count, unsigned *ret_device, uint64_t *ret_offset);
 
+/* Calls @copy for each range of bytes of a device that holds allocation state of the last commit. By the committing
+ * thread, between commits. */
+typedef int space_copy_fn(void *ctx, uint64_t offset, uint64_t len);
+int space_copy_state(struct space *s, unsigned device, space_copy_fn *copy, void *ctx);
+/* The oldest txg that a pin has; UINT64_MAX: there are none. */
+uint64_t space_oldest_pin(struct space *s);
+
 struct space_stats {
 	uint64_t total_blocks; /* all regions */
 	uint64_t used_blocks; /* referenced now (newest state in memory) */

@@ -10,6 +10,7 @@
 #define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
 
+#define LOG_BYTES_MIN (4 * MIB)
 #define REGION_BYTES_MIN MIB
 #define REGION_BYTES_MAX (256 * MIB)
 /* Largest device: keeps all sums far from overflow. */
@@ -49,7 +50,7 @@ int space_layout_make(uint64_t device_bytes, uint64_t region_bytes, struct space
 		               (unsigned long long)device_bytes, (unsigned long long)WFS3_POOL_BYTES_MIN);
 	l.device_bytes = round_down_u64(min_u64(device_bytes, DEVICE_BYTES_MAX), MIB);
 	l.log_offset = WFS3_LABEL_BYTES;
-	l.log_bytes = clamp_u64(round_down_u64(l.device_bytes / 64, MIB), 4 * MIB, GIB);
+	l.log_bytes = clamp_u64(round_down_u64(l.device_bytes / 64, MIB), LOG_BYTES_MIN, GIB);
 	l.ring_offset = l.log_offset + l.log_bytes;
 	l.ring_bytes = ring_bytes(l.device_bytes);
 	l.slots_offset = l.ring_offset + l.ring_bytes;
@@ -88,7 +89,7 @@ int space_layout_check(const struct space_layout *l, uint64_t region_bytes)
 	    (l->device_bytes & (MIB - 1)))
 		return err_set(-EUCLEAN, "layout: device size %llu", (unsigned long long)l->device_bytes);
 	end = l->device_bytes - WFS3_LABEL_BYTES;
-	if (!area_follows(l->log_offset, l->log_bytes, &at, end))
+	if (!area_follows(l->log_offset, l->log_bytes, &at, end) || l->log_bytes < LOG_BYTES_MIN)
 		return err_set(-EUCLEAN, "layout: log area %llu + %llu", (unsigned long long)l->log_offset,
 		               (unsigned long long)l->log_bytes);
 	if (!area_follows(l->ring_offset, l->ring_bytes, &at, end) || l->ring_bytes < SPACE_RING_BYTES_MIN ||

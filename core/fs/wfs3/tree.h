@@ -37,6 +37,12 @@ struct tree_env {
 	/* Read the 16 KiB node at @addr into @buf (4 KiB-aligned). May block. The tree verifies it. 0 or -EIO. */
 	int (*read_node)(void *ctx, uint64_t addr, void *buf);
 	/*
+	 * What was read is not what it should be: look at other copies until @good accepts one. 0; -EUCLEAN: none is
+	 * good; -EIO. May be NULL. May block.
+	 */
+	int (*reread_node)(void *ctx, uint64_t addr, void *buf, bool (*good)(void *good_ctx, const void *buf),
+	                   void *good_ctx);
+	/*
 	 * @addr (4 blocks, born in @birth) is no longer referenced from txg @txg on. Called by changes, under the tree
 	 * lock; must not fail or block: room for it was made by free_reserve().
 	 */
@@ -134,6 +140,8 @@ void tree_thaw(struct tree *t, struct tree_frozen *f);
  */
 struct tree_visitor {
 	void *ctx;
+	uint64_t born_after; /* nodes of this txg and older ones are passed over, with all that they reach */
+	int (*page)(void *ctx, const struct wfs3_ptr *ptr, const void *page); /* each node, before its items */
 	int (*node)(void *ctx, const struct wfs3_ptr *ptr, unsigned level);
 	int (*item)(void *ctx, const struct wfs3_key *key, const void *value, size_t len);
 };

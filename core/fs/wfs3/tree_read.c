@@ -25,14 +25,28 @@ int tree_check_identity(uint64_t dataset_id, const struct node_wanted *want, con
 	return 0;
 }
 
+static bool hash_is_good(void *ctx, const void *page)
+{
+	return hash128_equal(hash128(page, WFS3_NODE_BYTES), ((const struct node_wanted *)ctx)->ptr.hash);
+}
+
+static int read_page(const struct tree_env *env, const struct node_wanted *want, uint8_t *page)
+{
+	struct node_wanted copy = *want;
+	int rc = env->read_node(env->ctx, want->ptr.addr, page);
+
+	if (rc || hash_is_good(&copy, page))
+		return rc;
+	rc = env->reread_node ? env->reread_node(env->ctx, want->ptr.addr, page, hash_is_good, &copy) : -EUCLEAN;
+	return rc == -EUCLEAN ? err_set(-EUCLEAN, "tree node has a wrong hash") : rc;
+}
+
 int tree_read_node(const struct tree_env *env, uint64_t dataset_id, const struct node_wanted *want, uint8_t *page)
 {
 	int rc;
 
 	sync_assert_may_block();
-	rc = env->read_node(env->ctx, want->ptr.addr, page);
-	if (!rc && !hash128_equal(hash128(page, WFS3_NODE_BYTES), want->ptr.hash))
-		rc = err_set(-EUCLEAN, "tree node has a wrong hash");
+	rc = read_page(env, want, page);
 	if (!rc)
 		rc = node_check(page);
 	if (!rc)

@@ -36,6 +36,8 @@ static int walk_node(const struct walk *w, const struct node_wanted *want)
 	if (!page)
 		return err_set(-ENOMEM, "no memory for a tree node");
 	rc = tree_read_node(w->env, w->dataset_id, want, page);
+	if (!rc && w->visitor->page)
+		rc = w->visitor->page(w->visitor->ctx, &want->ptr, page);
 	if (!rc && w->visitor->node) {
 		rc = w->visitor->node(w->visitor->ctx, &want->ptr, node_level(page));
 		rc = rc < 0 ? rc : 0;
@@ -45,7 +47,8 @@ static int walk_node(const struct walk *w, const struct node_wanted *want)
 	for (unsigned i = 0; !rc && node_level(page) > 0 && i < node_count(page); i++) {
 		struct node_wanted child = node_wanted_child(want, page, i);
 
-		rc = walk_node(w, &child);
+		if (child.ptr.birth > w->visitor->born_after)
+			rc = walk_node(w, &child);
 	}
 	free(page);
 	return rc;
@@ -57,5 +60,5 @@ int tree_walk(const struct tree_env *env, uint64_t dataset_id, const struct wfs3
 	struct walk w = { .env = env, .dataset_id = dataset_id, .visitor = v };
 	struct node_wanted want = { .ptr = *root, .level = -1 };
 
-	return root->addr ? walk_node(&w, &want) : 0;
+	return root->addr && root->birth > v->born_after ? walk_node(&w, &want) : 0;
 }

@@ -364,6 +364,36 @@ static void log_in_background(struct pool *p)
 		pool_fail(p, ret, "make the log durable");
 }
 
+static void run_between(struct pool *p) SYNC_REQUIRES(p->txg_lock)
+{
+	int (*fn)(void *ctx) = p->between;
+	void *ctx = p->between_ctx;
+	int ret;
+
+	sync_mutex_unlock(&p->txg_lock);
+	ret = fn(ctx);
+	sync_mutex_lock(&p->txg_lock);
+	p->between = NULL;
+	p->between_result = ret;
+	sync_cond_broadcast(&p->txg_done);
+}
+
+int txg_run_between(struct pool *p, int (*fn)(void *ctx), void *ctx)
+{
+	int ret;
+
+	sync_mutex_lock(&p->txg_lock);
+	always(!p->between);
+	p->between = fn;
+	p->between_ctx = ctx;
+	sync_cond_signal(&p->txg_wake);
+	while (p->between)
+		sync_cond_wait(&p->txg_done, &p->txg_lock);
+	ret = p->between_result;
+	sync_mutex_unlock(&p->txg_lock);
+	return ret ? err_set(ret, "pool %s: work between two commits failed", p->name) : 0;
+}
+
 static void committer_main(void *arg)
 {
 	struct pool *p = arg;
@@ -374,6 +404,10 @@ static void committer_main(void *arg)
 		uint64_t due_ns = commit_due_ns(p);
 		uint64_t now_ns = sync_now_ns();
 
+		if (p->between) {
+			run_between(p);
+			continue;
+		}
 		if (due_ns > now_ns || p->failed) {
 			/* A first change does not wake this thread: it looks once per age. */
 			uint64_t look_ns = now_ns + p->w->config.txg_age_ms * SYNC_NS_PER_MS / 4;
