@@ -30,6 +30,7 @@ _wfs() {
 		"pool import") words+=" --read-only" ;;
 		"pool export") words+=" --force" ;;
 		"pool destroy" | "volume delete") words+=" --yes" ;;
+		"pool check") words+=" --data" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" --watch --interval --count" ;;
@@ -37,10 +38,11 @@ _wfs() {
 	else
 		case "$noun $verb" in
 		" ") words="pool volume export status stats reload" ;;
-		"pool ") words="create list status import export destroy sync" ;;
+		"pool ") words="create list status import export destroy sync check" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"export ") words="add list remove" ;;
 		"pool create" | "pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+		"pool check") COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names pool) ;;
 		"pool "*) words=$(_wfs_names pool) ;;
 		"volume list") words=$(_wfs_names pool) ;;
 		"volume "* | "export add") words=$(_wfs_names volume) ;;

@@ -26,6 +26,7 @@ static const struct option options[] = {
 	{ "watch", no_argument, NULL, ARGS_WATCH },
 	{ "interval", required_argument, NULL, ARGS_INTERVAL },
 	{ "count", required_argument, NULL, ARGS_COUNT },
+	{ "data", no_argument, NULL, ARGS_DATA },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },

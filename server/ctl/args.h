@@ -20,6 +20,7 @@ enum args_option {
 	ARGS_WATCH = 1 << 8,
 	ARGS_INTERVAL = 1 << 9,
 	ARGS_COUNT = 1 << 10,
+	ARGS_DATA = 1 << 11,
 };
 
 struct args {

@@ -36,6 +36,8 @@ static const struct command commands[] = {
 	{ "pool", "destroy", 1, 1, ARGS_YES, cmd_pool_destroy, "NAME [--yes]",
 	  "close a pool and erase its labels; everything in it is lost" },
 	{ "pool", "sync", 1, 1, 0, cmd_pool_sync, "NAME", "make everything durable now" },
+	{ "pool", "check", 1, -1, ARGS_DATA, cmd_pool_check, "NAME [--data] | PATH... [--data]",
+	  "verify everything in a pool, in use or (by all its devices) not (--data: contents, too)" },
 	{ "volume", "create", 2, 2, 0, cmd_volume_create, "POOL/NAME SIZE", "make a volume" },
 	{ "volume", "list", 0, 1, 0, cmd_volume_list, "[POOL]", "the volumes" },
 	{ "volume", "show", 1, 1, 0, cmd_volume_show, "POOL/NAME", "one volume" },

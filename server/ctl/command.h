@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "core/vfs/vfs_check.h"
 #include "server/ctl/admin.h"
 #include "server/ctl/args.h"
 #include "server/ctl/table.h"
@@ -15,6 +16,10 @@ struct ctl {
 	struct admin admin;
 	char **operands; /* what follows the command's words */
 	int operand_count;
+	/* Checks a pool that no daemon uses, from its devices; main() knows how. @ret: pool_check_report_done(). */
+	int (*check_paths)(char *const paths[], unsigned count, bool with_data,
+	                   int (*step)(void *ctx, const struct pool_check_report *so_far, uint64_t read_bytes),
+	                   void *ctx, struct pool_check_report *ret);
 };
 
 /* Find the command in @c->args.words, check its operands and options, run it. */
@@ -29,6 +34,7 @@ enum ctl_status cmd_pool_import(struct ctl *c);
 enum ctl_status cmd_pool_export(struct ctl *c);
 enum ctl_status cmd_pool_destroy(struct ctl *c);
 enum ctl_status cmd_pool_sync(struct ctl *c);
+enum ctl_status cmd_pool_check(struct ctl *c);
 enum ctl_status cmd_volume_create(struct ctl *c);
 enum ctl_status cmd_volume_list(struct ctl *c);
 enum ctl_status cmd_volume_show(struct ctl *c);

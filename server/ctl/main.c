@@ -4,7 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/fs/wfs3/check.h"
 #include "server/ctl/command.h"
+
+/* The one place here that knows a file system. */
+static int check_wfs3(char *const paths[], unsigned count, bool with_data,
+                      int (*step)(void *ctx, const struct pool_check_report *so_far, uint64_t read_bytes), void *ctx,
+                      struct pool_check_report *ret)
+{
+	struct check_config config = { .with_data = with_data, .step = step, .ctx = ctx };
+
+	return check_paths((const char *const *)paths, count, &config, ret);
+}
 
 static void print_help(void)
 {
@@ -36,6 +47,7 @@ int main(int argc, char **argv)
 		puts("wfs " WFSD_VERSION);
 		return CTL_OK;
 	}
+	c.check_paths = check_wfs3;
 	c.admin = (struct admin){ .socket = c.args.socket, .json = c.args.json };
 	if (curl_global_init(CURL_GLOBAL_NOTHING))
 		return command_fail(CTL_FAILED, "libcurl does not start");
