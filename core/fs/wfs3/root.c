@@ -50,6 +50,9 @@ static int check_root(const struct root *r)
 	if (r->space.ring_tail > r->space.ring_head || r->space.ring_head > SPACE_POSITION_MAX ||
 	    ((r->space.ring_tail | r->space.ring_head) & (WFS3_BLOCK_BYTES - 1)))
 		return err_set(-EUCLEAN, "root %llu: impossible ring positions", (unsigned long long)r->txg);
+	if ((r->log_position & (WFS3_BLOCK_BYTES - 1)) || r->log_position > SPACE_POSITION_MAX ||
+	    r->log_epoch > WFS3_TXG_MAX)
+		return err_set(-EUCLEAN, "root %llu: impossible position of the log", (unsigned long long)r->txg);
 	if (!r->next_dataset_id || r->next_dataset_id > WFS3_DATASET_ID_MAX)
 		return err_set(-EUCLEAN, "root %llu: next dataset is %llu", (unsigned long long)r->txg,
 		               (unsigned long long)r->next_dataset_id);

@@ -28,14 +28,18 @@ struct craft_core {
 	struct pool_admin admin;
 };
 
-static const char *const craft_paths[] = { "disk0", "disk1" };
+static const char *const craft_paths[] = { "/disk0", "/disk1" };
 
 static inline int craft_core_open(void *ctx, const char *path, unsigned flags, struct blk_dev **ret)
 {
 	struct craft_core *k = ctx;
-	unsigned i = (unsigned)(path[4] - '0');
+	unsigned i = 0;
 
 	(void)flags;
+	while (i < k->device_count && strcmp(path, craft_paths[i]))
+		i++;
+	if (i == k->device_count)
+		return err_set(-ENOENT, "no device %s", path);
 	if (k->opened[i])
 		return err_set(-EBUSY, "%s is open", path);
 	k->opened[i] = true;

@@ -372,7 +372,7 @@ static void test_overwriting_a_cell_of_a_free_block_makes_the_pool_read_only(voi
 	assert_int_equal(craft_import(&k, false), 0);
 	assert_int_equal(vfs_open(k.vfs, "/tank/a", true, &h), 0);
 	assert_int_equal(craft_write(h, 40 * WFS3_CELL_BYTES, 1, WFS3_BLOCK_BYTES), 0);
-	assert_int_not_equal(vfs_flush(h, 0), 0);
+	assert_int_not_equal(k.admin.driver->pool_sync(k.admin.ctx, "tank"), 0);
 	expect_read_only(&k);
 	assert_int_equal(craft_read(h, 39 * WFS3_CELL_BYTES, WFS3_BLOCK_BYTES), 0);
 	assert_int_not_equal(craft_write(h, 0, 1, WFS3_BLOCK_BYTES), 0);

@@ -29,7 +29,7 @@ static struct root sample(uint64_t txg)
 		.pool_tree = { .addr = 300, .birth = txg, .hash = { txg, ~txg } },
 		.space = { .ring_head = 4096 * txg, .ring_tail = 4096, .used_blocks = txg },
 		.next_dataset_id = 3,
-		.log_position = 1,
+		.log_position = 4096,
 		.log_epoch = 2,
 	};
 

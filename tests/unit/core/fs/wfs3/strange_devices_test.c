@@ -37,7 +37,7 @@ static void expect_refused(struct craft_core *k, int want, const char *because)
 {
 	forget_writes(k);
 	for (int read_only = 0; read_only < 2; read_only++) {
-		int ret = import_paths(k, "disk0", k->device_count > 1 ? "disk1" : NULL, read_only);
+		int ret = import_paths(k, "/disk0", k->device_count > 1 ? "/disk1" : NULL, read_only);
 
 		assert_int_equal(ret, want);
 		if (!strstr(last_error(ret), because))
@@ -86,7 +86,7 @@ static void test_devices_may_be_given_in_any_order(void **state)
 
 	(void)state;
 	craft_core_new(&k, 2);
-	assert_int_equal(import_paths(&k, "disk1", "disk0", false), 0);
+	assert_int_equal(import_paths(&k, "/disk1", "/disk0", false), 0);
 	craft_use_pool(&k);
 	assert_int_equal(k.admin.driver->pool_export(k.admin.ctx, "tank", false), 0);
 	assert_int_equal(craft_import(&k, false), 0);
@@ -148,14 +148,14 @@ static void test_two_pools_of_one_name_are_not_imported_together_nor_mixed(void 
 	(void)state;
 	craft_core_new(&k, 1);
 	k.device_count = 2;
-	k.disks[1] = craft_disk_new("disk1", WFS3_POOL_BYTES_MIN);
+	k.disks[1] = craft_disk_new("/disk1", WFS3_POOL_BYTES_MIN);
 	assert_int_equal(k.admin.driver->pool_create(k.admin.ctx, &args), 0);
 	k.disks[0]->written = false;
-	assert_int_equal(import_paths(&k, "disk0", NULL, false), -EEXIST);
+	assert_int_equal(import_paths(&k, "/disk0", NULL, false), -EEXIST);
 	assert_false(k.disks[0]->written);
 	assert_int_equal(k.admin.driver->pool_export(k.admin.ctx, "tank", false), 0);
 	expect_refused(&k, -EINVAL, "belongs to pool");
-	assert_int_equal(import_paths(&k, "disk0", NULL, false), 0);
+	assert_int_equal(import_paths(&k, "/disk0", NULL, false), 0);
 	craft_core_free(&k);
 }
 
