@@ -201,8 +201,6 @@ int txg_flush_devices(struct pool *p)
 	struct blk_io ios[WFS3_DEVICES_MAX];
 	struct blk_batch batch;
 
-	if (p->device_count == 1)
-		return blk_flush(p->devices[0].dev);
 	blk_batch_init(&batch);
 	for (unsigned i = 0; i < p->device_count; i++) {
 		ios[i] = (struct blk_io){ .op = BLK_FLUSH };

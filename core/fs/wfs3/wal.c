@@ -141,11 +141,7 @@ static int write_batch(struct wal *w, const struct wal_batch *b, uint8_t *buf)
 	struct blk_io ios[2 * WAL_COPIES_MAX];
 	struct iovec iov[2 * WAL_COPIES_MAX];
 	struct blk_batch batch;
-	uint64_t at = b->position % w->config.area_bytes;
 
-	/* The common case waits in one system call, without a ring. */
-	if (w->config.copy_count == 1 && at + b->len_bytes <= w->config.area_bytes)
-		return blk_write(w->config.copies[0].dev, w->config.copies[0].offset + at, buf, b->len_bytes, 0);
 	blk_batch_init(&batch);
 	for (unsigned i = 0; i < w->config.copy_count; i++)
 		queue_copy(w, &w->config.copies[i], b, buf, &batch, &ios[(size_t)2 * i], &iov[(size_t)2 * i]);
