@@ -7,20 +7,23 @@
 #include "tests/unit/core/fs/wfs3/craft_core.h"
 
 #define EDITS_MAX 16u
+#define BATCHES_MAX 16u
 #define OPERATIONS_MAX 64u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-static struct craft_core cores[CRAFT_DEVICES_MAX];
+static struct craft_core cores[4];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
 	log_set_level((enum log_level)0);
-	for (unsigned i = 0; i < CRAFT_DEVICES_MAX; i++)
-		craft_core_new(&cores[i], i + 1);
+	craft_core_make(&cores[0], 1, 0);
+	craft_core_make(&cores[1], 2, 0);
+	craft_core_make(&cores[2], 1, CRAFT_WITH_LOG);
+	craft_core_make(&cores[3], 2, CRAFT_WITH_LOG | CRAFT_MIRROR);
 	return 0;
 }
 
@@ -133,6 +136,24 @@ static void edit_record(struct rd *r, struct craft *c)
 	craft_reseal_record(c, record);
 }
 
+/* Anywhere in the log behind the root, most often in the heads of batches and records. */
+static void edit_log(struct rd *r, struct craft *c)
+{
+	uint8_t *batches[BATCHES_MAX], *p;
+	unsigned count = craft_batches(c, batches, BATCHES_MAX);
+	uint8_t *record;
+
+	if (!count)
+		return;
+	p = batches[take(r, 1) % count];
+	record = craft_log_record(batches, count, (uint32_t)take(r, 1) % 5 + 1);
+	if (record && take(r, 1) % 4)
+		edit_at(r, c, record, 80);
+	else
+		edit_at(r, c, p, take(r, 1) % 4 ? 256 : WFS3_BLOCK_BYTES);
+	craft_reseal_batches(c, batches, count);
+}
+
 static void edit_label(struct rd *r, struct craft *c)
 {
 	unsigned device = (unsigned)take(r, 1) % c->device_count;
@@ -143,7 +164,7 @@ static void edit_label(struct rd *r, struct craft *c)
 
 static void edit_once(struct rd *r, struct craft *c)
 {
-	switch (take(r, 1) % 10) {
+	switch (take(r, 1) % 12) {
 	case 0:
 		edit_label(r, c);
 		break;
@@ -162,6 +183,9 @@ static void edit_once(struct rd *r, struct craft *c)
 		break;
 	case 5:
 		copy_node(r, c);
+		break;
+	case 7:
+		edit_log(r, c);
 		break;
 	case 6: /* without a new checksum */
 		edit_at(r, c, craft_root_slot(c, 0, false, take(r, 1)), WFS3_BLOCK_BYTES);
@@ -283,21 +307,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rd r = rd_init(data, size);
 	unsigned flags = (unsigned)take(&r, 1), edits = (unsigned)take(&r, 1) % EDITS_MAX;
-	struct craft_core *k = &cores[flags & 1];
+	struct craft_core *k = &cores[flags & 3];
 	struct craft c = craft_of(k);
 	int ret;
 
 	always(craft_open(&c));
 	for (unsigned i = 0; i < edits; i++)
 		edit_once(&r, &c);
-	craft_reseal(&c, flags & 2);
-	ret = craft_import(k, flags & 4);
+	craft_reseal(&c, flags & 4);
+	ret = craft_import(k, flags & 8);
 	if (ret)
 		always(!craft_core_written(k));
 	else
 		operate(k, &r);
 	/* What it has become is no worse. */
-	if (!ret && flags & 8 && !craft_import(k, false))
+	if (!ret && flags & 16 && !craft_import(k, false))
 		operate(k, &r);
 	craft_core_reset(k);
 	return 0;

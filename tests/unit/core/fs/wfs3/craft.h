@@ -285,6 +285,55 @@ static inline void craft_reseal_record(const struct craft *c, uint8_t *record)
 		craft_seal(record, 8, 24, len);
 }
 
+/* The log behind the root: where its batches stand. No batch of a young pool wraps around. */
+static inline unsigned craft_batches(const struct craft *c, uint8_t *ret[], unsigned max)
+{
+	const struct space_layout *l = &c->labels[0].layout;
+	uint64_t position = get_le64(c->root + 120);
+	unsigned count = 0;
+
+	while (count < max) {
+		uint64_t at = position % l->log_bytes, len;
+		uint8_t *p = c->images[0] + l->log_offset + at;
+
+		len = get_le32(p + 72);
+		if (memcmp(p, "WFS3WLOG", 8) || get_le64(p + 48) != position || len < WFS3_BLOCK_BYTES ||
+		    len > l->log_bytes - at)
+			break;
+		ret[count++] = p;
+		position += len;
+	}
+	return count;
+}
+
+/* Checksums of batches as craft_batches() found them; each names the one before. */
+static inline void craft_reseal_batches(const struct craft *c, uint8_t *const batches[], unsigned count)
+{
+	const uint8_t *end = c->images[0] + c->labels[0].layout.log_offset + c->labels[0].layout.log_bytes;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t len = get_le32(batches[i] + 72);
+
+		if (i && get_le64(batches[i] + 64))
+			put_le64(batches[i] + 64, get_le64(batches[i - 1] + 8));
+		if (len >= WFS3_BLOCK_BYTES && len <= (uint64_t)(end - batches[i]))
+			craft_seal(batches[i], 8, 24, len);
+	}
+}
+
+/* The first record of a type, NULL: none. */
+static inline uint8_t *craft_log_record(uint8_t *const batches[], unsigned count, uint32_t type)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t end = 96 + (uint64_t)get_le32(batches[i] + 76), at = 96;
+
+		for (; at + 40 <= end && get_le32(batches[i] + at + 4) >= 40; at += get_le32(batches[i] + at + 4))
+			if (get_le32(batches[i] + at) == type)
+				return batches[i] + at;
+	}
+	return NULL;
+}
+
 /* The value of an item in the leaves that were found by craft_open(); NULL: none. */
 static inline uint8_t *craft_item(const struct craft *c, uint64_t dataset, const struct wfs3_key *key, size_t *ret_len)
 {

@@ -117,14 +117,35 @@ static inline int craft_read(struct vfs_handle *h, uint64_t offset, size_t len)
 	return vfs_read(h, &iov, 1, offset, 0);
 }
 
+/* Changes of every kind that only the log has. */
+static inline void craft_fill_log(struct craft_core *k, struct vfs_handle *a, struct vfs_handle *b)
+{
+	const struct pool_driver *d = k->admin.driver;
+
+	always(!d->pool_sync(k->admin.ctx, "tank"));
+	always(!craft_write(a, 3 * WFS3_CELL_BYTES, 5000, WFS3_BLOCK_BYTES) && !vfs_flush(a, 0));
+	always(!craft_write(b, 0, 5001, 2 * WFS3_BLOCK_BYTES) && !vfs_flush(b, 0));
+	for (uint64_t i = 0; i < 100; i++)
+		always(!craft_write(b, i * 2 * WFS3_BLOCK_BYTES, 6000 + i, 2 * WFS3_BLOCK_BYTES));
+	always(!vfs_flush(b, 0));
+	always(!vfs_discard(b, 32 * WFS3_BLOCK_BYTES, 32 * WFS3_BLOCK_BYTES, 0) && !vfs_flush(b, 0));
+	always(!vfs_zero(a, 40 * WFS3_CELL_BYTES, WFS3_BLOCK_BYTES, 0) && !vfs_flush(a, 0));
+}
+
 /* The pool to start from: "tank" with the volume "a", a block in each of many cells; "b", some blocks side by side; and
  * changes in a few transaction groups. */
-static inline void craft_core_new(struct craft_core *k, unsigned device_count)
+#define CRAFT_WITH_LOG 1u /* it was not exported: the newest changes are in the log only */
+#define CRAFT_MIRROR 2u /* two devices that mirror each other */
+
+static inline void craft_core_make(struct craft_core *k, unsigned device_count, unsigned how)
 {
 	struct pool_create_args args = { .name = "tank", .devices = craft_paths, .device_count = device_count };
+	static const unsigned one_group[CRAFT_DEVICES_MAX];
 	const struct pool_driver *d;
 	struct vfs_handle *a, *b;
 
+	if (how & CRAFT_MIRROR)
+		args.groups = one_group;
 	*k = (struct craft_core){ .device_count = device_count };
 	for (unsigned i = 0; i < device_count; i++)
 		k->disks[i] = craft_disk_new(craft_paths[i], WFS3_POOL_BYTES_MIN);
@@ -143,11 +164,24 @@ static inline void craft_core_new(struct craft_core *k, unsigned device_count)
 	for (uint64_t i = 0; i < 20; i++)
 		always(!craft_write(a, i * 40 * WFS3_CELL_BYTES, 2000 + i, WFS3_BLOCK_BYTES));
 	always(!vfs_discard(b, 4 * WFS3_BLOCK_BYTES, 4 * WFS3_BLOCK_BYTES, 0) && !vfs_flush(b, 0));
+	if (how & CRAFT_WITH_LOG) {
+		craft_fill_log(k, a, b);
+		for (unsigned i = 0; i < device_count; i++)
+			craft_disk_save(k->disks[i]);
+	}
 	vfs_close(a);
 	vfs_close(b);
 	always(!d->pool_export(k->admin.ctx, "tank", false));
-	for (unsigned i = 0; i < device_count; i++)
-		craft_disk_save(k->disks[i]);
+	for (unsigned i = 0; i < device_count; i++) {
+		if (!(how & CRAFT_WITH_LOG))
+			craft_disk_save(k->disks[i]);
+		craft_disk_reset(k->disks[i]);
+	}
+}
+
+static inline void craft_core_new(struct craft_core *k, unsigned device_count)
+{
+	craft_core_make(k, device_count, 0);
 }
 
 static inline void craft_core_free(struct craft_core *k)

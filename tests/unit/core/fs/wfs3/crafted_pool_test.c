@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/fs/wfs3/cell.h"
+#include "core/fs/wfs3/wal_codec.h"
 #include "tests/unit/core/fs/wfs3/craft_core.h"
 
 struct field {
@@ -91,6 +92,17 @@ static const struct field cell_fields[] = {
 	{ "count", 11, 1 },   { "birth", 12, 6 }, { "flags", 18, 2 },   { "crc", 20, 4 },
 };
 
+static const struct field batch_fields[] = {
+	{ "magic", 0, 8 },     { "pool_uuid", 24, 8 }, { "epoch", 40, 8 },          { "position", 48, 8 },
+	{ "durable", 56, 8 },  { "prev", 64, 8 },      { "len_bytes", 72, 4 },      { "record_bytes", 76, 4 },
+	{ "reserved", 80, 8 }, { "type", 96, 4 },      { "record length", 100, 4 },
+};
+
+static const struct field log_record_fields[] = {
+	{ "type", 0, 4 },   { "length", 4, 4 }, { "txg", 8, 8 },     { "dataset", 16, 8 }, { "object", 24, 8 },
+	{ "count", 32, 8 }, { "first", 40, 8 }, { "second", 48, 8 }, { "third", 56, 8 },   { "fourth", 64, 8 },
+};
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define VALUES 10u
 
@@ -156,16 +168,13 @@ static void try_pool(struct craft_core *k, const char *structure, const struct f
 typedef uint8_t *find_fn(struct craft *c);
 typedef void seal_fn(struct craft *c, uint8_t *structure);
 
-static void damage_fields(const char *structure, unsigned devices, const struct field *fields, size_t count,
-                          find_fn *find, seal_fn *seal)
+static void damage(struct craft_core *core, const char *structure, const struct field *fields, size_t count,
+                   find_fn *find, seal_fn *seal)
 {
-	struct craft_core k;
-
-	craft_core_new(&k, devices);
 	log_set_level((enum log_level)0);
 	for (size_t i = 0; i < count; i++)
 		for (unsigned n = 0; n < VALUES; n += VALUE_STEP) {
-			struct craft c = craft_of(&k);
+			struct craft c = craft_of(core);
 			uint64_t old, value;
 			uint8_t *p;
 
@@ -177,11 +186,20 @@ static void damage_fields(const char *structure, unsigned devices, const struct 
 			put_field(p, &fields[i], value);
 			if (get_field(p, &fields[i]) != old) {
 				seal(&c, p);
-				try_pool(&k, structure, &fields[i], value);
+				try_pool(core, structure, &fields[i], value);
 			}
-			craft_core_reset(&k);
+			craft_core_reset(core);
 		}
 	log_set_level(LOG_LEVEL_ERROR);
+}
+
+static void damage_fields(const char *structure, unsigned devices, const struct field *fields, size_t count,
+                          find_fn *find, seal_fn *seal)
+{
+	struct craft_core k;
+
+	craft_core_new(&k, devices);
+	damage(&k, structure, fields, count, find, seal);
 	craft_core_free(&k);
 }
 
@@ -318,6 +336,67 @@ static void test_every_field_of_an_item(void **state)
 	damage_fields("cell", 1, cell_fields, COUNT(cell_fields), find_cell, seal_tree);
 }
 
+#define BATCHES_MAX 16u
+
+static void seal_batches(struct craft *c, uint8_t *p)
+{
+	uint8_t *batches[BATCHES_MAX];
+	unsigned count = craft_batches(c, batches, BATCHES_MAX);
+
+	(void)p;
+	craft_reseal_batches(c, batches, count);
+}
+
+static uint8_t *find_batch(struct craft *c)
+{
+	uint8_t *batches[BATCHES_MAX];
+
+	return craft_batches(c, batches, BATCHES_MAX) > 1 ? batches[1] : NULL;
+}
+
+static uint8_t *find_log_record(struct craft *c, uint32_t type)
+{
+	uint8_t *batches[BATCHES_MAX];
+	unsigned count = craft_batches(c, batches, BATCHES_MAX);
+
+	return craft_log_record(batches, count, type);
+}
+
+static uint8_t *find_data_record(struct craft *c)
+{
+	return find_log_record(c, WAL_DATA);
+}
+
+static uint8_t *find_map_record(struct craft *c)
+{
+	return find_log_record(c, WAL_MAP);
+}
+
+static uint8_t *find_unmap_record(struct craft *c)
+{
+	return find_log_record(c, WAL_UNMAP);
+}
+
+static uint8_t *find_inode_record(struct craft *c)
+{
+	return find_log_record(c, WAL_INODE);
+}
+
+static void test_every_field_of_the_log(void **state)
+{
+	struct craft_core k;
+	size_t n = COUNT(log_record_fields);
+
+	(void)state;
+	craft_core_make(&k, 1, CRAFT_WITH_LOG);
+	damage(&k, "batch", batch_fields, COUNT(batch_fields), find_batch, seal_batches);
+	damage(&k, "data record", log_record_fields, n, find_data_record, seal_batches);
+	damage(&k, "map record", log_record_fields, n, find_map_record, seal_batches);
+	damage(&k, "unmap record", log_record_fields, n, find_unmap_record, seal_batches);
+	damage(&k, "inode record", log_record_fields, n, find_inode_record, seal_batches);
+	craft_core_free(&k);
+}
+
 /* Both volumes' handles, and the devices edited by @edit before the import. */
 static void start_crafted(struct craft_core *k, void (*edit)(struct craft *c))
 {
@@ -420,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_every_field_of_a_ring_record),
 		cmocka_unit_test(test_every_field_of_a_node),
 		cmocka_unit_test(test_every_field_of_an_item),
+		cmocka_unit_test(test_every_field_of_the_log),
 		cmocka_unit_test(test_overwriting_a_cell_of_a_free_block_makes_the_pool_read_only),
 		cmocka_unit_test(test_discarding_a_cell_of_a_free_block_is_an_error),
 		cmocka_unit_test(test_a_block_of_two_cells_is_freed_once),
