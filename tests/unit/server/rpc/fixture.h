@@ -188,9 +188,12 @@ static inline bool raw_receive(int fd, void *buf, size_t len)
 
 	while (len) {
 		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		int ready = poll(&pfd, 1, 20000);
 		ssize_t n;
 
-		assert_true(poll(&pfd, 1, 20000) > 0);
+		if (ready < 0 && errno == EINTR)
+			continue;
+		assert_true(ready > 0);
 		n = recv(fd, p, len, 0);
 		if (n <= 0)
 			return false;
