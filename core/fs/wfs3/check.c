@@ -89,33 +89,41 @@ void check_at_device(struct pool_finding *f, unsigned device, uint64_t offset)
 	f->device_offset = offset;
 }
 
-static bool find_place(struct check *c, uint64_t addr, uint32_t block_count, unsigned *ret_device, uint64_t *ret_offset)
+static bool find_place(struct check *c, uint64_t addr, uint32_t block_count, unsigned *ret_group, uint64_t *ret_offset)
 {
 	struct space_place p;
 
 	return c->locator && space_place_find(c->locator, addr, block_count, &p) &&
 	       (!c->placed || c->placed[p.region]) &&
-	       !space_locate(c->locator, addr, block_count, ret_device, ret_offset);
+	       !space_locate(c->locator, addr, block_count, ret_group, ret_offset);
 }
 
-void check_at_address(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count)
+void check_at_copy(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count, unsigned copy)
 {
-	unsigned device;
+	unsigned group;
 	uint64_t offset;
 
 	f->address = addr;
 	f->block_count = block_count;
-	if (find_place(c, addr, 1, &device, &offset))
-		check_at_device(f, device, offset);
+	if (find_place(c, addr, 1, &group, &offset) && copy < c->groups[group].copy_count)
+		check_at_device(f, c->groups[group].copies[copy], offset);
 }
 
-int check_locate(struct check *c, uint64_t addr, uint32_t block_count, struct blk_dev **ret_dev, uint64_t *ret_offset)
+void check_at_address(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count)
 {
-	unsigned device;
+	check_at_copy(c, f, addr, block_count, 0);
+}
 
-	if (!find_place(c, addr, block_count, &device, ret_offset))
+int check_locate(struct check *c, uint64_t addr, uint32_t block_count, unsigned copy, struct blk_dev **ret_dev,
+                 uint64_t *ret_offset)
+{
+	unsigned group;
+
+	if (!find_place(c, addr, block_count, &group, ret_offset))
 		return -EUCLEAN;
-	*ret_dev = c->devices[device].dev;
+	if (copy >= c->groups[group].copy_count)
+		return -ENOENT;
+	*ret_dev = check_copy(c, group, copy);
 	return 0;
 }
 
@@ -173,6 +181,7 @@ static void check_free(struct check *c)
 	space_free(c->owned_locator);
 	space_free(c->owned_disk);
 	free(c->owned_placed);
+	free(c->copy_pages);
 	free(c->seen);
 	free(c);
 }
@@ -185,13 +194,18 @@ static int check_all(struct check *c)
 	};
 	int rc = 0;
 
-	snprintf(c->report->pool, sizeof(c->report->pool), "%s", c->devices[0].label.pool_name);
-	for (unsigned i = 0; i < c->device_count && !rc; i++) {
-		c->report->devices[i] = strdup(blk_name(c->devices[i].dev));
+	snprintf(c->report->pool, sizeof(c->report->pool), "%s", c->label.pool_name);
+	for (unsigned i = 0; i < c->member_count && !rc; i++) {
+		const struct check_member *m = &c->members[i];
+
+		c->report->devices[i] = strdup(m->dev ? blk_name(m->dev) : "");
 		c->report->device_count = i + 1;
 		if (!c->report->devices[i])
 			rc = err_set(-ENOMEM, "no memory for a check");
 	}
+	for (unsigned g = 0; g < c->group_count; g++)
+		if (c->groups[g].copy_count > c->copies_max)
+			c->copies_max = c->groups[g].copy_count;
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !rc; i++)
 		rc = parts[i](c);
 	return rc;
@@ -216,7 +230,7 @@ int check_devices(struct blk_dev *const devs[], unsigned device_count, const str
 
 	if (!rc)
 		rc = check_labels(c, devs, device_count);
-	if (!rc && c->device_count)
+	if (!rc && c->group_count)
 		rc = check_all(c);
 	check_free(c);
 	return finish(ret, rc);

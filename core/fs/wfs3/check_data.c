@@ -54,17 +54,18 @@ static int compare_refs(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
-static void bad_data(struct check *c, const struct check_dataset *ds, const struct ref *r, enum pool_finding_kind kind,
-                     const char *why)
+static void bad_data(struct check *c, const struct check_dataset *ds, const struct ref *r, unsigned copy,
+                     enum pool_finding_kind kind, const char *why)
 {
 	struct pool_finding *f = check_damage(c, kind, "%s", why);
 
 	check_in_object(f, ds, r->object, r->offset);
-	check_at_address(c, f, r->addr, 1);
+	check_at_copy(c, f, r->addr, 1, copy);
 }
 
 /* A long read failed: each block on its own. */
-static void read_singly(struct check *c, const struct check_dataset *ds, const struct read *rd, uint8_t *pages)
+static void read_singly(struct check *c, const struct check_dataset *ds, const struct read *rd, unsigned copy,
+                        uint8_t *pages)
 {
 	for (uint32_t i = 0; i < rd->count; i++) {
 		const struct ref *r = &c->data->refs[rd->first + i];
@@ -73,24 +74,26 @@ static void read_singly(struct check *c, const struct check_dataset *ds, const s
 		char why[CHECK_WHY_BYTES];
 		int rc;
 
-		(void)check_locate(c, r->addr, 1, &dev, &offset);
+		(void)check_locate(c, r->addr, 1, copy, &dev, &offset);
 		rc = blk_read(dev, offset, pages, WFS3_BLOCK_BYTES);
 		if (rc)
-			bad_data(c, ds, r, POOL_FINDING_DATA_READ, check_why(rc, why));
+			bad_data(c, ds, r, copy, POOL_FINDING_DATA_READ, check_why(rc, why));
 		else if (crc32c(pages, WFS3_BLOCK_BYTES) != r->crc)
-			bad_data(c, ds, r, POOL_FINDING_DATA_CRC, "its checksum is wrong");
+			bad_data(c, ds, r, copy, POOL_FINDING_DATA_CRC, "its checksum is wrong");
 	}
 }
 
-static void verify(struct check *c, const struct check_dataset *ds, const struct read *rd, const uint8_t *pages)
+static void verify(struct check *c, const struct check_dataset *ds, const struct read *rd, unsigned copy,
+                   const uint8_t *pages)
 {
 	for (uint32_t i = 0; i < rd->count; i++)
 		if (crc32c(pages + (size_t)i * WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES) != c->data->refs[rd->first + i].crc)
-			bad_data(c, ds, &c->data->refs[rd->first + i], POOL_FINDING_DATA_CRC, "its checksum is wrong");
+			bad_data(c, ds, &c->data->refs[rd->first + i], copy, POOL_FINDING_DATA_CRC,
+			         "its checksum is wrong");
 }
 
 /* Up to READS reads from ref @first on. Returns the refs that were read. */
-static uint32_t read_some(struct check *c, const struct check_dataset *ds, uint32_t first)
+static uint32_t read_some(struct check *c, const struct check_dataset *ds, unsigned copy, uint32_t first)
 {
 	struct check_data *d = c->data;
 	struct read reads[READS];
@@ -101,9 +104,10 @@ static uint32_t read_some(struct check *c, const struct check_dataset *ds, uint3
 	unsigned n = 0;
 
 	blk_batch_init(&batch);
-	for (; n < READS && at < d->count; n++) {
+	while (n < READS && at < d->count) {
 		uint32_t count = 1;
 		struct blk_dev *dev;
+		uint64_t offset;
 
 		while (at + count < d->count && count < READ_BLOCKS &&
 		       d->refs[at + count].addr == d->refs[at].addr + count &&
@@ -115,16 +119,18 @@ static uint32_t read_some(struct check *c, const struct check_dataset *ds, uint3
 		ios[n] = (struct blk_io){
 			.op = BLK_READ, .len_bytes = count * WFS3_BLOCK_BYTES, .iov = &iov[n], .iov_count = 1
 		};
-		(void)check_locate(c, d->refs[at].addr, count, &dev, &ios[n].offset);
-		blk_batch_add(&batch, dev, &ios[n]);
 		at += count;
+		if (check_locate(c, d->refs[reads[n].first].addr, count, copy, &dev, &offset))
+			continue;
+		ios[n].offset = offset;
+		blk_batch_add(&batch, dev, &ios[n++]);
 	}
 	(void)blk_batch_wait(&batch);
 	for (unsigned i = 0; i < n; i++) {
 		if (ios[i].result)
-			read_singly(c, ds, &reads[i], iov[i].iov_base);
+			read_singly(c, ds, &reads[i], copy, iov[i].iov_base);
 		else
-			verify(c, ds, &reads[i], iov[i].iov_base);
+			verify(c, ds, &reads[i], copy, iov[i].iov_base);
 	}
 	return at - first;
 }
@@ -135,13 +141,14 @@ int check_data_finish(struct check *c, const struct check_dataset *ds)
 	int rc = 0;
 
 	qsort(d->refs, d->count, sizeof(*d->refs), compare_refs);
-	for (uint32_t at = 0; at < d->count && !rc;) {
-		uint32_t n = read_some(c, ds, at);
+	for (unsigned copy = 0; copy < c->copies_max; copy++)
+		for (uint32_t at = 0; at < d->count && !rc;) {
+			uint32_t n = read_some(c, ds, copy, at);
 
-		at += n;
-		c->report->read_block_count += n;
-		rc = check_step(c, (uint64_t)n * WFS3_BLOCK_BYTES);
-	}
+			at += n;
+			c->report->read_block_count += copy ? 0 : n;
+			rc = check_step(c, (uint64_t)n * WFS3_BLOCK_BYTES);
+		}
 	d->count = 0;
 	return rc;
 }

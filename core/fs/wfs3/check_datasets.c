@@ -65,7 +65,7 @@ static int check_run(struct volume *v, uint64_t offset, const struct cell_block 
 	struct pool_finding *f = NULL;
 	int rc = 0;
 
-	if (check_locate(c, blocks[0].addr, count, &dev, &place)) {
+	if (check_locate(c, blocks[0].addr, count, 0, &dev, &place)) {
 		f = check_damage(c, POOL_FINDING_ADDRESS, "the address of data is nowhere in the pool");
 		v->ds.broken = true;
 		c->report->partial = true;

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Checking labels: that the devices are those of one pool, and that both labels of each are whole and equal. */
+/*
+ * Checking labels: which devices are those of one pool, which of them are whole, and that both labels of each are whole
+ * and equal. FORMAT.md, "Groups": the label with the highest generation says which devices are online; nothing is taken
+ * from the others.
+ */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,107 +13,196 @@
 #include "core/fs/wfs3/check_priv.h"
 #include "core/fs/wfs3/label_priv.h"
 
-/* They contradict each other: whatever comes next would be guesswork. */
-static bool contradict(const struct label *a, const struct label *b)
+struct found {
+	struct blk_dev *dev;
+	int result;
+	struct label label;
+	char why[CHECK_WHY_BYTES];
+};
+
+static const struct label *newest_of(const struct found *found, unsigned count)
 {
-	return a->device_count != b->device_count || a->region_bytes != b->region_bytes ||
-	       a->generation != b->generation || memcmp(a->devices, b->devices, sizeof(a->devices)) != 0;
+	const struct label *best = NULL;
+
+	for (unsigned i = 0; i < count; i++)
+		if (!found[i].result && (!best || found[i].label.generation > best->generation))
+			best = &found[i].label;
+	return best;
 }
 
-static int place_device(struct check *c, struct blk_dev *dev, const struct label *l, const struct label *first)
+/* Labels that cannot both be right: whatever comes next would be guesswork. */
+static bool contradict(const struct label *a, const struct label *b)
 {
-	struct check_device *at = &c->devices[l->device_index];
+	return a->region_bytes != b->region_bytes ||
+	       (a->generation == b->generation &&
+	        (a->device_count != b->device_count || memcmp(a->devices, b->devices, sizeof(a->devices)) != 0));
+}
 
-	if (memcmp(l->pool_uuid, first->pool_uuid, 16) != 0)
-		return err_set(-EINVAL, "device %s belongs to pool '%s', not to '%s'", blk_name(dev), l->pool_name,
-		               first->pool_name);
-	if (at->dev)
-		return err_set(-EINVAL, "device %u of pool '%s' was given twice: %s and %s", l->device_index,
-		               l->pool_name, blk_name(at->dev), blk_name(dev));
-	at->dev = dev;
-	at->label = *l;
+static int place_device(struct check *c, const struct found *f)
+{
+	const struct label *l = &f->label;
+	int index = label_find_device(&c->label, l->devices[l->device_index].uuid);
+	struct check_member *m;
+
+	if (memcmp(l->pool_uuid, c->label.pool_uuid, 16) != 0)
+		return err_set(-EINVAL, "device %s belongs to pool '%s', not to '%s'", blk_name(f->dev), l->pool_name,
+		               c->label.pool_name);
+	if (index < 0)
+		return err_set(-EINVAL, "device %s is not part of pool '%s' any more", blk_name(f->dev),
+		               c->label.pool_name);
+	m = &c->members[index];
+	if (m->dev)
+		return err_set(-EINVAL, "device %d of pool '%s' was given twice: %s and %s", index, c->label.pool_name,
+		               blk_name(m->dev), blk_name(f->dev));
+	if (contradict(l, &c->label)) {
+		check_damage(c, POOL_FINDING_LABEL, "the label of %s contradicts the others", blk_name(f->dev));
+		c->report->partial = true;
+		return 0;
+	}
+	if (c->label.devices[index].state != LABEL_ONLINE && label_went_apart(&c->label, l)) {
+		check_damage(c, POOL_FINDING_LABEL, "%s was used apart from the others", blk_name(f->dev));
+		return 0;
+	}
+	m->dev = f->dev;
+	m->label = *l;
+	return 0;
+}
+
+/* A member that is there and whole is a copy of its group; what the others are is told. */
+static void join_group(struct check *c, unsigned index)
+{
+	const struct label_device *d = &c->label.devices[index];
+	struct check_member *m = &c->members[index];
+	struct check_group *g = &c->groups[d->group];
+
+	if (!m->dev) {
+		check_note(c, POOL_FINDING_LABEL, "device %u of the pool is missing", index);
+		return;
+	}
+	if (d->state != LABEL_ONLINE) {
+		check_note(c, POOL_FINDING_LABEL,
+		           "%s is not whole and was not checked: it lacks what changed since txg %" PRIu64,
+		           blk_name(m->dev), d->since_txg);
+		return;
+	}
+	if (g->copy_count && memcmp(&g->layout, &m->label.layout, sizeof(g->layout)) != 0) {
+		check_damage(c, POOL_FINDING_LABEL, "the layout in the label of %s is not that of its group",
+		             blk_name(m->dev));
+		return;
+	}
+	g->layout = m->label.layout;
+	if (g->copy_count < LABEL_GROUP_DEVICES_MAX)
+		g->copies[g->copy_count++] = index;
+}
+
+static int make_groups(struct check *c)
+{
+	unsigned count = label_group_count(&c->label);
+
+	for (unsigned i = 0; i < c->member_count; i++)
+		join_group(c, i);
+	for (unsigned i = 0; i < c->member_count; i++)
+		if (!c->groups[c->label.devices[i].group].copy_count)
+			return err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing or not whole", i,
+			               c->member_count, c->label.pool_name);
+	c->group_count = count;
+	return 0;
+}
+
+static int read_labels(struct found *found, struct blk_dev *const devs[], unsigned count)
+{
+	char note[LABEL_NOTE_BYTES];
+
+	for (unsigned i = 0; i < count; i++) {
+		struct found *f = &found[i];
+
+		f->dev = devs[i];
+		f->result = label_read(f->dev, &f->label, note);
+		if (f->result == -ENOTSUP || f->result == -ENOMEM)
+			return f->result;
+		if (f->result)
+			check_why(f->result, f->why);
+	}
 	return 0;
 }
 
 int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count)
 {
-	struct label *labels = calloc(count, sizeof(*labels));
-	char note[LABEL_NOTE_BYTES], why[CHECK_WHY_BYTES];
-	bool whole = true;
-	int rc = labels ? 0 : err_set(-ENOMEM, "no memory for labels");
+	struct found *found = calloc(count, sizeof(*found));
+	const struct label *newest;
+	int rc = found ? read_labels(found, devs, count) : err_set(-ENOMEM, "no memory for labels");
 
-	for (unsigned i = 0; i < count && !rc; i++) {
-		rc = label_read(devs[i], &labels[i], note);
-		if (rc == -EUCLEAN) {
-			check_damage(c, POOL_FINDING_LABEL, "%s", check_why(rc, why));
-			whole = false;
-			rc = 0;
-		} else if (!rc && whole && i && contradict(&labels[i], &labels[0]) &&
-		           !memcmp(labels[i].pool_uuid, labels[0].pool_uuid, 16)) {
-			check_damage(c, POOL_FINDING_LABEL, "labels of %s and %s contradict each other",
-			             blk_name(devs[0]), blk_name(devs[i]));
-			whole = false;
-		}
-	}
-	for (unsigned i = 0; i < count && !rc && whole; i++)
-		rc = place_device(c, devs[i], &labels[i], &labels[0]);
-	if (!rc && !whole) {
+	if (rc)
+		goto out;
+	newest = newest_of(found, count);
+	for (unsigned i = 0; i < count; i++)
+		if (found[i].result == -EUCLEAN || (found[i].result && newest))
+			check_damage(c, POOL_FINDING_LABEL, "%s", found[i].why);
+	if (!newest) {
 		c->report->partial = true;
+		if (!c->report->damage_count)
+			rc = err_set(found[0].result, "%s", found[0].why);
 		goto out;
 	}
-	for (unsigned i = 0; !rc && i < labels[0].device_count; i++)
-		if (!c->devices[i].dev)
-			rc = err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing", i,
-			             labels[0].device_count, labels[0].pool_name);
-	if (!rc)
-		c->device_count = labels[0].device_count;
+	c->label = *newest;
+	c->member_count = newest->device_count;
+	for (unsigned i = 0; i < count && !rc; i++)
+		if (!found[i].result)
+			rc = place_device(c, &found[i]);
+	if (!rc && !c->report->partial)
+		rc = make_groups(c);
 out:
-	free(labels);
+	free(found);
 	return rc;
 }
 
 /* 0: as it should be; else why not, with context. */
-static int look_at(const struct check_device *d, uint64_t offset, uint8_t *block, const uint8_t *want)
+static int look_at(const struct check_member *m, uint64_t offset, uint8_t *block, const uint8_t *want)
 {
 	struct label l;
-	int rc = blk_read(d->dev, offset, block, WFS3_BLOCK_BYTES);
+	int rc = blk_read(m->dev, offset, block, WFS3_BLOCK_BYTES);
 
 	if (!rc)
 		rc = label_decode(block, &l);
-	if (!rc && memcmp(l.pool_uuid, d->label.pool_uuid, 16) != 0)
+	if (!rc && memcmp(l.pool_uuid, m->label.pool_uuid, 16) != 0)
 		rc = err_set(-EUCLEAN, "it is of another pool");
 	if (!rc && memcmp(block, want, WFS3_BLOCK_BYTES) != 0)
-		rc = err_set(-EUCLEAN, "it is stale: generation %llu, the other one has %llu",
-		             (unsigned long long)l.generation, (unsigned long long)d->label.generation);
+		rc = err_set(-EUCLEAN, "it is stale: generation %" PRIu64 ", the other one has %" PRIu64, l.generation,
+		             m->label.generation);
 	return rc;
+}
+
+static void check_copies_of(struct check *c, unsigned index, uint8_t *blocks)
+{
+	const struct check_member *m = &c->members[index];
+	const uint64_t offsets[2] = { 0, label_back_offset(m->label.layout.device_bytes) };
+
+	label_encode(&m->label, blocks + WFS3_BLOCK_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t offset = offsets[i] + LABEL_HEADER_OFFSET;
+		char why[CHECK_WHY_BYTES];
+		int rc = look_at(m, offset, blocks, blocks + WFS3_BLOCK_BYTES);
+
+		if (rc)
+			check_at_device(check_damage(c, POOL_FINDING_LABEL, "%s label: %s", i ? "back" : "front",
+			                             check_why(rc, why)),
+			                index, offset);
+	}
 }
 
 int check_label_copies(struct check *c)
 {
-	uint8_t *blocks = aligned_alloc(4096, 2 * WFS3_BLOCK_BYTES);
+	uint8_t *blocks;
 
+	/* Of a pool in use they are its own business: it may be writing them just now. */
+	if (c->live)
+		return 0;
+	blocks = aligned_alloc(4096, 2 * WFS3_BLOCK_BYTES);
 	if (!blocks)
 		return err_set(-ENOMEM, "no memory for labels");
-	for (unsigned i = 0; i < c->device_count; i++) {
-		const struct check_device *d = &c->devices[i];
-		const uint64_t offsets[2] = { 0, label_back_offset(d->label.layout.device_bytes) };
-
-		label_encode(&d->label, blocks + WFS3_BLOCK_BYTES);
-		for (unsigned j = 0; j < 2; j++) {
-			uint64_t offset = offsets[j] + LABEL_HEADER_OFFSET;
-			unsigned tries = 0;
-			char why[CHECK_WHY_BYTES];
-			int rc;
-
-			do {
-				rc = look_at(d, offset, blocks, blocks + WFS3_BLOCK_BYTES);
-			} while (rc && check_again(c, &tries));
-			if (rc)
-				check_at_device(check_damage(c, POOL_FINDING_LABEL, "%s label: %s",
-				                             j ? "back" : "front", check_why(rc, why)),
-				                i, offset);
-		}
-	}
+	for (unsigned i = 0; i < c->member_count; i++)
+		if (c->members[i].dev)
+			check_copies_of(c, i, blocks);
 	free(blocks);
-	return check_step(c, 2 * (uint64_t)c->device_count * WFS3_BLOCK_BYTES);
+	return check_step(c, 2 * (uint64_t)c->member_count * WFS3_BLOCK_BYTES);
 }

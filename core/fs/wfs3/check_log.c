@@ -30,7 +30,7 @@ struct log {
 
 static struct pool_finding *at_position(struct log *l, struct pool_finding *f, uint64_t position)
 {
-	check_at_device(f, 0, l->config.copies[0].offset + position % l->config.area_bytes);
+	check_at_device(f, l->c->groups[0].copies[0], l->config.copies[0].offset + position % l->config.area_bytes);
 	return f;
 }
 
@@ -46,7 +46,7 @@ static void check_block(struct log *l, const struct wal_record *r, uint64_t posi
 
 	if (!b->addr)
 		return;
-	if (check_locate(c, b->addr, 1, &dev, &offset))
+	if (check_locate(c, b->addr, 1, 0, &dev, &offset))
 		f = check_damage(c, POOL_FINDING_LOG, "the log maps a block that is nowhere in the pool");
 	else if (c->disk && check_bit(c->disk, check_index(c, b->addr)))
 		f = check_damage(c, POOL_FINDING_LOG, "the log maps a block that was in use already");
@@ -146,16 +146,16 @@ static int check_span(struct log *l)
 
 int check_log(struct check *c)
 {
-	const struct space_layout *layout = &c->devices[0].label.layout;
+	const struct check_group *group = &c->groups[0];
 	struct log l = { .c = c };
 	int rc;
 
 	if (c->live || !c->has_root || !c->locator || !c->root.log_epoch)
 		return 0;
-	l.config = (struct wal_config){ .copy_count = 1,
-		                        .copies = { { c->devices[0].dev, layout->log_offset } },
-		                        .area_bytes = layout->log_bytes };
-	memcpy(l.config.pool_uuid, c->devices[0].label.pool_uuid, 16);
+	l.config = (struct wal_config){ .copy_count = group->copy_count, .area_bytes = group->layout.log_bytes };
+	for (unsigned i = 0; i < group->copy_count; i++)
+		l.config.copies[i] = (struct wal_area){ check_copy(c, 0, i), group->layout.log_offset };
+	memcpy(l.config.pool_uuid, c->label.pool_uuid, 16);
 	l.chunk = aligned_alloc(WFS3_BLOCK_BYTES, CHUNK_BYTES);
 	l.batch = aligned_alloc(WFS3_BLOCK_BYTES, WAL_BATCH_BYTES_MAX);
 	rc = l.chunk && l.batch ? check_span(&l) : err_set(-ENOMEM, "no memory to read the log");

@@ -27,9 +27,17 @@
 /* Nodes of one parent that are read together; each level of a tree has a buffer for so many. */
 #define CHECK_NODES 32u
 
-struct check_device {
-	struct blk_dev *dev;
+/* A device of the pool, by its index in the labels; of a pool in use: a group. */
+struct check_member {
+	struct blk_dev *dev; /* NULL: missing, or nothing is taken from it */
 	struct label label;
+};
+
+/* Devices that hold the same: FORMAT.md, "Groups". */
+struct check_group {
+	struct space_layout layout;
+	unsigned copy_count; /* of those that are whole */
+	unsigned copies[LABEL_GROUP_DEVICES_MAX]; /* members */
 };
 
 struct check_data; /* check_data.c */
@@ -40,8 +48,11 @@ struct check {
 	struct pool_finding spare; /* what is not kept is written here */
 	unsigned findings_max;
 
-	unsigned device_count;
-	struct check_device devices[WFS3_DEVICES_MAX];
+	struct label label; /* what all labels have in common */
+	unsigned member_count, group_count;
+	struct check_member members[WFS3_DEVICES_MAX];
+	struct check_group groups[WFS3_DEVICES_MAX];
+	unsigned copies_max; /* of any group */
 	/* The devices are being written to: what looks torn is read again. The root is given. */
 	bool live;
 	bool has_root;
@@ -58,6 +69,7 @@ struct check {
 	/* CHECK_NODES pages for each level of the pool tree and of the dataset's tree that is walked meanwhile; made
 	 * when needed */
 	uint8_t *level_pages[2 * (NODE_LEVEL_MAX + 1)];
+	uint8_t *copy_pages; /* likewise, for the other copies */
 	struct check_data *data; /* NULL: contents are not read */
 };
 
@@ -83,6 +95,8 @@ const char *check_why(int code, char buf[CHECK_WHY_BYTES]);
 void check_at_device(struct pool_finding *f, unsigned device, uint64_t offset);
 /* The block's place, too, when it has one. */
 void check_at_address(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count);
+/* The same when it is about one copy of them. */
+void check_at_copy(struct check *c, struct pool_finding *f, uint64_t addr, uint64_t block_count, unsigned copy);
 void check_in_dataset(struct pool_finding *f, const struct check_dataset *ds);
 void check_in_object(struct pool_finding *f, const struct check_dataset *ds, uint64_t object, uint64_t offset);
 /* Tell the caller, who may stop it. */
@@ -90,8 +104,15 @@ int check_step(struct check *c, uint64_t read_bytes);
 /* Something does not look right. On devices that are in use it may have been seen half written: true to look again,
  * after a while; false after @*tries such looks, or when nobody writes. */
 bool check_again(const struct check *c, unsigned *tries);
-/* Where a run is. -EUCLEAN: nowhere. */
-int check_locate(struct check *c, uint64_t addr, uint32_t block_count, struct blk_dev **ret_dev, uint64_t *ret_offset);
+/* Where a copy of a run is. -EUCLEAN: nowhere; -ENOENT: there are not so many copies. */
+int check_locate(struct check *c, uint64_t addr, uint32_t block_count, unsigned copy, struct blk_dev **ret_dev,
+                 uint64_t *ret_offset);
+static inline struct blk_dev *check_copy(const struct check *c, unsigned group, unsigned copy)
+{
+	const struct check_group *g = &c->groups[group];
+
+	return c->members[g->copies[copy < g->copy_count ? copy : 0]].dev;
+}
 
 /* Where in the bitmaps a block is, whose address is good. */
 static inline uint64_t check_index(const struct check *c, uint64_t addr)
@@ -105,7 +126,8 @@ static inline bool check_bit(const uint64_t *bits, uint64_t i)
 }
 
 /* The parts. 0, also with findings; negative: the check cannot go on. */
-int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count); /* fills the devices */
+/* Fills label, members and groups; without groups the check cannot go on. */
+int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count);
 int check_label_copies(struct check *c);
 int check_roots(struct check *c); /* fills @root; without any valid one @has_root stays false */
 int check_space(struct check *c); /* fills locator, placed and disk */

@@ -30,7 +30,7 @@ struct slot {
 
 /* One ring: a device's front or back one. */
 struct ring {
-	unsigned device;
+	unsigned device; /* a member */
 	bool back;
 	uint64_t offset;
 	struct slot slots[LABEL_ROOT_SLOTS];
@@ -44,19 +44,19 @@ struct rings {
 
 static void look_at(struct check *c, struct rings *rs, struct ring *ring, unsigned index)
 {
-	const struct check_device *d = &c->devices[ring->device];
+	const struct check_member *m = &c->members[ring->device];
 	struct slot *s = &ring->slots[index];
 	unsigned tries = 0;
 	int rc;
 
 	do {
 		*s = (struct slot){ .state = SLOT_BAD };
-		rc = blk_read(d->dev, ring->offset + index * WFS3_BLOCK_BYTES, rs->block, WFS3_BLOCK_BYTES);
+		rc = blk_read(m->dev, ring->offset + index * WFS3_BLOCK_BYTES, rs->block, WFS3_BLOCK_BYTES);
 		if (rc)
 			continue;
 		if (bytes_are_zero(rs->block, WFS3_BLOCK_BYTES)) {
 			s->state = SLOT_EMPTY;
-		} else if (!root_decode(rs->block, d->label.pool_uuid, &s->root) &&
+		} else if (!root_decode(rs->block, m->label.pool_uuid, &s->root) &&
 		           s->root.txg % LABEL_ROOT_SLOTS == index) {
 			s->state = SLOT_VALID;
 		} else {
@@ -68,23 +68,29 @@ static void look_at(struct check *c, struct rings *rs, struct ring *ring, unsign
 	} while (s->state == SLOT_BAD && check_again(c, &tries));
 }
 
+static void read_ring(struct check *c, struct rings *rs, unsigned member, bool back)
+{
+	struct ring *ring = &rs->rings[rs->count++];
+	uint64_t device_bytes = c->members[member].label.layout.device_bytes;
+
+	ring->device = member;
+	ring->back = back;
+	ring->offset = LABEL_ROOTS_OFFSET + (back ? label_back_offset(device_bytes) : 0);
+	for (unsigned i = 0; i < LABEL_ROOT_SLOTS; i++)
+		look_at(c, rs, ring, i);
+}
+
 static int read_rings(struct check *c, struct rings *ret)
 {
-	ret->count = 2 * c->device_count;
-	ret->rings = calloc(ret->count, sizeof(*ret->rings));
+	ret->rings = calloc((size_t)2 * WFS3_DEVICES_MAX, sizeof(*ret->rings));
 	ret->block = aligned_alloc(4096, WFS3_BLOCK_BYTES);
 	if (!ret->rings || !ret->block)
 		return err_set(-ENOMEM, "no memory for roots");
-	for (unsigned i = 0; i < ret->count; i++) {
-		struct ring *ring = &ret->rings[i];
-		uint64_t device_bytes = c->devices[i / 2].label.layout.device_bytes;
-
-		ring->device = i / 2;
-		ring->back = i % 2;
-		ring->offset = LABEL_ROOTS_OFFSET + (ring->back ? label_back_offset(device_bytes) : 0);
-		for (unsigned j = 0; j < LABEL_ROOT_SLOTS; j++)
-			look_at(c, ret, ring, j);
-	}
+	for (unsigned g = 0; g < c->group_count; g++)
+		for (unsigned i = 0; i < c->groups[g].copy_count; i++) {
+			read_ring(c, ret, c->groups[g].copies[i], false);
+			read_ring(c, ret, c->groups[g].copies[i], true);
+		}
 	return check_step(c, (uint64_t)ret->count * LABEL_ROOTS_BYTES);
 }
 

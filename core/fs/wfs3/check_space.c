@@ -19,8 +19,8 @@
 struct scan {
 	struct check *c;
 	struct space *s; /* its region table is filled */
-	bool *placed;
-	bool lost; /* a region's bitmap cannot be had */
+	bool *placed; /* by region */
+	unsigned copy; /* of each group that is looked at */
 	uint64_t slot_bytes;
 	uint64_t *bitmap; /* scratch */
 };
@@ -32,72 +32,78 @@ enum slot_use {
 };
 
 /* Why a slot is not usable is in the err chain. */
-static enum slot_use judge(struct scan *n, unsigned device, uint32_t physical, const uint8_t *buf,
+static enum slot_use judge(struct scan *n, unsigned group, uint32_t physical, const uint8_t *buf,
                            struct space_slot *ret)
 {
 	if (space_slot_decode(buf, n->s->pool_uuid, n->s->region_blocks, ret, n->bitmap))
 		return SLOT_DAMAGED;
-	if (ret->device_index != device || ret->physical_region != physical ||
+	if (ret->device_index != group || ret->physical_region != physical ||
 	    ret->virtual_region > n->s->region_count) {
-		err_set(-EUCLEAN, "it is of device %u, region %u", ret->device_index, ret->physical_region);
+		err_set(-EUCLEAN, "it is of group %u, region %u", ret->device_index, ret->physical_region);
 		return SLOT_DAMAGED;
 	}
 	return ret->txg <= n->c->root.txg || n->c->live ? SLOT_USABLE : SLOT_NEWER;
 }
 
-static void check_slot(struct scan *n, unsigned device, uint32_t physical, unsigned slot, uint8_t *buf,
+static void at_slot(struct scan *n, struct pool_finding *f, unsigned group, uint32_t physical, unsigned slot)
+{
+	check_at_device(f, n->c->groups[group].copies[n->copy], space_slot_offset(n->s, group, physical, slot));
+}
+
+static void check_slot(struct scan *n, unsigned group, uint32_t physical, unsigned slot, uint8_t *buf,
                        struct space_slot *ret, enum slot_use *ret_use)
 {
 	struct check *c = n->c;
-	uint64_t offset = space_slot_offset(n->s, device, physical, slot);
+	uint64_t offset = space_slot_offset(n->s, group, physical, slot);
 	unsigned tries = 0;
 	char why[CHECK_WHY_BYTES];
 
-	*ret_use = judge(n, device, physical, buf, ret);
+	*ret_use = judge(n, group, physical, buf, ret);
 	while (*ret_use == SLOT_DAMAGED && check_again(c, &tries)) {
-		if (!blk_read(c->devices[device].dev, offset, buf, n->slot_bytes))
-			*ret_use = judge(n, device, physical, buf, ret);
+		if (!blk_read(check_copy(c, group, n->copy), offset, buf, n->slot_bytes))
+			*ret_use = judge(n, group, physical, buf, ret);
 	}
 	if (*ret_use == SLOT_DAMAGED)
-		check_at_device(check_note(c, POOL_FINDING_SLOT, "bitmap slot %u of region %u: %s", slot, physical,
-		                           check_why(-EUCLEAN, why)),
-		                device, offset);
+		at_slot(n,
+		        check_note(c, POOL_FINDING_SLOT, "bitmap slot %u of region %u: %s", slot, physical,
+		                   check_why(-EUCLEAN, why)),
+		        group, physical, slot);
 }
 
-static void check_pair(struct scan *n, unsigned device, uint32_t physical, uint8_t *buf)
+static void check_pair(struct scan *n, unsigned group, uint32_t physical, uint8_t *buf)
 {
 	struct space_slot slots[2];
 	enum slot_use use[2];
 	unsigned newest;
 	uint32_t region;
-	struct pool_finding *f;
 
 	for (unsigned i = 0; i < 2; i++)
-		check_slot(n, device, physical, i, buf + i * n->slot_bytes, &slots[i], &use[i]);
+		check_slot(n, group, physical, i, buf + i * n->slot_bytes, &slots[i], &use[i]);
 	if (use[0] != SLOT_USABLE && use[1] != SLOT_USABLE) {
-		f = check_damage(n->c, POOL_FINDING_REGION, "region %u has no usable bitmap", physical);
-		check_at_device(f, device, space_slot_offset(n->s, device, physical, 0));
-		n->lost = true;
+		at_slot(n, check_damage(n->c, POOL_FINDING_REGION, "region %u has no usable bitmap", physical), group,
+		        physical, 0);
 		return;
 	}
 	newest = use[0] != SLOT_USABLE || (use[1] == SLOT_USABLE && slots[1].txg > slots[0].txg);
 	region = slots[newest].virtual_region - 1;
 	if (n->placed[region]) {
-		f = check_damage(n->c, POOL_FINDING_REGION,
-		                 "region %u says that it is virtual region %u, as another one does", physical,
-		                 region + 1);
-		check_at_device(f, device, space_slot_offset(n->s, device, physical, newest));
-		n->lost = true;
+		/* Another copy may say it again. */
+		if (n->s->regions[region].device != group || n->s->regions[region].physical != physical)
+			at_slot(n,
+			        check_damage(n->c, POOL_FINDING_REGION,
+			                     "region %u says that it is virtual region %u, as another one does",
+			                     physical, region + 1),
+			        group, physical, newest);
 		return;
 	}
 	n->placed[region] = true;
-	n->s->regions[region].device = device;
+	n->s->regions[region].device = group;
 	n->s->regions[region].physical = physical;
 }
 
-static int check_slots(struct scan *n, unsigned device)
+static int check_slots(struct scan *n, unsigned group)
 {
-	uint32_t count = n->s->devices[device].layout.region_count;
+	uint32_t count = n->s->devices[group].layout.region_count;
 	uint32_t step = (uint32_t)(CHUNK_BYTES / (2 * n->slot_bytes));
 	uint8_t *buf = aligned_alloc(4096, step * 2 * n->slot_bytes);
 	int rc = buf ? 0 : err_set(-ENOMEM, "no memory for bitmap slots");
@@ -105,10 +111,10 @@ static int check_slots(struct scan *n, unsigned device)
 	for (uint32_t at = 0; at < count && !rc; at += step) {
 		uint32_t now = count - at < step ? count - at : step;
 
-		rc = space_read_tolerant(n->c->devices[device].dev, space_slot_offset(n->s, device, at, 0), buf,
+		rc = space_read_tolerant(check_copy(n->c, group, n->copy), space_slot_offset(n->s, group, at, 0), buf,
 		                         now * 2 * n->slot_bytes, n->slot_bytes);
 		for (uint32_t i = 0; i < now && !rc; i++)
-			check_pair(n, device, at + i, buf + i * 2 * n->slot_bytes);
+			check_pair(n, group, at + i, buf + i * 2 * n->slot_bytes);
 		if (!rc)
 			rc = check_step(n->c, now * 2 * n->slot_bytes);
 	}
@@ -116,10 +122,24 @@ static int check_slots(struct scan *n, unsigned device)
 	return rc;
 }
 
-/* *ret_whole: nothing was found. */
-static int check_ring(struct check *c, const struct space *s, bool *ret_whole)
+/* All copies of all groups. Then every region has its place, or something is lost. */
+static int check_all_slots(struct scan *n)
 {
-	const struct space_layout *l = &c->devices[0].label.layout;
+	struct check *c = n->c;
+	int rc = 0;
+
+	for (n->copy = 0; n->copy < c->copies_max; n->copy++)
+		for (unsigned g = 0; g < c->group_count && !rc; g++)
+			if (n->copy < c->groups[g].copy_count)
+				rc = check_slots(n, g);
+	for (uint32_t i = 0; i < n->s->region_count; i++)
+		c->report->partial |= !n->placed[i];
+	return rc;
+}
+
+static int check_ring(struct check *c, const struct space *s, unsigned copy)
+{
+	const struct space_layout *l = &c->groups[0].layout;
 	struct space_chain chain;
 	struct pool_finding *f = NULL;
 	char why[CHECK_WHY_BYTES];
@@ -133,20 +153,36 @@ static int check_ring(struct check *c, const struct space *s, bool *ret_whole)
 		f = check_damage(c, POOL_FINDING_RING,
 		                 "records of allocation changes before txg %" PRIu64 " are damaged",
 		                 chain.records[0].txg);
-	*ret_whole = !f;
 	if (f)
-		check_at_device(f, 0, l->ring_offset + c->root.space.ring_tail % l->ring_bytes);
+		check_at_device(f, c->groups[0].copies[copy], l->ring_offset + c->root.space.ring_tail % l->ring_bytes);
 	if (!rc)
 		space_chain_done(&chain);
 	return check_step(c, c->root.space.ring_head - c->root.space.ring_tail);
 }
 
-/* The state as an import would load it. */
-static int load(struct check *c, const struct space_config *config, bool damaged)
+static int check_rings(struct check *c, struct space *s)
 {
-	char why[CHECK_WHY_BYTES];
-	int rc = space_load(config, c->root.txg, &c->root.space, &c->owned_disk);
+	int rc = 0;
 
+	for (unsigned copy = 0; copy < c->groups[0].copy_count && !rc; copy++) {
+		s->devices[0].dev = check_copy(c, 0, copy);
+		rc = check_ring(c, s, copy);
+	}
+	return rc;
+}
+
+/* The state as an import would load it, from the first copies with which that works. */
+static int load(struct check *c, struct space_device devs[], const struct space_config *config)
+{
+	bool damaged = c->report->partial || c->report->kind_counts[POOL_FINDING_RING];
+	char why[CHECK_WHY_BYTES];
+	int rc = -EUCLEAN;
+
+	for (unsigned copy = 0; copy < c->copies_max && rc == -EUCLEAN; copy++) {
+		for (unsigned g = 0; g < c->group_count; g++)
+			devs[g].dev = check_copy(c, g, copy);
+		rc = space_load(config, c->root.txg, &c->root.space, &c->owned_disk);
+	}
 	if (!rc) {
 		c->disk = c->owned_disk->disk;
 		return 0;
@@ -179,27 +215,25 @@ int check_space(struct check *c)
 {
 	struct space_device devs[WFS3_DEVICES_MAX];
 	struct space_config config = { .devices = devs,
-		                       .device_count = c->device_count,
-		                       .region_bytes = c->devices[0].label.region_bytes,
+		                       .device_count = c->group_count,
+		                       .region_bytes = c->label.region_bytes,
 		                       .any_used_blocks = true };
 	struct scan n;
-	bool ring_whole = true;
 	char why[CHECK_WHY_BYTES];
 	int rc;
 
 	if (!c->has_root)
 		return 0;
-	memcpy(config.pool_uuid, c->devices[0].label.pool_uuid, 16);
-	for (unsigned i = 0; i < c->device_count; i++)
-		devs[i] = (struct space_device){ .dev = c->devices[i].dev, .layout = c->devices[i].label.layout };
+	memcpy(config.pool_uuid, c->label.pool_uuid, 16);
+	for (unsigned g = 0; g < c->group_count; g++)
+		devs[g] = (struct space_device){ .dev = check_copy(c, g, 0), .layout = c->groups[g].layout };
 	rc = scan_init(&n, c, &config);
-	for (unsigned i = 0; i < c->device_count && !rc; i++)
-		rc = check_slots(&n, i);
-	c->report->partial |= n.lost;
+	if (!rc)
+		rc = check_all_slots(&n);
 	if (!rc && !c->live)
-		rc = check_ring(c, n.s, &ring_whole);
+		rc = check_rings(c, n.s);
 	if (!rc && !c->live)
-		rc = load(c, &config, n.lost || !ring_whole);
+		rc = load(c, devs, &config);
 	if (rc == -EUCLEAN) {
 		check_damage(c, POOL_FINDING_LABEL, "%s", check_why(rc, why));
 		c->report->partial = true;

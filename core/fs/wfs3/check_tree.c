@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Checking one tree: every node's hash, format, identity and place, top-down. The children of a node are read together,
- * CHECK_NODES at a time.
+ * Checking one tree: every copy of every node, its hash, format, identity and place, top-down. The children of a node
+ * are read together, CHECK_NODES at a time.
  *
  * A walk ends, also of a forged tree: levels descend, and the keys of siblings lie in ranges that do not overlap, so no
  * node can be reached twice.
@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/err.h"
 #include "core/fs/wfs3/check_priv.h"
@@ -56,7 +57,7 @@ static bool check_pointer(struct walk *w, const struct node_wanted *want)
 	struct blk_dev *dev;
 	uint64_t offset;
 
-	if (check_locate(w->c, want->ptr.addr, WFS3_NODE_BLOCKS, &dev, &offset)) {
+	if (check_locate(w->c, want->ptr.addr, WFS3_NODE_BLOCKS, 0, &dev, &offset)) {
 		bad_node(w, want, POOL_FINDING_ADDRESS, "its address is nowhere in the pool");
 		return false;
 	}
@@ -68,48 +69,106 @@ static bool check_pointer(struct walk *w, const struct node_wanted *want)
 	return true;
 }
 
-static int read_group(struct walk *w, unsigned depth, struct group *g)
+/* What became of each copy of each node. */
+enum copy_state {
+	COPY_NONE,
+	COPY_GOOD,
+	COPY_UNREADABLE,
+	COPY_WRONG,
+};
+
+/* Read one copy of all of them to @pages. */
+static int read_copies(struct walk *w, struct group *g, unsigned copy, uint8_t *pages, enum copy_state ret[])
 {
 	struct blk_io ios[CHECK_NODES] = { 0 };
 	struct iovec iov[CHECK_NODES];
 	struct blk_batch batch;
 	uint64_t bytes = 0;
-	char why[CHECK_WHY_BYTES];
 
 	blk_batch_init(&batch);
 	for (unsigned i = 0; i < g->count; i++) {
 		struct blk_dev *dev;
 
-		g->readable[i] = check_pointer(w, &g->want[i]);
-		if (!g->readable[i])
-			continue;
-		iov[i] = (struct iovec){ page_at(w, depth, i), WFS3_NODE_BYTES };
+		iov[i] = (struct iovec){ pages + (size_t)i * WFS3_NODE_BYTES, WFS3_NODE_BYTES };
 		ios[i] =
 		        (struct blk_io){ .op = BLK_READ, .len_bytes = WFS3_NODE_BYTES, .iov = &iov[i], .iov_count = 1 };
-		(void)check_locate(w->c, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, &dev, &ios[i].offset);
+		ret[i] = COPY_NONE;
+		if (!g->readable[i] ||
+		    check_locate(w->c, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, copy, &dev, &ios[i].offset))
+			continue;
+		ret[i] = COPY_GOOD;
 		blk_batch_add(&batch, dev, &ios[i]);
 		bytes += WFS3_NODE_BYTES;
 	}
-	if (blk_batch_wait(&batch)) {
-		check_why(-EIO, why);
-		for (unsigned i = 0; i < g->count; i++)
-			if (g->readable[i] && ios[i].result) {
-				g->readable[i] = false;
-				bad_node(w, &g->want[i], POOL_FINDING_NODE_READ, why);
-			}
+	(void)blk_batch_wait(&batch);
+	for (unsigned i = 0; i < g->count; i++) {
+		if (ret[i] == COPY_GOOD && ios[i].result)
+			ret[i] = COPY_UNREADABLE;
+		else if (ret[i] == COPY_GOOD &&
+		         !hash128_equal(hash128(iov[i].iov_base, WFS3_NODE_BYTES), g->want[i].ptr.hash))
+			ret[i] = COPY_WRONG;
 	}
 	return check_step(w->c, bytes);
 }
 
+/* Tell of the copies of one node that are not good. */
+static void judge_copies(struct walk *w, struct group *g, unsigned i, const enum copy_state states[][CHECK_NODES],
+                         bool is_good)
+{
+	for (unsigned copy = 0; copy < w->c->copies_max; copy++) {
+		enum copy_state state = states[copy][i];
+		enum pool_finding_kind kind =
+		        state == COPY_UNREADABLE ? POOL_FINDING_NODE_READ : POOL_FINDING_NODE_HASH;
+		bool broken = w->ds->broken, partial = w->c->report->partial;
+		struct pool_finding *f;
+
+		if (state == COPY_GOOD || state == COPY_NONE)
+			continue;
+		f = bad_node(w, &g->want[i], kind,
+		             state == COPY_UNREADABLE ? "it cannot be read" : "its hash is wrong");
+		check_at_copy(w->c, f, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, copy);
+		if (is_good) {
+			w->ds->broken = broken;
+			w->c->report->partial = partial;
+		}
+	}
+}
+
+/* All copies are read; the first good one counts. */
+static int read_group(struct walk *w, unsigned depth, struct group *g)
+{
+	enum copy_state states[LABEL_GROUP_DEVICES_MAX][CHECK_NODES];
+	bool is_good[CHECK_NODES];
+	int rc = 0;
+
+	for (unsigned i = 0; i < g->count; i++)
+		g->readable[i] = check_pointer(w, &g->want[i]);
+	for (unsigned copy = 0; copy < w->c->copies_max && !rc; copy++) {
+		uint8_t *pages = copy ? w->c->copy_pages : page_at(w, depth, 0);
+
+		rc = read_copies(w, g, copy, pages, states[copy]);
+		for (unsigned i = 0; i < g->count; i++) {
+			bool good = states[copy][i] == COPY_GOOD;
+
+			if (copy && good && !is_good[i])
+				memcpy(page_at(w, depth, i), pages + (size_t)i * WFS3_NODE_BYTES, WFS3_NODE_BYTES);
+			is_good[i] = good || (copy && is_good[i]);
+		}
+	}
+	for (unsigned i = 0; i < g->count && !rc; i++) {
+		if (g->readable[i])
+			judge_copies(w, g, i, states, is_good[i]);
+		g->readable[i] &= is_good[i];
+	}
+	return rc;
+}
+
+/* Of a node whose hash is right. */
 static bool verify(struct walk *w, const struct node_wanted *want, const uint8_t *page)
 {
 	char why[CHECK_WHY_BYTES];
 	int rc;
 
-	if (!hash128_equal(hash128(page, WFS3_NODE_BYTES), want->ptr.hash)) {
-		bad_node(w, want, POOL_FINDING_NODE_HASH, "its hash is wrong");
-		return false;
-	}
 	rc = node_check(page);
 	if (rc) {
 		bad_node(w, want, POOL_FINDING_NODE_FORMAT, check_why(rc, why));
@@ -164,7 +223,9 @@ static int walk_group(struct walk *w, unsigned depth, struct group *g)
 
 	if (!*pages)
 		*pages = aligned_alloc(WFS3_BLOCK_BYTES, CHECK_NODES * WFS3_NODE_BYTES);
-	if (!*pages)
+	if (!w->c->copy_pages && w->c->copies_max > 1)
+		w->c->copy_pages = aligned_alloc(WFS3_BLOCK_BYTES, CHECK_NODES * WFS3_NODE_BYTES);
+	if (!*pages || (!w->c->copy_pages && w->c->copies_max > 1))
 		return err_set(-ENOMEM, "no memory to walk a tree");
 	rc = read_group(w, depth, g);
 	for (unsigned i = 0; i < g->count && !rc; i++) {

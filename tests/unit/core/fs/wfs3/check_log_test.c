@@ -36,29 +36,10 @@ static void test_log_is_clean_after_a_crash_and_damage_of_its_middle_is_found(vo
 	fixture_done(&f);
 }
 
-static void test_impossible_beginning_of_the_log_is_found(void **state)
-{
-	static const uint64_t positions[] = { 8, UINT64_MAX - 4095, UINT64_MAX };
-	struct fixture f;
-	struct forge g;
-
-	(void)state;
-	make_unclean_pool(&f);
-	forge_open(&g, f.devs[0]);
-	for (unsigned i = 0; i < 3; i++) {
-		g.root.log_position = positions[i];
-		forge_root(&g);
-		expect_damage(&f, POOL_FINDING_LOG);
-	}
-	forge_close(&g);
-	fixture_done(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_log_is_clean_after_a_crash_and_damage_of_its_middle_is_found),
-		cmocka_unit_test(test_impossible_beginning_of_the_log_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
