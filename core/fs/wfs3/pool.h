@@ -163,10 +163,7 @@ struct pool {
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;
 	bool closing_clean; /* the next root is the last one */
-	/* A call to be made between two commits, and its result. */
-	int (*between)(void *ctx) SYNC_GUARDED_BY(txg_lock);
-	void *between_ctx SYNC_GUARDED_BY(txg_lock);
-	int between_result SYNC_GUARDED_BY(txg_lock);
+	struct txg_between *between SYNC_GUARDED_BY(txg_lock); /* a call to be made between two commits, or NULL */
 	struct pool_stats *stats;
 
 	/* reaper.c */
@@ -238,8 +235,7 @@ int txg_sync_log(struct pool *p);
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */
 int txg_flush_devices(struct pool *p);
-/* Let the committing thread call @fn between two commits; its result. One call at a time; its text stays there. Blocks.
- */
+/* Let the committing thread call @fn between two commits; its result. Its text stays there. Blocks. */
 int txg_run_between(struct pool *p, int (*fn)(void *ctx), void *ctx);
 /* Commit even without changes (@count times): releases freed space. */
 int txg_force(struct pool *p, unsigned count);

@@ -364,34 +364,39 @@ static void log_in_background(struct pool *p)
 		pool_fail(p, ret, "make the log durable");
 }
 
+/* A call that waits for its turn, in its caller's stack. */
+struct txg_between {
+	int (*fn)(void *ctx);
+	void *ctx;
+	int result;
+	bool done;
+};
+
 static void run_between(struct pool *p) SYNC_REQUIRES(p->txg_lock)
 {
-	int (*fn)(void *ctx) = p->between;
-	void *ctx = p->between_ctx;
-	int ret;
+	struct txg_between *b = p->between;
 
 	sync_mutex_unlock(&p->txg_lock);
-	ret = fn(ctx);
+	b->result = b->fn(b->ctx);
 	sync_mutex_lock(&p->txg_lock);
 	p->between = NULL;
-	p->between_result = ret;
+	b->done = true;
 	sync_cond_broadcast(&p->txg_done);
 }
 
 int txg_run_between(struct pool *p, int (*fn)(void *ctx), void *ctx)
 {
-	int ret;
+	struct txg_between b = { .fn = fn, .ctx = ctx };
 
 	sync_mutex_lock(&p->txg_lock);
-	always(!p->between);
-	p->between = fn;
-	p->between_ctx = ctx;
-	sync_cond_signal(&p->txg_wake);
 	while (p->between)
 		sync_cond_wait(&p->txg_done, &p->txg_lock);
-	ret = p->between_result;
+	p->between = &b;
+	sync_cond_signal(&p->txg_wake);
+	while (!b.done)
+		sync_cond_wait(&p->txg_done, &p->txg_lock);
 	sync_mutex_unlock(&p->txg_lock);
-	return ret ? err_set(ret, "pool %s: work between two commits failed", p->name) : 0;
+	return b.result ? err_set(b.result, "pool %s: work between two commits failed", p->name) : 0;
 }
 
 static void committer_main(void *arg)
