@@ -10,6 +10,7 @@
 #define WFSD_CORE_VFS_VFS_POOL_H
 
 #include "core/vfs/vfs.h"
+#include "core/vfs/vfs_check.h"
 
 #define POOL_DEVICES_MAX 64
 #define POOL_NAME_MAX 63
@@ -121,6 +122,15 @@ struct pool_driver {
 	int (*pool_detach)(void *ctx, const char *name, const char *device);
 	/* A device that was away is back, by this path. What it missed is copied to it in the background. */
 	int (*pool_online)(void *ctx, const char *name, const char *path);
+	/*
+	 * Check the pool as its newest root has it, in the background: everything but the contents of volumes, or those,
+	 * too. -EBUSY: it is being checked already.
+	 */
+	int (*pool_check)(void *ctx, const char *name, bool with_data);
+	/* How far it is, or what the last one found since the import; the caller frees it with pool_check_report_done(). */
+	int (*pool_check_get)(void *ctx, const char *name, struct pool_check_report *ret);
+	/* Let it end early. */
+	int (*pool_check_stop)(void *ctx, const char *name);
 	/* Calls @fn for every imported pool. */
 	int (*pool_each)(void *ctx, void (*fn)(void *fn_ctx, const struct pool_info *info), void *fn_ctx);
 

@@ -155,7 +155,7 @@ bool check_again(const struct check *c, unsigned *tries)
 	return true;
 }
 
-static int check_new(const struct check_config *config, struct pool_check_report *report, struct check **ret)
+int check_new(const struct check_config *config, struct pool_check_report *report, struct check **ret)
 {
 	struct check *c = calloc(1, sizeof(*c));
 
@@ -171,7 +171,7 @@ static int check_new(const struct check_config *config, struct pool_check_report
 	return 0;
 }
 
-static void check_free(struct check *c)
+void check_free(struct check *c)
 {
 	if (!c)
 		return;
@@ -186,8 +186,7 @@ static void check_free(struct check *c)
 	free(c);
 }
 
-/* With the devices known. */
-static int check_all(struct check *c)
+int check_all(struct check *c)
 {
 	static int (*const parts[])(struct check *) = {
 		check_label_copies, check_roots, check_space, check_datasets, check_usage, check_log,
@@ -211,7 +210,7 @@ static int check_all(struct check *c)
 	return rc;
 }
 
-static int finish(struct pool_check_report *r, int rc)
+int check_finish(struct pool_check_report *r, int rc)
 {
 	r->ended_ns = sync_wall_ns();
 	r->state = POOL_CHECK_DONE;
@@ -233,7 +232,7 @@ int check_devices(struct blk_dev *const devs[], unsigned device_count, const str
 	if (!rc && c->group_count)
 		rc = check_all(c);
 	check_free(c);
-	return finish(ret, rc);
+	return check_finish(ret, rc);
 }
 
 int check_paths(const char *const paths[], unsigned count, const struct check_config *config,
@@ -247,7 +246,7 @@ int check_paths(const char *const paths[], unsigned count, const struct check_co
 		rc = err_set(-EINVAL, "a pool has 1 to %u devices, not %u", WFS3_DEVICES_MAX, count);
 	for (unsigned i = 0; i < count && !rc; i++)
 		rc = blk_open(paths[i], BLK_OPEN_READ_ONLY, &devs[i]);
-	rc = rc ? finish(ret, rc) : check_devices(devs, count, config, ret);
+	rc = rc ? check_finish(ret, rc) : check_devices(devs, count, config, ret);
 	for (unsigned i = 0; i < WFS3_DEVICES_MAX; i++)
 		blk_close(devs[i]);
 	blk_thread_done();

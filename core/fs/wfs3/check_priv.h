@@ -53,7 +53,8 @@ struct check {
 	struct check_member members[WFS3_DEVICES_MAX];
 	struct check_group groups[WFS3_DEVICES_MAX];
 	unsigned copies_max; /* of any group */
-	/* The devices are being written to: what looks torn is read again. The root is given. */
+	/* The devices are being written to: what looks torn is read again. The root is given, and what is allocated in
+	 * it. */
 	bool live;
 	bool has_root;
 	struct root root;
@@ -84,7 +85,13 @@ struct check_dataset {
 	uint64_t mapped_blocks;
 };
 
-/* check.c. A new finding, whose text is given; the caller adds where it is. Never NULL. */
+/* check.c. A check's life: new, run with the groups known, ended (the report is complete then), freed. */
+int check_new(const struct check_config *config, struct pool_check_report *report, struct check **ret);
+int check_all(struct check *c);
+int check_finish(struct pool_check_report *r, int rc); /* returns @rc */
+void check_free(struct check *c);
+
+/* A new finding, whose text is given; the caller adds where it is. Never NULL. */
 struct pool_finding *check_damage(struct check *c, enum pool_finding_kind kind, const char *fmt, ...)
         __attribute__((format(printf, 3, 4)));
 struct pool_finding *check_note(struct check *c, enum pool_finding_kind kind, const char *fmt, ...)

@@ -109,13 +109,27 @@ static const struct root *newest_below(const struct rings *rs, uint64_t limit)
 	return best;
 }
 
-static bool same(const struct root *a, const struct root *b)
+/* Of a pool in use only the tree is known. */
+static bool same(const struct check *c, const struct root *a, const struct root *b)
 {
 	uint8_t x[WFS3_BLOCK_BYTES], y[WFS3_BLOCK_BYTES];
 
+	if (c->live)
+		return a->pool_tree.addr == b->pool_tree.addr && hash128_equal(a->pool_tree.hash, b->pool_tree.hash);
 	root_encode(a, x);
 	root_encode(b, y);
 	return !memcmp(x, y, sizeof(x));
+}
+
+static bool is_anywhere(const struct rings *rs, uint64_t txg)
+{
+	for (unsigned i = 0; i < rs->count; i++) {
+		const struct slot *s = &rs->rings[i].slots[txg % LABEL_ROOT_SLOTS];
+
+		if (s->state == SLOT_VALID && s->root.txg == txg)
+			return true;
+	}
+	return false;
 }
 
 /* A root that should stand in every ring. @may_miss: a crash may be the reason when it does not. */
@@ -129,7 +143,7 @@ static void check_copies(struct check *c, const struct rings *rs, const struct r
 		const char *where = ring->back ? "back" : "front", *what = NULL;
 		struct pool_finding *f;
 
-		if (s->state == SLOT_VALID && s->root.txg == r->txg && !same(&s->root, r))
+		if (s->state == SLOT_VALID && s->root.txg == r->txg && !same(c, &s->root, r))
 			what = "differs from its other copies";
 		else if (s->state == SLOT_BAD)
 			what = "is damaged";
@@ -183,9 +197,10 @@ int check_roots(struct check *c)
 		goto out;
 	}
 	/* While the pool works, the rings were not read at one moment: only the root that was given is known to be
-	 * there. */
+	 * there, unless it was overwritten meanwhile (or is not the newest: the pool is read-only). */
 	before = c->live ? NULL : newest_below(&rs, newest->txg);
-	check_copies(c, &rs, newest, !c->live && !newest->clean);
+	if (!c->live || is_anywhere(&rs, newest->txg))
+		check_copies(c, &rs, newest, !c->live && !newest->clean);
 	if (before)
 		check_copies(c, &rs, before, false);
 	if (!c->live) {

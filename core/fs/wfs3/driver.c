@@ -10,6 +10,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/members.h"
+#include "core/fs/wfs3/check_job.h"
 #include "core/fs/wfs3/pool.h"
 
 #define REFS_KEPT 64
@@ -322,6 +323,42 @@ static int driver_sync(void *ctx, const char *name)
 	return ret;
 }
 
+static int driver_check(void *ctx, const char *name, bool with_data)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, name, &p);
+
+	if (ret)
+		return ret;
+	ret = check_job_start(p->check, with_data);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_check_get(void *ctx, const char *name, struct pool_check_report *ret_report)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, name, &p);
+
+	if (ret)
+		return ret;
+	ret = check_job_get(p->check, ret_report);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_check_stop(void *ctx, const char *name)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, name, &p);
+
+	if (ret)
+		return ret;
+	check_job_cancel(p->check);
+	pool_put(p);
+	return 0;
+}
+
 static int driver_get(void *ctx, const char *name, struct pool_info *ret_info)
 {
 	struct pool *p;
@@ -571,6 +608,9 @@ struct pool_admin wfs3_pool_admin(struct wfs3 *w)
 		.pool_sync = driver_sync,
 		.pool_get = driver_get,
 		.pool_each = driver_each,
+		.pool_check = driver_check,
+		.pool_check_get = driver_check_get,
+		.pool_check_stop = driver_check_stop,
 		.volume_create = driver_volume_create,
 		.volume_resize = driver_volume_resize,
 		.volume_rename = driver_volume_rename,

@@ -11,6 +11,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/blk/mirror.h"
+#include "core/fs/wfs3/check_job.h"
 #include "core/fs/wfs3/members.h"
 
 int pool_locate(struct pool *p, uint64_t addr, uint32_t block_count, struct pool_device **ret_dev, uint64_t *ret_offset)
@@ -147,7 +148,10 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	if (!p)
 		return NULL;
 	p->stats = aligned_alloc(_Alignof(struct pool_stats), sizeof(*p->stats));
-	if (!p->stats) {
+	p->check = check_job_new(p);
+	if (!p->stats || !p->check) {
+		check_job_free(p->check);
+		free(p->stats);
 		free(p);
 		return NULL;
 	}
@@ -177,6 +181,7 @@ void pool_close_devices(struct pool *p)
 
 void pool_stop_threads(struct pool *p)
 {
+	check_job_stop(p->check);
 	members_stop(p);
 	if (!p->read_only)
 		reaper_stop(p);
@@ -194,6 +199,7 @@ void pool_unref(struct pool *p)
 	members_free(p->members);
 	free(p->devices);
 	free(p->stats);
+	check_job_free(p->check);
 	sync_mutex_done(&p->table_lock);
 	sync_rwlock_done(&p->gate);
 	sync_mutex_done(&p->txg_lock);

@@ -51,6 +51,7 @@ struct dataset_slot {
 	_Alignas(64) uint64_t count; /* atomic */
 };
 
+struct check_job;
 struct members;
 
 struct dataset {
@@ -133,6 +134,7 @@ struct pool {
 	unsigned device_count; /* of groups */
 	struct pool_device *devices;
 	struct members *members;
+	struct check_job *check;
 	struct space *space;
 	struct node_cache *node_cache;
 	struct tree_env env;
