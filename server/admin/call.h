@@ -74,6 +74,8 @@ call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool,
         read_exports, read_connections;
 /* pool_verbs.c */
 call_fn pool_verb_create, pool_verb_import, pool_verb_export, pool_verb_destroy, pool_verb_sync;
+/* check_verbs.c */
+call_fn pool_verb_check, pool_verb_check_stop, read_check;
 /* volume_verbs.c */
 call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_delete;
 /* export_verbs.c */

@@ -15,6 +15,19 @@ LOG_TAIL_CHARS = 6000
 # Words that only a mistake of the daemon itself puts in its log.
 BUG_MARKS = re.compile(r"AddressSanitizer|ThreadSanitizer|runtime error:|assertion failed|BUG:", re.IGNORECASE)
 
+def check_pools(appliance: Appliance, pools: list[dict]) -> list[str]:
+    """What is wrong with the pools that a daemon left behind, which has ended."""
+    problems = []
+    for pool in pools:
+        paths = [device["path"] for device in pool["devices"]]
+        if not all(paths) or not all(os.path.exists(path) for path in paths):
+            continue
+        done = appliance.run_wfs("pool", "check", *paths)
+        if done.status == 1:
+            problems.append(f"pool {pool['name']} is damaged:\n{done.out}")
+    return problems
+
+
 _running: dict[str, list[Appliance]] = {}
 
 
@@ -54,9 +67,12 @@ def _factory(scope_key: str) -> Iterator[Callable[..., Appliance]]:
         for appliance in made:
             if appliance.process is None:
                 continue
+            pools = appliance.imported_pools()
             status = appliance.stop()
             if status != 0:
                 problems.append(f"wfsd ended with status {status} at tear-down")
+            elif not appliance.pools_are_damaged:
+                problems += check_pools(appliance, pools)
         for appliance in made:
             found = BUG_MARKS.search(appliance.log())
             if found:

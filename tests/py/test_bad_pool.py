@@ -26,6 +26,8 @@ def stopped(appliance: Appliance) -> Appliance:
 
 
 def device(box: Appliance) -> Device:
+    """To be damaged."""
+    box.pools_are_damaged = True
     return Device(box.pool_file("tank"))
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`wfs pool check`: of pool files without a daemon, and of imported pools, also while they are written to."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
-from appliance import Appliance
+from appliance import Appliance, wait_for
 from diskformat import Device
-from nbdclient import MIB, pattern, write_bytes
+from nbdclient import MIB, connect, pattern, write_bytes
 
 DATA = pattern(4 * MIB, 1)
 
@@ -118,3 +119,88 @@ def test_two_devices_in_any_order(make_appliance: Callable[..., Appliance]) -> N
     done = box.run_wfs("pool", "check", paths[1])
     assert done.status == 2
     assert "missing" in done.err
+
+
+def test_pool_in_use_is_checked_by_the_daemon(appliance: Appliance) -> None:
+    assert appliance.admin("/v1/pools/tank/check").json["state"] == "never"
+    write_bytes(appliance.add_volume("tank/v", "16M", "v"), DATA, 0)
+    report = check(appliance, "tank", "--data")
+    assert report["online"]
+    assert report["note_count"] == 0
+    assert report["read_block_count"] == len(DATA) // 4096
+    assert report["done_blocks"] == report["total_blocks"]
+    again = appliance.admin("/v1/pools/tank/check").json
+    assert again["state"] == "done"
+    assert again["ended_ns"] == report["ended_ns"]
+    done = appliance.run_wfs("pool", "check", "tank")
+    assert done.status == 0
+    assert done.out.endswith("clean\n")
+
+
+def test_no_findings_while_the_pool_is_written_to(appliance: Appliance) -> None:
+    uri = appliance.add_volume("tank/v", "64M", "v")
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def write(seed: int) -> None:
+        try:
+            with connect(uri) as handle:
+                number = seed
+                while not stop.is_set():
+                    number = (number * 1103515245 + 12345) % (1 << 31)
+                    at = number // 7 % 16000 * 4096
+                    if number % 11 == 0:
+                        handle.trim(65536, at)
+                    else:
+                        handle.pwrite(DATA[: 4096 * (1 + number % 16)], at)
+                    if number % 5 == 0:
+                        handle.flush()
+        except Exception as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in (1, 2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for round_number in range(10):
+            name = f"tank/short{round_number}"
+            appliance.create_volume(name, "8M")
+            report = check(appliance, "tank", *(["--data"] if round_number % 2 else []))
+            assert report["note_count"] == 0
+            appliance.wfs("volume", "delete", name, "--yes")
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert not failures
+
+
+def test_damage_under_a_daemon_is_found(appliance: Appliance) -> None:
+    write_bytes(appliance.add_volume("tank/v", "16M", "v"), DATA, 0)
+    appliance.wfs("pool", "sync", "tank")
+    path = appliance.pool_file("tank")
+    # The last place: the log may hold the same bytes before it.
+    at = path.read_bytes().rindex(DATA[:4096])
+    Device(path).write(at, b"damage")
+    done = appliance.run_wfs("--json", "pool", "check", "tank", "--data")
+    assert done.status == 1
+    [finding] = done.json["findings"]
+    assert (finding["kind"], finding["name"], finding["offset"]) == ("data-crc", "v", 0)
+    assert finding["device_offset"] == at
+    assert "the check found 1 problems" in appliance.log()
+
+
+def test_check_in_the_background_can_be_stopped_and_not_doubled(appliance: Appliance) -> None:
+    assert appliance.admin("/v1/pools/none/check", "POST", {}).status == 404
+    assert appliance.admin("/v1/pools/tank/check", "POST", {"data": True}).status == 400
+    write_bytes(appliance.add_volume("tank/v", "64M", "v"), DATA * 16, 0)
+    answers = [appliance.admin("/v1/pools/tank/check", "POST", {"with_data": True}).status for _ in range(3)]
+    assert answers[0] == 202
+    assert set(answers) <= {202, 409}
+    assert appliance.admin("/v1/pools/tank/check", "DELETE").status == 200
+
+    def state() -> str:
+        found = appliance.admin("/v1/pools/tank/check").json["state"]
+        return "" if found == "running" else found
+
+    assert wait_for(state, "the check to end") in ("done", "stopped")
