@@ -127,7 +127,8 @@ struct pool_driver {
 	 * too. -EBUSY: it is being checked already.
 	 */
 	int (*pool_check)(void *ctx, const char *name, bool with_data);
-	/* How far it is, or what the last one found since the import; the caller frees it with pool_check_report_done(). */
+	/* How far it is, or what the last one found since the import; the caller frees it with
+	 * pool_check_report_done(). */
 	int (*pool_check_get)(void *ctx, const char *name, struct pool_check_report *ret);
 	/* Let it end early. */
 	int (*pool_check_stop)(void *ctx, const char *name);

@@ -10,7 +10,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/members.h"
-#include "core/fs/wfs3/check_job.h"
+#include "core/fs/wfs3/driver_check.h"
 #include "core/fs/wfs3/pool.h"
 
 #define REFS_KEPT 64
@@ -38,8 +38,7 @@ static struct pool *find_pool(struct wfs3 *w, const char *name) SYNC_REQUIRES(w-
 	return NULL;
 }
 
-/* A pool by name; its export waits until pool_put(). */
-static int pool_get(struct wfs3 *w, const char *name, struct pool **ret)
+int pool_get(struct wfs3 *w, const char *name, struct pool **ret)
 {
 	struct pool *p;
 
@@ -54,7 +53,7 @@ static int pool_get(struct wfs3 *w, const char *name, struct pool **ret)
 	return 0;
 }
 
-static void pool_put(struct pool *p)
+void pool_put(struct pool *p)
 {
 	__atomic_sub_fetch(&p->users, 1, __ATOMIC_SEQ_CST);
 }
@@ -321,42 +320,6 @@ static int driver_sync(void *ctx, const char *name)
 		ret = txg_sync(p);
 	pool_put(p);
 	return ret;
-}
-
-static int driver_check(void *ctx, const char *name, bool with_data)
-{
-	struct pool *p;
-	int ret = pool_get(ctx, name, &p);
-
-	if (ret)
-		return ret;
-	ret = check_job_start(p->check, with_data);
-	pool_put(p);
-	return ret;
-}
-
-static int driver_check_get(void *ctx, const char *name, struct pool_check_report *ret_report)
-{
-	struct pool *p;
-	int ret = pool_get(ctx, name, &p);
-
-	if (ret)
-		return ret;
-	ret = check_job_get(p->check, ret_report);
-	pool_put(p);
-	return ret;
-}
-
-static int driver_check_stop(void *ctx, const char *name)
-{
-	struct pool *p;
-	int ret = pool_get(ctx, name, &p);
-
-	if (ret)
-		return ret;
-	check_job_cancel(p->check);
-	pool_put(p);
-	return 0;
 }
 
 static int driver_get(void *ctx, const char *name, struct pool_info *ret_info)

@@ -186,6 +186,11 @@ struct wfs3 {
 	struct bufpool *refs; /* struct volume_ref: references to cached pages */
 };
 
+/* driver.c */
+/* A pool by name, -ENOENT; its export waits until pool_put(). */
+int pool_get(struct wfs3 *w, const char *name, struct pool **ret);
+void pool_put(struct pool *p);
+
 /* pool.c */
 struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16]); /* NULL: memory */
 /*
