@@ -187,18 +187,21 @@ bench: ## measure against other NBD servers; prints a table and JSON
 bench-core: $(BENCH_BIN) ## measure the page cache and the tree by themselves
 	$(Q)set -e; for b in $(BENCH_BIN); do echo "bench-core: $${b##*/}"; $$b; done
 
-FUZZ_SECONDS ?= 30
+SECONDS ?= 30
 build/fuzz/fuzz/%: build/fuzz/tests/fuzz/%.o $(ALL_LIBS)
 	$(Q)mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -pthread -fsanitize=fuzzer,address,undefined -o $@ $< -Wl,--start-group $(ALL_LIBS) \
 		-Wl,--end-group $(LIBS_TEST)
 fuzz-build: $(FUZZ_BIN)
-fuzz: ## fuzz every decoder for FUZZ_SECONDS each (30)
+fuzz: ## fuzz for SECONDS each (30); only what FUZZ names ("pool_fuzz"), or everything
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory fuzz-build BUILD=fuzz
-	$(Q)for f in $(FUZZ_BIN); do mkdir -p build/fuzz/corpus/$${f##*/}; \
-		echo "fuzz: $${f##*/}"; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -artifact_prefix=build/fuzz/$${f##*/}- \
-			build/fuzz/corpus/$${f##*/} $$(ls -d tests/data/fuzz/$${f##*/} 2>/dev/null) || exit 1; done
+	$(Q)for f in $(if $(FUZZ),$(FUZZ),$(notdir $(FUZZ_BIN))); do echo "fuzz: $$f"; \
+		tests/fuzz/run.sh build/fuzz/fuzz/$$f build/fuzz/corpus/$$f -max_total_time=$(SECONDS) -verbosity=0 || exit 1; \
+		done
+fuzz-corpus: ## add to the kept corpus, minimised, what make fuzz has found
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory fuzz-build BUILD=fuzz
+	$(Q)for f in $(if $(FUZZ),$(FUZZ),$(notdir $(FUZZ_BIN))); do mkdir -p tests/fuzz/corpus/$$f build/fuzz/corpus/$$f; \
+		build/fuzz/fuzz/$$f -set_cover_merge=1 -max_len=4200 tests/fuzz/corpus/$$f build/fuzz/corpus/$$f || exit 1; done
 
 cov: ## line coverage of the unit tests (needs the package gcovr)
 	$(Q)command -v gcovr >/dev/null || { echo 'make cov needs gcovr: apt-get install -y gcovr'; exit 1; }
@@ -237,7 +240,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build cov \
+.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build fuzz-corpus cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
