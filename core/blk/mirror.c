@@ -535,3 +535,54 @@ int mirror_read_verified(struct blk_dev *dev, uint64_t offset, void *buf, size_t
 	leave(m, epoch);
 	return rc ? worst : 0;
 }
+
+int mirror_read_copy(struct blk_dev *dev, unsigned index, uint64_t offset, void *buf, size_t len)
+{
+	struct mirror *m;
+	unsigned epoch;
+	int rc = -ENOENT;
+
+	if (!blk_is_mirror(dev))
+		return index ? -ENOENT : blk_read(dev, offset, buf, len);
+	m = to_mirror(dev);
+	epoch = enter(m);
+	if (state_of(&m->copies[index]) == MIRROR_ONLINE)
+		rc = blk_read(__atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST), offset, buf, len);
+	leave(m, epoch);
+	return rc;
+}
+
+int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	unsigned bad = 0, epoch;
+	struct mirror *m;
+	uint8_t *page;
+	int rc = -EUCLEAN;
+
+	if (!blk_is_mirror(dev))
+		return mirror_read_verified(dev, offset, buf, len, good, ctx);
+	page = aligned_alloc(BLK_ALIGN_MAX, len);
+	if (!page)
+		return err_set(-ENOMEM, "%s: no memory to repair %zu bytes", blk_name(dev), len);
+	m = to_mirror(dev);
+	epoch = enter(m);
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+		struct copy *c = &m->copies[i];
+
+		if (state_of(c) != MIRROR_ONLINE)
+			continue;
+		if (!blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, page, len) && good(ctx, page)) {
+			memcpy(buf, page, len);
+			rc = 0;
+			continue;
+		}
+		__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
+		bad |= 1u << i;
+	}
+	if (!rc)
+		repair(m, bad, offset, len, &iov, 1);
+	leave(m, epoch);
+	free(page);
+	return rc;
+}

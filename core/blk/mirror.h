@@ -93,5 +93,11 @@ void mirror_set_recorded(struct blk_dev *mirror, uint64_t change);
  */
 typedef bool mirror_good_fn(void *ctx, const void *buf);
 int mirror_read_verified(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx);
+/* Read this copy and no other. 0; -ENOENT: it is not ONLINE; errors of blk_read(). Nothing is done about them. Works on
+ * any device, as above. Blocks. */
+int mirror_read_copy(struct blk_dev *dev, unsigned index, uint64_t offset, void *buf, size_t len);
+/* Read all copies, and write what a good one holds to those that are not good: of a range that nobody writes to. @buf
+ * is what is good. As mirror_read_verified(); -ENOMEM. */
+int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx);
 
 #endif

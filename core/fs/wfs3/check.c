@@ -186,6 +186,13 @@ void check_free(struct check *c)
 	free(c);
 }
 
+void check_count_copies(struct check *c)
+{
+	for (unsigned g = 0; g < c->group_count; g++)
+		if (c->groups[g].copy_count > c->copies_max)
+			c->copies_max = c->groups[g].copy_count;
+}
+
 int check_all(struct check *c)
 {
 	static int (*const parts[])(struct check *) = {
@@ -194,7 +201,7 @@ int check_all(struct check *c)
 	int rc = 0;
 
 	snprintf(c->report->pool, sizeof(c->report->pool), "%s", c->label.pool_name);
-	for (unsigned i = 0; i < c->member_count && !rc; i++) {
+	for (unsigned i = 0; i < c->member_count && !rc && !c->live; i++) {
 		const struct check_member *m = &c->members[i];
 
 		c->report->devices[i] = strdup(m->dev ? blk_name(m->dev) : "");
@@ -202,9 +209,7 @@ int check_all(struct check *c)
 		if (!c->report->devices[i])
 			rc = err_set(-ENOMEM, "no memory for a check");
 	}
-	for (unsigned g = 0; g < c->group_count; g++)
-		if (c->groups[g].copy_count > c->copies_max)
-			c->copies_max = c->groups[g].copy_count;
+	check_count_copies(c);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !rc; i++)
 		rc = parts[i](c);
 	return rc;
@@ -214,7 +219,7 @@ int check_finish(struct pool_check_report *r, int rc)
 {
 	r->ended_ns = sync_wall_ns();
 	r->state = POOL_CHECK_DONE;
-	if (rc) {
+	if (rc < 0) {
 		r->state = rc == -ECANCELED ? POOL_CHECK_STOPPED : POOL_CHECK_FAILED;
 		err_text(err_get(), rc, 0, r->error, sizeof(r->error));
 	}

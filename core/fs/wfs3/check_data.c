@@ -18,10 +18,6 @@ struct ref {
 	uint32_t crc;
 };
 
-struct read {
-	uint32_t first, count; /* refs */
-};
-
 struct check_data {
 	uint32_t count;
 	struct ref refs[REFS_MAX];
@@ -54,83 +50,67 @@ static int compare_refs(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
+static bool is_good(void *ctx, const void *buf)
+{
+	return crc32c(buf, WFS3_BLOCK_BYTES) == *(const uint32_t *)ctx;
+}
+
 static void bad_data(struct check *c, const struct check_dataset *ds, const struct ref *r, unsigned copy,
                      enum pool_finding_kind kind, const char *why)
 {
 	struct pool_finding *f = check_damage(c, kind, "%s", why);
+	uint32_t crc = r->crc;
 
 	check_in_object(f, ds, r->object, r->offset);
 	check_at_copy(c, f, r->addr, 1, copy);
+	f->repaired = check_repair(c, r->addr, 1, is_good, &crc);
 }
 
-/* A long read failed: each block on its own. */
-static void read_singly(struct check *c, const struct check_dataset *ds, const struct read *rd, unsigned copy,
-                        uint8_t *pages)
+/* The refs that @rd covers begin with @r. */
+static void verify(struct check *c, const struct check_dataset *ds, const struct ref *r, unsigned copy,
+                   const struct check_read *rd)
 {
-	for (uint32_t i = 0; i < rd->count; i++) {
-		const struct ref *r = &c->data->refs[rd->first + i];
-		struct blk_dev *dev;
-		uint64_t offset;
-		char why[CHECK_WHY_BYTES];
-		int rc;
+	for (uint32_t i = 0; i < rd->block_count; i++) {
+		struct check_read single = { .addr = r[i].addr,
+			                     .block_count = 1,
+			                     .buf = rd->buf + (size_t)i * WFS3_BLOCK_BYTES };
 
-		(void)check_locate(c, r->addr, 1, copy, &dev, &offset);
-		rc = blk_read(dev, offset, pages, WFS3_BLOCK_BYTES);
-		if (rc)
-			bad_data(c, ds, r, copy, POOL_FINDING_DATA_READ, check_why(rc, why));
-		else if (crc32c(pages, WFS3_BLOCK_BYTES) != r->crc)
-			bad_data(c, ds, r, copy, POOL_FINDING_DATA_CRC, "its checksum is wrong");
+		/* A long read failed: each block on its own. */
+		if (rd->result)
+			check_read(c, copy, &single, 1);
+		if (single.result && single.result != -ENOENT)
+			bad_data(c, ds, &r[i], copy, POOL_FINDING_DATA_READ, "it cannot be read");
+		else if (!single.result && crc32c(single.buf, WFS3_BLOCK_BYTES) != r[i].crc)
+			bad_data(c, ds, &r[i], copy, POOL_FINDING_DATA_CRC, "its checksum is wrong");
 	}
-}
-
-static void verify(struct check *c, const struct check_dataset *ds, const struct read *rd, unsigned copy,
-                   const uint8_t *pages)
-{
-	for (uint32_t i = 0; i < rd->count; i++)
-		if (crc32c(pages + (size_t)i * WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES) != c->data->refs[rd->first + i].crc)
-			bad_data(c, ds, &c->data->refs[rd->first + i], copy, POOL_FINDING_DATA_CRC,
-			         "its checksum is wrong");
 }
 
 /* Up to READS reads from ref @first on. Returns the refs that were read. */
 static uint32_t read_some(struct check *c, const struct check_dataset *ds, unsigned copy, uint32_t first)
 {
 	struct check_data *d = c->data;
-	struct read reads[READS];
-	struct blk_io ios[READS];
-	struct iovec iov[READS];
-	struct blk_batch batch;
+	struct check_read reads[READS];
 	uint32_t at = first;
 	unsigned n = 0;
 
-	blk_batch_init(&batch);
-	while (n < READS && at < d->count) {
+	for (; n < READS && at < d->count; n++) {
 		uint32_t count = 1;
-		struct blk_dev *dev;
-		uint64_t offset;
 
 		while (at + count < d->count && count < READ_BLOCKS &&
 		       d->refs[at + count].addr == d->refs[at].addr + count &&
 		       d->refs[at + count].addr % c->locator->region_blocks)
 			count++;
-		reads[n] = (struct read){ at, count };
-		iov[n] = (struct iovec){ d->pages + (size_t)n * READ_BLOCKS * WFS3_BLOCK_BYTES,
-			                 count * WFS3_BLOCK_BYTES };
-		ios[n] = (struct blk_io){
-			.op = BLK_READ, .len_bytes = count * WFS3_BLOCK_BYTES, .iov = &iov[n], .iov_count = 1
-		};
+		reads[n] = (struct check_read){ .addr = d->refs[at].addr,
+			                        .block_count = count,
+			                        .buf = d->pages + (size_t)n * READ_BLOCKS * WFS3_BLOCK_BYTES };
 		at += count;
-		if (check_locate(c, d->refs[reads[n].first].addr, count, copy, &dev, &offset))
-			continue;
-		ios[n].offset = offset;
-		blk_batch_add(&batch, dev, &ios[n++]);
 	}
-	(void)blk_batch_wait(&batch);
+	check_read(c, copy, reads, n);
+	at = first;
 	for (unsigned i = 0; i < n; i++) {
-		if (ios[i].result)
-			read_singly(c, ds, &reads[i], copy, iov[i].iov_base);
-		else
-			verify(c, ds, &reads[i], copy, iov[i].iov_base);
+		if (reads[i].result != -ENOENT)
+			verify(c, ds, &d->refs[at], copy, &reads[i]);
+		at += reads[i].block_count;
 	}
 	return at - first;
 }

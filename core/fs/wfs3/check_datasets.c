@@ -120,6 +120,7 @@ static int check_cell(struct volume *v, const struct wfs3_key *key, const void *
 	}
 	v->ds.mapped_blocks += mapped;
 	v->c->report->data_block_count += mapped;
+	v->c->blocks_left -= mapped < v->c->blocks_left ? mapped : v->c->blocks_left;
 	/* The inode stands before the cells. */
 	if (v->ds.has_inode && v->ds.state == DATASET_STATE_LIVE &&
 	    key->offset * WFS3_CELL_BYTES + (uint64_t)last * WFS3_BLOCK_BYTES >
@@ -133,7 +134,12 @@ static int check_cell(struct volume *v, const struct wfs3_key *key, const void *
 static int check_volume_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
 	struct volume *v = ctx;
+	struct check *c = v->c;
 
+	if (c->scrub && key->kind == WFS3_KIND_CELL && !c->blocks_left) {
+		c->at = (struct check_cursor){ .dataset = v->ds.id, .cell = key->offset };
+		return CHECK_ENOUGH;
+	}
 	if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_INODE)
 		check_inode(v, key, value, len);
 	else if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_CELL)
@@ -174,7 +180,7 @@ static void check_totals(struct check *c, const struct dataset_item *item, const
 
 static int keep_name(struct datasets *d, const struct dataset_item *item)
 {
-	if (item->state != DATASET_STATE_LIVE)
+	if (item->state != DATASET_STATE_LIVE || d->c->scrub)
 		return 0;
 	if (d->name_count == d->name_capacity) {
 		size_t capacity = d->name_capacity ? 2 * d->name_capacity : 64;
@@ -187,6 +193,17 @@ static int keep_name(struct datasets *d, const struct dataset_item *item)
 	}
 	d->names[d->name_count++] = (struct name){ hash128(item->name, strlen(item->name)), item->id };
 	return 0;
+}
+
+/* Its tree, or in a scrub the part that is left of it; then the data that was found. */
+static int check_volume(struct check *c, struct volume *v, const struct wfs3_ptr *root)
+{
+	struct wfs3_key from = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_CELL, .offset = c->at.cell };
+	bool is_first = c->scrub && v->ds.id == c->at.dataset && c->at.cell;
+	int rc = check_tree(c, &v->ds, root, is_first ? &from : NULL, check_volume_item, v);
+	int data_rc = rc >= 0 && c->data ? check_data_finish(c, &v->ds) : 0;
+
+	return data_rc ? data_rc : rc;
 }
 
 static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
@@ -217,10 +234,8 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 	}
 	rc = keep_name(d, &item);
 	if (!rc)
-		rc = check_tree(d->c, &v.ds, &item.root, check_volume_item, &v);
-	if (!rc && d->c->data)
-		rc = check_data_finish(d->c, &v.ds);
-	if (!rc)
+		rc = check_volume(d->c, &v, &item.root);
+	if (!rc && !d->c->scrub)
 		check_totals(d->c, &item, &v.ds);
 	return rc;
 }
@@ -254,6 +269,7 @@ static void check_names(struct datasets *d)
 int check_datasets(struct check *c)
 {
 	struct datasets d = { .c = c, .pool_tree = { .id = POOL_TREE_ID, .name = "" } };
+	struct wfs3_key from = { .object = c->at.dataset, .kind = WFS3_KIND_DATASET };
 	int rc;
 
 	/* Without a region table no block can be found. */
@@ -261,8 +277,8 @@ int check_datasets(struct check *c)
 		return 0;
 	rc = c->config->with_data ? check_data_new(c) : 0;
 	if (!rc)
-		rc = check_tree(c, &d.pool_tree, &c->root.pool_tree, check_dataset_item, &d);
-	if (!rc)
+		rc = check_tree(c, &d.pool_tree, &c->root.pool_tree, c->scrub ? &from : NULL, check_dataset_item, &d);
+	if (!rc && !c->scrub)
 		check_names(&d);
 	free(d.names);
 	return rc;

@@ -1,30 +1,96 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Checking a pool in memory: its groups are the members of the check, read like everything else reads them. */
+/* Checking a pool in memory: the copies of its mirrors are the members of the check. */
 #include "core/fs/wfs3/check_live.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
 #include "core/fs/wfs3/check_priv.h"
+#include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
+
+static int add_member(struct check *c, const struct pool_device *d, unsigned group, unsigned slot, const char *name)
+{
+	unsigned index = c->member_count++;
+	struct check_group *g = &c->groups[group];
+
+	c->members[index] = (struct check_member){ .dev = d->dev, .slot = slot, .label = d->label };
+	g->copies[g->copy_count++] = index;
+	c->report->devices[index] = strdup(name);
+	c->report->device_count = index + 1;
+	return c->report->devices[index] ? 0 : err_set(-ENOMEM, "no memory for a check");
+}
+
+/* The copies that are whole now; a mirror says no for those that go away later. */
+static int add_group(struct check *c, const struct pool_device *d, unsigned group)
+{
+	struct check_group *g = &c->groups[group];
+	int rc = 0;
+
+	g->layout = d->label.layout;
+	for (unsigned slot = 0; slot < MIRROR_COPIES_MAX && !rc && blk_is_mirror(d->dev); slot++) {
+		struct mirror_copy copy;
+
+		mirror_get(d->dev, slot, &copy);
+		if (copy.dev && copy.state == MIRROR_ONLINE && c->member_count < WFS3_DEVICES_MAX)
+			rc = add_member(c, d, group, slot, blk_name(copy.dev));
+	}
+	return rc || g->copy_count ? rc : add_member(c, d, group, 0, blk_name(d->dev));
+}
+
+static int begin(const struct check_live *live, const struct check_config *config, struct pool_check_report *report,
+                 struct check **ret)
+{
+	const struct pool *p = live->pool;
+	struct check *c;
+	int rc = check_new(config, report, &c);
+
+	if (rc)
+		return rc;
+	*ret = c;
+	report->online = true;
+	c->live = c->has_root = true;
+	c->root = live->root;
+	c->disk = live->disk;
+	c->label = p->devices[0].label;
+	c->group_count = p->device_count;
+	/* Devices keep their names while it is held. */
+	sync_mutex_lock(&p->members->lock);
+	for (unsigned g = 0; g < p->device_count && !rc; g++)
+		rc = add_group(c, &p->devices[g], g);
+	sync_mutex_unlock(&p->members->lock);
+	return rc;
+}
 
 int check_live(const struct check_live *live, const struct check_config *config, struct pool_check_report *ret)
 {
-	const struct pool *p = live->pool;
 	struct check *c = NULL;
-	int rc = check_new(config, ret, &c);
+	int rc = begin(live, config, ret, &c);
+
+	if (!rc)
+		rc = check_all(c);
+	check_free(c);
+	return check_finish(ret, rc);
+}
+
+int check_scrub(const struct check_live *live, const struct check_config *config, struct check_cursor *cursor,
+                uint64_t block_count, struct pool_check_report *ret)
+{
+	struct check *c = NULL;
+	int rc = begin(live, config, ret, &c);
 
 	if (!rc) {
-		ret->online = true;
-		c->live = c->has_root = true;
-		c->root = live->root;
-		c->disk = live->disk;
-		c->label = p->devices[0].label;
-		c->member_count = c->group_count = p->device_count;
-		for (unsigned g = 0; g < p->device_count; g++) {
-			c->members[g] = (struct check_member){ p->devices[g].dev, p->devices[g].label };
-			c->groups[g] = (struct check_group){ .layout = p->devices[g].label.layout, .copy_count = 1 };
-			c->groups[g].copies[0] = g;
-		}
-		rc = check_all(c);
+		c->scrub = true;
+		c->at = *cursor;
+		c->blocks_left = block_count;
+		c->locator = live->pool->space;
+		check_count_copies(c);
+		rc = check_datasets(c);
 	}
+	if (rc == CHECK_ENOUGH)
+		*cursor = c->at;
 	check_free(c);
 	return check_finish(ret, rc);
 }

@@ -8,6 +8,11 @@
 
 struct pool;
 
+/* Where a scrub is: everything of datasets before this one, and of its cells before this one, was looked at. */
+struct check_cursor {
+	uint64_t dataset, cell;
+};
+
 struct check_live {
 	struct pool *pool;
 	struct root root; /* only txg, pool_tree, next_dataset_id and used_blocks count */
@@ -17,5 +22,13 @@ struct check_live {
 /* Like check_devices(). Nothing that @live->root reaches is reused meanwhile (space_pin()), and the pool's devices stay
  * open. */
 int check_live(const struct check_live *live, const struct check_config *config, struct pool_check_report *ret);
+
+/*
+ * A part of a scrub: from @cursor on, until about @block_count blocks of data were read and verified in all copies, and
+ * the nodes on the way. Bad copies are repaired from good ones; what could not be is damage, the rest has "repaired".
+ * 0: it came to the end; 1: there is more, at *@cursor; negative like check_devices(). Otherwise like check_live().
+ */
+int check_scrub(const struct check_live *live, const struct check_config *config, struct check_cursor *cursor,
+                uint64_t block_count, struct pool_check_report *ret);
 
 #endif

@@ -16,7 +16,8 @@
 
 #include "core/base/checksum.h"
 #include "core/blk/blk.h"
-#include "core/fs/wfs3/check.h"
+#include "core/blk/mirror.h"
+#include "core/fs/wfs3/check_live.h"
 #include "core/fs/wfs3/items.h"
 #include "core/fs/wfs3/label.h"
 #include "core/fs/wfs3/space_priv.h"
@@ -25,11 +26,13 @@
 /* Dataset id of the pool tree's own nodes. */
 #define POOL_TREE_ID UINT64_C(0)
 /* Nodes of one parent that are read together; each level of a tree has a buffer for so many. */
-#define CHECK_NODES 32u
+#define CHECK_READS_MAX 32u
+#define CHECK_NODES CHECK_READS_MAX
 
-/* A device of the pool, by its index in the labels; of a pool in use: a group. */
+/* A device of the pool: by its index in the labels, of a pool in use in the order of groups. */
 struct check_member {
-	struct blk_dev *dev; /* NULL: missing, or nothing is taken from it */
+	struct blk_dev *dev; /* NULL: missing, or nothing is taken from it. Of a pool in use: the mirror of its group */
+	unsigned slot; /* which copy of the mirror it is */
 	struct label label;
 };
 
@@ -41,6 +44,14 @@ struct check_group {
 };
 
 struct check_data; /* check_data.c */
+
+/* A read of one copy of one run. */
+struct check_read {
+	uint64_t addr;
+	uint32_t block_count;
+	uint8_t *buf;
+	int result; /* -ENOENT: there is no such copy */
+};
 
 struct check {
 	const struct check_config *config;
@@ -72,7 +83,15 @@ struct check {
 	uint8_t *level_pages[2 * (NODE_LEVEL_MAX + 1)];
 	uint8_t *copy_pages; /* likewise, for the other copies */
 	struct check_data *data; /* NULL: contents are not read */
+
+	/* A part of a scrub: blocks are not accounted for, and bad copies are repaired. It begins at @at and ends, with
+	 * CHECK_ENOUGH, when so many blocks were found; @at is then where to go on. */
+	bool scrub;
+	struct check_cursor at;
+	uint64_t blocks_left;
 };
+
+#define CHECK_ENOUGH 1
 
 /* Where a finding was made. */
 struct check_dataset {
@@ -88,6 +107,7 @@ struct check_dataset {
 /* check.c. A check's life: new, run with the groups known, ended (the report is complete then), freed. */
 int check_new(const struct check_config *config, struct pool_check_report *report, struct check **ret);
 int check_all(struct check *c);
+void check_count_copies(struct check *c); /* fills copies_max */
 int check_finish(struct pool_check_report *r, int rc); /* returns @rc */
 void check_free(struct check *c);
 
@@ -114,6 +134,10 @@ bool check_again(const struct check *c, unsigned *tries);
 /* Where a copy of a run is. -EUCLEAN: nowhere; -ENOENT: there are not so many copies. */
 int check_locate(struct check *c, uint64_t addr, uint32_t block_count, unsigned copy, struct blk_dev **ret_dev,
                  uint64_t *ret_offset);
+/* Read this copy of each; -ENOENT stands where nothing is to be read already. */
+void check_read(struct check *c, unsigned copy, struct check_read reads[], unsigned count);
+/* Of a scrub: see that all copies are what @good accepts. False: they are not, and cannot be made so. */
+bool check_repair(struct check *c, uint64_t addr, uint32_t block_count, mirror_good_fn *good, void *ctx);
 static inline struct blk_dev *check_copy(const struct check *c, unsigned group, unsigned copy)
 {
 	const struct check_group *g = &c->groups[group];
@@ -142,9 +166,11 @@ int check_datasets(struct check *c);
 int check_usage(struct check *c);
 int check_log(struct check *c);
 
-/* check_tree.c: all nodes of a tree, top-down. The leaves' items go to @item. */
+/* check_tree.c: all nodes of a tree, top-down, but for those before @from (NULL: all). The leaves' items go to @item;
+ * what is not 0 ends the walk. */
 typedef int check_item_fn(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth);
-int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, check_item_fn *item, void *ctx);
+int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, const struct wfs3_key *from,
+               check_item_fn *item, void *ctx);
 
 /* check_usage.c: these blocks are in use by @ds. The address is good. */
 void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,

@@ -18,6 +18,7 @@
 struct walk {
 	struct check *c;
 	struct check_dataset *ds;
+	const struct wfs3_key *from; /* NULL: the beginning */
 	check_item_fn *item;
 	void *ctx;
 };
@@ -77,38 +78,29 @@ enum copy_state {
 	COPY_WRONG,
 };
 
+static bool hash_is_good(void *ctx, const void *page)
+{
+	return hash128_equal(hash128(page, WFS3_NODE_BYTES), *(const struct hash128 *)ctx);
+}
+
 /* Read one copy of all of them to @pages. */
 static int read_copies(struct walk *w, struct group *g, unsigned copy, uint8_t *pages, enum copy_state ret[])
 {
-	struct blk_io ios[CHECK_NODES] = { 0 };
-	struct iovec iov[CHECK_NODES];
-	struct blk_batch batch;
-	uint64_t bytes = 0;
+	struct check_read reads[CHECK_NODES];
 
-	blk_batch_init(&batch);
+	for (unsigned i = 0; i < g->count; i++)
+		reads[i] = (struct check_read){ .addr = g->want[i].ptr.addr,
+			                        .block_count = WFS3_NODE_BLOCKS,
+			                        .buf = pages + (size_t)i * WFS3_NODE_BYTES,
+			                        .result = g->readable[i] ? 0 : -ENOENT };
+	check_read(w->c, copy, reads, g->count);
 	for (unsigned i = 0; i < g->count; i++) {
-		struct blk_dev *dev;
-
-		iov[i] = (struct iovec){ pages + (size_t)i * WFS3_NODE_BYTES, WFS3_NODE_BYTES };
-		ios[i] =
-		        (struct blk_io){ .op = BLK_READ, .len_bytes = WFS3_NODE_BYTES, .iov = &iov[i], .iov_count = 1 };
-		ret[i] = COPY_NONE;
-		if (!g->readable[i] ||
-		    check_locate(w->c, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, copy, &dev, &ios[i].offset))
-			continue;
-		ret[i] = COPY_GOOD;
-		blk_batch_add(&batch, dev, &ios[i]);
-		bytes += WFS3_NODE_BYTES;
+		if (reads[i].result)
+			ret[i] = reads[i].result == -ENOENT ? COPY_NONE : COPY_UNREADABLE;
+		else
+			ret[i] = hash_is_good(&g->want[i].ptr.hash, reads[i].buf) ? COPY_GOOD : COPY_WRONG;
 	}
-	(void)blk_batch_wait(&batch);
-	for (unsigned i = 0; i < g->count; i++) {
-		if (ret[i] == COPY_GOOD && ios[i].result)
-			ret[i] = COPY_UNREADABLE;
-		else if (ret[i] == COPY_GOOD &&
-		         !hash128_equal(hash128(iov[i].iov_base, WFS3_NODE_BYTES), g->want[i].ptr.hash))
-			ret[i] = COPY_WRONG;
-	}
-	return check_step(w->c, bytes);
+	return check_step(w->c, (uint64_t)g->count * WFS3_NODE_BYTES);
 }
 
 /* Tell of the copies of one node that are not good. */
@@ -127,6 +119,8 @@ static void judge_copies(struct walk *w, struct group *g, unsigned i, const enum
 		f = bad_node(w, &g->want[i], kind,
 		             state == COPY_UNREADABLE ? "it cannot be read" : "its hash is wrong");
 		check_at_copy(w->c, f, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, copy);
+		f->repaired =
+		        check_repair(w->c, g->want[i].ptr.addr, WFS3_NODE_BLOCKS, hash_is_good, &g->want[i].ptr.hash);
 		if (is_good) {
 			w->ds->broken = broken;
 			w->c->report->partial = partial;
@@ -192,6 +186,8 @@ static int visit_leaf(struct walk *w, const uint8_t *page)
 		size_t len;
 		const uint8_t *value = node_value(page, i, &len);
 
+		if (w->from && wfs3_key_cmp(&key, w->from) < 0)
+			continue;
 		rc = w->item(w->ctx, &key, value, len, birth);
 	}
 	return rc;
@@ -203,10 +199,10 @@ static int walk_group(struct walk *w, unsigned depth, struct group *g);
 static int walk_children(struct walk *w, unsigned depth, const struct node_wanted *want, const uint8_t *page)
 {
 	struct group *g = malloc(sizeof(*g));
-	unsigned count = node_count(page);
+	unsigned count = node_count(page), first = w->from ? node_search_child(page, w->from) : 0;
 	int rc = g ? 0 : err_set(-ENOMEM, "no memory to walk a tree");
 
-	for (unsigned at = 0; at < count && !rc; at += g->count) {
+	for (unsigned at = first; at < count && !rc; at += g->count) {
 		g->count = count - at < CHECK_NODES ? count - at : CHECK_NODES;
 		for (unsigned i = 0; i < g->count; i++)
 			g->want[i] = node_wanted_child(want, page, at + i);
@@ -239,9 +235,10 @@ static int walk_group(struct walk *w, unsigned depth, struct group *g)
 	return rc;
 }
 
-int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, check_item_fn *item, void *ctx)
+int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, const struct wfs3_key *from,
+               check_item_fn *item, void *ctx)
 {
-	struct walk w = { .c = c, .ds = ds, .item = item, .ctx = ctx };
+	struct walk w = { .c = c, .ds = ds, .from = from, .item = item, .ctx = ctx };
 	struct group *g;
 	int rc;
 

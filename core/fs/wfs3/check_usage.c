@@ -16,6 +16,10 @@ void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, u
 	uint32_t shared = 0, unallocated = 0, shared_at = 0, unallocated_at = 0;
 	struct pool_finding *f;
 
+	if (c->scrub) {
+		c->report->done_blocks += block_count;
+		return;
+	}
 	for (uint32_t i = block_count; i-- > 0;) {
 		uint64_t bit = first + i;
 
