@@ -45,7 +45,15 @@ static const struct field label_fields[] = {
 	{ "reserved", 220, 8 },
 	{ "device uuid", 512, 8 },
 	{ "device size", 528, 8 },
-	{ "device reserved", 536, 8 },
+	{ "device group", 536, 4 },
+	{ "device state", 540, 4 },
+	{ "device since", 544, 8 },
+	{ "device reserved", 552, 8 },
+	{ "second device uuid", 560, 8 },
+	{ "second device size", 576, 8 },
+	{ "second device group", 584, 4 },
+	{ "second device state", 588, 4 },
+	{ "second device since", 592, 8 },
 	{ "unused device", 1024, 8 },
 };
 
@@ -397,6 +405,23 @@ static void test_every_field_of_the_log(void **state)
 	craft_core_free(&k);
 }
 
+/* One half is damaged, with right checksums; the other one is as it was. */
+static void test_every_field_of_one_half_of_a_mirror(void **state)
+{
+	struct craft_core k;
+
+	(void)state;
+	craft_core_make(&k, 2, CRAFT_MIRROR);
+	damage(&k, "mirror's label", label_fields, COUNT(label_fields), find_label, seal_label);
+	damage(&k, "mirror's slot", slot_fields, COUNT(slot_fields), find_slot, seal_slot);
+	damage(&k, "mirror's record", record_fields, COUNT(record_fields), craft_newest_record, seal_record);
+	damage(&k, "mirror's leaf", node_fields, COUNT(node_fields), find_leaf, seal_tree_and_births);
+	craft_core_free(&k);
+	craft_core_make(&k, 2, CRAFT_MIRROR | CRAFT_WITH_LOG);
+	damage(&k, "mirror's batch", batch_fields, COUNT(batch_fields), find_batch, seal_batches);
+	craft_core_free(&k);
+}
+
 /* Both volumes' handles, and the devices edited by @edit before the import. */
 static void start_crafted(struct craft_core *k, void (*edit)(struct craft *c))
 {
@@ -500,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_every_field_of_a_node),
 		cmocka_unit_test(test_every_field_of_an_item),
 		cmocka_unit_test(test_every_field_of_the_log),
+		cmocka_unit_test(test_every_field_of_one_half_of_a_mirror),
 		cmocka_unit_test(test_overwriting_a_cell_of_a_free_block_makes_the_pool_read_only),
 		cmocka_unit_test(test_discarding_a_cell_of_a_free_block_is_an_error),
 		cmocka_unit_test(test_a_block_of_two_cells_is_freed_once),
