@@ -188,6 +188,81 @@ static void test_a_clock_that_went_back_changes_nothing(void **state)
 	craft_core_free(&k);
 }
 
+static uint8_t first_byte(struct craft_core *k, const char *path, uint64_t offset)
+{
+	uint8_t byte = 0;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct vfs_handle *h;
+
+	assert_int_equal(vfs_open(k->vfs, path, false, &h), 0);
+	assert_int_equal(vfs_read(h, &iov, 1, offset, 0), 0);
+	vfs_close(h);
+	return byte;
+}
+
+/* What craft_write() begins with. */
+static uint8_t byte_of_seed(uint64_t seed)
+{
+	return (uint8_t)(seed * 0x9e3779b1u >> 24);
+}
+
+static uint8_t *log_area(struct craft_core *k, size_t *ret_len)
+{
+	struct craft c = craft_of(k);
+
+	assert_true(craft_open(&c));
+	*ret_len = c.labels[0].layout.log_bytes;
+	return c.images[0] + c.labels[0].layout.log_offset;
+}
+
+static void test_a_log_of_another_pool_is_not_replayed(void **state)
+{
+	struct craft_core k, other;
+	uint8_t *log, *other_log;
+	size_t len, other_len;
+
+	(void)state;
+	craft_core_make(&k, 1, CRAFT_WITH_LOG);
+	craft_core_make(&other, 1, CRAFT_WITH_LOG);
+	log = log_area(&k, &len);
+	other_log = log_area(&other, &other_len);
+	assert_int_equal(len, other_len);
+	assert_int_equal(craft_import(&k, false), 0);
+	assert_int_equal(first_byte(&k, "/tank/a", 3 * WFS3_CELL_BYTES), byte_of_seed(5000));
+	assert_int_equal(k.admin.driver->pool_export(k.admin.ctx, "tank", false), 0);
+	craft_core_reset(&k);
+	memcpy(log, other_log, len);
+	assert_int_equal(craft_import(&k, false), 0);
+	assert_int_equal(first_byte(&k, "/tank/a", 3 * WFS3_CELL_BYTES), byte_of_seed(3));
+	craft_core_free(&other);
+	craft_core_free(&k);
+}
+
+static void test_a_log_from_an_older_time_is_not_replayed(void **state)
+{
+	struct craft_core k;
+	struct vfs_handle *h;
+	uint8_t *log, *old;
+	size_t len;
+
+	(void)state;
+	craft_core_make(&k, 1, CRAFT_WITH_LOG);
+	log = log_area(&k, &len);
+	old = malloc(len);
+	assert_non_null(old);
+	memcpy(old, log, len);
+	assert_int_equal(craft_import(&k, false), 0);
+	assert_int_equal(vfs_open(k.vfs, "/tank/a", true, &h), 0);
+	assert_int_equal(craft_write(h, 3 * WFS3_CELL_BYTES, 7000, WFS3_BLOCK_BYTES), 0);
+	vfs_close(h);
+	assert_int_equal(k.admin.driver->pool_export(k.admin.ctx, "tank", false), 0);
+	memcpy(log, old, len);
+	free(old);
+	assert_int_equal(craft_import(&k, false), 0);
+	assert_int_equal(first_byte(&k, "/tank/a", 3 * WFS3_CELL_BYTES), byte_of_seed(7000));
+	craft_core_free(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +272,8 @@ int main(void)
 		cmocka_unit_test(test_a_device_whose_newest_roots_are_damaged_is_not_taken_for_old),
 		cmocka_unit_test(test_a_damaged_root_slot_cannot_claim_any_txg),
 		cmocka_unit_test(test_two_pools_of_one_name_are_not_imported_together_nor_mixed),
+		cmocka_unit_test(test_a_log_of_another_pool_is_not_replayed),
+		cmocka_unit_test(test_a_log_from_an_older_time_is_not_replayed),
 		cmocka_unit_test(test_a_clock_that_went_back_changes_nothing),
 	};
 
