@@ -120,5 +120,7 @@ void rpc_handles_done(struct rpc_handles *t, struct export_table *exports)
 			rpc_handle_unref(exports, t->slots[i]);
 	}
 	free(t->slots);
-	*t = (struct rpc_handles){ 0 };
+	t->slots = NULL;
+	t->slot_count = 0;
+	count_open(t, -(int)t->open_count);
 }
