@@ -22,7 +22,7 @@ CLANG_FORMAT ?= clang-format
 # For the makes that this one starts, unless -j was given.
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-# BUILD: release, debug, asan, tsan, clang, cov, fuzz (each has its own object tree).
+# BUILD: release, debug, asan, tsan, clang, cov, fuzz, sim (each has its own object tree).
 BUILD ?= release
 O := build/$(BUILD)
 
@@ -33,6 +33,7 @@ CFLAGS_clang := -O2 -g
 CFLAGS_debug := -O1 -g -DWFSD_DEBUG
 CFLAGS_asan := -O1 -g -DWFSD_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -DWFSD_DEBUG -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_sim := -O2 -g -DWFSD_DEBUG -DWFSD_SIM
 CFLAGS_cov := -O1 -g -DWFSD_DEBUG --coverage
 CFLAGS_fuzz := -O1 -g -DWFSD_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -50,7 +51,9 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DWFSD_VERSION='"$(VERSION)"' $(FORTIFY) $(shell p
 CFLAGS += -std=gnu11 -fPIC -pthread -fvisibility=hidden $(CFLAGS_$(BUILD)) $(WARN) $(WERROR)
 LDFLAGS += -pthread $(filter -fsanitize=% --coverage,$(CFLAGS_$(BUILD)))
 
-CORE_SRC := $(wildcard core/base/*.c core/blk/*.c core/cache/*.c core/vfs/*.c core/fs/*/*.c)
+# Threads, locks and clocks: one implementation.
+NOT_SYNC := core/base/sync_$(if $(filter sim,$(BUILD)),pthread,sim).c
+CORE_SRC := $(filter-out $(NOT_SYNC),$(wildcard core/base/*.c core/blk/*.c core/cache/*.c core/vfs/*.c core/fs/*/*.c))
 PROTO_SRC := $(wildcard protocol/xdr/*.c protocol/rpc/*.c protocol/*.c)
 CLIENT_SRC := $(wildcard protocol/client/*.c)
 CTL_SRC := $(wildcard server/ctl/*.c)
@@ -58,7 +61,8 @@ SERVER_SRC := $(filter-out $(CTL_SRC),$(wildcard server/*.c server/*/*.c))
 # What the command line shares with the daemon.
 CTL_SHARED_SRC := server/admin/encode.c server/admin/encode_check.c
 PLUGIN_SRC := $(wildcard plugins/nbdkit/*.c)
-BASE_SRC := $(wildcard core/base/*.c)
+BASE_SRC := $(filter-out $(NOT_SYNC),$(wildcard core/base/*.c))
+SIM_SRC := $(wildcard tests/sim/*.c)
 UNIT_SRC := $(wildcard tests/unit/*_test.c tests/unit/*/*_test.c tests/unit/*/*/*_test.c tests/unit/*/*/*/*_test.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 BENCH_SRC := $(wildcard tests/bench/*_bench.c)
@@ -202,6 +206,21 @@ fuzz-corpus: ## add to the kept corpus, minimised, what make fuzz has found
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory fuzz-build BUILD=fuzz
 	$(Q)for f in $(if $(FUZZ),$(FUZZ),$(notdir $(FUZZ_BIN))); do mkdir -p tests/fuzz/corpus/$$f build/fuzz/corpus/$$f; \
 		build/fuzz/fuzz/$$f -set_cover_merge=1 -max_len=4200 tests/fuzz/corpus/$$f build/fuzz/corpus/$$f || exit 1; done
+
+# The simulator: production code of the core with its own threads and time; allocations can be made to fail.
+SIM_WRAP := malloc calloc realloc aligned_alloc strdup getrandom
+build/sim/simulate: $(patsubst %.c,build/sim/%.o,$(SIM_SRC)) $(CORE_LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(SIM_WRAP:%=-Wl,--wrap=%) $(LIBS_CORE)
+sim-build:
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory build/sim/simulate BUILD=sim
+SIM_SECONDS ?= 110
+sim: sim-build ## crashes, failing devices and every interleaving, simulated (two minutes)
+	$(Q)build/sim/simulate --seconds $(SIM_SECONDS)
+SEEDS ?= 10000
+sim-long: sim-build ## the same with SEEDS random episodes
+	$(Q)build/sim/simulate --seeds $(SEEDS)
+sim-mutations: sim-build ## does the simulator see each law being broken?
+	$(Q)build/sim/simulate --seconds $(SIM_SECONDS) --mutations
 
 cov: ## line coverage of the unit tests (needs the package gcovr)
 	$(Q)command -v gcovr >/dev/null || { echo 'make cov needs gcovr: apt-get install -y gcovr'; exit 1; }

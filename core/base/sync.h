@@ -3,7 +3,7 @@
  * Locks, condition variables, threads and clocks: all of them, for the whole project.
  *
  * sync_pthread.c implements this header with pthreads. Because nothing else touches threads or time, another
- * implementation can be linked in its place (a seeded scheduler with virtual time).
+ * implementation can be linked in its place: with WFSD_SIM, sync_sim.c is one seeded scheduler with virtual time.
  *
  * Every lock has a rank. A thread takes locks in ascending rank only (equal ranks: the caller states its own order,
  * e.g. ascending object id). Debug builds (-DWFSD_DEBUG) abort on a violation, on unlocking a lock not held, and on
@@ -13,9 +13,30 @@
 #ifndef WFSD_CORE_BASE_SYNC_H
 #define WFSD_CORE_BASE_SYNC_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#ifdef WFSD_SIM
+/* As large as those of pthreads, so that whatever holds them keeps its size. */
+struct sim_thread;
+struct sim_mutex {
+	struct sim_thread *owner;
+	char spare[32];
+};
+struct sim_rwlock {
+	struct sim_thread *writer;
+	unsigned readers, waiting_writers;
+	char spare[40];
+};
+struct sim_cond {
+	uint64_t waiters;
+	char spare[40];
+};
+#define SYNC_OS(real, simulated) simulated
+#else
+#include <pthread.h>
+#define SYNC_OS(real, simulated) real
+#endif
 
 /* clang's thread-safety analysis (-Wthread-safety); nothing elsewhere. */
 #if defined(__clang__)
@@ -58,23 +79,23 @@ enum sync_rank {
 };
 
 struct SYNC_CAPABILITY("mutex") sync_mutex {
-	pthread_mutex_t m;
+	SYNC_OS(pthread_mutex_t, struct sim_mutex) m;
 	const char *name;
 	enum sync_rank rank;
 };
 
 struct SYNC_CAPABILITY("rwlock") sync_rwlock {
-	pthread_rwlock_t l;
+	SYNC_OS(pthread_rwlock_t, struct sim_rwlock) l;
 	const char *name;
 	enum sync_rank rank;
 };
 
 struct sync_cond {
-	pthread_cond_t c;
+	SYNC_OS(pthread_cond_t, struct sim_cond) c;
 };
 
 struct sync_thread {
-	pthread_t t;
+	SYNC_OS(pthread_t, struct sim_thread *) t;
 };
 
 /* @name must outlive the lock (a string literal). */

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The pieces of a scenario: see run.h. */
+#include "tests/sim/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/err.h"
+#include "core/base/sync_sim.h"
+#include "tests/sim/alloc.h"
+
+#define CLIENTS_MAX 4u
+#define POINTS_MAX 5000000u
+
+void run_scheduled(uint64_t seed, void (*fn)(void *arg), void *arg)
+{
+	static const unsigned switches[] = { 1, 2, 4, 8, 16, 64, 256 };
+	struct rng r = rng_new(seed, 1);
+	struct sim_config config = { .seed = seed,
+		                     .switch_one_in = switches[rng_below(&r, sizeof(switches) / sizeof(switches[0]))],
+		                     .spurious_one_in = rng_one_in(&r, 2) ? 16 : 0,
+		                     .points_max = POINTS_MAX };
+	struct sim_stats stats;
+
+	random_seed(seed);
+	sim_run(&config, fn, arg);
+	sim_get_stats(&stats);
+	tally->switches += stats.switches;
+	tally->virtual_ns += stats.virtual_ns;
+	tally->cases++;
+}
+
+bool run_import(struct model *mo)
+{
+	int ret;
+
+	tally->imports++;
+	ret = machine_start(mo->m);
+	model_result(mo, "starting", ret);
+	if (ret)
+		return false;
+	ret = machine_import(mo->m, false);
+	model_result(mo, "importing", ret);
+	if (ret)
+		machine_stop(mo->m);
+	return !ret;
+}
+
+static void check(struct model *mo, const char *when)
+{
+	int damage;
+
+	if (mo->damaged)
+		return;
+	tally->checks++;
+	damage = machine_check(mo->m, true);
+	if (damage < 0)
+		model_violation("the pool could not be checked %s", when);
+	if (damage)
+		model_violation("the check of the pool %s found %d damages", when, damage);
+}
+
+bool run_end(struct model *mo, enum disk_keep keep, bool cut_now)
+{
+	struct machine *m = mo->m;
+	bool clean = false;
+	int ret;
+
+	if (cut_now && !m->power.off) {
+		m->power.off = true;
+		m->power.cuts++;
+	}
+	if (m->running && !m->power.off) {
+		ret = machine_export(m);
+		model_result(mo, "exporting", ret);
+		clean = !ret;
+	}
+	machine_stop(m);
+	tally->cuts += m->power.cuts;
+	tally->io_failures += m->power.failed;
+	m->power.cuts = m->power.failed = 0;
+	tally->alloc_failures += alloc_failures();
+	alloc_arm(0, 0);
+	alloc_disarm();
+	if (clean)
+		model_all_durable(mo);
+	machine_power_on(m, clean ? DISK_KEEP_NONE : keep);
+	check(mo, clean ? "after an export" : "after a crash");
+	return clean;
+}
+
+void run_compare(struct model *mo)
+{
+	if (!run_import(mo))
+		return;
+	model_verify(mo);
+	if (!run_end(mo, DISK_KEEP_NONE, false) && !mo->damaged)
+		model_violation("the pool could not be exported");
+}
+
+/* ---- clients ---- */
+
+struct client {
+	struct model *mo;
+	const struct op_mix *mix;
+	struct rng rng;
+	unsigned number, op_count;
+	struct sync_thread thread;
+};
+
+static void client_main(void *arg)
+{
+	struct client *c = arg;
+	char text[128];
+
+	for (unsigned i = 0; i < c->op_count && !c->mo->m->power.off; i++) {
+		struct op op = op_random(&c->rng, c->mix, c->number);
+		int ret = op_run(c->mo, &op);
+
+		if (verbose)
+			fprintf(stderr, "%12.6f client %u: %s = %d\n", (double)sync_now_ns() / 1e9, c->number,
+			        op_text(&op, text, sizeof(text)), ret);
+		/* A client that goes on after an error finds a pool that is read-only at worst. */
+		if (ret && rng_one_in(&c->rng, 4))
+			break;
+	}
+	blk_thread_done();
+}
+
+void run_clients(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count)
+{
+	struct client clients[CLIENTS_MAX];
+
+	for (unsigned i = 0; i < mix->client_count; i++) {
+		clients[i] = (struct client){
+			.mo = mo, .mix = mix, .rng = rng_new(seed, 100 + i), .number = i, .op_count = op_count
+		};
+		if (sync_thread_start(&clients[i].thread, "client", client_main, &clients[i]))
+			abort();
+	}
+	for (unsigned i = 0; i < mix->client_count; i++)
+		sync_thread_join(&clients[i].thread);
+}
+
+/* ---- a base to start from ---- */
+
+void run_make_base(struct machine *m, struct model **ret, const struct machine_config *config, unsigned volumes)
+{
+	struct model *mo;
+
+	machine_init(m, config);
+	mo = model_new(m);
+	model_result(mo, "starting", machine_start(m));
+	model_result(mo, "creating the pool", machine_create_pool(m));
+	for (unsigned i = 0; i < volumes; i++) {
+		struct op op = { .kind = OP_CREATE, .volume = i, .len_bytes = 64 * DISK_BLOCK_BYTES };
+
+		op_run(mo, &op);
+		op = (struct op){ .kind = OP_WRITE, .volume = i, .len_bytes = 24 * DISK_BLOCK_BYTES, .fill = 1000 + i };
+		op_run(mo, &op);
+	}
+	run_end(mo, DISK_KEEP_NONE, false);
+	*ret = mo;
+}
