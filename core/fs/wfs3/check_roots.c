@@ -201,8 +201,10 @@ int check_roots(struct check *c)
 	before = c->live ? NULL : newest_below(&rs, newest->txg);
 	if (!c->live || is_anywhere(&rs, newest->txg))
 		check_copies(c, &rs, newest, !c->live && !newest->clean);
+	/* A crash in the middle of the one before leaves it so until the ring comes round. An orderly end has two whole
+	 * ones: the import's first, and the last. */
 	if (before)
-		check_copies(c, &rs, before, false);
+		check_copies(c, &rs, before, !newest->clean);
 	if (!c->live) {
 		c->root = *newest;
 		c->has_root = true;
