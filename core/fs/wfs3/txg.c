@@ -417,7 +417,9 @@ static void committer_main(void *arg)
 			/* A first change does not wake this thread: it looks once per age. */
 			uint64_t look_ns = now_ns + p->w->config.txg_age_ms * SYNC_NS_PER_MS / 4;
 
-			sync_cond_wait_until(&p->txg_wake, &p->txg_lock, due_ns < look_ns ? due_ns : look_ns);
+			/* A failed pool commits nothing, however much is due. */
+			sync_cond_wait_until(&p->txg_wake, &p->txg_lock,
+			                     due_ns < look_ns && !p->failed ? due_ns : look_ns);
 			if (p->failed || p->read_only)
 				continue;
 			sync_mutex_unlock(&p->txg_lock);
