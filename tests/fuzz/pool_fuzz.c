@@ -2,8 +2,9 @@
 /*
  * Whole crafted pools. The input is a list of edits of structures on a pool's devices, after which checksums and hashes
  * are made right again from the bottom up, and a list of operations on what import makes of it. Whatever happens: no
- * crash, and nothing is written to a pool that was refused.
+ * crash, and nothing is written to a pool that was refused; and a pool that was not edited stays whole.
  */
+#include "core/fs/wfs3/check.h"
 #include "tests/unit/core/fs/wfs3/craft_core.h"
 
 #define EDITS_MAX 16u
@@ -277,6 +278,7 @@ static void operate_on_pool(struct session *s, unsigned op, struct rd *r)
 		(void)d->pool_sync(ctx, s->pool);
 		break;
 	case 5:
+		(void)d->pool_check(ctx, s->pool, false);
 		(void)d->volume_each(ctx, s->pool, craft_ignore_volume, &n);
 		(void)vfs_readdir(s->k->vfs, "/", craft_ignore_entry, &sum);
 		break;
@@ -303,6 +305,22 @@ static void operate(struct craft_core *k, struct rd *r)
 	(void)k->admin.driver->pool_export(k->admin.ctx, s.pool, true);
 }
 
+/* Returns how much damage was found. */
+static uint64_t check(struct craft_core *k, bool with_data)
+{
+	struct check_config config = { .with_data = with_data };
+	struct blk_dev *devs[CRAFT_DEVICES_MAX];
+	struct pool_check_report report;
+	uint64_t damage_count;
+
+	for (unsigned i = 0; i < k->device_count; i++)
+		devs[i] = &k->disks[i]->dev;
+	(void)check_devices(devs, k->device_count, &config, &report);
+	damage_count = report.damage_count;
+	pool_check_report_done(&report);
+	return damage_count;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rd r = rd_init(data, size);
@@ -315,6 +333,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < edits; i++)
 		edit_once(&r, &c);
 	craft_reseal(&c, flags & 4);
+	if (flags & 32)
+		(void)check(k, flags & 64);
 	ret = craft_import(k, flags & 8);
 	if (ret)
 		always(!craft_core_written(k));
@@ -323,6 +343,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* What it has become is no worse. */
 	if (!ret && flags & 16 && !craft_import(k, false))
 		operate(k, &r);
+	/* What was whole at first is whole in the end. */
+	if (!edits)
+		always(!check(k, true));
 	craft_core_reset(k);
 	return 0;
 }
