@@ -54,6 +54,32 @@ struct pool_log_info {
 	uint64_t recovery_ns;
 };
 
+/* As the driver stores them; 0: never. */
+enum pool_scrub_state {
+	POOL_SCRUB_NEVER,
+	POOL_SCRUB_RUNNING,
+	POOL_SCRUB_PAUSED,
+	POOL_SCRUB_FINISHED,
+	POOL_SCRUB_STOPPED,
+};
+
+enum pool_scrub_verb {
+	POOL_SCRUB_START, /* anew, or on when it is paused */
+	POOL_SCRUB_PAUSE,
+	POOL_SCRUB_STOP,
+};
+
+/* Reading and verifying everything in the background. */
+struct pool_scrub_info {
+	enum pool_scrub_state state;
+	uint64_t started_ns, ended_ns; /* since 1970 */
+	uint64_t done_bytes, total_bytes; /* of data */
+	uint64_t rate_bytes; /* per second, now */
+	uint64_t damage_count; /* what is still damaged */
+	uint64_t repaired_count; /* what was written anew from another copy */
+	char error[160]; /* why it does not get on, "" otherwise */
+};
+
 struct pool_info {
 	char name[POOL_NAME_MAX + 1];
 	char uuid[37];
@@ -68,6 +94,7 @@ struct pool_info {
 	uint64_t txg; /* newest durable transaction group */
 	uint64_t dirty_bytes;
 	struct pool_log_info log;
+	struct pool_scrub_info scrub;
 	unsigned volume_count;
 	unsigned device_count;
 	struct pool_device_info devices[POOL_DEVICES_MAX];
@@ -123,8 +150,8 @@ struct pool_driver {
 	/* A device that was away is back, by this path. What it missed is copied to it in the background. */
 	int (*pool_online)(void *ctx, const char *name, const char *path);
 	/*
-	 * Check the pool as its newest root has it, in the background: everything but the contents of volumes, or those,
-	 * too. -EBUSY: it is being checked already.
+	 * Check the pool as its newest root has it, in the background: everything but the contents of volumes, or
+	 * those, too. -EBUSY: it is being checked already.
 	 */
 	int (*pool_check)(void *ctx, const char *name, bool with_data);
 	/* How far it is, or what the last one found since the import; the caller frees it with
@@ -132,6 +159,10 @@ struct pool_driver {
 	int (*pool_check_get)(void *ctx, const char *name, struct pool_check_report *ret);
 	/* Let it end early. */
 	int (*pool_check_stop)(void *ctx, const char *name);
+	/* -EINVAL: it is not being scrubbed. Goes on after a restart. */
+	int (*pool_scrub)(void *ctx, const char *name, enum pool_scrub_verb verb);
+	/* What the scrub found since it was started, or the pool was imported; the caller frees it. */
+	int (*pool_scrub_get)(void *ctx, const char *name, struct pool_check_report *ret);
 	/* Calls @fn for every imported pool. */
 	int (*pool_each)(void *ctx, void (*fn)(void *fn_ctx, const struct pool_info *info), void *fn_ctx);
 

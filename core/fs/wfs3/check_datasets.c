@@ -214,6 +214,14 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 	char why[CHECK_WHY_BYTES];
 	int rc = 0;
 
+	if (key->kind == WFS3_KIND_SCRUB && key->object == POOL_TREE_ID && !key->offset) {
+		struct scrub_item scrub;
+
+		rc = scrub_item_decode(value, len, &scrub);
+		if (rc)
+			bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, check_why(rc, why));
+		return 0;
+	}
 	if (key->kind != WFS3_KIND_DATASET || key->offset || key->object == POOL_TREE_ID) {
 		bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "an item that the pool tree does not have");
 		return 0;

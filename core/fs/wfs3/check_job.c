@@ -66,37 +66,11 @@ static int step(void *ctx, const struct pool_check_report *so_far, uint64_t read
 	return 0;
 }
 
-/* What the committing thread knows between two commits, or anybody of a pool that does not commit. */
-static int take_root(void *ctx)
-{
-	struct check_live *live = ctx;
-	struct pool *p = live->pool;
-	size_t words = (size_t)p->space->region_count * p->space->region_words;
-
-	live->root = (struct root){ .pool_tree = p->pool_root };
-	sync_mutex_lock(&p->txg_lock);
-	live->root.txg = p->durable_txg;
-	sync_mutex_unlock(&p->txg_lock);
-	memcpy(live->root.pool_uuid, p->uuid, sizeof(p->uuid));
-	live->root.space.used_blocks = p->space->disk_used_blocks;
-	sync_mutex_lock(&p->table_lock);
-	live->root.next_dataset_id = p->next_dataset_id;
-	sync_mutex_unlock(&p->table_lock);
-	/* A commit that failed has changed the state in memory already. */
-	if (p->failed)
-		return 0;
-	live->disk = malloc(words * sizeof(*live->disk));
-	if (!live->disk)
-		return -ENOMEM;
-	memcpy(live->disk, p->space->disk, words * sizeof(*live->disk));
-	return 0;
-}
-
 static int check(struct check_job *j, struct pool_check_report *ret)
 {
 	struct pool *p = j->pool;
 	struct check_config config = { .with_data = j->with_data, .step = step, .ctx = j };
-	struct check_live live = { .pool = p };
+	struct check_live live = { .pool = p, .wants_disk = true };
 	bool commits = !p->read_only && !__atomic_load_n(&p->failed, __ATOMIC_ACQUIRE);
 	struct space_pin pin;
 	int rc = 0;
@@ -107,7 +81,7 @@ static int check(struct check_job *j, struct pool_check_report *ret)
 	if (commits)
 		rc = txg_force(p, 1);
 	if (!rc)
-		rc = commits ? txg_run_between(p, take_root, &live) : take_root(&live);
+		rc = commits ? txg_run_between(p, check_take_root, &live) : check_take_root(&live);
 	if (!rc)
 		rc = check_live(&live, &config, ret);
 	else

@@ -10,6 +10,32 @@
 #include "core/fs/wfs3/check_priv.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/space_priv.h"
+
+int check_take_root(void *ctx)
+{
+	struct check_live *live = ctx;
+	struct pool *p = live->pool;
+	size_t words = (size_t)p->space->region_count * p->space->region_words;
+
+	live->root = (struct root){ .pool_tree = p->pool_root };
+	sync_mutex_lock(&p->txg_lock);
+	live->root.txg = p->durable_txg;
+	sync_mutex_unlock(&p->txg_lock);
+	memcpy(live->root.pool_uuid, p->uuid, sizeof(p->uuid));
+	live->root.space.used_blocks = p->space->disk_used_blocks;
+	sync_mutex_lock(&p->table_lock);
+	live->root.next_dataset_id = p->next_dataset_id;
+	sync_mutex_unlock(&p->table_lock);
+	/* A commit that failed has changed the state in memory already. */
+	if (p->failed || !live->wants_disk)
+		return 0;
+	live->disk = malloc(words * sizeof(*live->disk));
+	if (!live->disk)
+		return -ENOMEM;
+	memcpy(live->disk, p->space->disk, words * sizeof(*live->disk));
+	return 0;
+}
 
 static int add_member(struct check *c, const struct pool_device *d, unsigned group, unsigned slot, const char *name)
 {

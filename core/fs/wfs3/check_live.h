@@ -15,10 +15,14 @@ struct check_cursor {
 
 struct check_live {
 	struct pool *pool;
+	bool wants_disk;
 	struct root root; /* only txg, pool_tree, next_dataset_id and used_blocks count */
-	uint64_t *disk; /* the allocation state of @root; NULL: not known */
+	uint64_t *disk; /* the allocation state of @root; NULL: not known, or not wanted */
 };
 
+/* Fill @root, and with @wants_disk @disk, which the caller frees. For txg_run_between(), with a struct check_live; or
+ * in any thread, when the pool does not commit. 0 or -ENOMEM. */
+int check_take_root(void *live);
 /* Like check_devices(). Nothing that @live->root reaches is reused meanwhile (space_pin()), and the pool's devices stay
  * open. */
 int check_live(const struct check_live *live, const struct check_config *config, struct pool_check_report *ret);

@@ -574,6 +574,8 @@ struct pool_admin wfs3_pool_admin(struct wfs3 *w)
 		.pool_check = driver_check,
 		.pool_check_get = driver_check_get,
 		.pool_check_stop = driver_check_stop,
+		.pool_scrub = driver_scrub,
+		.pool_scrub_get = driver_scrub_get,
 		.volume_create = driver_volume_create,
 		.volume_resize = driver_volume_resize,
 		.volume_rename = driver_volume_rename,

@@ -65,6 +65,7 @@ enum wfs3_kind {
 	WFS3_KIND_CELL = 5, /* (object, CELL, byte offset / 65536) */
 	/* pool tree only */
 	WFS3_KIND_DATASET = 16, /* (dataset id, DATASET, 0) */
+	WFS3_KIND_SCRUB = 17, /* (0, SCRUB, 0) */
 };
 
 static inline int wfs3_key_cmp(const struct wfs3_key *a, const struct wfs3_key *b)

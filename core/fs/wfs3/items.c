@@ -152,3 +152,42 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 	*ret = d;
 	return 0;
 }
+
+void scrub_item_encode(const struct scrub_item *s, void *buf)
+{
+	struct wr w = wr_init(buf, SCRUB_ITEM_BYTES);
+
+	wr_u8(&w, (uint8_t)s->state);
+	wr_zero(&w, 7);
+	wr_le64(&w, s->started_ns);
+	wr_le64(&w, s->ended_ns);
+	wr_le64(&w, s->dataset);
+	wr_le64(&w, s->cell);
+	wr_le64(&w, s->done_blocks);
+	wr_le64(&w, s->damage_count);
+	wr_le64(&w, s->repaired_count);
+}
+
+int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct scrub_item s;
+	bool reserved_are_zero;
+
+	s.state = (enum scrub_state)rd_u8(&r);
+	reserved_are_zero = skip_zeros(&r, 7);
+	s.started_ns = rd_le64(&r);
+	s.ended_ns = rd_le64(&r);
+	s.dataset = rd_le64(&r);
+	s.cell = rd_le64(&r);
+	s.done_blocks = rd_le64(&r);
+	s.damage_count = rd_le64(&r);
+	s.repaired_count = rd_le64(&r);
+	if (r.bad || rd_left(&r))
+		return err_set(-EUCLEAN, "state of a scrub: %zu bytes", len);
+	if (s.state < SCRUB_STATE_RUNNING || s.state > SCRUB_STATE_STOPPED || !reserved_are_zero)
+		return err_set(-EUCLEAN, "state of a scrub: unknown state %d or reserved bytes that are not zero",
+		               (int)s.state);
+	*ret = s;
+	return 0;
+}

@@ -46,9 +46,29 @@ struct dataset_item {
 };
 #define DATASET_ITEM_BYTES_MAX (80u + WFS3_DATASET_NAME_MAX)
 
+enum scrub_state {
+	SCRUB_STATE_RUNNING = 1,
+	SCRUB_STATE_PAUSED = 2,
+	SCRUB_STATE_FINISHED = 3,
+	SCRUB_STATE_STOPPED = 4,
+};
+
+/* How far the scrubbing of the pool is. */
+struct scrub_item {
+	enum scrub_state state;
+	uint64_t started_ns; /* since 1970 */
+	uint64_t ended_ns; /* 0 while it runs or is paused */
+	uint64_t dataset, cell; /* where it goes on: a dataset's id and the offset in a cell's key */
+	uint64_t done_blocks; /* data blocks that were verified */
+	uint64_t damage_count, repaired_count;
+};
+#define SCRUB_ITEM_BYTES 64u
+
 size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
 size_t dataset_item_encode(const struct dataset_item *d, void *buf);
 int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret);
+void scrub_item_encode(const struct scrub_item *s, void *buf); /* SCRUB_ITEM_BYTES */
+int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret);
 
 #endif

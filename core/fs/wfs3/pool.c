@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A pool in memory: its life, its failure, and what its trees ask of it (tree_env). */
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/scrub.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -149,8 +150,10 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 		return NULL;
 	p->stats = aligned_alloc(_Alignof(struct pool_stats), sizeof(*p->stats));
 	p->check = check_job_new(p);
-	if (!p->stats || !p->check) {
+	p->scrub = scrub_new(p);
+	if (!p->stats || !p->check || !p->scrub) {
 		check_job_free(p->check);
+		scrub_free(p->scrub);
 		free(p->stats);
 		free(p);
 		return NULL;
@@ -182,6 +185,7 @@ void pool_close_devices(struct pool *p)
 void pool_stop_threads(struct pool *p)
 {
 	check_job_stop(p->check);
+	scrub_stop(p->scrub);
 	members_stop(p);
 	if (!p->read_only)
 		reaper_stop(p);
@@ -200,6 +204,7 @@ void pool_unref(struct pool *p)
 	free(p->devices);
 	free(p->stats);
 	check_job_free(p->check);
+	scrub_free(p->scrub);
 	sync_mutex_done(&p->table_lock);
 	sync_rwlock_done(&p->gate);
 	sync_mutex_done(&p->txg_lock);

@@ -52,6 +52,7 @@ struct dataset_slot {
 };
 
 struct check_job;
+struct scrub;
 struct members;
 
 struct dataset {
@@ -135,6 +136,7 @@ struct pool {
 	struct pool_device *devices;
 	struct members *members;
 	struct check_job *check;
+	struct scrub *scrub;
 	struct space *space;
 	struct node_cache *node_cache;
 	struct tree_env env;

@@ -18,6 +18,7 @@
 #include "core/base/log.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/scrub.h"
 
 #define NODE_CACHE_MIN_BYTES (size_t)(4u << 20)
 
@@ -144,11 +145,28 @@ struct load {
 	int error;
 };
 
+static int load_scrub(struct pool *p, const struct wfs3_key *key, const void *value, size_t len)
+{
+	struct scrub_item item;
+	int ret;
+
+	if (key->object || key->offset)
+		return err_set(-EUCLEAN, "the pool tree holds the state of a scrub in a wrong place");
+	ret = scrub_item_decode(value, len, &item);
+	if (!ret)
+		scrub_load(p->scrub, &item);
+	return ret;
+}
+
 static bool load_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len)
 {
 	struct load *l = ctx;
 	struct dataset_item item;
 
+	if (key->kind == WFS3_KIND_SCRUB) {
+		l->error = load_scrub(l->p, key, value, len);
+		return !l->error;
+	}
 	if (key->kind != WFS3_KIND_DATASET || key->offset)
 		l->error = err_set(-EUCLEAN, "the pool tree holds an item of unknown kind %u", key->kind);
 	else
@@ -349,8 +367,12 @@ static int go_live(struct pool *p, const struct root *r)
 		ret = reaper_start(p);
 	if (!ret) {
 		ret = members_start(p);
-		if (ret)
+		if (!ret)
+			ret = scrub_start(p->scrub);
+		if (ret) {
+			members_stop(p);
 			reaper_stop(p);
+		}
 	}
 	if (ret)
 		txg_stop(p);

@@ -7,6 +7,7 @@
 #include "core/base/metrics.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/scrub.h"
 
 static int count_one(void *ctx, struct dataset *ds)
 {
@@ -14,6 +15,7 @@ static int count_one(void *ctx, struct dataset *ds)
 
 	sync_mutex_lock(&ds->pool->table_lock);
 	info->volume_count += ds->state == DATASET_STATE_LIVE;
+	info->scrub.total_bytes += __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	sync_mutex_unlock(&ds->pool->table_lock);
 	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
 		info->dirty_bytes += cache_file_dirty_bytes(ds->file);
@@ -40,6 +42,7 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 	ret->reserved_bytes = s.reserved_blocks * WFS3_BLOCK_BYTES;
 	ret->available_bytes = pool_available_blocks(p) * WFS3_BLOCK_BYTES;
 	pool_get_log_info(p, &ret->log);
+	scrub_get_info(p->scrub, &ret->scrub);
 	(void)dataset_each(p, count_one, ret);
 	ret->device_count = members_info(p, ret->devices, POOL_DEVICES_MAX);
 	if (members_degraded(p, degraded, sizeof(degraded)) && ret->health == POOL_HEALTH_ONLINE) {
@@ -147,6 +150,8 @@ int pool_register_metrics(struct pool *p)
 		                            collect_nodes, p);
 	if (!ret)
 		ret = pool_register_log_metrics(p, m, labels);
+	if (!ret)
+		ret = scrub_register_metrics(p->scrub, m);
 	if (!ret)
 		ret = members_register_metrics(p);
 	if (ret)

@@ -8,6 +8,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/scrub.h"
 
 uint64_t txg_enter(struct pool *p)
 {
@@ -242,6 +243,9 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 		if (ret)
 			return ret;
 	}
+	ret = scrub_commit(p->scrub, txg);
+	if (ret)
+		return ret;
 	ret = tree_freeze(p->tree, txg, &frozen);
 	if (ret)
 		return err_add(ret, "freeze the pool tree");

@@ -37,6 +37,7 @@ struct fixture {
 	struct wfs3 *w;
 	struct pool_admin admin;
 	size_t cache_bytes;
+	uint64_t scrub_rate_bytes, scrub_interval_s;
 	bool opened[FIXTURE_DEVICES];
 };
 
@@ -78,6 +79,8 @@ static void fixture_start(struct fixture *f)
 		                      .open = fixture_open,
 		                      .close = fixture_close,
 		                      .open_ctx = f,
+		                      .scrub_rate_bytes = f->scrub_rate_bytes,
+		                      .scrub_interval_s = f->scrub_interval_s,
 		                      .node_cache_min_bytes = MIB };
 
 	f->budget = budget_new(f->cache_bytes);
