@@ -324,6 +324,9 @@ int wal_sync(struct wal *w, uint64_t *ret_closed_txg)
 		if (!ret) {
 			w->flushed_seq = seq;
 			w->durable = end;
+		} else {
+			/* Nobody who waited may take it as done. */
+			w->unflushed = true;
 		}
 		w->busy = false;
 		sync_cond_broadcast(&w->done);

@@ -319,6 +319,10 @@ static void test_failed_barrier_is_reported(void **state)
 	change(&r, 1);
 	r.flush_error = -EIO;
 	assert_int_equal(wal_sync(r.wal, &closed), -EIO);
+	/* Whoever waited for the same batch is told, too. */
+	assert_int_equal(wal_sync(r.wal, &closed), -EIO);
+	r.flush_error = 0;
+	assert_int_equal(wal_sync(r.wal, &closed), 0);
 	teardown(&r);
 }
 
