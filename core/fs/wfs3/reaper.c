@@ -102,8 +102,11 @@ static int reap_one(void *ctx, struct dataset *ds)
 		return ret;
 	/* Without its inode it was nearly done the last time. */
 	end = ret ? 0 : ds->inode.size_bytes / WFS3_BLOCK_BYTES + 1;
-	if (ds->file)
-		cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
+	if (ds->file) {
+		ret = cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
+		if (ret)
+			return ret;
+	}
 	ret = reap_blocks(ds, end, &stopped);
 	if (ds->file)
 		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES);
