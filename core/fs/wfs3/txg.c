@@ -197,17 +197,32 @@ static int commit_dataset(struct pool *p, struct dataset *ds, uint64_t txg)
 	return ret ? err_add(ret, "record dataset %" PRIu64, ds->id) : 0;
 }
 
+/*
+ * A flush that fails may take along what others wrote, and theirs, at the same time or later, may look good: after the
+ * first failure no barrier counts.
+ */
+static int check_barriers(struct pool *p)
+{
+	for (unsigned i = 0; i < p->device_count; i++)
+		if (blk_error_count(p->devices[i].dev, BLK_FLUSH))
+			return err_set(-EIO, "device %s failed a flush: what was written before may be lost",
+			               blk_name(p->devices[i].dev));
+	return 0;
+}
+
 int txg_flush_devices(struct pool *p)
 {
 	struct blk_io ios[WFS3_DEVICES_MAX];
 	struct blk_batch batch;
+	int ret;
 
 	blk_batch_init(&batch);
 	for (unsigned i = 0; i < p->device_count; i++) {
 		ios[i] = (struct blk_io){ .op = BLK_FLUSH };
 		blk_batch_add(&batch, p->devices[i].dev, &ios[i]);
 	}
-	return blk_batch_wait(&batch);
+	ret = blk_batch_wait(&batch);
+	return ret ? ret : check_barriers(p);
 }
 
 static int write_root(struct pool *p, const struct root *r)
@@ -266,6 +281,8 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	if (ret)
 		return err_add(ret, "flush before the root");
 	ret = write_root(p, &root);
+	if (!ret)
+		ret = check_barriers(p);
 	if (ret)
 		return err_add(ret, "write the root");
 	p->pool_root = root.pool_tree;
