@@ -38,7 +38,7 @@ _wfs() {
 	else
 		case "$noun $verb" in
 		" ") words="pool volume export status stats reload" ;;
-		"pool ") words="create list status import export destroy sync check" ;;
+		"pool ") words="create list status import export destroy sync check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"export ") words="add list remove" ;;
 		"pool create" | "pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;

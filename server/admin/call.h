@@ -75,7 +75,7 @@ call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool,
 /* pool_verbs.c */
 call_fn pool_verb_create, pool_verb_import, pool_verb_export, pool_verb_destroy, pool_verb_sync;
 /* check_verbs.c */
-call_fn pool_verb_check, pool_verb_check_stop, read_check;
+call_fn pool_verb_check, pool_verb_check_stop, read_check, pool_verb_scrub, read_scrub;
 /* volume_verbs.c */
 call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_delete;
 /* export_verbs.c */

@@ -64,6 +64,25 @@ static json_t *encode_log(const struct pool_log_info *log)
 	                 (double)log->recovery_ns / 1e9);
 }
 
+static const char *scrub_state_name(enum pool_scrub_state state)
+{
+	static const char *const names[] = {
+		[POOL_SCRUB_NEVER] = "never",       [POOL_SCRUB_RUNNING] = "running", [POOL_SCRUB_PAUSED] = "paused",
+		[POOL_SCRUB_FINISHED] = "finished", [POOL_SCRUB_STOPPED] = "stopped",
+	};
+
+	return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+json_t *encode_scrub(const struct pool_scrub_info *s)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "state", scrub_state_name(s->state),
+	                 "started_ns", (json_int_t)s->started_ns, "ended_ns", (json_int_t)s->ended_ns, "done_bytes",
+	                 (json_int_t)s->done_bytes, "total_bytes", (json_int_t)s->total_bytes, "rate_bytes",
+	                 (json_int_t)s->rate_bytes, "damage_count", (json_int_t)s->damage_count, "repaired_count",
+	                 (json_int_t)s->repaired_count, "error", encode_text(s->error));
+}
+
 json_t *encode_pool(const struct pool_info *info)
 {
 	json_t *pool = encode_pool_summary(info);
@@ -73,10 +92,11 @@ json_t *encode_pool(const struct pool_info *info)
 
 	for (unsigned i = 0; i < info->device_count && i < POOL_DEVICES_MAX; i++)
 		failed |= json_array_append_new(devices, encode_device(&info->devices[i]));
-	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
+	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
 	                 (json_int_t)info->freeing_bytes, "reserved_bytes", (json_int_t)info->reserved_bytes, "txg",
 	                 (json_int_t)info->txg, "dirty_bytes", (json_int_t)info->dirty_bytes, "log",
-	                 encode_log(&info->log), "device_count", (json_int_t)info->device_count, "devices", devices);
+	                 encode_log(&info->log), "scrub", encode_scrub(&info->scrub), "device_count",
+	                 (json_int_t)info->device_count, "devices", devices);
 	if (!pool || !more || failed || json_object_update(pool, more) < 0) {
 		json_decref(pool);
 		pool = NULL;

@@ -16,6 +16,8 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/v1/pools/*/export", ROUTE_CHANGE, pool_verb_export, false },
 	{ HTTP_POST, "/v1/pools/*/destroy", ROUTE_CHANGE, pool_verb_destroy, false },
 	{ HTTP_POST, "/v1/pools/*/sync", ROUTE_CHANGE, pool_verb_sync, false },
+	{ HTTP_GET, "/v1/pools/*/scrub", ROUTE_READER, read_scrub, false },
+	{ HTTP_POST, "/v1/pools/*/scrub", ROUTE_CHANGE, pool_verb_scrub, false },
 	{ HTTP_GET, "/v1/pools/*/check", ROUTE_READER, read_check, false },
 	{ HTTP_POST, "/v1/pools/*/check", ROUTE_CHANGE, pool_verb_check, false },
 	{ HTTP_DELETE, "/v1/pools/*/check", ROUTE_CHANGE, pool_verb_check_stop, false },

@@ -44,6 +44,10 @@ struct conf {
 		unsigned loops, read, write, admin; /* loops: 0 is one per processor */
 	} threads;
 	struct {
+		uint64_t rate_bytes; /* per second */
+		unsigned interval_days; /* 0: only by command */
+	} scrub;
+	struct {
 		const char *socket;
 		unsigned mode;
 		const char *group; /* NULL: the daemon's */

@@ -30,6 +30,12 @@ static const struct conf_field memory_fields[] = {
 	END,
 };
 
+static const struct conf_field scrub_fields[] = {
+	{ .key = "rate", .type = CONF_SIZE, AT(scrub.rate_bytes), .min = MIB, .max = UINT64_C(1) << 40 },
+	{ .key = "interval_days", .type = CONF_UINT, AT(scrub.interval_days), .min = 0, .max = 3650 },
+	END,
+};
+
 static const struct conf_field threads_fields[] = {
 	{ .key = "loops", .type = CONF_UINT, AT(threads.loops), .min = 0, .max = 64 },
 	{ .key = "read", .type = CONF_UINT, AT(threads.read), .min = 1, .max = 256 },
@@ -118,6 +124,7 @@ const struct conf_field conf_schema[] = {
 	{ .key = "log_level", .type = CONF_LOG_LEVEL, AT(log_level) },
 	{ .key = "memory", .type = CONF_SECTION, .fields = memory_fields },
 	{ .key = "threads", .type = CONF_SECTION, .fields = threads_fields },
+	{ .key = "scrub", .type = CONF_SECTION, .fields = scrub_fields },
 	{ .key = "admin", .type = CONF_SECTION, .fields = admin_fields },
 	{ .key = "metrics", .type = CONF_SECTION, .fields = metrics_fields },
 	{ .key = "rpc", .type = CONF_SECTION, .fields = rpc_fields },
@@ -149,6 +156,8 @@ void conf_defaults(struct conf *c)
 	c->memory.writeback_age_ms = 5000;
 	c->memory.writeback_threads = 2;
 	c->memory.commit_age_ms = 5000;
+	c->scrub.rate_bytes = 64 * MIB;
+	c->scrub.interval_days = 30;
 	c->threads.read = 8;
 	c->threads.write = 8;
 	c->threads.admin = 2;

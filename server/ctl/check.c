@@ -38,7 +38,7 @@ static void show_progress(struct show *s, uint64_t done, uint64_t total)
 	progress_tick(&s->progress);
 }
 
-static void print_finding(const json_t *f)
+void check_print_finding(const json_t *f)
 {
 	const char *name = command_text(f, "name");
 
@@ -70,7 +70,7 @@ static void print_report(const json_t *r)
 	size_t i;
 
 	json_array_foreach (findings, i, f)
-		print_finding(f);
+		check_print_finding(f);
 	if (damage + notes > json_array_size(findings))
 		printf("... and %" PRIu64 " more\n", damage + notes - json_array_size(findings));
 	printf("pool %s, root %" PRIu64 ": %" PRIu64 " volumes, %" PRIu64 " tree nodes, %" PRIu64 " data blocks",

@@ -38,6 +38,8 @@ static const struct command commands[] = {
 	{ "pool", "sync", 1, 1, 0, cmd_pool_sync, "NAME", "make everything durable now" },
 	{ "pool", "check", 1, -1, ARGS_DATA, cmd_pool_check, "NAME [--data] | PATH... [--data]",
 	  "verify everything in a pool, in use or (by all its devices) not (--data: contents, too)" },
+	{ "pool", "scrub", 1, 2, 0, cmd_pool_scrub, "NAME [start | pause | stop | status]",
+	  "read and verify everything in the background, and repair what can be" },
 	{ "volume", "create", 2, 2, 0, cmd_volume_create, "POOL/NAME SIZE", "make a volume" },
 	{ "volume", "list", 0, 1, 0, cmd_volume_list, "[POOL]", "the volumes" },
 	{ "volume", "show", 1, 1, 0, cmd_volume_show, "POOL/NAME", "one volume" },

@@ -35,6 +35,11 @@ enum ctl_status cmd_pool_export(struct ctl *c);
 enum ctl_status cmd_pool_destroy(struct ctl *c);
 enum ctl_status cmd_pool_sync(struct ctl *c);
 enum ctl_status cmd_pool_check(struct ctl *c);
+enum ctl_status cmd_pool_scrub(struct ctl *c);
+/* The lines of a scrub in a pool's status. */
+void scrub_print(const json_t *scrub);
+/* One line for a finding of a check or a scrub. */
+void check_print_finding(const json_t *finding);
 enum ctl_status cmd_volume_create(struct ctl *c);
 enum ctl_status cmd_volume_list(struct ctl *c);
 enum ctl_status cmd_volume_show(struct ctl *c);

@@ -152,6 +152,7 @@ static enum ctl_status print_pool(const json_t *pool)
 	command_print_pair("txg", "%" PRIu64, command_number(pool, "txg"));
 	command_print_pair("volumes", "%" PRIu64, command_number(pool, "volume_count"));
 	print_log(json_object_get(pool, "log"));
+	scrub_print(json_object_get(pool, "scrub"));
 	return print_devices(json_object_get(pool, "devices"));
 }
 

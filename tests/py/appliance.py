@@ -90,6 +90,7 @@ class Settings:
     max_connections: int | None = None
     handshake_timeout_ms: int | None = None
     commit_age_ms: int | None = None
+    scrub: dict[str, Any] = field(default_factory=dict)
     nbd_tcp: bool = False
     rpc_tcp: bool = False
     metrics_tcp: bool = False
@@ -162,6 +163,8 @@ class Appliance:
             "rpc": rpc,
             "nbd": nbd,
         }
+        if wanted.scrub:
+            tree["scrub"] = wanted.scrub
         if wanted.metrics_tcp:
             tree["metrics"] = {"listen": f"127.0.0.1:{self.metrics_port}"}
         if wanted.pools:

@@ -17,7 +17,7 @@ from nbdclient import MIB, connect, pattern, read_all, run, write_bytes
 POOL_KEYS = {
     "name": str, "uuid": str, "health": str, "reason": str, "size_bytes": int, "used_bytes": int, "freeing_bytes": int,
     "reserved_bytes": int, "available_bytes": int, "txg": int, "dirty_bytes": int, "volume_count": int, "log": dict,
-    "device_count": int, "devices": list,
+    "scrub": dict, "device_count": int, "devices": list,
 }  # fmt: skip
 DEVICE_KEYS = {
     "path": str, "transport": str, "model": str, "size_bytes": int, "queue_depth": int, "logical_block_bytes": int,

@@ -56,7 +56,7 @@ static void test_pool_object_has_every_documented_key(void **state)
 		"dirty_bytes",   "volume_count",
 		"device_count",  "devices",
 		"txg",           "available_bytes",
-		"log",
+		"log",           "scrub",
 	};
 	struct pool_info *info = calloc(1, sizeof(*info));
 	json_t *pool;
