@@ -97,7 +97,10 @@ static int reap_one(void *ctx, struct dataset *ds)
 	sync_mutex_unlock(&p->table_lock);
 	if (!deleting || reap_stopping(p))
 		return 0;
-	ret = dataset_load(ds);
+	/* The log tells at once what is unmapped: not before it is sure that the volume is deleted. */
+	ret = txg_sync(p);
+	if (!ret)
+		ret = dataset_load(ds);
 	if (ret && ret != -EUCLEAN)
 		return ret;
 	/* Without its inode it was nearly done the last time. */
