@@ -391,6 +391,7 @@ void dirty_throttle_wake(struct cache *c, bool all);
 struct wb_slot {
 	uint64_t index; /* page number */
 	struct chunk *chunk;
+	bool holds_chunk; /* with a reference: the first of those taken together. A chunk may be taken from twice */
 	uint64_t seq, ns; /* of the chunk, when the page was taken */
 	uint32_t page;
 	uint32_t crc;

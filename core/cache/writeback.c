@@ -94,6 +94,7 @@ void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t en
 		b->slots[b->count++] = (struct wb_slot){
 			.index = base + i,
 			.chunk = k,
+			.holds_chunk = m == mask,
 			.seq = k->dirty_seq,
 			.ns = k->dirty_ns,
 			.page = k->page[i],
@@ -174,9 +175,10 @@ static unsigned settle_chunk(struct cache *c, struct wb_batch *b, unsigned at)
 {
 	struct wb_slot *slot = &b->slots[at];
 	struct chunk *k = slot->chunk;
+	uint64_t seq = slot->seq, ns = slot->ns;
 	uint32_t done = 0;
 	uint32_t failed = 0;
-	unsigned n = 0;
+	unsigned n = 0, refs = 0;
 
 	sync_mutex_lock(&k->lock);
 	while (at + n < b->count && b->slots[at + n].chunk == k) {
@@ -185,16 +187,22 @@ static unsigned settle_chunk(struct cache *c, struct wb_batch *b, unsigned at)
 		done |= bit;
 		if (b->pages[at + n].result)
 			failed |= bit;
+		refs += b->slots[at + n].holds_chunk;
+		if (b->slots[at + n].seq < seq) {
+			seq = b->slots[at + n].seq;
+			ns = b->slots[at + n].ns;
+		}
 		page_unref(&c->pages, b->slots[at + n].page);
 		n++;
 	}
 	if (b->kind == BATCH_TO_LOG)
-		dirty_from_log(k, done, failed, slot->seq, slot->ns);
+		dirty_from_log(k, done, failed, seq, ns);
 	else
-		dirty_from_writeback(k, done, failed, slot->seq, slot->ns);
+		dirty_from_writeback(k, done, failed, seq, ns);
 	chunk_wake(c, k);
 	sync_mutex_unlock(&k->lock);
-	chunk_unref(k);
+	while (refs--)
+		chunk_unref(k);
 	return n;
 }
 

@@ -157,12 +157,14 @@ struct pool {
 	struct sync_mutex txg_lock; /* SYNC_RANK_TXG */
 	struct sync_cond txg_wake, txg_done;
 	uint64_t durable_txg SYNC_GUARDED_BY(txg_lock);
+	uint64_t released_txg SYNC_GUARDED_BY(txg_lock); /* newest durable group that holds all that the log lacks */
 	uint64_t wanted_txg SYNC_GUARDED_BY(txg_lock); /* commit until this one is durable */
 	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
 	bool stop SYNC_GUARDED_BY(txg_lock);
 	uint64_t last_commit_ns; /* committing thread only */
 	bool commit_wanted; /* atomic: the log fills */
 	uint64_t log_position; /* the last root's; committing thread only */
+	uint64_t log_closed_txg; /* as it was before that position; committing thread only */
 	int failed; /* atomic; 0 or the error that made the pool read-only */
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
 	struct sync_thread committer;
@@ -238,7 +240,10 @@ void txg_exit(struct pool *p) SYNC_RELEASE_SHARED(p->gate);
 void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
 /* Everything changed before the call is durable when it returns 0, by a commit. Blocks. */
 int txg_sync(struct pool *p);
-/* The same by way of the log, for changes that are in it (or that it refused). Blocks. */
+/*
+ * The same by way of the log, for changes that are in it (or that it refused). -EIO: also when it refused some and the
+ * log could not be released. Blocks.
+ */
 int txg_sync_log(struct pool *p);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);

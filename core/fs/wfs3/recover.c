@@ -349,8 +349,9 @@ int recover_pool(struct pool *p, const struct root *r)
 	ret = wal_new(&config, &p->wal);
 	if (ret)
 		return ret;
-	/* Closed until the open group is durable. */
-	wal_start(p->wal, rc.span.end, r->log_epoch + 1, p->open_txg);
+	/* Closed until the open group is durable. An epoch that began with a root that was lost is not used again: the
+	 * open group's number is above all roots that were ever seen. */
+	wal_start(p->wal, r->log_position, rc.span.end, max_u64(r->log_epoch + 1, p->open_txg), p->open_txg);
 	p->log_position = rc.span.end;
 	p->recovery.log_bytes = rc.span.end - rc.span.start;
 	if (p->recovery.log_bytes)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/pool.h"
@@ -62,6 +63,31 @@ int txg_sync(struct pool *p)
 	return wait_durable(p, txg);
 }
 
+/*
+ * Wait until what the log lacks of groups up to @txg is durable. A root that kept an older position of the log is not
+ * enough: recovery would bring back pages whose later changes are missing in the log.
+ */
+static int wait_released(struct pool *p, uint64_t txg)
+{
+	uint64_t wanted;
+	bool done;
+	int ret;
+
+	sync_mutex_lock(&p->txg_lock);
+	done = p->released_txg >= txg;
+	wanted = max_u64(txg, p->durable_txg + 1);
+	sync_mutex_unlock(&p->txg_lock);
+	if (done)
+		return 0;
+	ret = wait_durable(p, wanted);
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->txg_lock);
+	done = p->released_txg >= txg;
+	sync_mutex_unlock(&p->txg_lock);
+	return done ? 0 : err_set(-EIO, "pool %s: what the log lacks could not be written back", p->name);
+}
+
 int txg_sync_log(struct pool *p)
 {
 	uint64_t closed_txg;
@@ -74,7 +100,7 @@ int txg_sync_log(struct pool *p)
 		pool_fail(p, ret, "make the log durable");
 		return ret;
 	}
-	return wait_durable(p, closed_txg);
+	return wait_released(p, closed_txg);
 }
 
 void txg_want_commit(struct pool *p)
@@ -125,7 +151,7 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 
 /*
  * Close the open group: from here on changes belong to the next one. Collects the datasets that changed, each with a
- * reference.
+ * reference. 1: the log closed since it was released, so that has to be done again; nothing happened.
  */
 static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
                       struct cds_list_head *ret_changed)
@@ -140,6 +166,11 @@ static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_data
 	start_ns = sync_now_ns();
 	sync_rwlock_wrlock(&p->gate);
 	txg = p->open_txg;
+	if (p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg) {
+		sync_rwlock_wrunlock(&p->gate);
+		sync_mutex_unlock(&p->table_lock);
+		return 1;
+	}
 	cds_list_for_each_entry (ds, &p->datasets, link) {
 		int one;
 
@@ -297,11 +328,11 @@ static int flush_kept(void *ctx, struct dataset *ds)
 
 /*
  * Give up the log before this moment: pages whose contents only the log has get their place, in the group that is going
- * to be frozen. When that fails, the root keeps the log from where the last one did.
+ * to be frozen. When that fails, the root keeps the log from where the last one did. True: it is given up.
  */
-static void release_log(struct pool *p)
+static bool release_log(struct pool *p)
 {
-	uint64_t position = wal_position(p->wal);
+	uint64_t position = wal_release(p->wal, &p->log_closed_txg);
 	int ret;
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
@@ -311,9 +342,10 @@ static void release_log(struct pool *p)
 
 		log_warning("wfs3", "pool=%s: the log cannot be released: %s", p->name,
 		            err_text(err_get(), ret, 0, text, sizeof(text)));
-		return;
+		return false;
 	}
 	p->log_position = position;
+	return true;
 }
 
 static void txg_commit(struct pool *p, bool clean)
@@ -322,10 +354,13 @@ static void txg_commit(struct pool *p, bool clean)
 	struct dataset *ds, *next;
 	uint64_t start_ns = sync_now_ns();
 	uint64_t txg, next_dataset_id;
+	bool released;
 	int ret;
 
-	release_log(p);
-	ret = txg_freeze(p, &txg, &next_dataset_id, &changed);
+	do {
+		released = release_log(p);
+		ret = txg_freeze(p, &txg, &next_dataset_id, &changed);
+	} while (ret == 1);
 	if (!ret)
 		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);
 	if (ret) {
@@ -337,6 +372,8 @@ static void txg_commit(struct pool *p, bool clean)
 		histogram_add(&p->stats->commit_time, sync_now_ns() - start_ns);
 		sync_mutex_lock(&p->txg_lock);
 		p->durable_txg = txg;
+		if (released)
+			p->released_txg = txg;
 		sync_cond_broadcast(&p->txg_done);
 		sync_mutex_unlock(&p->txg_lock);
 	}
@@ -461,7 +498,7 @@ void txg_init(struct pool *p, uint64_t open_txg)
 {
 	always(open_txg > 0);
 	p->open_txg = open_txg;
-	p->durable_txg = open_txg - 1;
+	p->durable_txg = p->released_txg = open_txg - 1;
 	p->changed_txg = open_txg - 1;
 	space_set_open_txg(p->space, open_txg);
 }

@@ -40,6 +40,7 @@ struct wal {
 	uint64_t flushed_seq; /* batches up to this are durable, or were given up (the log closed then) */
 	bool busy; /* somebody writes or flushes */
 	bool unflushed; /* something was written since the last barrier */
+	int flush_error; /* of a barrier: whatever waited for it may be lost, so no later one helps */
 	uint64_t position; /* of the active buffer's batch-to-be */
 	uint64_t written; /* end of the last batch that the devices took */
 	uint64_t durable; /* end of the last batch before a barrier */
@@ -101,12 +102,13 @@ void wal_free(struct wal *w)
 	free(w);
 }
 
-void wal_start(struct wal *w, uint64_t position, uint64_t epoch, uint64_t closed_txg)
+void wal_start(struct wal *w, uint64_t tail, uint64_t position, uint64_t epoch, uint64_t closed_txg)
 {
 	sync_mutex_lock(&w->lock);
-	always(!w->started && position % WFS3_BLOCK_BYTES == 0);
+	always(!w->started && position % WFS3_BLOCK_BYTES == 0 && tail <= position);
 	w->started = true;
-	w->position = w->written = w->durable = w->tail = w->root_position = position;
+	w->position = w->written = w->durable = position;
+	w->tail = w->root_position = tail;
 	w->epoch = epoch;
 	w->closed_txg = closed_txg;
 	w->gap_due = true;
@@ -160,7 +162,8 @@ static void close_log(struct wal *w, uint64_t txg) SYNC_REQUIRES(w->lock)
 
 /*
  * Write the active buffer, if there is something in it. The caller has set busy; the lock is released meanwhile. The
- * records of a batch that cannot be written are given up, and its place in the ring is used again.
+ * records of a batch that cannot be written are given up. Its place in the ring is not used again: it may be there all
+ * the same, and must not be the first thing that is found behind the next root's position.
  */
 static void write_active(struct wal *w) SYNC_REQUIRES(w->lock)
 {
@@ -193,15 +196,14 @@ static void write_active(struct wal *w) SYNC_REQUIRES(w->lock)
 		          err_text(err_get(), ret, 0, text, sizeof(text)));
 	}
 	sync_mutex_lock(&w->lock);
+	w->prev = b.checksum;
+	w->written = b.position + b.len_bytes;
 	if (!ret) {
-		w->prev = b.checksum;
-		w->written = w->position;
 		w->unflushed = true;
 	} else {
 		/* What was appended meanwhile goes, too: it must not follow without the gap. The commit of the open
 		 * group may have begun, so pages that were logged are sure to be in the one after it. */
 		close_log(w, w->config.open_txg(w->config.ctx) + 1);
-		w->position = b.position;
 		w->used = 0;
 		w->seq++;
 	}
@@ -264,6 +266,9 @@ bool wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
 		always(len <= t->left_bytes);
 		t->left_bytes -= len;
 		w->reserved -= len;
+		/* Room for one gap was kept; it may be gone. */
+		if (w->gap_due && WAL_HEADER_BYTES + WAL_GAP_BYTES + w->used + w->reserved + len > w->buf_bytes)
+			close_log(w, r->txg);
 		taken = r->txg > w->closed_txg;
 		if (taken) {
 			if (w->gap_due) {
@@ -296,11 +301,12 @@ int wal_sync(struct wal *w, uint64_t *ret_closed_txg)
 {
 	uint64_t start_ns = sync_now_ns();
 	uint64_t target;
-	int ret = 0;
+	int ret;
 
 	sync_assert_may_block();
 	counter_add(&w->stats->syncs, 1);
 	sync_mutex_lock(&w->lock);
+	ret = w->flush_error;
 	/* With an empty buffer, the batch before it is the last one of interest. */
 	target = w->used ? w->seq : w->seq - 1;
 	while (w->flushed_seq < target && !ret) {
@@ -308,6 +314,7 @@ int wal_sync(struct wal *w, uint64_t *ret_closed_txg)
 
 		if (w->busy) {
 			sync_cond_wait(&w->done, &w->lock);
+			ret = w->flush_error;
 			continue;
 		}
 		w->busy = true;
@@ -320,13 +327,11 @@ int wal_sync(struct wal *w, uint64_t *ret_closed_txg)
 			ret = w->config.flush(w->config.ctx);
 			counter_add(&w->stats->barriers, 1);
 			sync_mutex_lock(&w->lock);
+			w->flush_error = ret;
 		}
 		if (!ret) {
 			w->flushed_seq = seq;
 			w->durable = end;
-		} else {
-			/* Nobody who waited may take it as done. */
-			w->unflushed = true;
 		}
 		w->busy = false;
 		sync_cond_broadcast(&w->done);
@@ -359,6 +364,37 @@ uint64_t wal_position(struct wal *w)
 	position = w->written;
 	sync_mutex_unlock(&w->lock);
 	return position;
+}
+
+uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg)
+{
+	uint64_t position;
+
+	sync_mutex_lock(&w->lock);
+	*ret_closed_txg = w->closed_txg;
+	while (w->closed_txg >= w->config.open_txg(w->config.ctx) && (w->busy || w->used)) {
+		if (w->busy) {
+			sync_cond_wait(&w->done, &w->lock);
+			continue;
+		}
+		w->busy = true;
+		write_active(w);
+		w->busy = false;
+		sync_cond_broadcast(&w->done);
+	}
+	position = w->written;
+	sync_mutex_unlock(&w->lock);
+	return position;
+}
+
+uint64_t wal_closed_txg(struct wal *w)
+{
+	uint64_t txg;
+
+	sync_mutex_lock(&w->lock);
+	txg = w->closed_txg;
+	sync_mutex_unlock(&w->lock);
+	return txg;
 }
 
 uint64_t wal_epoch(const struct wal *w)

@@ -60,8 +60,11 @@ struct wal_stats {
 /* 0 or -ENOMEM. Appends are dropped until wal_start(). */
 int wal_new(const struct wal_config *config, struct wal **ret);
 void wal_free(struct wal *w); /* NULL is fine */
-/* Appends of groups after @closed_txg are taken from here on, at @position, in @epoch. Once. */
-void wal_start(struct wal *w, uint64_t position, uint64_t epoch, uint64_t closed_txg);
+/*
+ * Appends of groups after @closed_txg are taken from here on, at @position, in @epoch. The newest root's log begins at
+ * @tail. Once.
+ */
+void wal_start(struct wal *w, uint64_t tail, uint64_t position, uint64_t epoch, uint64_t closed_txg);
 
 /* Room for records, taken before the gate is entered. */
 struct wal_ticket {
@@ -92,6 +95,13 @@ void wal_write_out(struct wal *w);
 
 /* Everything that is appended from now on will stand at or behind this. */
 uint64_t wal_position(struct wal *w);
+/*
+ * The same, at the beginning of a commit; *@ret_closed_txg as in wal_sync(). When it is the open group or a later one,
+ * no more is taken before the next root, and all that was taken stands before the position: so the next root does not
+ * bring back pages whose later changes are missing. Blocks.
+ */
+uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg);
+uint64_t wal_closed_txg(struct wal *w);
 uint64_t wal_epoch(const struct wal *w);
 /* A root with this log_position is durable: what stands before the root before it may be overwritten. */
 void wal_root_durable(struct wal *w, uint64_t log_position);

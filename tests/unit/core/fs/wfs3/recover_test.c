@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Recovery: after a power cut each block holds what was flushed last, or something written since; nothing else. */
+#include "core/base/assert.h"
 #include "tests/unit/core/fs/wfs3/pool_fixture.h"
 
 #define BLOCKS 1024u
@@ -292,6 +293,90 @@ static void test_failing_log_writes_lose_nothing_that_was_flushed(void **state)
 	free(w);
 }
 
+#define FULL_LOG_ROUNDS 20u
+#define WRITERS 3u
+#define RANGES 4u
+#define RANGE_BLOCKS 60u
+
+struct writer {
+	struct world *w;
+	struct sync_thread thread;
+	unsigned first; /* block */
+	unsigned seed;
+	uint32_t tried[RANGES], flushed[RANGES]; /* versions */
+};
+
+static void write_until_it_fails(void *arg)
+{
+	struct writer *me = arg;
+	uint8_t *buf = malloc((size_t)RANGE_BLOCKS * BLOCK);
+	int ret = 0;
+
+	always(buf);
+	while (!ret) {
+		unsigned r = (unsigned)rand_r(&me->seed) % RANGES, first = me->first + r * RANGE_BLOCKS;
+		bool fua = rand_r(&me->seed) % 4;
+
+		me->tried[r]++;
+		for (unsigned i = 0; i < RANGE_BLOCKS; i++)
+			fill_block(buf + (size_t)i * BLOCK, first + i, me->tried[r]);
+		ret = write_at(me->w->h, (uint64_t)first * BLOCK, buf, (size_t)RANGE_BLOCKS * BLOCK, fua ? VFS_FUA : 0);
+		if (!ret && fua)
+			me->flushed[r] = me->tried[r];
+	}
+	free(buf);
+	blk_thread_done();
+}
+
+static void verify_range(struct world *w, const struct writer *me, unsigned r)
+{
+	uint8_t got[BLOCK], want[BLOCK];
+
+	for (unsigned i = 0; i < RANGE_BLOCKS; i++) {
+		unsigned block = me->first + r * RANGE_BLOCKS + i;
+		uint32_t v = me->tried[r] + 1;
+
+		assert_ok(read_at(w->h, (uint64_t)block * BLOCK, got, BLOCK));
+		do {
+			fill_block(want, block, --v);
+		} while (v > 0 && memcmp(got, want, BLOCK));
+		if (v < me->flushed[r] || memcmp(got, want, BLOCK))
+			fail_msg("block %u has version %u, of %u the last flushed was %u", block, v, me->tried[r],
+			         me->flushed[r]);
+	}
+}
+
+static void test_full_log_between_writers_and_commits_keeps_what_was_flushed(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+	struct writer writers[WRITERS];
+	uint64_t writes;
+
+	(void)state;
+	for (unsigned round = 1; round <= FULL_LOG_ROUNDS; round++) {
+		begin(w, round);
+		for (unsigned i = 0; i < WRITERS; i++) {
+			writers[i] =
+			        (struct writer){ .w = w, .first = i * RANGES * RANGE_BLOCKS, .seed = round * 8 + i };
+			assert_int_equal(
+			        sync_thread_start(&writers[i].thread, "writer", write_until_it_fails, &writers[i]), 0);
+		}
+		writes = blk_sim_count(w->f.devs[0], BLK_WRITE) + 500 + 37 * round;
+		while (blk_sim_count(w->f.devs[0], BLK_WRITE) < writes)
+			sync_sleep_ns(SYNC_NS_PER_MS / 5);
+		log_set_level((enum log_level)0);
+		blk_sim_unplug(w->f.devs[0]);
+		for (unsigned i = 0; i < WRITERS; i++)
+			sync_thread_join(&writers[i].thread);
+		crash(w, round % 3);
+		for (unsigned i = 0; i < WRITERS; i++)
+			for (unsigned r = 0; r < RANGES; r++)
+				verify_range(w, &writers[i], r);
+		end(w);
+	}
+	free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_log_that_goes_round_many_times_keeps_what_was_flushed),
 		cmocka_unit_test(test_records_whose_data_never_became_durable_end_the_log),
 		cmocka_unit_test(test_failing_log_writes_lose_nothing_that_was_flushed),
+		cmocka_unit_test(test_full_log_between_writers_and_commits_keeps_what_was_flushed),
 		cmocka_unit_test(test_random_operations_and_power_cuts_keep_what_was_flushed),
 	};
 
