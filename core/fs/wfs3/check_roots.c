@@ -132,27 +132,44 @@ static bool is_anywhere(const struct rings *rs, uint64_t txg)
 	return false;
 }
 
-/* A root that should stand in every ring. @may_miss: a crash may be the reason when it does not. */
+/* Front rings are durable before back rings are written. */
+static bool is_in_a_back_ring(const struct rings *rs, const struct root *r)
+{
+	for (unsigned i = 0; i < rs->count; i++) {
+		const struct slot *s = &rs->rings[i].slots[r->txg % LABEL_ROOT_SLOTS];
+
+		if (rs->rings[i].back && s->state == SLOT_VALID && s->root.txg == r->txg)
+			return true;
+	}
+	return false;
+}
+
+/* A root that should stand in every ring. @may_miss: a crash while it was written may be the reason when it does not.
+ */
 static void check_copies(struct check *c, const struct rings *rs, const struct root *r, bool may_miss)
 {
 	unsigned index = r->txg % LABEL_ROOT_SLOTS;
+	bool in_back = is_in_a_back_ring(rs, r);
 
 	for (unsigned i = 0; i < rs->count; i++) {
 		const struct ring *ring = &rs->rings[i];
 		const struct slot *s = &ring->slots[index];
 		const char *where = ring->back ? "back" : "front", *what = NULL;
+		bool by_crash = may_miss && (ring->back || !in_back);
 		struct pool_finding *f;
 
-		if (s->state == SLOT_VALID && s->root.txg == r->txg && !same(c, &s->root, r))
+		if (s->state == SLOT_VALID && s->root.txg == r->txg && !same(c, &s->root, r)) {
 			what = "differs from its other copies";
-		else if (s->state == SLOT_BAD)
+			by_crash = false;
+		}
+		if (s->state == SLOT_BAD)
 			what = "is damaged";
 		else if (s->state != SLOT_VALID || s->root.txg != r->txg)
 			what = "is missing";
 		/* While the pool works, newer roots take the place of this one. */
 		if (!what || (c->live && s->state == SLOT_VALID && s->root.txg > r->txg))
 			continue;
-		if (may_miss)
+		if (by_crash)
 			f = check_note(c, POOL_FINDING_ROOT, "root %" PRIu64 " %s in the %s ring", r->txg, what, where);
 		else
 			f = check_damage(c, POOL_FINDING_ROOT, "root %" PRIu64 " %s in the %s ring", r->txg, what,
@@ -200,7 +217,7 @@ int check_roots(struct check *c)
 	 * there, unless it was overwritten meanwhile (or is not the newest: the pool is read-only). */
 	before = c->live ? NULL : newest_below(&rs, newest->txg);
 	if (!c->live || is_anywhere(&rs, newest->txg))
-		check_copies(c, &rs, newest, !c->live && !newest->clean);
+		check_copies(c, &rs, newest, !c->live);
 	/* A crash in the middle of the one before leaves it so until the ring comes round. An orderly end has two whole
 	 * ones: the import's first, and the last. */
 	if (before)
