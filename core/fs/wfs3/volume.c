@@ -164,11 +164,13 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 		ret = write_cached(ds, iov, iov_count, offset, flags);
 		if (!ret && flags & VFS_FUA)
 			ret = volume_persist(ds, offset, len);
+		admit_done(ds->pool, &adm);
+		if (!ret && flags & VFS_FUA)
+			ret = txg_sync_log(ds->pool);
 		dataset_exit(ds);
+	} else {
+		admit_done(ds->pool, &adm);
 	}
-	admit_done(ds->pool, &adm);
-	if (!ret && flags & VFS_FUA)
-		ret = txg_sync_log(ds->pool);
 	return ret;
 }
 
@@ -188,8 +190,11 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 	if (ret)
 		return ret;
 	ret = volume_persist(ds, 0, UINT64_MAX);
+	/* Inside: a forced export closes the devices when nobody is inside any more. */
+	if (!ret)
+		ret = txg_sync_log(ds->pool);
 	dataset_exit(ds);
-	return ret ? ret : txg_sync_log(ds->pool);
+	return ret;
 }
 
 /* Whole blocks [first, end) become holes, in memory and in the map. */
@@ -224,9 +229,9 @@ static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, uns
 		ret = punch(ds, first, end);
 		touch(ds);
 	}
-	dataset_exit(ds);
 	if (!ret && flags & VFS_FUA)
 		ret = txg_sync_log(ds->pool);
+	dataset_exit(ds);
 	return ret;
 }
 
@@ -282,9 +287,9 @@ static int volume_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsign
 		if (flags & VFS_FUA)
 			ret = volume_persist(ds, offset, len);
 	}
-	dataset_exit(ds);
 	if (!ret && flags & VFS_FUA)
 		ret = txg_sync_log(ds->pool);
+	dataset_exit(ds);
 	return ret;
 }
 

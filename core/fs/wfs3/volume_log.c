@@ -63,19 +63,30 @@ void volume_log_inode(struct dataset *ds)
 {
 	struct pool *p = ds->pool;
 	struct wal_record r = { .type = WAL_INODE, .dataset = ds->id, .object = WFS3_VOLUME_OBJECT };
+	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
 	struct wal_ticket ticket;
+	int ret;
 
 	r.change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED);
 	if (r.change == __atomic_load_n(&ds->logged_change, __ATOMIC_RELAXED))
 		return;
 	r.size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
 	r.mtime_ns = __atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
-	wal_begin(p->wal, WAL_INODE_BYTES, &ticket);
-	r.txg = txg_enter(p);
-	if (wal_append(p->wal, &ticket, &r))
-		__atomic_store_n(&ds->logged_change, r.change, __ATOMIC_RELAXED);
-	txg_exit(p);
-	wal_end(p->wal, &ticket);
+	do {
+		wal_begin(p->wal, WAL_INODE_BYTES, &ticket);
+		r.txg = txg_enter(p);
+		/* The tree has it, too: a root that gives up the record must hold what it says. */
+		ret = volume_put_inode_in(ds, r.txg);
+		if (!ret && wal_append(p->wal, &ticket, &r))
+			__atomic_store_n(&ds->logged_change, r.change, __ATOMIC_RELAXED);
+		txg_exit(p);
+		wal_end(p->wal, &ticket);
+		if (ret == -EAGAIN)
+			ret = tree_fetch(ds->tree, &key) ? -EIO : -EAGAIN;
+	} while (ret == -EAGAIN);
+	if (ret)
+		log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": could not store times: errno %d", p->name, ds->id,
+		            -ret);
 }
 
 int volume_persist(struct dataset *ds, uint64_t offset, uint64_t len)

@@ -293,6 +293,27 @@ static void test_failing_log_writes_lose_nothing_that_was_flushed(void **state)
 	free(w);
 }
 
+/* The change counter tells clients whether what they cached is still right. */
+static void test_change_counter_that_was_flushed_does_not_go_back(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+	struct vfs_stat before, after;
+
+	(void)state;
+	begin(w, 1);
+	write_blocks(w, 0, 100, VFS_FUA);
+	discard(w, 5, 10);
+	flush(w);
+	assert_ok(vfs_stat(w->h, &before));
+	assert_ok(volume_create(&w->f, "other", MIB)); /* a commit */
+	crash(w, 0);
+	assert_ok(vfs_stat(w->h, &after));
+	assert_true(after.change >= before.change);
+	verify(w);
+	end(w);
+	free(w);
+}
+
 #define FULL_LOG_ROUNDS 20u
 #define WRITERS 3u
 #define RANGES 4u
@@ -385,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_log_that_goes_round_many_times_keeps_what_was_flushed),
 		cmocka_unit_test(test_records_whose_data_never_became_durable_end_the_log),
 		cmocka_unit_test(test_failing_log_writes_lose_nothing_that_was_flushed),
+		cmocka_unit_test(test_change_counter_that_was_flushed_does_not_go_back),
 		cmocka_unit_test(test_full_log_between_writers_and_commits_keeps_what_was_flushed),
 		cmocka_unit_test(test_random_operations_and_power_cuts_keep_what_was_flushed),
 	};
