@@ -2,7 +2,7 @@
 /*
  * Checking a pool: everything that a root reaches, against the rules of FORMAT.md and against the allocation state.
  * Nothing is written, nothing is repaired, and nothing that stands on the devices is trusted: a forged pool costs time
- * in proportion to its size and memory in proportion to its blocks (three bits for each) and datasets (32 bytes for
+ * in proportion to its size and memory in proportion to its blocks (four bits for each) and datasets (32 bytes for
  * each), nothing more.
  *
  * Findings are damage, or notes: what is worth telling, but lost nothing and will be replaced in the normal course of

@@ -86,6 +86,11 @@ int check_usage(struct check *c)
 	const struct space *s = c->locator;
 	uint64_t used = 0;
 
+	if (s && c->live && !c->disk) {
+		check_note(c, POOL_FINDING_ALLOCATION,
+		           "blocks were not compared with the allocation state: the pool has failed");
+		c->report->partial = true;
+	}
 	if (!s || !c->disk)
 		return 0;
 	for (uint64_t w = 0; w < (uint64_t)s->region_count * s->region_words; w++)

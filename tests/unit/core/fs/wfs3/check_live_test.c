@@ -190,6 +190,33 @@ static void test_read_only_pool_can_be_checked(void **state)
 	fixture_done(&f);
 }
 
+static void test_failed_pool_can_be_checked_but_for_its_allocation(void **state)
+{
+	struct fixture f;
+	struct blk_sim_faults faults = { .fail_nth = { -1, 0, 0, -1, -1 }, .fail_from_nth = true };
+	struct pool_check_report r;
+
+	(void)state;
+	fixture_init(&f, 1, 64 * MIB);
+	assert_ok(pool_create(&f, "tank", 1));
+	assert_ok(volume_create(&f, "vm1", 16 * MIB));
+	put(&f, "/tank/vm1", 0, MIB, 3);
+	assert_ok(f.admin.driver->pool_sync(f.admin.ctx, "tank"));
+	log_set_level((enum log_level)0);
+	blk_sim_set_faults(f.devs[0], &faults);
+	assert_int_not_equal(volume_create(&f, "vm2", 16 * MIB), 0);
+	blk_sim_set_faults(f.devs[0], NULL);
+	assert_int_equal(pool_info(&f, "tank").health, POOL_HEALTH_READ_ONLY);
+	r = check_online(&f);
+	assert_int_equal(r.state, POOL_CHECK_DONE);
+	assert_int_equal(r.damage_count, 0);
+	assert_int_equal(r.kind_counts[POOL_FINDING_ALLOCATION], 1);
+	assert_true(r.partial);
+	assert_int_equal(r.read_block_count, 256);
+	pool_check_report_done(&r);
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +225,7 @@ int main(void)
 		cmocka_unit_test(test_damage_is_found_while_the_pool_is_in_use),
 		cmocka_unit_test(test_check_ends_when_the_pool_is_closed),
 		cmocka_unit_test(test_read_only_pool_can_be_checked),
+		cmocka_unit_test(test_failed_pool_can_be_checked_but_for_its_allocation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
