@@ -26,6 +26,7 @@ static struct craft_core core;
 static struct pool_driver driver;
 static struct admin *admin;
 static struct admin_config config;
+static char dir[] = "/tmp/wfsd-admin-fuzz-XXXXXX";
 
 /* Requests must not make files on the machine. */
 static int create_without_files(void *ctx, const struct pool_create_args *args)
@@ -62,11 +63,23 @@ static int no_reload(void *ctx)
 	return err_set(-EINVAL, "nothing to read");
 }
 
+/* At the end of the process. */
+static void remove_dir(void)
+{
+	static const char *const files[] = { "state.json", "state.json.new", "lock" };
+	char path[sizeof(dir) + 32];
+
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(dir);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct workers_config wc = { .threads = { 1, 1, 1 }, .thread_done = blk_thread_done };
 	struct loop_set *loops;
-	char dir[] = "/tmp/wfsd-admin-fuzz-XXXXXX";
 
 	(void)argc;
 	(void)argv;
@@ -74,7 +87,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	craft_core_new(&core, 1);
 	driver = *core.admin.driver;
 	driver.pool_create = create_without_files;
-	always(loop_set_new(1, &loops) == 0 && mkdtemp(dir));
+	always(loop_set_new(1, &loops) == 0 && mkdtemp(dir) && atexit(remove_dir) == 0);
 	config = (struct admin_config){
 		.loop = loop_set_get(loops, 0),
 		.pools = { &driver, core.admin.ctx },

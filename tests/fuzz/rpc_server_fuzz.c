@@ -17,6 +17,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static struct fixture *server;
 
+/* At the end of the process. */
+static void remove_dir(void)
+{
+	(void)unlink(server->path);
+	(void)rmdir(server->dir);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	void *state = NULL;
@@ -26,6 +33,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	log_set_level((enum log_level)0);
 	always(fixture_setup(&state) == 0);
 	server = state;
+	always(atexit(remove_dir) == 0);
 	return 0;
 }
 
