@@ -249,6 +249,8 @@ int txg_sync_log(struct pool *p);
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */
 int txg_flush_devices(struct pool *p);
+/* To every ring of every device; durable when it returns 0. Blocks. */
+int txg_write_root(struct pool *p, const struct root *r);
 /* Let the committing thread call @fn between two commits; its result. Its text stays there. Blocks. */
 int txg_run_between(struct pool *p, int (*fn)(void *ctx), void *ctx);
 /* Commit even without changes (@count times): releases freed space. */

@@ -358,6 +358,10 @@ static int go_live(struct pool *p, const struct root *r)
 	p->recovery.clean = r->clean;
 	if (!p->read_only)
 		ret = recover_pool(p, r);
+	/* A crash may have left it on some devices only. All have it before there is another one: see
+	 * check_same_time(). */
+	if (!ret && !p->read_only)
+		ret = txg_write_root(p, r);
 	if (!ret)
 		ret = txg_start(p);
 	if (ret || p->read_only)

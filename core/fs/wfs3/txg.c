@@ -256,7 +256,7 @@ int txg_flush_devices(struct pool *p)
 	return ret ? ret : check_barriers(p);
 }
 
-static int write_root(struct pool *p, const struct root *r)
+int txg_write_root(struct pool *p, const struct root *r)
 {
 	struct blk_dev *devs[WFS3_DEVICES_MAX];
 	const struct label *labels[WFS3_DEVICES_MAX];
@@ -311,7 +311,7 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	ret = txg_flush_devices(p);
 	if (ret)
 		return err_add(ret, "flush before the root");
-	ret = write_root(p, &root);
+	ret = txg_write_root(p, &root);
 	if (!ret)
 		ret = check_barriers(p);
 	if (ret)
