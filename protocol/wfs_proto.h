@@ -83,6 +83,8 @@ enum wfsp_status {
 };
 
 #define WFSP_FEATURE_SHM 1u
+/* Behind the slots of shared memory; its first 32 bits are not 0 when the server has taken the memory back. */
+#define WFSP_SHM_TAIL_BYTES 4096u
 
 #define WFSP_RANGE_FUA 1u
 #define WFSP_RANGE_NO_HOLE 2u

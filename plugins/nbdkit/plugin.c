@@ -32,6 +32,7 @@ static char *address;
 static const char *export_param;
 static unsigned timeout_s = 60;
 static unsigned connections = 1;
+static bool use_shm = true;
 static unsigned parent_pid;
 
 struct handle {
@@ -111,6 +112,10 @@ static int wfs_config(const char *key, const char *value)
 			nbdkit_error("connections must be between 1 and 16");
 			r = -1;
 		}
+	} else if (strcmp(key, "shm") == 0) {
+		r = nbdkit_parse_bool(value);
+		use_shm = r != 0;
+		r = r < 0 ? -1 : 0;
 	} else if (strcmp(key, "parent") == 0) {
 		r = nbdkit_parse_unsigned("parent", value, &parent_pid);
 	} else {
@@ -157,6 +162,7 @@ static int connect_client(struct wfs **ret)
 	struct wfs_options options = {
 		.client_name = "nbdkit",
 		.connections = connections,
+		.no_shared_memory = !use_shm,
 		.timeout_ms = timeout_ms,
 		.connect_timeout_ms = timeout_ms < CONNECT_TIMEOUT_MS_MAX ? timeout_ms : CONNECT_TIMEOUT_MS_MAX,
 	};
@@ -410,6 +416,7 @@ static int wfs_plugin_cache(void *handle, uint32_t count, uint64_t offset, uint3
 	"export=<NAME>        Serve this export whatever the client asks for.\n"                                       \
 	"timeout=<SECONDS>    Wait this long for a lost daemon (default 60).\n"                                        \
 	"connections=<N>      Connections to the daemon per client (default 1).\n"                                     \
+	"shm=<BOOL>           Payloads in memory shared with a daemon on this host (default yes).\n"                   \
 	"parent=<PID>         End at once when this process, the parent, does."
 
 static struct nbdkit_plugin plugin = {

@@ -34,6 +34,7 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 	call->payload_len = 0;
 	call->reply = call->small;
 	call->reply_size = sizeof(call->small);
+	call->shm_count = 0;
 	sync_cond_init(&call->cond);
 }
 
@@ -44,7 +45,7 @@ void wfs_call_done(struct wfs_call *call)
 
 static bool is_big_read(const struct wfs_call *call)
 {
-	return call->payload_len >= BIG_READ_BYTES;
+	return call->payload_len >= BIG_READ_BYTES && !call->shm_count;
 }
 
 /* Take the call that waits for this answer out of the table; from then on nobody else completes it. */
@@ -102,7 +103,8 @@ static bool has_payload(const struct wfs_call *call, struct rd *r, size_t record
 {
 	uint32_t xid;
 
-	if (!call->payload || rpc_get_reply(r, &xid) || rd_be32(r) != WFSP_OK || rd_be32(r) != call->payload_len)
+	if (!call->payload || call->shm_count || rpc_get_reply(r, &xid) || rd_be32(r) != WFSP_OK ||
+	    rd_be32(r) != call->payload_len)
 		return false;
 	return !r->bad && record_len - r->pos >= call->payload_len;
 }
@@ -248,10 +250,11 @@ static int wait_to_send(struct wfs_conn *c)
 static int send_all(struct wfs_conn *c, const struct wfs_call *call)
 {
 	static const uint8_t zeros[XDR_UNIT];
-	struct iovec iov[3] = { { (void *)(uintptr_t)call->head, call->args.pos },
+	const struct wr *w = call->shm_count ? &call->shm_args : &call->args;
+	struct iovec iov[3] = { { w->base, w->pos },
 		                { (void *)(uintptr_t)call->send_payload, call->send_len },
 		                { (void *)(uintptr_t)zeros, xdr_pad_bytes(call->send_len) } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = call->send_len ? 3 : 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = call->send_len && !call->shm_count ? 3 : 1 };
 
 	while (msg.msg_iovlen) {
 		ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -300,40 +303,70 @@ static void await(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lo
 	pass_lead(c);
 }
 
-int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+/* Become a user of the connection, with a place in the table of those that wait for answers. */
+static int enter(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 {
 	struct wfs_call **bucket;
-	int err;
 
-	always(!call->args.bad);
 	call->done = call->waiting = call->payload_done = false;
 	call->reply_len = 0;
+	call->shm_count = 0;
 	sync_mutex_lock(&c->lock);
 	if (c->state != CONN_UP || c->generation != generation) {
 		sync_mutex_unlock(&c->lock);
 		return -ENOTCONN;
 	}
 	c->users++;
-	if (is_big_read(call))
-		c->big_reads++;
 	call->xid = ++c->next_xid;
 	bucket = &c->buckets[call->xid % CLIENT_BUCKETS];
 	call->bucket_next = *bucket;
 	*bucket = call;
 	sync_mutex_unlock(&c->lock);
+	return 0;
+}
 
-	put_be32(call->head,
-	         record_mark(call->args.pos - RECORD_MARK_BYTES + call->send_len + xdr_pad_bytes(call->send_len)));
-	put_be32(call->head + RECORD_MARK_BYTES, call->xid);
+static int send_call(struct wfs_conn *c, struct wfs_call *call)
+{
+	size_t payload = call->shm_count ? 0 : call->send_len;
+	const struct wr *w = call->shm_count ? &call->shm_args : &call->args;
+	int err;
+
+	put_be32(w->base, record_mark(w->pos - RECORD_MARK_BYTES + payload + xdr_pad_bytes(payload)));
+	put_be32(w->base + RECORD_MARK_BYTES, call->xid);
 	sync_mutex_lock(&c->send_lock);
 	err = send_all(c, call);
 	sync_mutex_unlock(&c->send_lock);
+	return err;
+}
 
+int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+{
+	int err = enter(c, generation, call);
+	bool big;
+
+	always(!call->args.bad);
+	if (err)
+		return err;
+	wfs_shm_begin(&c->shm, call);
+	big = is_big_read(call);
+	if (big) {
+		sync_mutex_lock(&c->lock);
+		c->big_reads++;
+		sync_mutex_unlock(&c->lock);
+	}
+	err = send_call(c, call);
 	sync_mutex_lock(&c->lock);
 	if (err)
 		wfs_conn_fail(c);
 	await(c, call);
-	if (is_big_read(call))
+	if (call->shm_count) {
+		/* Still as a user: the memory stays mapped. */
+		sync_mutex_unlock(&c->lock);
+		err = wfs_shm_end(&c->shm, call, call->err);
+		sync_mutex_lock(&c->lock);
+		call->err = err;
+	}
+	if (big)
 		c->big_reads--;
 	if (--c->users == 0)
 		sync_cond_broadcast(&c->changed);

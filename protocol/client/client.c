@@ -29,6 +29,7 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 	if (!w)
 		return err_set(-ENOMEM, "no memory for a client");
 	w->conn_count = conn_count;
+	w->no_shm = o->no_shared_memory;
 	w->timeout_ns = (o->timeout_ms ? o->timeout_ms : CLIENT_TIMEOUT_MS_DEFAULT) * SYNC_NS_PER_MS;
 	snprintf(w->name, sizeof(w->name), "%s", o->client_name ? o->client_name : "libwfs");
 	w->address = strdup(address);

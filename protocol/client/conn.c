@@ -36,6 +36,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
+	wfs_shm_unmap(&c->shm);
 	record_rx_done(&c->rx);
 	sync_cond_done(&c->changed);
 	sync_mutex_done(&c->lock);
@@ -82,7 +83,7 @@ static int set_timeout(int fd, uint64_t ns)
 }
 
 /* Receive one whole record of at most CALL_REPLY_BYTES. */
-static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_record, size_t *ret_len)
+static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_record, size_t *ret_len, int *shm_fd)
 {
 	for (;;) {
 		enum record_state state;
@@ -98,7 +99,7 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
 		to = record_rx_room(rx, &room);
 		if (state == RECORD_HEAD || !room)
 			return err_set(-EBADMSG, "the answer to HELLO is too long");
-		n = recv(fd, to, room, 0);
+		n = wfs_shm_receive(fd, to, room, shm_fd);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -110,10 +111,12 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
 	}
 }
 
-/* The first exchange on a new socket, which nobody else uses yet. */
-static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret)
+/* The first exchange on a new socket, which nobody else uses yet. *shm_fd: a descriptor that came along, even on
+ * errors.
+ */
+static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int *shm_fd)
 {
-	struct wfsp_hello_args args = { .connection = c->index };
+	struct wfsp_hello_args args = { .connection = c->index, .features = c->client->no_shm ? 0 : WFSP_FEATURE_SHM };
 	uint8_t buf[CALL_HEAD_BYTES];
 	char text[WFSP_TEXT_MAX + 1];
 	struct wr w = wr_init(buf, sizeof(buf));
@@ -131,7 +134,7 @@ static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret)
 	put_be32(buf, record_mark(w.pos - RECORD_MARK_BYTES));
 	if (send(fd, buf, w.pos, MSG_NOSIGNAL) != (ssize_t)w.pos)
 		return err_set(-ECONNRESET, "sending HELLO failed");
-	err = receive_hello(fd, &c->rx, &record, &len);
+	err = receive_hello(fd, &c->rx, &record, &len, shm_fd);
 	if (err)
 		return err;
 	r = rd_init(record, len);
@@ -153,7 +156,7 @@ static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct wfsp_hello_o
 {
 	uint64_t now = sync_now_ns();
 	uint64_t until = now + ATTEMPT_NS;
-	int fd, err;
+	int fd, err, shm_fd = -1;
 
 	if (deadline_ns && deadline_ns < until)
 		until = deadline_ns > now ? deadline_ns : now + SYNC_NS_PER_MS;
@@ -165,9 +168,13 @@ static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct wfsp_hello_o
 	now = sync_now_ns();
 	err = set_timeout(fd, until > now ? until - now : SYNC_NS_PER_MS);
 	if (!err)
-		err = say_hello(c, fd, ret);
+		err = say_hello(c, fd, ret, &shm_fd);
 	if (!err)
 		err = set_timeout(fd, 0);
+	if (!err)
+		wfs_shm_map(&c->shm, shm_fd, ret);
+	if (shm_fd >= 0)
+		close(shm_fd);
 	if (!err)
 		return fd;
 	close(fd);
@@ -187,6 +194,7 @@ static void connect_locked(struct wfs_conn *c, uint64_t deadline_ns) SYNC_REQUIR
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
+	wfs_shm_unmap(&c->shm);
 	fd = attempt(c, deadline_ns, &hello);
 	sync_mutex_lock(&c->lock);
 	if (fd >= 0) {

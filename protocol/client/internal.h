@@ -18,6 +18,12 @@
 #define CLIENT_BUCKETS 64u
 #define CLIENT_WINDOW_BYTES (64u << 10)
 #define CALL_HEAD_BYTES 640u
+#define CALL_SHM_HEAD_BYTES 96u
+#define SHM_SLOTS_MAX 64u /* the bits of a word; more are not used */
+/* Payloads from this size go through shared memory: see docs/PERFORMANCE.md. */
+#define SHM_PAYLOAD_BYTES_MIN 4096u
+/* And up to this, so that one request does not keep the others from it. */
+#define SHM_PAYLOAD_BYTES_MAX (1u << 20)
 #define CALL_REPLY_BYTES (WFSP_SMALL_RESULT_BYTES_MAX + 64u)
 
 /* Where a call's arguments start in its head: after the mark and a header without credentials. */
@@ -37,6 +43,10 @@ struct wfs_call {
 	size_t reply_size;
 	size_t reply_len;
 	uint8_t small[CALL_REPLY_BYTES];
+	uint32_t shm_count; /* slots that it occupies in this attempt; 0: the payload goes through the socket */
+	uint32_t shm_slot; /* the first of them */
+	struct wr shm_args; /* writes into shm_head */
+	uint8_t shm_head[CALL_SHM_HEAD_BYTES]; /* what is sent then instead of head and payload */
 
 	/* Guarded by the connection's lock. */
 	uint32_t xid;
@@ -47,6 +57,16 @@ struct wfs_call {
 	struct wfs_call *bucket_next;
 	struct wfs_call *wait_prev;
 	struct wfs_call *wait_next;
+};
+
+/* Memory shared with the server on one connection. */
+struct wfs_shm {
+	uint8_t *base; /* NULL: none. Changes only while CONNECTING and without users */
+	size_t bytes; /* of the mapping */
+	const uint32_t *taken_back; /* not 0: by the server (atomic) */
+	uint32_t slots;
+	uint32_t slot_bytes;
+	uint64_t busy; /* one bit for each slot (atomic) */
 };
 
 enum conn_state {
@@ -78,6 +98,7 @@ struct wfs_conn {
 	struct wfsp_hello_ok hello SYNC_GUARDED_BY(lock);
 	struct record_rx rx; /* the leader's */
 	uint8_t *window;
+	struct wfs_shm shm;
 };
 
 struct wfs {
@@ -86,6 +107,7 @@ struct wfs {
 	uint8_t id[WFSP_CLIENT_ID_BYTES];
 	uint64_t timeout_ns;
 	unsigned conn_count;
+	bool no_shm; /* the caller wants none */
 	uint32_t payload_max_bytes; /* as the server said at first */
 	struct wfs_conn conns[];
 };
@@ -106,6 +128,19 @@ int wfs_conn_up(struct wfs_conn *c, uint64_t *deadline_ns, bool once, uint64_t *
 void wfs_conn_fail(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
 /* The server behind @generation: its boot id, and did @old_boot end with everything durable? -ENOTCONN: gone. */
 int wfs_conn_boot(struct wfs_conn *c, uint64_t generation, uint64_t old_boot, uint64_t *ret_boot, bool *ret_durable);
+
+/* shm.c */
+/* recv() that takes a descriptor along: the first that ever comes goes to *shm_fd (-1 before), others are closed. */
+ssize_t wfs_shm_receive(int fd, void *to, size_t room, int *shm_fd);
+/* Map what the server granted with its HELLO. Leaves it unmapped when it is not what it should be. @fd stays open. */
+void wfs_shm_map(struct wfs_shm *m, int fd, const struct wfsp_hello_ok *hello);
+void wfs_shm_unmap(struct wfs_shm *m);
+/* Before a call is sent: occupy slots for it, if that pays and there are some, and fill them. By a user of the
+ * connection, without locks. */
+void wfs_shm_begin(struct wfs_shm *m, struct wfs_call *call);
+/* After a call with slots was answered (@err 0), or the connection lost: take what was read, give them back. @err, or
+ * -ENOTCONN when the server ended the connection meanwhile, so that what was read may be lost. */
+int wfs_shm_end(struct wfs_shm *m, struct wfs_call *call, int err);
 
 /* call.c */
 void wfs_call_init(struct wfs_call *call, uint32_t procedure);

@@ -37,6 +37,7 @@ struct wfs_options {
 	unsigned connections; /* 1..16; 0: 1 */
 	unsigned timeout_ms; /* longest wait for a lost server; 0: 60,000 */
 	unsigned connect_timeout_ms; /* as timeout_ms, for wfs_connect() itself; 0: a single attempt */
+	int no_shared_memory; /* payloads only through the socket, also where the server offers shared memory */
 };
 
 /*

@@ -37,6 +37,8 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->offset = op->len_bytes = 0;
 	op->flags = 0;
 	op->payload = NULL;
+	op->shm = false;
+	op->shm_mask = 0;
 	op->opened = NULL;
 	op->err = 0;
 	op->held_bytes = 0;
@@ -59,6 +61,7 @@ void rpc_op_free(struct rpc_op *op)
 		rpc_handle_unref(c->server->exports, op->handle);
 	op->handle = NULL;
 	c->held_bytes -= op->held_bytes;
+	c->shm_busy &= ~op->shm_mask;
 	always(c->op_count > 0);
 	c->op_count--;
 	op->next = c->free_ops;
@@ -119,6 +122,7 @@ void rpc_conn_free(struct rpc_conn *c)
 		event_free(c->again_event);
 	if (c->timer)
 		event_free(c->timer);
+	rpc_shm_drop(c);
 	free(c->window);
 	budget_uncharge(c->server->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	free(c);
@@ -302,6 +306,7 @@ int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct rpc_conn *
 	c->server = s;
 	c->loop = l;
 	c->fd = fd;
+	c->shm_fd = -1;
 	c->attach_task.run = run_attach;
 	c->done_task.run = run_done;
 	c->kill_task.run = run_kill;

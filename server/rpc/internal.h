@@ -35,6 +35,11 @@
 #define RPC_PREFETCH_BYTES_MAX (32u << 20) /* of one CACHE request */
 #define RPC_OP_HEAD_BYTES 768u
 #define RPC_BUF_CLASSES 4
+/* Shared memory of a connection: room for nbdkit's 16 threads with 256 KiB each. */
+#define RPC_SHM_SLOTS 64u
+#define RPC_SHM_SLOT_BYTES (64u << 10)
+/* All connections together may share this part of the memory budget; the next ones do without. */
+#define RPC_SHM_BUDGET_PART 8u
 
 /* A payload's memory, aligned to 4 KiB. */
 struct rpc_buf {
@@ -75,7 +80,10 @@ struct rpc_op {
 	uint64_t offset;
 	uint64_t len_bytes;
 	uint32_t flags; /* VFS_* */
-	const void *payload; /* WRITE */
+	const void *payload; /* WRITE; READ and WRITE with shm: the place in the shared memory */
+	bool shm; /* READ_SHM and WRITE_SHM are READ and WRITE with this */
+	uint32_t shm_slot;
+	uint64_t shm_mask; /* the slots that it uses, set in conn->shm_busy */
 	union {
 		struct wfsp_hello_args hello;
 		struct wfsp_open_args open;
@@ -101,6 +109,7 @@ struct rpc_conn {
 	struct rpc_server *server;
 	struct loop *loop;
 	int fd;
+	bool is_unix;
 	pid_t peer_pid; /* of a unix socket's other end, else 0 */
 	struct event *read_event;
 	struct event *write_event;
@@ -126,6 +135,9 @@ struct rpc_conn {
 	struct record_rx rx;
 	uint8_t *window;
 	size_t join_charged;
+	uint8_t *shm; /* NULL: none was granted */
+	int shm_fd; /* until it is sent with the answer to HELLO */
+	uint64_t shm_busy; /* slots of requests under way */
 	struct rpc_op *direct; /* a WRITE whose payload is being received into its buffer */
 	size_t direct_got;
 
@@ -153,6 +165,7 @@ struct rpc_stats {
 	struct counter read_bytes;
 	struct counter written_bytes;
 	struct counter deferred; /* handed to workers */
+	struct counter shm_requests; /* READ and WRITE with their payload in shared memory */
 	struct counter accepted;
 	struct counter bad_records;
 	struct counter refused_calls; /* answered with an RPC error */
@@ -166,6 +179,9 @@ struct rpc_server {
 	struct metrics *metrics;
 	struct budget_consumer *charge;
 	struct bufpool *pools[RPC_BUF_CLASSES];
+	struct budget_consumer *shm_charge;
+	size_t shm_bytes_max; /* of all connections */
+	bool shm_possible;
 	unsigned connections_max;
 	uint64_t stall_ns;
 	uint64_t start_ns;
@@ -183,6 +199,15 @@ int rpc_bufs_init(struct rpc_server *s);
 void rpc_bufs_done(struct rpc_server *s);
 int rpc_buf_get(struct rpc_server *s, size_t len_bytes, struct rpc_buf *ret); /* any thread; 0 or -ENOMEM */
 void rpc_buf_put(struct rpc_server *s, struct rpc_buf *b);
+
+/* shm.c */
+bool rpc_shm_possible(void); /* on this machine */
+/* Give the connection shared memory if its client asks for it and there is some left. */
+void rpc_shm_grant(struct rpc_conn *c, uint64_t features);
+void rpc_shm_sent(struct rpc_conn *c); /* the client has the descriptor: ours is not needed any more */
+void rpc_shm_drop(struct rpc_conn *c); /* no operation uses it */
+/* Find and occupy the place of op's payload, until rpc_op_free(). 0; -EINVAL: outside; -EBUSY: in use. */
+int rpc_shm_take(struct rpc_op *op);
 
 /* handles.c */
 bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is being opened; false: no more */
@@ -235,6 +260,8 @@ void rpc_op_encode_refusal(struct rpc_op *op, enum rpc_accept_stat stat);
 /* On the loop: what remains to be done after a worker had it; then the answer is queued. */
 void rpc_op_finish(struct rpc_op *op);
 void rpc_op_answer_hello(struct rpc_op *op);
+/* The shared memory that an encoded answer to HELLO grants could not be sent: grant none. */
+void rpc_op_without_shm(struct rpc_op *op);
 
 /* exports.c: on workers */
 int rpc_exec_open(struct rpc_op *op);

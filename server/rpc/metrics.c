@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the RPC server counts, for Prometheus and for STATISTICS. */
+/* What the RPC server counts, for Prometheus and for STATISTICS. READ_SHM and WRITE_SHM count as READ and WRITE. */
 #include <stdio.h>
 
 #include "protocol/xdr/xdr.h"
@@ -39,6 +39,8 @@ int rpc_metrics_register(struct rpc_server *s)
 		{ "wfsd_rpc_read_bytes_total", "Payload bytes read by clients.", &s->stats.read_bytes },
 		{ "wfsd_rpc_written_bytes_total", "Payload bytes written by clients.", &s->stats.written_bytes },
 		{ "wfsd_rpc_deferred_total", "Requests that had to wait and went to a worker.", &s->stats.deferred },
+		{ "wfsd_rpc_shm_requests_total", "Reads and writes whose payload went through shared memory.",
+		  &s->stats.shm_requests },
 		{ "wfsd_rpc_connections_total", "Connections accepted.", &s->stats.accepted },
 		{ "wfsd_rpc_bad_records_total", "Connections ended for what they sent, or did not take.",
 		  &s->stats.bad_records },
@@ -64,7 +66,7 @@ static void put(struct wr *w, const char *name, uint64_t value)
 void rpc_put_statistics(struct rpc_server *s, struct wr *w)
 {
 	struct wr count = *w;
-	uint32_t n = 5;
+	uint32_t n = 6;
 	char name[WFSP_COUNTER_NAME_MAX + 1];
 
 	wr_be32(w, 0);
@@ -73,6 +75,7 @@ void rpc_put_statistics(struct rpc_server *s, struct wr *w)
 	put(w, "read_bytes", counter_read(&s->stats.read_bytes));
 	put(w, "written_bytes", counter_read(&s->stats.written_bytes));
 	put(w, "deferred", counter_read(&s->stats.deferred));
+	put(w, "shm_requests", counter_read(&s->stats.shm_requests));
 	for (uint32_t p = 0; p < WFSP_READ_SHM; p++, n += 2) {
 		snprintf(name, sizeof(name), "%s_requests", wfsp_procedure_name(p));
 		put(w, name, counter_read(&s->stats.requests[p]));

@@ -45,6 +45,33 @@ static void decode_write(struct rpc_op *op, struct rd *r)
 	use_handle(op, a.handle);
 }
 
+static void decode_read_shm(struct rpc_op *op, struct rd *r)
+{
+	struct wfsp_read_shm_args a;
+
+	wfsp_get_read_shm_args(r, &a);
+	op->procedure = WFSP_READ;
+	op->shm = true;
+	op->shm_slot = a.slot;
+	op->offset = a.offset;
+	op->len_bytes = a.len_bytes;
+	use_handle(op, a.handle);
+}
+
+static void decode_write_shm(struct rpc_op *op, struct rd *r)
+{
+	struct wfsp_write_shm_args a;
+
+	wfsp_get_write_shm_args(r, &a);
+	op->procedure = WFSP_WRITE;
+	op->shm = true;
+	op->shm_slot = a.slot;
+	op->offset = a.offset;
+	op->len_bytes = a.len_bytes;
+	op->flags = a.stable == WFSP_FUA ? VFS_FUA : a.stable == WFSP_UNSTABLE ? 0 : UINT32_MAX;
+	use_handle(op, a.handle);
+}
+
 static void decode_range(struct rpc_op *op, struct rd *r)
 {
 	struct wfsp_range_args a;
@@ -77,6 +104,12 @@ bool rpc_op_decode(struct rpc_op *op, struct rd *r)
 	case WFSP_WRITE:
 		decode_write(op, r);
 		return !r->bad;
+	case WFSP_READ_SHM:
+		decode_read_shm(op, r);
+		break;
+	case WFSP_WRITE_SHM:
+		decode_write_shm(op, r);
+		break;
 	case WFSP_STAT:
 	case WFSP_FLUSH:
 	case WFSP_CLOSE:
@@ -104,6 +137,10 @@ static int exec_read(struct rpc_op *op, unsigned flags)
 	if (op->len_bytes > WFSP_PAYLOAD_MAX)
 		return err_set(-EINVAL, "read of %llu bytes, the limit is %u", (unsigned long long)op->len_bytes,
 		               WFSP_PAYLOAD_MAX);
+	if (op->shm) {
+		iov = (struct iovec){ (void *)(uintptr_t)op->payload, op->len_bytes };
+		return vfs_read(op->handle->vfs, &iov, 1, op->offset, flags);
+	}
 	if (op->len_bytes && op->len_bytes <= VFS_REF_BYTES_MAX) {
 		err = vfs_read_ref(op->handle->vfs, op->offset, op->len_bytes, flags, &op->ref);
 		op->has_ref = err == 0;
@@ -207,7 +244,9 @@ static int exec(struct rpc_op *op, unsigned flags)
 {
 	switch (op->procedure) {
 	case WFSP_NULL:
+		return 0;
 	case WFSP_HELLO:
+		rpc_shm_grant(op->conn, op->args.hello.features);
 		return 0;
 	case WFSP_LIST_EXPORTS:
 		return rpc_exec_list(op);
@@ -235,11 +274,18 @@ static void drop_payload(struct rpc_op *op)
 
 static void encode_results(struct rpc_op *op, struct wr *w)
 {
+	struct wfsp_hello_ok hello;
 	struct wfsp_attr attr;
 
 	switch (op->procedure) {
 	case WFSP_HELLO:
-		wfsp_put_hello_ok(w, &op->conn->server->hello);
+		hello = op->conn->server->hello;
+		if (op->conn->shm) {
+			hello.features |= WFSP_FEATURE_SHM;
+			hello.shm_slots = RPC_SHM_SLOTS;
+			hello.shm_slot_bytes = RPC_SHM_SLOT_BYTES;
+		}
+		wfsp_put_hello_ok(w, &hello);
 		break;
 	case WFSP_OPEN:
 		wfsp_put_open_ok(w, &op->args.opened);
@@ -249,7 +295,8 @@ static void encode_results(struct rpc_op *op, struct wr *w)
 		wfsp_put_attr(w, &attr);
 		break;
 	case WFSP_READ:
-		wr_be32(w, (uint32_t)op->payload_len);
+		if (!op->shm)
+			wr_be32(w, (uint32_t)op->payload_len);
 		break;
 	default:
 		break;
@@ -332,6 +379,8 @@ void rpc_op_finish(struct rpc_op *op)
 		counter_add(&st->read_bytes, op->len_bytes);
 	else if (op->procedure == WFSP_WRITE)
 		counter_add(&st->written_bytes, op->len_bytes);
+	if (op->shm)
+		counter_add(&st->shm_requests, 1);
 	histogram_add(&st->latency[op->procedure], sync_now_ns() - op->start_ns);
 	rpc_conn_queue(c, op);
 }
@@ -375,12 +424,12 @@ static bool must_wait(const struct rpc_op *op)
 	}
 }
 
-/* A payload that lies in the window moves to a buffer of its own, as the window goes on. */
+/* A payload that lies in the window moves to a buffer of its own, as the window goes on; shared memory stays. */
 static int keep_payload(struct rpc_op *op)
 {
 	int err;
 
-	if (op->procedure != WFSP_WRITE || op->buf.p || !op->len_bytes)
+	if (op->procedure != WFSP_WRITE || op->shm || op->buf.p || !op->len_bytes)
 		return 0;
 	err = rpc_buf_get(op->conn->server, op->len_bytes, &op->buf);
 	if (err)
@@ -392,9 +441,15 @@ static int keep_payload(struct rpc_op *op)
 
 void rpc_op_answer_hello(struct rpc_op *op)
 {
-	op->err = 0;
+	op->err = exec(op, 0);
 	encode(op);
 	rpc_op_finish(op);
+}
+
+void rpc_op_without_shm(struct rpc_op *op)
+{
+	rpc_shm_drop(op->conn);
+	encode(op);
 }
 
 void rpc_op_start(struct rpc_op *op)
@@ -402,6 +457,12 @@ void rpc_op_start(struct rpc_op *op)
 	struct rpc_conn *c = op->conn;
 	struct rpc_server *s = c->server;
 
+	op->err = op->shm ? rpc_shm_take(op) : 0;
+	if (op->err) {
+		encode(op);
+		rpc_op_finish(op);
+		return;
+	}
 	op->err = -EAGAIN;
 	if (op->procedure == WFSP_OPEN && !rpc_handles_reserve(&c->handles)) {
 		op->err = err_set(-EMFILE, "%u files open on this connection", RPC_HANDLES_MAX);

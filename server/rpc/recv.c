@@ -112,6 +112,11 @@ static enum taken take_write(struct rpc_conn *c, struct rpc_op *op, const struct
 	return TAKEN;
 }
 
+static bool is_shm(uint32_t procedure)
+{
+	return procedure == WFSP_READ_SHM || procedure == WFSP_WRITE_SHM;
+}
+
 /* A call with a good header. */
 static enum taken take_call(struct rpc_conn *c, struct rpc_op *op, const struct rpc_call *call, struct rd *r,
                             size_t avail, size_t len)
@@ -137,12 +142,12 @@ static enum taken take_call(struct rpc_conn *c, struct rpc_op *op, const struct 
 		refuse(c, op, RPC_PROG_UNAVAIL);
 	} else if (call->version != WFSP_VERSION) {
 		refuse(c, op, RPC_PROG_MISMATCH);
-	} else if (op->procedure >= WFSP_READ_SHM) {
+	} else if (op->procedure >= WFSP_PROCEDURES || (is_shm(op->procedure) && !c->shm)) {
 		refuse(c, op, RPC_PROC_UNAVAIL);
 	} else if (op->procedure == WFSP_WRITE || !rpc_op_decode(op, r)) {
 		refuse(c, op, RPC_GARBAGE_ARGS);
 	} else {
-		payload = op->procedure == WFSP_READ ? min_u64(op->len_bytes, WFSP_PAYLOAD_MAX) : 0;
+		payload = op->procedure == WFSP_READ && !op->shm ? min_u64(op->len_bytes, WFSP_PAYLOAD_MAX) : 0;
 		if (!has_room(c, payload)) {
 			c->paused = true;
 			rpc_op_free(op);

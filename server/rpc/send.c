@@ -84,21 +84,55 @@ static void sent(struct rpc_conn *c, size_t n)
 	}
 }
 
+/* The descriptor of the shared memory travels with the first byte of the answer to HELLO. */
+static bool brings_shm(const struct rpc_conn *c, const struct rpc_op *op)
+{
+	return op->procedure == WFSP_HELLO && c->shm_fd >= 0;
+}
+
+union fd_control {
+	struct cmsghdr align;
+	uint8_t bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static void attach_fd(struct msghdr *msg, union fd_control *control, int fd)
+{
+	struct cmsghdr *h = &control->align;
+
+	memset(control, 0, sizeof(*control));
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+	msg->msg_control = control;
+	msg->msg_controllen = sizeof(*control);
+}
+
 void rpc_conn_send(struct rpc_conn *c)
 {
+	union fd_control control;
 	struct gather g;
 
 	while (c->send_first && !c->closing) {
+		bool with_fd = brings_shm(c, c->send_first);
 		struct msghdr msg = { .msg_iov = g.iov };
 		ssize_t n;
 
 		g.count = 0;
-		for (const struct rpc_op *op = c->send_first; op && gather_op(&g, op); op = op->next)
-			;
+		for (const struct rpc_op *op = c->send_first; op && gather_op(&g, op); op = op->next) {
+			if (op->next && brings_shm(c, op->next))
+				break;
+		}
 		msg.msg_iovlen = g.count;
+		if (with_fd)
+			attach_fd(&msg, &control, c->shm_fd);
 		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == ETOOMANYREFS && with_fd) {
+			rpc_op_without_shm(c->send_first); /* as long as it was */
+			continue;
+		}
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
@@ -106,6 +140,8 @@ void rpc_conn_send(struct rpc_conn *c)
 			return;
 		}
 		c->tx_ns = c->wake_ns;
+		if (with_fd)
+			rpc_shm_sent(c);
 		sent(c, (size_t)n);
 	}
 	if (c->closing || c->writing == (c->send_first != NULL))

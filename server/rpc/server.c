@@ -52,7 +52,10 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 	err = fill_hello(&s->hello, config);
 	if (!err) {
 		s->charge = budget_join(config->budget, "rpc", 0, NULL, NULL);
-		if (!s->charge)
+		s->shm_charge = budget_join(config->budget, "rpc-shm", 0, NULL, NULL);
+		s->shm_bytes_max = budget_limit(config->budget) / RPC_SHM_BUDGET_PART;
+		s->shm_possible = rpc_shm_possible();
+		if (!s->charge || !s->shm_charge)
 			err = err_set(-ENOMEM, "no memory for the RPC server");
 	}
 	if (!err)
@@ -78,6 +81,8 @@ void rpc_server_free(struct rpc_server *s)
 	rpc_bufs_done(s);
 	if (s->charge)
 		budget_leave(s->charge);
+	if (s->shm_charge)
+		budget_leave(s->shm_charge);
 	sync_cond_done(&s->gone);
 	sync_mutex_done(&s->lock);
 	free(s);
@@ -104,13 +109,15 @@ static void unlink_conn(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(
 
 /* A unix socket's send buffer is small and does not grow by itself: with a larger one, large answers take fewer turns.
  */
-static void tune_unix(int fd)
+static bool tune_unix(int fd)
 {
 	int domain = AF_UNSPEC, bytes = UNIX_SEND_BYTES;
 	socklen_t len = sizeof(domain);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX)
+		return false;
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	return true;
 }
 
 static pid_t peer_pid(int fd)
@@ -128,11 +135,11 @@ int rpc_server_accept(struct rpc_server *s, int fd)
 	struct rpc_conn *c;
 	int err = rpc_conn_new(s, l, fd, &c);
 
-	tune_unix(fd);
 	if (err) {
 		close(fd);
 		return err;
 	}
+	c->is_unix = tune_unix(fd);
 	c->peer_pid = peer_pid(fd);
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)

@@ -56,6 +56,7 @@ static void test_constants_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_CLEAN_BOOTS_MAX, WFS_CLEAN_BOOTS_MAX);
 	assert_int_equal(WFSP_CLIENT_ID_BYTES, WFS_CLIENT_ID_BYTES);
 	assert_int_equal(WFSP_FEATURE_SHM, WFS_FEATURE_SHM);
+	assert_int_equal(WFSP_SHM_TAIL_BYTES, WFS_SHM_TAIL_BYTES);
 	assert_int_equal(WFSP_RANGE_FUA, WFS_RANGE_FUA);
 	assert_int_equal(WFSP_RANGE_NO_HOLE, WFS_RANGE_NO_HOLE);
 	assert_int_equal(WFSP_RANGE_FAST, WFS_RANGE_FAST);
