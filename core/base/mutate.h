@@ -9,18 +9,18 @@
 enum mutation {
 	MUTATION_NONE,
 	MUTATION_NO_BARRIER_BEFORE_ROOT, /* the root is written without a flush before it */
-	MUTATION_ROOT_BEFORE_NODES, /* the root is written before what it reaches */
-	MUTATION_REUSE_AT_ONCE, /* a block that was freed is given out again in the same group */
+	MUTATION_REUSE_AT_ONCE, /* freed blocks are given out again before the root that frees them is durable */
 	MUTATION_FLUSH_LIES, /* a flush is acknowledged before the log is durable */
+	MUTATION_COMMIT_LIES, /* an administrator's change is acknowledged before its group is durable */
 	MUTATION_NO_LOG_BARRIER, /* the log is written, but the devices are not flushed */
-	MUTATION_LOG_RECORD_LOST, /* a record of data is left out of the log */
+	MUTATION_LOG_RECORD_LOST, /* some records of data are left out of the log */
 	MUTATION_NO_DATA_CRC, /* the checksum of data is not verified on reading */
 	MUTATION_NO_NODE_HASH, /* the hash of a node is not verified on reading */
 	MUTATION_WRITE_ERROR_IGNORED, /* data that could not be written counts as written */
 	MUTATION_FLUSH_ERROR_IGNORED, /* a barrier that failed counts as done */
-	MUTATION_DIRTY_PAGE_LOST, /* write-back takes a page and does not write it */
+	MUTATION_DIRTY_PAGE_LOST, /* write-back calls a page clean that it did not write */
 	MUTATION_DISCARD_BEHIND_CACHE, /* a discard unmaps blocks, but the cache keeps its pages */
-	MUTATION_OLDEST_ROOT, /* the import takes the oldest root instead of the newest */
+	MUTATION_OLDER_ROOT, /* the import takes the root before the newest */
 	MUTATION_NO_RECOVERY, /* the import does not apply the log */
 	MUTATION_RECOVERY_TRUSTS_DATA, /* recovery does not verify data that may not be durable */
 	MUTATION_COUNT

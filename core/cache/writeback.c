@@ -13,6 +13,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/mutate.h"
 
 int batch_new(unsigned capacity, struct wb_batch **ret)
 {
@@ -244,7 +245,9 @@ static int batch_write(struct cache_file *f, struct wb_batch *b)
 	if (b->kind == BATCH_TO_LOG)
 		f->ops->log(f->ctx, b->pages, b->count);
 	else
-		f->ops->writeback(f->ctx, b->pages, b->count);
+		f->ops->writeback(f->ctx, b->pages, b->count - MUTATE(DIRTY_PAGE_LOST));
+	if (MUTATE(DIRTY_PAGE_LOST) && b->kind != BATCH_TO_LOG)
+		b->pages[b->count - 1].result = 0;
 	for (unsigned i = 0; i < b->count; i++) {
 		if (b->pages[i].result == 0)
 			good++;

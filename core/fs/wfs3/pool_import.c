@@ -16,6 +16,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/scrub.h"
@@ -292,7 +293,7 @@ static int choose_root(struct pool *p, const struct candidates *c, const struct 
 	if (!p->read_only && c->txg_max > WFS3_TXG_WRITABLE_MAX)
 		return err_set(-EUCLEAN, "transaction groups are numbered up to %" PRIu64 ": import read-only",
 		               c->txg_max);
-	for (unsigned i = 0; i < c->count; i++) {
+	for (unsigned i = MUTATE(OLDER_ROOT) && c->count > 1 ? 1 : 0; i < c->count; i++) {
 		char text[256], why[POOL_REASON_MAX];
 
 		if (!p->read_only && c->roots[i].txg + 1 < c->txg_max)

@@ -14,6 +14,7 @@
 #include "core/base/assert.h"
 #include "core/base/bytes.h"
 #include "core/base/err.h"
+#include "core/base/mutate.h"
 #include "core/blk/blk.h"
 #include "core/fs/wfs3/space_priv.h"
 
@@ -310,6 +311,8 @@ int space_write(struct space *s, uint64_t txg, struct space_root *ret_root)
 	}
 	s->last_txg = txg;
 	space_add_pending(s, changes.frees);
+	if (MUTATE(REUSE_AT_ONCE))
+		space_root_durable(s, txg + 1);
 	*ret_root = (struct space_root){
 		.ring_head = s->ring.head,
 		.ring_tail = space_ring_tail(&s->ring),

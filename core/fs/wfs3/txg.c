@@ -8,6 +8,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/scrub.h"
 
@@ -60,7 +61,7 @@ int txg_sync(struct pool *p)
 {
 	uint64_t txg = __atomic_load_n(&p->changed_txg, __ATOMIC_ACQUIRE);
 
-	return wait_durable(p, txg);
+	return MUTATE(COMMIT_LIES) ? 0 : wait_durable(p, txg);
 }
 
 /*
@@ -95,6 +96,8 @@ int txg_sync_log(struct pool *p)
 
 	if (ret)
 		return ret;
+	if (MUTATE(FLUSH_LIES))
+		return 0;
 	ret = wal_sync(p->wal, &closed_txg);
 	if (ret) {
 		pool_fail(p, ret, "make the log durable");
@@ -253,6 +256,8 @@ int txg_flush_devices(struct pool *p)
 		blk_batch_add(&batch, p->devices[i].dev, &ios[i]);
 	}
 	ret = blk_batch_wait(&batch);
+	if (MUTATE(FLUSH_ERROR_IGNORED))
+		return 0;
 	return ret ? ret : check_barriers(p);
 }
 
@@ -308,7 +313,7 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	ret = space_write(p->space, txg, &root.space);
 	if (ret)
 		return err_add(ret, "write the allocation state");
-	ret = txg_flush_devices(p);
+	ret = MUTATE(NO_BARRIER_BEFORE_ROOT) ? 0 : txg_flush_devices(p);
 	if (ret)
 		return err_add(ret, "flush before the root");
 	ret = txg_write_root(p, &root);

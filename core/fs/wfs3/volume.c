@@ -9,6 +9,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
 
 static struct dataset *to_dataset(struct vfs_node *n)
@@ -201,8 +202,11 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 static int punch(struct dataset *ds, uint64_t first, uint64_t end)
 {
 	uint64_t offset = first * WFS3_BLOCK_BYTES, len = (end - first) * WFS3_BLOCK_BYTES;
-	int ret = cache_punch_begin(ds->file, offset, len, 0);
+	int ret = 0;
 
+	if (MUTATE(DISCARD_BEHIND_CACHE))
+		return volume_unmap(ds, first, end - first);
+	ret = cache_punch_begin(ds->file, offset, len, 0);
 	if (ret)
 		return ret;
 	ret = volume_unmap(ds, first, end - first);

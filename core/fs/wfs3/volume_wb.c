@@ -13,6 +13,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/cell.h"
 #include "core/fs/wfs3/pool.h"
 
@@ -140,7 +141,7 @@ static void wb_write(struct wb *w, unsigned *order)
 	for (unsigned i = 0; i < w->io_count; i++) {
 		unsigned from = w->io_first[i];
 
-		if (w->ios[i].result)
+		if (w->ios[i].result && !MUTATE(WRITE_ERROR_IGNORED))
 			wb_fail_pages(w, order, from, from + (unsigned)w->ios[i].iov_count, w->ios[i].result);
 	}
 }
