@@ -194,7 +194,7 @@ int check_label_copies(struct check *c)
 {
 	uint8_t *blocks;
 
-	/* Of a pool in use they are its own business: it may be writing them just now. */
+	/* Of a pool in use: check_live.c. */
 	if (c->live)
 		return 0;
 	blocks = aligned_alloc(4096, 2 * WFS3_BLOCK_BYTES);

@@ -49,8 +49,21 @@ static int add_member(struct check *c, const struct pool_device *d, unsigned gro
 	return c->report->devices[index] ? 0 : err_set(-ENOMEM, "no memory for a check");
 }
 
+/* Nobody writes it while the members are locked. */
+static void check_label(struct check *c, struct blk_dev *dev)
+{
+	char note[LABEL_NOTE_BYTES], why[CHECK_WHY_BYTES];
+	struct label l;
+	int rc = label_read(dev, &l, note);
+
+	if (rc)
+		check_damage(c, POOL_FINDING_LABEL, "%s", check_why(rc, why));
+	else if (note[0])
+		check_damage(c, POOL_FINDING_LABEL, "%s", note);
+}
+
 /* The copies that are whole now; a mirror says no for those that go away later. */
-static int add_group(struct check *c, const struct pool_device *d, unsigned group)
+static int add_group(struct check *c, const struct pool_device *d, unsigned group, bool with_labels)
 {
 	struct check_group *g = &c->groups[group];
 	int rc = 0;
@@ -60,14 +73,17 @@ static int add_group(struct check *c, const struct pool_device *d, unsigned grou
 		struct mirror_copy copy;
 
 		mirror_get(d->dev, slot, &copy);
-		if (copy.dev && copy.state == MIRROR_ONLINE && c->member_count < WFS3_DEVICES_MAX)
-			rc = add_member(c, d, group, slot, blk_name(copy.dev));
+		if (!copy.dev || copy.state != MIRROR_ONLINE || c->member_count == WFS3_DEVICES_MAX)
+			continue;
+		if (with_labels)
+			check_label(c, copy.dev);
+		rc = add_member(c, d, group, slot, blk_name(copy.dev));
 	}
 	return rc || g->copy_count ? rc : add_member(c, d, group, 0, blk_name(d->dev));
 }
 
-static int begin(const struct check_live *live, const struct check_config *config, struct pool_check_report *report,
-                 struct check **ret)
+static int begin(const struct check_live *live, const struct check_config *config, bool with_labels,
+                 struct pool_check_report *report, struct check **ret)
 {
 	const struct pool *p = live->pool;
 	struct check *c;
@@ -82,10 +98,10 @@ static int begin(const struct check_live *live, const struct check_config *confi
 	c->disk = live->disk;
 	c->label = p->devices[0].label;
 	c->group_count = p->device_count;
-	/* Devices keep their names while it is held. */
+	/* Devices stay while it is held. */
 	sync_mutex_lock(&p->members->lock);
 	for (unsigned g = 0; g < p->device_count && !rc; g++)
-		rc = add_group(c, &p->devices[g], g);
+		rc = add_group(c, &p->devices[g], g, with_labels);
 	sync_mutex_unlock(&p->members->lock);
 	return rc;
 }
@@ -93,7 +109,7 @@ static int begin(const struct check_live *live, const struct check_config *confi
 int check_live(const struct check_live *live, const struct check_config *config, struct pool_check_report *ret)
 {
 	struct check *c = NULL;
-	int rc = begin(live, config, ret, &c);
+	int rc = begin(live, config, true, ret, &c);
 
 	if (!rc)
 		rc = check_all(c);
@@ -105,7 +121,7 @@ int check_scrub(const struct check_live *live, const struct check_config *config
                 uint64_t block_count, struct pool_check_report *ret)
 {
 	struct check *c = NULL;
-	int rc = begin(live, config, ret, &c);
+	int rc = begin(live, config, false, ret, &c);
 
 	if (!rc) {
 		c->scrub = true;

@@ -149,6 +149,27 @@ static void test_damage_is_found_while_the_pool_is_in_use(void **state)
 	fixture_done(&f);
 }
 
+static void test_damaged_label_is_found_while_the_pool_is_in_use(void **state)
+{
+	static const uint64_t offsets[] = { 4096 + 48, 63 * MIB + 4096 + 48 };
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 1, 64 * MIB);
+	assert_ok(pool_create(&f, "tank", 1));
+	for (unsigned i = 0; i < 2; i++) {
+		struct pool_check_report r;
+
+		flip(&f, offsets[i]);
+		r = check_online(&f);
+		flip(&f, offsets[i]);
+		assert_int_equal(r.damage_count, 1);
+		assert_int_equal(r.findings[0].kind, POOL_FINDING_LABEL);
+		pool_check_report_done(&r);
+	}
+	fixture_done(&f);
+}
+
 static void test_check_ends_when_the_pool_is_closed(void **state)
 {
 	struct fixture f;
@@ -223,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_idle_pool_is_clean),
 		cmocka_unit_test(test_pool_that_is_written_to_has_no_findings),
 		cmocka_unit_test(test_damage_is_found_while_the_pool_is_in_use),
+		cmocka_unit_test(test_damaged_label_is_found_while_the_pool_is_in_use),
 		cmocka_unit_test(test_check_ends_when_the_pool_is_closed),
 		cmocka_unit_test(test_read_only_pool_can_be_checked),
 		cmocka_unit_test(test_failed_pool_can_be_checked_but_for_its_allocation),

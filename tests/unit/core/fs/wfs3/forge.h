@@ -115,4 +115,53 @@ static inline void forge_nodes(struct forge *f, void (*edit)(struct forge *f, ui
 	forge_root(f);
 }
 
+static inline uint64_t forge_slot_offset(const struct forge *g, uint32_t physical, unsigned slot)
+{
+	return space_slot_offset(g->space, 0, physical, slot);
+}
+
+/* Both slots of a physical region, with their checksums right. */
+static inline void forge_edit_slots(struct forge *g, uint32_t physical,
+                                    void (*edit)(struct space_slot *s, uint64_t *bitmap))
+{
+	uint64_t bytes = space_slot_bytes(g->label.region_bytes);
+	uint8_t *buf = malloc(bytes);
+	uint64_t *bitmap = malloc(g->space->region_words * 8);
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct space_slot s;
+
+		blk_sim_peek(g->dev, forge_slot_offset(g, physical, i), buf, bytes);
+		assert_ok(space_slot_decode(buf, g->label.pool_uuid, g->space->region_blocks, &s, bitmap));
+		edit(&s, bitmap);
+		s.free_count = g->space->region_blocks - bits_count(bitmap, g->space->region_words);
+		space_slot_encode(&s, g->label.pool_uuid, bitmap, buf);
+		blk_sim_poke(g->dev, forge_slot_offset(g, physical, i), buf, bytes);
+	}
+	free(buf);
+	free(bitmap);
+}
+
+/* The newest state of a virtual region, edited, into both of its slots. */
+static inline void forge_write_slots(struct forge *g, uint32_t region,
+                                     void (*edit)(struct space_slot *s, uint64_t *bitmap))
+{
+	uint64_t bytes = space_slot_bytes(g->label.region_bytes);
+	uint32_t words = g->space->region_words, physical = g->space->regions[region].physical;
+	uint8_t *buf = malloc(bytes);
+	uint64_t *bitmap = malloc(words * 8);
+	struct space_slot s = { .virtual_region = region + 1,
+		                .physical_region = physical,
+		                .block_count = g->space->region_blocks };
+
+	memcpy(bitmap, space_bitmap(g->space, g->space->disk, region), words * 8);
+	edit(&s, bitmap);
+	s.free_count = g->space->region_blocks - bits_count(bitmap, words);
+	space_slot_encode(&s, g->label.pool_uuid, bitmap, buf);
+	for (unsigned i = 0; i < 2; i++)
+		blk_sim_poke(g->dev, forge_slot_offset(g, physical, i), buf, bytes);
+	free(buf);
+	free(bitmap);
+}
+
 #endif
