@@ -100,7 +100,7 @@ static void job_main(void *arg)
 	if (rc && report.state != POOL_CHECK_STOPPED)
 		report.state = POOL_CHECK_FAILED;
 	report.ended_ns = sync_wall_ns();
-	if (report.damage_count)
+	if (report.damage_count && report.finding_count)
 		log_error("wfs3", "pool=%s: the check found %" PRIu64 " problems, the first one is %s: %s",
 		          j->pool->name, report.damage_count, pool_finding_name(report.findings[0].kind),
 		          report.findings[0].text);
