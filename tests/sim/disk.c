@@ -478,20 +478,28 @@ void disk_misdirect_next_write(struct disk *d)
 	d->misdirect_next = true;
 }
 
+static bool all_zeros(const uint8_t *block)
+{
+	return !block || (!block[0] && !memcmp(block, block + 1, DISK_BLOCK_BYTES - 1));
+}
+
 bool disk_flip_bit(struct disk *d, struct rng *r)
 {
-	uint64_t from = rng_below(r, d->block_count);
+	uint64_t count = 0, nth;
 
+	for (uint64_t i = 0; i < d->block_count; i++)
+		count += !all_zeros(d->durable[i]);
+	if (!count)
+		return false;
+	nth = rng_below(r, count);
 	for (uint64_t i = 0; i < d->block_count; i++) {
-		uint64_t block = (from + i) % d->block_count;
-		uint64_t bit = rng_below(r, (uint64_t)DISK_BLOCK_BYTES * 8);
+		unsigned byte = (unsigned)rng_below(r, DISK_BLOCK_BYTES);
 
-		if (!d->durable[block] && !d->now[block])
+		if (all_zeros(d->durable[i]) || nth--)
 			continue;
-		if (d->durable[block])
-			d->durable[block][bit / 8] ^= (uint8_t)(1u << bit % 8);
-		if (d->now[block])
-			d->now[block][bit / 8] ^= (uint8_t)(1u << bit % 8);
+		while (!d->durable[i][byte])
+			byte = (byte + 1) % DISK_BLOCK_BYTES;
+		d->durable[i][byte] ^= (uint8_t)(1u << rng_below(r, 8));
 		return true;
 	}
 	return false;

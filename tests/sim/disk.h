@@ -60,7 +60,7 @@ void disk_unplug(struct disk *d, bool unplugged);
 /* Damage: the next write of at least one block is lost though it seems good, or goes to another place. */
 void disk_lose_next_write(struct disk *d);
 void disk_misdirect_next_write(struct disk *d);
-/* Flip one bit in a block that was written once. False: there is none. */
+/* Flip one bit of a byte that is not zero, in a random one of the blocks that hold such. False: there is none. */
 bool disk_flip_bit(struct disk *d, struct rng *r);
 
 #endif

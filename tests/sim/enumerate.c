@@ -84,6 +84,9 @@ static void run_one(void *arg)
 	struct model *mo;
 
 	machine_clone(&m, &base_machine, o->seed);
+	/* Write-back between commits, and commits before write-back. */
+	m.config.txg_age_ms = o->seed % 2 ? 500 : 4000;
+	m.config.writeback_age_ms = o->seed % 3 ? 100 : 500;
 	mo = model_clone(base_model, &m);
 	if (run_import(mo)) {
 		plan(mo, o);

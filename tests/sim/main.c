@@ -34,6 +34,7 @@ const struct scenario scenarios[] = {
 	{ "io", "every request of a script fails", scenario_io_failures, 8 },
 	{ "alloc", "every allocation of a script fails", scenario_alloc_failures, 3 },
 	{ "sequences", "every sequence of up to three operations, then a flush", scenario_sequences, SEQUENCES },
+	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "random", "clients at random, and all kinds of trouble", scenario_random, 0 },
 };
 const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

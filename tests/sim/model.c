@@ -2,6 +2,7 @@
 /* The model's bookkeeping and its comparison with a pool. */
 #include "tests/sim/model.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,16 @@ void model_result(struct model *mo, const char *what, int result)
 	if (!model_may_fail(mo))
 		model_violation("%s failed without a reason: %s", what,
 		                err_text(err_get(), result, 1, text, sizeof(text)));
+}
+
+void model_room_result(struct model *mo, const char *what, int result)
+{
+	if (result == -ENOSPC && mo->tight) {
+		mo->ops++;
+		mo->errors++;
+	} else {
+		model_result(mo, what, result);
+	}
 }
 
 /* ---- pages ---- */
@@ -202,13 +213,15 @@ static void see_volume(void *ctx, const struct volume_info *info)
 		v->uncertain = false;
 		return;
 	}
+	if (!strcmp(info->name, MODEL_FILLER) || l->mo->stepped_back)
+		return;
 	model_violation("volume %s of %llu bytes should not be there", info->name,
 	                (unsigned long long)info->size_bytes);
 }
 
-static void settle_absent(struct model_volume *v)
+static void settle_absent(const struct model *mo, struct model_volume *v)
 {
-	if (v->is.exists && !(v->uncertain && !v->may_be.exists))
+	if (v->is.exists && !mo->stepped_back && !(v->uncertain && !v->may_be.exists))
 		model_violation("volume %s of %u pages is gone", v->is.name, v->is.page_count);
 	v->is.exists = false;
 	v->uncertain = false;
@@ -229,8 +242,10 @@ static void verify_page(struct model *mo, struct model_volume *v, struct vfs_han
 		model_result(mo, "reading", ret);
 	}
 	if (!ret && page < v->is.page_count) {
-		if (find_version(p, buf, p->floor) < 0)
-			wrong_data(v, page, buf, p->floor);
+		unsigned lo = mo->stepped_back ? 0 : p->floor;
+
+		if (find_version(p, buf, lo) < 0)
+			wrong_data(v, page, buf, lo);
 		mo->reads_checked++;
 		restart_history(p, buf);
 	} else if (!ret) {
@@ -267,7 +282,7 @@ void model_verify(struct model *mo)
 		struct model_volume *v = &mo->volumes[i];
 
 		if (!l.seen[i])
-			settle_absent(v);
+			settle_absent(mo, v);
 		else
 			verify_volume(mo, v);
 	}

@@ -24,6 +24,7 @@
 #define MODEL_VOLUMES 3u
 #define MODEL_PAGES_MAX 192u
 #define MODEL_VIOLATION 3
+#define MODEL_FILLER "filler" /* a volume that the model knows nothing of */
 
 struct model_page {
 	uint64_t *hashes; /* history; at least one */
@@ -51,6 +52,8 @@ struct model {
 	struct machine *m;
 	struct model_volume volumes[MODEL_VOLUMES];
 	bool damaged; /* the media were damaged: errors are no surprise, wrong data is */
+	bool stepped_back; /* and the import said that it took an older root: older data is no surprise */
+	bool tight; /* the pool may be full */
 	uint64_t ops, reads_checked, errors;
 };
 
@@ -65,6 +68,8 @@ _Noreturn void model_violation(const char *fmt, ...) __attribute__((format(print
 bool model_may_fail(const struct model *mo);
 /* An operation's result: an error that nothing explains is a violation. */
 void model_result(struct model *mo, const char *what, int result);
+/* The same of one that needs room. */
+void model_room_result(struct model *mo, const char *what, int result);
 
 /* An operation is going to give the page these contents. */
 void model_page_begin(struct model_page *p, const uint8_t *data);

@@ -100,7 +100,7 @@ static int change(struct model *mo, struct model_volume *v, struct vfs_handle *h
 		ret = vfs_discard(h, op->offset, op->len_bytes, flags);
 	else
 		ret = vfs_zero(h, op->offset, op->len_bytes, flags);
-	model_result(mo, kind_names[op->kind], ret);
+	model_room_result(mo, kind_names[op->kind], ret);
 	for (unsigned p = pages.first; p < pages.end && !ret; p++)
 		if (changes[p])
 			model_page_done(&v->pages[p], op->fua);
@@ -229,7 +229,7 @@ static int admin_op(struct model *mo, const struct op *op)
 		goto out;
 	begin_admin(v, op);
 	ret = do_admin(mo, v, op->kind);
-	model_result(mo, kind_names[op->kind], ret);
+	model_room_result(mo, kind_names[op->kind], ret);
 	if (!ret) {
 		v->is = v->may_be;
 		v->uncertain = false;

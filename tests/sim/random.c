@@ -86,6 +86,8 @@ static void episode(void *arg)
 
 	run_make_base(&m, &mo, &config, (unsigned)rng_below(&r, MODEL_VOLUMES + 1));
 	come_back(mo, &r);
+	if (rng_one_in(&r, 5) && m.running)
+		run_fill_pool(mo, 64 * 1024 + rng_below(&r, 2 * MIB));
 	for (unsigned i = 0; i < rounds; i++) {
 		struct op_mix mix = op_mix_random(&r, 1 + (unsigned)rng_below(&r, 3));
 		enum trouble t = plan_trouble(mo, &r);

@@ -145,6 +145,34 @@ void run_clients(struct model *mo, const struct op_mix *mix, uint64_t seed, unsi
 
 /* ---- a base to start from ---- */
 
+void run_fill_pool(struct model *mo, uint64_t free_bytes)
+{
+	const struct pool_driver *d = mo->m->admin.driver;
+	struct pool_info *info = exempt_alloc(sizeof(*info));
+	uint8_t *data = exempt_alloc(MIB);
+	struct iovec iov = { data, MIB };
+	struct vfs_handle *h = NULL;
+	struct rng r = rng_new(free_bytes, 8);
+	int ret = d->volume_create(mo->m->admin.ctx, POOL_NAME, MODEL_FILLER, 1024 * MIB);
+
+	mo->tight = true;
+	if (!ret)
+		ret = vfs_open(mo->m->vfs, "/" POOL_NAME "/" MODEL_FILLER, true, &h);
+	for (size_t i = 0; i < MIB; i += 512)
+		data[i] = (uint8_t)(1 + rng_below(&r, 255));
+	for (uint64_t at = 0; !ret; at += MIB) {
+		ret = d->pool_get(mo->m->admin.ctx, POOL_NAME, info);
+		if (!ret && info->available_bytes < free_bytes + MIB)
+			break;
+		if (!ret)
+			ret = vfs_write(h, &iov, 1, at, 0);
+	}
+	model_room_result(mo, "filling the pool", ret);
+	vfs_close(h);
+	free(data);
+	free(info);
+}
+
 void run_make_base(struct machine *m, struct model **ret, const struct machine_config *config, unsigned volumes)
 {
 	struct model *mo;

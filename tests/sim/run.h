@@ -12,6 +12,9 @@ void run_scheduled(uint64_t seed, void (*fn)(void *arg), void *arg);
 /* A new machine with a pool and some volumes, exported: what cases start from. Inside of a run. */
 void run_make_base(struct machine *m, struct model **ret, const struct machine_config *config, unsigned volumes);
 
+/* Fill the pool with a volume of its own, and leave about @free_bytes. */
+void run_fill_pool(struct model *mo, uint64_t free_bytes);
+
 /* Clients at work, each @op_count operations of @mix, until the power is off or an error comes back. */
 void run_clients(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count);
 

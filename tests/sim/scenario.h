@@ -42,6 +42,7 @@ void scenario_cuts(uint64_t seed, uint64_t only);
 void scenario_import_cuts(uint64_t seed, uint64_t only);
 void scenario_io_failures(uint64_t seed, uint64_t only);
 void scenario_alloc_failures(uint64_t seed, uint64_t only);
+void scenario_media(uint64_t seed, uint64_t only);
 void scenario_repeat(uint64_t seed, uint64_t only);
 uint64_t sequence_count(void);
 
