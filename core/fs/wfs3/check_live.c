@@ -23,7 +23,9 @@ int check_take_root(void *ctx)
 	live->root.txg = p->durable_txg;
 	sync_mutex_unlock(&p->txg_lock);
 	memcpy(live->root.pool_uuid, p->uuid, sizeof(p->uuid));
-	live->root.space.used_blocks = p->space->disk_used_blocks;
+	live->root.space = (struct space_root){ .ring_head = p->space->ring.head,
+		                                .ring_tail = space_ring_tail(&p->space->ring),
+		                                .used_blocks = p->space->disk_used_blocks };
 	sync_mutex_lock(&p->table_lock);
 	live->root.next_dataset_id = p->next_dataset_id;
 	sync_mutex_unlock(&p->table_lock);
@@ -95,6 +97,9 @@ static int begin(const struct check_live *live, const struct check_config *confi
 	report->online = true;
 	c->live = c->has_root = true;
 	c->root = live->root;
+	c->pool = live->pool;
+	c->ring = live->root.space;
+	c->ring_txg = live->root.txg;
 	c->disk = live->disk;
 	c->label = p->devices[0].label;
 	c->group_count = p->device_count;
@@ -104,6 +109,18 @@ static int begin(const struct check_live *live, const struct check_config *confi
 		rc = add_group(c, &p->devices[g], g, with_labels);
 	sync_mutex_unlock(&p->members->lock);
 	return rc;
+}
+
+bool check_retake_ring(struct check *c)
+{
+	struct check_live now = { .pool = c->pool };
+
+	if (c->pool->read_only || __atomic_load_n(&c->pool->failed, __ATOMIC_ACQUIRE) ||
+	    txg_run_between(c->pool, check_take_root, &now))
+		return false;
+	c->ring = now.root.space;
+	c->ring_txg = now.root.txg;
+	return true;
 }
 
 int check_live(const struct check_live *live, const struct check_config *config, struct pool_check_report *ret)

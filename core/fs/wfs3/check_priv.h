@@ -69,6 +69,10 @@ struct check {
 	bool live;
 	bool has_root;
 	struct root root;
+	struct pool *pool; /* when @live */
+	/* The ring of allocation changes as it was when the last of these groups was committed. */
+	struct space_root ring;
+	uint64_t ring_txg;
 
 	/* Where virtual regions are. */
 	struct space *locator;
@@ -175,6 +179,10 @@ int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr 
 /* check_usage.c: these blocks are in use by @ds. The address is good. */
 void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,
                uint64_t object, uint64_t offset);
+
+/* check_live.c: the pool has committed, and may have overwritten what was being read: take the ring as it is now.
+ * False: it does not commit. */
+bool check_retake_ring(struct check *c);
 
 /* check_data.c */
 int check_data_new(struct check *c);

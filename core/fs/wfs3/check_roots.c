@@ -224,6 +224,8 @@ int check_roots(struct check *c)
 		check_copies(c, &rs, before, !newest->clean);
 	if (!c->live) {
 		c->root = *newest;
+		c->ring = newest->space;
+		c->ring_txg = newest->txg;
 		c->has_root = true;
 	}
 	check_others(c, &rs, newest, before);

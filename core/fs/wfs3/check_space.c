@@ -15,6 +15,7 @@
 #include "core/fs/wfs3/space_load.h"
 
 #define CHUNK_BYTES (UINT64_C(1) << 20)
+#define RING_TRIES 4u
 
 struct scan {
 	struct check *c;
@@ -137,27 +138,38 @@ static int check_all_slots(struct scan *n)
 	return rc;
 }
 
+/* -EUCLEAN: it is damaged, wholly (there is no chain) or at its older end. */
+static int read_ring(const struct check *c, const struct space *s, struct space_chain *ret)
+{
+	int rc;
+
+	space_chain_done(ret);
+	*ret = (struct space_chain){ 0 };
+	rc = space_chain_read(s, c->ring_txg, &c->ring, ret);
+	if (!rc && ret->count && ret->records[0].position > c->ring.ring_tail)
+		rc = err_set(-EUCLEAN, "records of allocation changes before txg %" PRIu64 " are damaged",
+		             ret->records[0].txg);
+	return rc;
+}
+
 static int check_ring(struct check *c, const struct space *s, unsigned copy)
 {
 	const struct space_layout *l = &c->groups[0].layout;
-	struct space_chain chain;
-	struct pool_finding *f = NULL;
+	struct space_chain chain = { 0 };
 	char why[CHECK_WHY_BYTES];
-	int rc = space_chain_read(s, c->root.txg, &c->root.space, &chain);
+	unsigned tries = 0;
+	int rc = read_ring(c, s, &chain);
 
-	if (rc == -EUCLEAN)
-		f = check_damage(c, POOL_FINDING_RING, "%s", check_why(rc, why));
-	else if (rc)
+	/* What the pool wrote over meanwhile is not damage. */
+	while (rc == -EUCLEAN && c->live && tries++ < RING_TRIES && check_retake_ring(c))
+		rc = read_ring(c, s, &chain);
+	if (rc && rc != -EUCLEAN)
 		return rc;
-	else if (chain.count && chain.records[0].position > c->root.space.ring_tail)
-		f = check_damage(c, POOL_FINDING_RING,
-		                 "records of allocation changes before txg %" PRIu64 " are damaged",
-		                 chain.records[0].txg);
-	if (f)
-		check_at_device(f, c->groups[0].copies[copy], l->ring_offset + c->root.space.ring_tail % l->ring_bytes);
-	if (!rc)
-		space_chain_done(&chain);
-	return check_step(c, c->root.space.ring_head - c->root.space.ring_tail);
+	if (rc)
+		check_at_device(check_damage(c, POOL_FINDING_RING, "%s", check_why(rc, why)), c->groups[0].copies[copy],
+		                l->ring_offset + c->ring.ring_tail % l->ring_bytes);
+	space_chain_done(&chain);
+	return check_step(c, c->ring.ring_head - c->ring.ring_tail);
 }
 
 static int check_rings(struct check *c, struct space *s)
@@ -230,7 +242,7 @@ int check_space(struct check *c)
 	rc = scan_init(&n, c, &config);
 	if (!rc)
 		rc = check_all_slots(&n);
-	if (!rc && !c->live)
+	if (!rc && (!c->live || c->disk))
 		rc = check_rings(c, n.s);
 	if (!rc && !c->live)
 		rc = load(c, devs, &config);

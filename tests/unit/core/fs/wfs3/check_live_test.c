@@ -170,6 +170,29 @@ static void test_damaged_label_is_found_while_the_pool_is_in_use(void **state)
 	fixture_done(&f);
 }
 
+static void test_damaged_ring_is_found_while_the_pool_is_in_use(void **state)
+{
+	struct fixture f;
+	struct forge g;
+	struct pool_check_report r;
+
+	(void)state;
+	fixture_init(&f, 1, 64 * MIB);
+	assert_ok(pool_create(&f, "tank", 1));
+	assert_ok(volume_create(&f, "vm1", 16 * MIB));
+	for (unsigned i = 0; i < 30; i++)
+		put(&f, "/tank/vm1", i * 4096, 4096, i);
+	assert_ok(f.admin.driver->pool_sync(f.admin.ctx, "tank"));
+	forge_open(&g, f.devs[0]);
+	flip(&f, g.label.layout.ring_offset + g.root.space.ring_tail % g.label.layout.ring_bytes + 50);
+	r = check_online(&f);
+	assert_int_equal(r.damage_count, 1);
+	assert_int_equal(r.findings[0].kind, POOL_FINDING_RING);
+	pool_check_report_done(&r);
+	forge_close(&g);
+	fixture_done(&f);
+}
+
 static void test_check_ends_when_the_pool_is_closed(void **state)
 {
 	struct fixture f;
@@ -245,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_pool_that_is_written_to_has_no_findings),
 		cmocka_unit_test(test_damage_is_found_while_the_pool_is_in_use),
 		cmocka_unit_test(test_damaged_label_is_found_while_the_pool_is_in_use),
+		cmocka_unit_test(test_damaged_ring_is_found_while_the_pool_is_in_use),
 		cmocka_unit_test(test_check_ends_when_the_pool_is_closed),
 		cmocka_unit_test(test_read_only_pool_can_be_checked),
 		cmocka_unit_test(test_failed_pool_can_be_checked_but_for_its_allocation),
