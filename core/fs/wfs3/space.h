@@ -88,9 +88,9 @@ struct space_run {
 
 /*
  * Reserve one contiguous run of at most @want blocks (and at least @min; a node needs min = want = 4, aligned to
- * nothing). The run never crosses a region. It is in flight until committed or cancelled. Data allocations leave 3 % of
- * the pool for nodes and deletion; nodes may use that. Emptiest region first, then next fit from a cursor per stream.
- * -ENOSPC. Any thread; never blocks on a device.
+ * nothing). The run never crosses a region. It is in flight until committed or cancelled. Data allocations leave a
+ * quarter of the reserve (3 % of the pool) for nodes and deletion; nodes may use that. Emptiest region first, then next
+ * fit from a cursor per stream. -ENOSPC. Any thread; never blocks on a device.
  */
 int space_alloc(struct space *s, enum space_stream stream, uint32_t min, uint32_t want, struct space_run *ret);
 void space_cancel(struct space *s, struct space_run run);
@@ -149,7 +149,7 @@ struct space_stats {
 	uint64_t in_flight_blocks;
 	uint64_t pending_blocks; /* freed, not reusable yet */
 	uint64_t free_blocks; /* allocatable by nodes */
-	uint64_t reserved_blocks; /* of those, kept back from data */
+	uint64_t reserved_blocks; /* of those, kept back: writers are refused when only these are left */
 };
 void space_get_stats(struct space *s, struct space_stats *ret);
 /* Is the block referenced in the newest state in memory? For checks. */

@@ -142,8 +142,12 @@ static bool alloc_locked(struct space *s, enum space_stream stream, struct reque
 	uint32_t avoid = s->cursors[stream == SPACE_STREAM_DATA ? SPACE_STREAM_NODE : SPACE_STREAM_DATA].region;
 	uint64_t available = s->free_blocks;
 
-	if (stream == SPACE_STREAM_DATA)
-		available -= s->reserve_blocks < available ? s->reserve_blocks : available;
+	/* Writers are refused before they touch the reserve. What was accepted may need a part of it all the same. */
+	if (stream == SPACE_STREAM_DATA) {
+		uint64_t kept = s->reserve_blocks / 4;
+
+		available -= kept < available ? kept : available;
+	}
 	if (available < q->min)
 		return false;
 	if (q->want > available)
