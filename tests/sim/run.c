@@ -73,7 +73,7 @@ bool run_end(struct model *mo, enum disk_keep keep, bool cut_now)
 	}
 	if (m->running && !m->power.off) {
 		ret = machine_export(m);
-		model_result(mo, "exporting", ret);
+		model_room_result(mo, "exporting", ret);
 		clean = !ret;
 	}
 	machine_stop(m);
