@@ -20,8 +20,11 @@
 #define CALL_HEAD_BYTES 640u
 #define CALL_SHM_HEAD_BYTES 96u
 #define SHM_SLOTS_MAX 64u /* the bits of a word; more are not used */
-/* Payloads from this size go through shared memory: see docs/PERFORMANCE.md. */
-#define SHM_PAYLOAD_BYTES_MIN 4096u
+/*
+ * Payloads from this size go through shared memory. Measured on two cores, through nbdkit, processor time per read of
+ * 4 / 8 / 16 / 256 KiB: 34, 40, 33, 151 us with it, 29, 37, 49, 167 us through the socket.
+ */
+#define SHM_PAYLOAD_BYTES_MIN (16u << 10)
 /* And up to this, so that one request does not keep the others from it. */
 #define SHM_PAYLOAD_BYTES_MAX (1u << 20)
 #define CALL_REPLY_BYTES (WFSP_SMALL_RESULT_BYTES_MAX + 64u)
