@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "core/blk/blk.h"
+
 #define STREAK_MIN 2u
 #define WINDOW_MIN 32u /* pages */
 #define SLACK_MIN 16u /* pages by which requests may come out of order */
@@ -157,6 +159,7 @@ static void thread_main(void *arg)
 		sync_cond_broadcast(&c->ra_idle_cond);
 	}
 	sync_mutex_unlock(&c->ra_lock);
+	blk_thread_done();
 }
 
 void readahead_forget(struct cache_file *f)

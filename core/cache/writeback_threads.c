@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/blk/blk.h"
 
 #define RETRY_NS SYNC_NS_PER_S /* after a failure */
 #define BUSY_RETRY_NS (10 * SYNC_NS_PER_MS) /* nothing could be taken just now */
@@ -163,6 +164,7 @@ static void thread_main(void *arg)
 	}
 	sync_mutex_unlock(&c->wb_lock);
 	batch_free(b);
+	blk_thread_done();
 }
 
 int writeback_start(struct cache *c)
