@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs the tests and adds them up: "tests/run.py PART..." or "tests/run.py all".
 
-Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), fuzz (the kept corpus and a short run), py, guest. Every part runs even when an earlier one failed.
+Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), sim (the simulator, two minutes), fuzz (the kept corpus and a short run), py, guest. Every part runs even when an earlier one failed.
 The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
 """
 import concurrent.futures
@@ -18,12 +18,14 @@ import time
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "fuzz", "py", "guest"]
+ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "sim", "fuzz", "py", "guest"]
 JOBS = max(2, os.cpu_count() or 1)
 # Limits are for hangs, not for speed.
 UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
 UNIT_LIMIT_DEFAULT_S = 900
 PYTEST_LIMIT_S = {"py": 1200, "guest": 900, "lint": 120}
+SIM_SECONDS = 110
+SIM_LIMIT_S = 600
 FUZZ_RUNS = 20000
 FUZZ_SECONDS = 15
 FUZZ_LIMIT_S = 300
@@ -207,6 +209,14 @@ def run_fuzzer(source):
     return source.stem, status, output, time.monotonic() - started
 
 
+def part_sim(tally):
+    if not make("sim-build", "sim", tally):
+        return
+    status, output = run(["build/sim/simulate", "--seconds", str(SIM_SECONDS)], SIM_LIMIT_S, environment())
+    tally.add(status == 0, status != 0)
+    say(f"{'ok' if status == 0 else 'FAILED':7} sim\n{tail(output, 60)}")
+
+
 def part_fuzz(tally):
     make("fuzz-build", "fuzz", tally)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -236,7 +246,7 @@ def run_part(name):
         if kind == "unit":
             part_unit(tally, build)
         else:
-            {"lint": part_lint, "fuzz": part_fuzz, "py": part_py, "guest": part_guest}[kind](tally)
+            {"lint": part_lint, "sim": part_sim, "fuzz": part_fuzz, "py": part_py, "guest": part_guest}[kind](tally)
     except Exception as error:  # a part that breaks must not hide the others
         tally.add(0, 1)
         say(f"FAILED  {name}: {error!r}")
@@ -248,7 +258,7 @@ def run_part(name):
 
 
 def main(arguments):
-    known = re.compile(r"lint|fuzz|py|guest|unit:[a-z]+")
+    known = re.compile(r"lint|sim|fuzz|py|guest|unit:[a-z]+")
     parts = ALL if arguments == ["all"] else arguments
     if not parts or not all(known.fullmatch(p) for p in parts):
         print(__doc__, file=sys.stderr)

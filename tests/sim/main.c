@@ -114,6 +114,24 @@ static void run_job(const struct options *o, unsigned job, double end_s)
 		run_seed(&scenarios[scenario_count - 1], o->first_seed + n, 0);
 }
 
+/* Threads hand each other a baton: that is quickest on one processor, the @nth of those allowed. */
+static void stay_on_processor(unsigned nth)
+{
+	cpu_set_t allowed, one;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return;
+	nth %= (unsigned)CPU_COUNT(&allowed);
+	for (int i = 0; i < CPU_SETSIZE; i++) {
+		if (!CPU_ISSET(i, &allowed) || nth--)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		(void)sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
+}
+
 static pid_t start_job(const struct options *o, unsigned job, double end_s)
 {
 	pid_t pid;
@@ -124,6 +142,10 @@ static pid_t start_job(const struct options *o, unsigned job, double end_s)
 		return pid;
 	tally = &shared->tally[job];
 	where = &shared->where[job];
+	stay_on_processor(job);
+	/* What a mutation breaks is no news. */
+	if (o->mutations && !verbose && !freopen("/dev/null", "w", stderr))
+		_exit(2);
 	run_job(o, job, end_s);
 	_exit(0);
 }
@@ -162,7 +184,7 @@ static void print_failure(unsigned job, int status)
 	printf("\n");
 }
 
-/* Returns the number of jobs that failed; the first ends the others. */
+/* Returns 0, or the number from 1 of the first job that failed, which ends the others. */
 static unsigned run_all(const struct options *o, struct tally *ret_sum, double *ret_seconds)
 {
 	double start_s = now_s();
@@ -184,8 +206,9 @@ static unsigned run_all(const struct options *o, struct tally *ret_sum, double *
 			if (!status || shared->stop)
 				continue;
 			shared->stop = true;
-			failed++;
-			print_failure(i, status);
+			failed = i + 1;
+			if (!o->mutations)
+				print_failure(i, status);
 		}
 		for (unsigned i = 0; i < o->jobs && shared->stop; i++)
 			if (pids[i] > 0)
@@ -209,9 +232,14 @@ static int run_mutations(const struct options *o)
 		mutation_active = (enum mutation)i;
 		caught = run_all(o, &sum, &seconds);
 		missed += !caught;
-		printf("%-24s %-7s %7.1f s %8llu cases %9llu operations %7llu power cuts\n", mutation_names[i],
+		printf("%-23s %-6s %6.1f s %6llu cases %8llu operations %6llu power cuts", mutation_names[i],
 		       caught ? "caught" : "MISSED", seconds, (unsigned long long)sum.cases,
 		       (unsigned long long)sum.ops, (unsigned long long)sum.cuts);
+		if (caught)
+			printf("  %s:%llu:%llu", shared->where[caught - 1].scenario,
+			       (unsigned long long)shared->where[caught - 1].seed,
+			       (unsigned long long)shared->where[caught - 1].step);
+		printf("\n");
 		fflush(stdout);
 	}
 	printf("%u mutations, %u missed\n", MUTATION_COUNT - 1, missed);
@@ -294,16 +322,6 @@ static bool parse(int argc, char **argv, struct options *o)
 	return optind == argc && o->jobs && o->jobs <= JOBS_MAX;
 }
 
-/* Threads hand each other a baton: that is quickest on one processor. */
-static void stay_on_one_processor(void)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
-	(void)sched_setaffinity(0, sizeof(set), &set);
-}
-
 int main(int argc, char **argv)
 {
 	struct options o = { .seconds = 120, .jobs = 2, .first_seed = 1 };
@@ -322,7 +340,7 @@ int main(int argc, char **argv)
 	if (!verbose)
 		log_set_level(LOG_LEVEL_ERROR);
 	if (o.only_seed) {
-		stay_on_one_processor();
+		stay_on_processor(0);
 		run_seed(o.scenario, o.only_seed, o.only_step);
 		print_tally(tally, 0);
 		return 0;
