@@ -172,16 +172,17 @@ void wfs_shm_begin(struct wfs_shm *m, struct wfs_call *call)
 int wfs_shm_end(struct wfs_shm *m, struct wfs_call *call, int err)
 {
 	struct rd r = rd_init(call->reply, call->reply_len);
+	bool copied = false;
 	uint32_t xid;
 
 	if (!err && call->payload && rpc_get_reply(&r, &xid) == 0 && rd_be32(&r) == WFSP_OK && !r.bad) {
 		memcpy(call->payload, m->base + (size_t)call->shm_slot * m->slot_bytes, call->payload_len);
-		call->payload_done = true;
+		call->payload_done = copied = true;
 	}
 	/* Both ways a barrier: the copy is made before the next look. */
 	__atomic_and_fetch(&m->busy, ~(run_of(call->shm_count) << call->shm_slot), __ATOMIC_ACQ_REL);
 	/* A server that ends the connection takes the pages, perhaps while they were copied. */
-	if (call->payload_done && __atomic_load_n(m->taken_back, __ATOMIC_ACQUIRE))
+	if (copied && __atomic_load_n(m->taken_back, __ATOMIC_ACQUIRE))
 		return -ENOTCONN;
 	return err;
 }
