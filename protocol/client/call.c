@@ -64,13 +64,21 @@ static struct wfs_call *claim(struct wfs_conn *c, uint32_t xid)
 	return call;
 }
 
-static void complete(struct wfs_conn *c, struct wfs_call *call, int err)
+/* Hand over all the answers that were taken, with one stay in the lock; call by call the threads that wake up would
+ * wait for it again. */
+static void complete(struct wfs_conn *c, struct wfs_call *first)
 {
+	if (!first)
+		return;
 	sync_mutex_lock(&c->lock);
-	call->err = err;
-	call->done = true;
-	if (call->waiting)
-		sync_cond_signal(&call->cond);
+	while (first) {
+		struct wfs_call *next = first->bucket_next;
+
+		first->done = true;
+		if (first->waiting)
+			sync_cond_signal(&first->cond);
+		first = next; /* a call that is done may be gone as soon as the lock is free */
+	}
 	sync_mutex_unlock(&c->lock);
 }
 
@@ -109,8 +117,9 @@ static bool has_payload(const struct wfs_call *call, struct rd *r, size_t record
 	return !r->bad && record_len - r->pos >= call->payload_len;
 }
 
-/* The front of the stream is an answer, whole or its head. -ENOTCONN: it makes no sense, end the connection. */
-static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, size_t len)
+/* The front of the stream is an answer, whole or its head: put it on the list. -ENOTCONN: it makes no sense, end the
+ * connection. */
+static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, size_t len, struct wfs_call **list)
 {
 	struct rd r = rd_init(record, avail);
 	struct wfs_call *call = claim(c, rd_be32(&r));
@@ -137,28 +146,39 @@ static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, 
 	} else {
 		err = -ENOTCONN;
 	}
-	complete(c, call, err);
+	call->err = err;
+	call->bucket_next = *list;
+	*list = call;
 	return err;
 }
 
 /* Hand out every answer that the window holds. */
 static int take_answers(struct wfs_conn *c)
 {
-	for (;;) {
+	struct wfs_call *list = NULL;
+	int err = 0;
+
+	while (!err) {
 		enum record_state state;
 		const uint8_t *record;
 		size_t avail, len;
 
-		if (record_rx_next(&c->rx, &state, &record, &avail, &len))
-			return -ENOTCONN;
-		if (state == RECORD_MORE)
-			return 0;
+		if (record_rx_next(&c->rx, &state, &record, &avail, &len)) {
+			err = -ENOTCONN;
+			break;
+		}
 		/* A short one will be whole soon. */
-		if (state == RECORD_HEAD && len <= CLIENT_WINDOW_BYTES / 2)
-			return 0;
-		if (take_answer(c, record, avail, len))
-			return -ENOTCONN;
+		if (state == RECORD_MORE || (state == RECORD_HEAD && len <= CLIENT_WINDOW_BYTES / 2))
+			break;
+		/* The rest of a long one may take a while: not for those that are here. */
+		if (state == RECORD_HEAD) {
+			complete(c, list);
+			list = NULL;
+		}
+		err = take_answer(c, record, avail, len, &list);
 	}
+	complete(c, list);
+	return err;
 }
 
 /* The leader's step: receive something, hand out answers. */
