@@ -54,6 +54,7 @@ struct model {
 	bool damaged; /* the media were damaged: errors are no surprise, wrong data is */
 	bool stepped_back; /* and the import said that it took an older root: older data is no surprise */
 	bool tight; /* the pool may be full */
+	bool stale; /* one half of the mirror missed something: the check may say so */
 	uint64_t ops, reads_checked, errors;
 };
 

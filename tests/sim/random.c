@@ -94,7 +94,11 @@ static void episode(void *arg)
 		bool cut = t == TROUBLE_CUT || t == TROUBLE_CUT_AT_END || rng_one_in(&r, 3);
 
 		where->step = i + 1;
-		run_clients(mo, &mix, rng_next(&r), 10 + (unsigned)rng_below(&r, 120));
+		if (t < TROUBLE_IO && rng_one_in(&r, 3) && run_is_whole_mirror(&m))
+			run_clients_on_a_half(mo, &mix, rng_next(&r), 10 + (unsigned)rng_below(&r, 120),
+			                      rng_below(&r, 20 * SYNC_NS_PER_MS));
+		else
+			run_clients(mo, &mix, rng_next(&r), 10 + (unsigned)rng_below(&r, 120));
 		alloc_disarm();
 		run_end(mo, (enum disk_keep)rng_below(&r, DISK_KEEP_MODES), cut);
 		come_back(mo, &r);

@@ -31,6 +31,33 @@ void run_scheduled(uint64_t seed, void (*fn)(void *arg), void *arg)
 	tally->cases++;
 }
 
+static void print_pool(struct machine *m)
+{
+	static const char *const states[] = { "online", "filling", "away" };
+	struct pool_info *info = exempt_alloc(sizeof(*info));
+
+	if (!m->admin.driver->pool_get(m->admin.ctx, POOL_NAME, info)) {
+		fprintf(stderr, "%12.6f imported, \"%s\"", (double)sync_now_ns() / 1e9, info->reason);
+		for (unsigned i = 0; i < info->device_count; i++)
+			fprintf(stderr, "; %s in group %u is %s", info->devices[i].path, info->devices[i].group,
+			        states[info->devices[i].state]);
+		fprintf(stderr, "\n");
+	}
+	free(info);
+}
+
+bool run_is_whole_mirror(struct machine *m)
+{
+	struct pool_info *info = exempt_alloc(sizeof(*info));
+	bool whole = m->running && !m->admin.driver->pool_get(m->admin.ctx, POOL_NAME, info) &&
+	             info->device_count == 2 && info->devices[1].group == info->devices[0].group;
+
+	for (unsigned i = 0; i < 2 && whole; i++)
+		whole = info->devices[i].state == POOL_DEVICE_ONLINE;
+	free(info);
+	return whole;
+}
+
 bool run_import(struct model *mo)
 {
 	int ret;
@@ -44,6 +71,8 @@ bool run_import(struct model *mo)
 	model_result(mo, "importing", ret);
 	if (ret)
 		machine_stop(mo->m);
+	else if (verbose)
+		print_pool(mo->m);
 	return !ret;
 }
 
@@ -51,7 +80,7 @@ static void check(struct model *mo, const char *when)
 {
 	int damage;
 
-	if (mo->damaged)
+	if (mo->damaged || mo->stale)
 		return;
 	tally->checks++;
 	damage = machine_check(mo->m, true);
@@ -141,6 +170,32 @@ void run_clients(struct model *mo, const struct op_mix *mix, uint64_t seed, unsi
 	}
 	for (unsigned i = 0; i < mix->client_count; i++)
 		sync_thread_join(&clients[i].thread);
+}
+
+struct puller {
+	struct disk *disk;
+	uint64_t delay_ns;
+};
+
+static void pull(void *arg)
+{
+	struct puller *p = arg;
+
+	sync_sleep_ns(p->delay_ns);
+	disk_unplug(p->disk, true);
+}
+
+void run_clients_on_a_half(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count,
+                           uint64_t delay_ns)
+{
+	struct puller p = { .disk = mo->m->disks[mo->m->config.disk_count - 1], .delay_ns = delay_ns };
+	struct sync_thread thread;
+
+	if (sync_thread_start(&thread, "puller", pull, &p))
+		abort();
+	mo->stale = true;
+	run_clients(mo, mix, seed, op_count);
+	sync_thread_join(&thread);
 }
 
 /* ---- a base to start from ---- */

@@ -18,6 +18,14 @@ void run_fill_pool(struct model *mo, uint64_t free_bytes);
 /* Clients at work, each @op_count operations of @mix, until the power is off or an error comes back. */
 void run_clients(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count);
 
+/* The same, and after @delay_ns one half of a mirror is gone; it is back when this returns (the core must be started
+ * anew). */
+void run_clients_on_a_half(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count,
+                           uint64_t delay_ns);
+
+/* Are both halves of a mirror there and whole? */
+bool run_is_whole_mirror(struct machine *m);
+
 /* Start the core and import; errors that nothing explains are violations. True: the pool is there. */
 bool run_import(struct model *mo);
 
