@@ -15,7 +15,8 @@ socket_folder() {
 # ready PID SECONDS: wait until the daemon says that it is ready; fails when it ended or time is over.
 ready() {
 	deadline=$(($(date +%s) + $2))
-	until "$wfs" status >/dev/null 2>&1; do
+	# While it starts it answers, too, but its pools are not there yet.
+	until "$wfs" --json status 2>/dev/null | grep -q '"state": "running"'; do
 		kill -0 "$1" 2>/dev/null && [ "$(date +%s)" -lt "$deadline" ] || return 1
 		sleep 0.05
 	done
