@@ -181,7 +181,7 @@ static void add_part(struct op *op, unsigned n, unsigned index)
 static unsigned choose_copy(const struct mirror *m, uint64_t offset, unsigned failed)
 {
 	unsigned best = MIRROR_COPIES_MAX, best_reads = 0;
-	unsigned first = (unsigned)(offset / STRIPE_BYTES);
+	unsigned online = count_online(m), first = online ? (unsigned)(offset / STRIPE_BYTES) % online : 0;
 
 	for (unsigned n = 0; n < MIRROR_COPIES_MAX; n++) {
 		unsigned i = (first + n) % MIRROR_COPIES_MAX;
@@ -463,8 +463,7 @@ int mirror_set_away(struct blk_dev *mirror, unsigned index)
 	struct mirror *m = to_mirror(mirror);
 
 	if (!send_away(m, index))
-		return err_set(-EBUSY, "mirror %s: this is its last whole copy", mirror->name);
-	drain(m);
+		return err_set(-EBUSY, "%s: this is its last whole copy", mirror->name);
 	return 0;
 }
 

@@ -76,10 +76,11 @@ void mirror_refill(struct blk_dev *mirror, unsigned index);
 void mirror_set_since(struct blk_dev *mirror, unsigned index, uint64_t since);
 /* Of FILLING: it holds everything now. False: it went away meanwhile. */
 bool mirror_set_online(struct blk_dev *mirror, unsigned index);
-/* Stop using a copy. -EBUSY: it is the last one that is ONLINE. Changes to AWAY like a failure. Blocks. */
+/* Stop using a copy. -EBUSY: it is the last one that is ONLINE. Changes to AWAY like a failure. */
 int mirror_set_away(struct blk_dev *mirror, unsigned index);
 /* Of AWAY: EMPTY from now on, or with @keep_place AWAY without a device. No request uses the device that is returned
- * any more (NULL: there was none). Blocks. */
+ * any more (NULL: there was none). Waits for all requests to the mirror, so under no lock that mirror_events.record
+ * takes. */
 struct blk_dev *mirror_take(struct blk_dev *mirror, unsigned index, bool keep_place);
 /* How many changes to AWAY there were so far; and: all up to @change are recorded. */
 uint64_t mirror_change(const struct blk_dev *mirror);

@@ -91,6 +91,7 @@ struct pool_info {
 	uint64_t freeing_bytes; /* freed, not yet reusable */
 	uint64_t reserved_bytes; /* kept back so that deleting always works */
 	uint64_t available_bytes; /* for new writes */
+	uint64_t bad_bytes; /* could not be written, and are not used any more */
 	uint64_t txg; /* newest durable transaction group */
 	uint64_t dirty_bytes;
 	struct pool_log_info log;

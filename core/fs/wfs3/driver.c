@@ -80,6 +80,47 @@ static int open_devices(struct wfs3 *w, const char *const *paths, unsigned count
 	return ret;
 }
 
+/* What a mirror can do without. A device that somebody else uses is not missing. */
+static bool is_missing(int error)
+{
+	return error == -ENOENT || error == -ENXIO || error == -ENODEV || error == -EIO;
+}
+
+/*
+ * Those that can be opened, without gaps; @ret_error is 0 or why the first of the others could not be. Negative: none
+ * is open.
+ */
+static int open_some_devices(struct wfs3 *w, const char *const *paths, unsigned count, unsigned flags,
+                             struct blk_dev *devs[], unsigned *ret_count, int *ret_error, struct err *ret_why)
+{
+	unsigned n = 0;
+	int ret = 0;
+
+	*ret_error = 0;
+	if (!count || count > WFS3_DEVICES_MAX)
+		return err_set(-EINVAL, "a pool has 1 to %u devices, not %u", WFS3_DEVICES_MAX, count);
+	for (unsigned i = 0; i < count && !ret; i++) {
+		ret = w->config.open(w->config.open_ctx, paths[i], flags, &devs[n]);
+		if (!ret)
+			n++;
+		if (!is_missing(ret))
+			continue;
+		if (!*ret_error) {
+			*ret_error = ret;
+			err_take(ret_why);
+		}
+		ret = 0;
+	}
+	*ret_count = n;
+	if (!ret && !n) {
+		err_restore(ret_why);
+		ret = *ret_error;
+	}
+	if (ret)
+		close_devices(w, devs, n);
+	return ret;
+}
+
 static int check_pool_name(const char *name)
 {
 	int ret = vfs_check_name(name, strlen(name));
@@ -128,14 +169,21 @@ static int driver_import(void *ctx, const char *const *paths, unsigned count, bo
 {
 	struct wfs3 *w = ctx;
 	struct blk_dev *devs[WFS3_DEVICES_MAX];
-	int ret;
+	struct err why;
+	unsigned opened;
+	int ret, missing;
 
 	sync_mutex_lock(&w->admin_lock);
-	ret = open_devices(w, paths, count, read_only ? BLK_OPEN_READ_ONLY : 0, devs);
+	ret = open_some_devices(w, paths, count, read_only ? BLK_OPEN_READ_ONLY : 0, devs, &opened, &missing, &why);
 	if (!ret) {
-		ret = attach(w, devs, count, read_only, ret_name);
+		ret = attach(w, devs, opened, read_only, ret_name);
 		if (ret)
-			close_devices(w, devs, count);
+			close_devices(w, devs, opened);
+	}
+	/* Why a device that is needed is not there says more than that it is not there. */
+	if (ret == -ENODEV && missing) {
+		err_restore(&why);
+		ret = missing;
 	}
 	sync_mutex_unlock(&w->admin_lock);
 	return ret;
@@ -367,6 +415,72 @@ static int driver_each(void *ctx, void (*fn)(void *fn_ctx, const struct pool_inf
 	return 0;
 }
 
+static int driver_attach(void *ctx, const char *name, const char *device, const char *new_device, bool force,
+                         bool replace)
+{
+	struct wfs3 *w = ctx;
+	struct blk_dev *dev;
+	struct pool *p;
+	int ret = pool_get(w, name, &p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&w->admin_lock);
+	ret = pool_check_writable(p);
+	if (!ret)
+		ret = w->config.open(w->config.open_ctx, new_device, 0, &dev);
+	if (!ret) {
+		ret = members_attach(p, device, dev, force, replace);
+		if (ret)
+			w->config.close(w->config.open_ctx, dev);
+	}
+	sync_mutex_unlock(&w->admin_lock);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_detach(void *ctx, const char *name, const char *device)
+{
+	struct wfs3 *w = ctx;
+	struct pool *p;
+	int ret = pool_get(w, name, &p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&w->admin_lock);
+	ret = pool_check_writable(p);
+	if (!ret)
+		ret = members_detach(p, device);
+	sync_mutex_unlock(&w->admin_lock);
+	pool_put(p);
+	return ret;
+}
+
+static int driver_online(void *ctx, const char *name, const char *path)
+{
+	struct wfs3 *w = ctx;
+	struct blk_dev *dev;
+	struct pool *p;
+	int ret = pool_get(w, name, &p);
+
+	if (ret)
+		return ret;
+	sync_mutex_lock(&w->admin_lock);
+	ret = pool_check_writable(p);
+	if (!ret) {
+		members_close_away(p, path);
+		ret = w->config.open(w->config.open_ctx, path, 0, &dev);
+	}
+	if (!ret) {
+		ret = members_online(p, dev);
+		if (ret)
+			w->config.close(w->config.open_ctx, dev);
+	}
+	sync_mutex_unlock(&w->admin_lock);
+	pool_put(p);
+	return ret;
+}
+
 static int check_volume_args(const char *name, uint64_t size_bytes)
 {
 	int ret = vfs_check_name(name, strlen(name));
@@ -571,6 +685,9 @@ struct pool_admin wfs3_pool_admin(struct wfs3 *w)
 		.pool_sync = driver_sync,
 		.pool_get = driver_get,
 		.pool_each = driver_each,
+		.pool_attach = driver_attach,
+		.pool_detach = driver_detach,
+		.pool_online = driver_online,
 		.pool_check = driver_check,
 		.pool_check_get = driver_check_get,
 		.pool_check_stop = driver_check_stop,

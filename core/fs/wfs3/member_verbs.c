@@ -106,22 +106,49 @@ static int add_entry(struct members *m, unsigned beside, struct blk_dev *dev) SY
 	return 0;
 }
 
-/* Take a device out of the table; *ret_dev is then the caller's (NULL: it was not there). */
-static int drop_entry(struct members *m, unsigned index, struct blk_dev **ret_dev) SYNC_REQUIRES(m->lock)
+/* A copy that left the table: no request uses its device any more. Not under the table's lock, which a request may be
+ * waiting for. */
+struct left_copy {
+	struct blk_dev *mirror;
+	unsigned copy;
+	unsigned group;
+};
+
+static struct blk_dev *take_left(const struct left_copy *l)
 {
-	struct blk_dev *mirror = m->pool->devices[m->label.devices[index].group].dev;
-	int rc = mirror_set_away(mirror, m->copy[index]);
+	return l->mirror ? mirror_take(l->mirror, l->copy, false) : NULL;
+}
+
+/* Take a device out of the table and the labels. */
+static int drop_entry(struct members *m, unsigned index, struct left_copy *ret) SYNC_REQUIRES(m->lock)
+{
+	unsigned group = m->label.devices[index].group;
+	struct left_copy l = { m->pool->devices[group].dev, m->copy[index], group };
+	int rc = mirror_set_away(l.mirror, l.copy);
 
 	if (rc)
 		return rc;
-	*ret_dev = mirror_take(mirror, m->copy[index], false);
 	remove_entry(m, index);
+	*ret = l;
 	return members_write_labels(m);
+}
+
+/* A device that gets all writes from now on is to be filled. */
+static void put_to_work(struct pool *p, struct blk_dev *dev)
+{
+	int rc = members_start(p);
+
+	if (rc)
+		log_error("wfs3", "pool=%s: no thread to fill a device errno=%d", p->name, -rc);
+	members_kick(p->members);
+	if (p->w->config.metrics)
+		(void)blk_register_metrics(dev, p->w->config.metrics);
 }
 
 int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool force, bool replace)
 {
 	struct members *m = p->members;
+	struct left_copy left = { 0 };
 	unsigned beside, index;
 	int rc;
 
@@ -142,33 +169,27 @@ int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool
 	}
 	rc = members_write_labels(m);
 	if (rc) {
-		struct blk_dev *mirror = p->devices[m->label.devices[index].group].dev;
-
-		(void)mirror_set_away(mirror, m->copy[index]);
-		(void)mirror_take(mirror, m->copy[index], false);
-		remove_entry(m, index);
+		(void)drop_entry(m, index, &left);
 		memset(m->replaced_uuid, 0, 16);
 	}
 out:
 	sync_mutex_unlock(&m->lock);
+	(void)take_left(&left);
 	if (rc)
 		return err_add(rc, "attach %s to pool %s", blk_name(dev), p->name);
-	if (p->w->config.metrics)
-		(void)blk_register_metrics(dev, p->w->config.metrics);
 	log_notice("wfs3", "pool=%s device=%s attached to mirror %s", p->name, blk_name(dev), device);
-	rc = members_start(p);
-	members_kick(m);
-	if (rc)
-		log_error("wfs3", "pool=%s: no thread to fill a device errno=%d", p->name, -rc);
+	put_to_work(p, dev);
 	return 0;
 }
 
 /* Its label must not pass for one of the pool. It may have failed long ago. */
-static void let_go(struct pool *p, struct blk_dev *dev, unsigned group)
+static void let_go(struct pool *p, const struct left_copy *left)
 {
+	struct blk_dev *dev = take_left(left);
+
 	if (!dev)
 		return;
-	if (label_erase(dev, &p->devices[group].label))
+	if (label_erase(dev, &p->devices[left->group].label))
 		log_warning("wfs3", "pool=%s device=%s: its label could not be erased", p->name, blk_name(dev));
 	p->w->config.close(p->w->config.open_ctx, dev);
 }
@@ -176,21 +197,18 @@ static void let_go(struct pool *p, struct blk_dev *dev, unsigned group)
 int members_detach(struct pool *p, const char *device)
 {
 	struct members *m = p->members;
-	struct blk_dev *dev = NULL;
-	unsigned index, group = 0;
+	struct left_copy left = { 0 };
+	unsigned index;
 	int rc;
 
 	sync_mutex_lock(&m->lock);
 	rc = find_device(m, device, &index);
-	if (!rc) {
-		group = m->label.devices[index].group;
-		if (count_members(m, group) == 1)
-			rc = err_set(-EBUSY, "pool %s: %s is not part of a mirror", p->name, device);
-	}
+	if (!rc && count_members(m, m->label.devices[index].group) == 1)
+		rc = err_set(-EBUSY, "%s is not part of a mirror", device);
 	if (!rc)
-		rc = drop_entry(m, index, &dev);
+		rc = drop_entry(m, index, &left);
 	sync_mutex_unlock(&m->lock);
-	let_go(p, dev, group);
+	let_go(p, &left);
 	if (rc)
 		return err_add(rc, "detach %s from pool %s", device, p->name);
 	log_notice("wfs3", "pool=%s device=%s detached", p->name, device);
@@ -239,49 +257,70 @@ static int check_return(struct members *m, struct blk_dev *dev, unsigned *ret_in
 	return 0;
 }
 
+/* Put a device that is back in its place. */
+static int put_back(struct members *m, unsigned index, struct blk_dev *dev) SYNC_REQUIRES(m->lock)
+{
+	struct blk_dev *mirror = m->pool->devices[m->label.devices[index].group].dev;
+	int rc;
+
+	mirror_put(mirror, m->copy[index], dev, MIRROR_FILLING, members_copy(m, index).since);
+	rc = members_write_labels(m);
+	if (rc)
+		(void)mirror_set_away(mirror, m->copy[index]);
+	return rc;
+}
+
+/* Only administrators' calls, one at a time, change what is away: so it may be looked up first and taken then. */
+static struct blk_dev *take_away(struct members *m, unsigned index)
+{
+	struct blk_dev *mirror;
+	unsigned copy;
+
+	sync_mutex_lock(&m->lock);
+	mirror = m->pool->devices[m->label.devices[index].group].dev;
+	copy = m->copy[index];
+	sync_mutex_unlock(&m->lock);
+	return mirror_take(mirror, copy, true);
+}
+
 int members_online(struct pool *p, struct blk_dev *dev)
 {
 	struct members *m = p->members;
-	struct blk_dev *old = NULL;
+	struct blk_dev *old;
 	unsigned index;
 	int rc;
 
 	sync_mutex_lock(&m->lock);
-	/* Its place is only recorded by the devices that stayed. */
-	rc = members_write_labels(m);
-	if (!rc)
-		rc = check_return(m, dev, &index);
-	if (!rc) {
-		struct blk_dev *mirror = p->devices[m->label.devices[index].group].dev;
-		uint64_t since = members_copy(m, index).since;
-
-		old = mirror_take(mirror, m->copy[index], true);
-		mirror_put(mirror, m->copy[index], dev, MIRROR_FILLING, since);
-		rc = members_write_labels(m);
-	}
+	rc = check_return(m, dev, &index);
 	sync_mutex_unlock(&m->lock);
-	if (old)
-		p->w->config.close(p->w->config.open_ctx, old);
 	if (rc)
 		return err_add(rc, "bring %s back to pool %s", blk_name(dev), p->name);
-	if (p->w->config.metrics)
-		(void)blk_register_metrics(dev, p->w->config.metrics);
+	old = take_away(m, index);
+	if (old)
+		p->w->config.close(p->w->config.open_ctx, old);
+	sync_mutex_lock(&m->lock);
+	rc = put_back(m, index, dev);
+	sync_mutex_unlock(&m->lock);
+	if (rc) {
+		(void)take_away(m, index);
+		return err_add(rc, "bring %s back to pool %s", blk_name(dev), p->name);
+	}
 	log_notice("wfs3", "pool=%s device=%s is back", p->name, blk_name(dev));
-	members_kick(m);
-	return members_start(p);
+	put_to_work(p, dev);
+	return 0;
 }
 
-bool members_close_away(struct pool *p, const char *path)
+void members_close_away(struct pool *p, const char *path)
 {
 	struct members *m = p->members;
-	struct blk_dev *dev = NULL;
+	struct blk_dev *dev;
 	unsigned index;
+	bool away;
 
 	sync_mutex_lock(&m->lock);
-	if (!find_device(m, path, &index) && members_copy(m, index).state == MIRROR_AWAY)
-		dev = mirror_take(p->devices[m->label.devices[index].group].dev, m->copy[index], true);
+	away = !find_device(m, path, &index) && members_copy(m, index).state == MIRROR_AWAY;
 	sync_mutex_unlock(&m->lock);
+	dev = away ? take_away(m, index) : NULL;
 	if (dev)
 		p->w->config.close(p->w->config.open_ctx, dev);
-	return dev != NULL;
 }

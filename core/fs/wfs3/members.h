@@ -104,8 +104,8 @@ int resilver(struct pool *p, unsigned group, unsigned copy);
 int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool force, bool replace);
 int members_detach(struct pool *p, const char *device);
 int members_online(struct pool *p, struct blk_dev *dev);
-/* Close a device that is away, so that it can be opened anew. False: there is none of this name. */
-bool members_close_away(struct pool *p, const char *path);
+/* Close a device that is away, if there is one of this name, so that it can be opened anew. */
+void members_close_away(struct pool *p, const char *path);
 int members_detach_replaced(struct pool *p);
 
 #endif

@@ -161,7 +161,7 @@ struct pool {
 	uint64_t wanted_txg SYNC_GUARDED_BY(txg_lock); /* commit until this one is durable */
 	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
 	bool stop SYNC_GUARDED_BY(txg_lock);
-	uint64_t last_commit_ns; /* committing thread only */
+	uint64_t last_commit_ns; /* atomic; written by the committing thread */
 	bool commit_wanted; /* atomic: the log fills */
 	uint64_t log_position; /* the last root's; committing thread only */
 	uint64_t log_closed_txg; /* as it was before that position; committing thread only */
@@ -179,7 +179,9 @@ struct pool {
 	bool reap_work SYNC_GUARDED_BY(reap_lock);
 	struct sync_thread reaper;
 
+	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
 	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */
+	uint64_t admitting_blocks; /* atomic: of writers who were admitted and are not done */
 };
 
 struct wfs3 {
@@ -289,6 +291,7 @@ int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink);
 
 /* admit.c */
 struct admission {
+	uint64_t blocks;
 	bool holds_lock;
 };
 /* May @len bytes be written? -ENOSPC; -EAGAIN (VFS_NOWAIT). Call admit_done() when the write is in the cache. */

@@ -43,6 +43,7 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 	ret->available_bytes = pool_available_blocks(p) * WFS3_BLOCK_BYTES;
 	pool_get_log_info(p, &ret->log);
 	scrub_get_info(p->scrub, &ret->scrub);
+	ret->bad_bytes = __atomic_load_n(&p->bad_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	(void)dataset_each(p, count_one, ret);
 	ret->device_count = members_info(p, ret->devices, POOL_DEVICES_MAX);
 	if (members_degraded(p, degraded, sizeof(degraded)) && ret->health == POOL_HEALTH_ONLINE) {

@@ -2,7 +2,8 @@
 /*
  * Write-back of a volume's dirty pages: check, place, write, map. Blocks are allocated fresh and in runs, so that
  * random writes become long sequential ones on the device; the map is changed only after the data is on its way to the
- * device and was accepted by it (it becomes durable with the flush that precedes the root).
+ * device and was accepted by it (it becomes durable with the flush that precedes the root). What the device does not
+ * accept in one place is tried in another.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #include "core/fs/wfs3/pool.h"
 
 #define WB_PAGES_PER_IO 256u /* 1 MiB */
+#define WB_WRITES_MAX 3u /* places that are tried */
 #define WB_CELLS_PER_GROUP 32u /* cells mapped in one stay inside the gate */
 
 struct wb {
@@ -25,6 +27,8 @@ struct wb {
 	struct cache_page *pages;
 	unsigned count;
 	uint64_t *addrs; /* per page; 0: a hole (or the page failed) */
+	uint64_t *bad_addrs; /* per page: where it could not be written at first; 0: it could */
+	bool *written; /* per page */
 	struct blk_io *ios;
 	unsigned *io_first; /* page that an io starts with */
 	unsigned io_count;
@@ -62,10 +66,9 @@ static void wb_place(struct wb *w, const bool is_hole[])
 	int ret = 0;
 
 	for (unsigned i = 0; i < w->count; i++)
-		left += !w->pages[i].result && !is_hole[i];
+		left += !w->pages[i].result && !is_hole[i] && !w->addrs[i];
 	for (unsigned i = 0; i < w->count; i++) {
-		w->addrs[i] = 0;
-		if (w->pages[i].result || is_hole[i])
+		if (w->pages[i].result || is_hole[i] || w->addrs[i])
 			continue;
 		if (!run.block_count && !ret)
 			ret = space_alloc(space, SPACE_STREAM_DATA, 1, left, &run);
@@ -79,6 +82,11 @@ static void wb_place(struct wb *w, const bool is_hole[])
 	}
 	if (run.block_count)
 		space_cancel(space, run);
+}
+
+static void wb_give_back(const struct wb *w, uint64_t addr)
+{
+	space_cancel(w->ds->pool->space, (struct space_run){ .addr = addr, .block_count = 1 });
 }
 
 static int wb_add_io(struct wb *w, struct blk_batch *batch, const unsigned *order, unsigned from, unsigned to)
@@ -103,28 +111,33 @@ static int wb_add_io(struct wb *w, struct blk_batch *batch, const unsigned *orde
 	return 0;
 }
 
-/* Pages of a run follow each other in @order; a page that could not be written gives its block back and keeps the
- * error. */
+/* Pages of a run follow each other in @order. Where they could not be written at first, nothing else shall be until
+ * they are written elsewhere. */
 static void wb_fail_pages(struct wb *w, const unsigned *order, unsigned from, unsigned to, int error)
 {
 	for (unsigned i = from; i < to; i++) {
 		unsigned page = order[i];
 
-		space_cancel(w->ds->pool->space, (struct space_run){ .addr = w->addrs[page], .block_count = 1 });
+		if (w->bad_addrs[page])
+			wb_give_back(w, w->addrs[page]);
+		else
+			w->bad_addrs[page] = w->addrs[page];
 		w->addrs[page] = 0;
 		w->pages[page].result = error;
 	}
 }
 
-static void wb_write(struct wb *w, unsigned *order)
+/* All pages that have a place and are not there yet. */
+static void wb_write_placed(struct wb *w, unsigned *order)
 {
 	uint64_t region_blocks = pool_region_blocks(w->ds->pool);
 	struct blk_batch batch;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->count; i++)
-		if (w->addrs[i])
+		if (w->addrs[i] && !w->written[i])
 			order[n++] = i;
+	w->io_count = 0;
 	blk_batch_init(&batch);
 	for (unsigned from = 0, to; from < n; from = to) {
 		uint64_t first = w->addrs[order[from]];
@@ -144,6 +157,56 @@ static void wb_write(struct wb *w, unsigned *order)
 		if (w->ios[i].result && !MUTATE(WRITE_ERROR_IGNORED))
 			wb_fail_pages(w, order, from, from + (unsigned)w->ios[i].iov_count, w->ios[i].result);
 	}
+	for (unsigned i = 0; i < n; i++)
+		w->written[order[i]] = w->addrs[order[i]] != 0;
+}
+
+/* Can another place help? */
+static unsigned wb_forgive(struct wb *w)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		int result = w->pages[i].result;
+
+		if (!w->bad_addrs[i] || w->addrs[i] || (result != -EIO && result != -ENXIO))
+			continue;
+		w->pages[i].result = 0;
+		count++;
+	}
+	return count;
+}
+
+/* A block that did not take what another one took stays out of use while the pool is imported. */
+static void wb_judge_blocks(struct wb *w)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		if (!w->bad_addrs[i])
+			continue;
+		if (w->pages[i].result)
+			wb_give_back(w, w->bad_addrs[i]);
+		else
+			bad++;
+	}
+	if (!bad)
+		return;
+	__atomic_add_fetch(&w->ds->pool->bad_blocks, bad, __ATOMIC_RELAXED);
+	log_warning("wfs3",
+	            "pool=%s: %u blocks could not be written and are not used any more; their data is elsewhere",
+	            w->ds->pool->name, bad);
+}
+
+static void wb_write(struct wb *w, unsigned *order, const bool is_hole[])
+{
+	for (unsigned tries = 1;; tries++) {
+		wb_place(w, is_hole);
+		wb_write_placed(w, order);
+		if (tries == WB_WRITES_MAX || !wb_forgive(w))
+			break;
+	}
+	wb_judge_blocks(w);
 }
 
 /* Record that the blocks of a cell got new places. Blocks between them that stay as they are split the record. */
@@ -259,20 +322,25 @@ void volume_writeback(void *ctx, struct cache_page *pages, unsigned count)
 	unsigned *order = calloc(count, sizeof(*order));
 	bool *is_hole = calloc(count, sizeof(*is_hole));
 	int ret = pool_check_writable(ds->pool);
+	struct space_pin pin;
 
 	w.addrs = calloc(count, sizeof(*w.addrs));
+	w.bad_addrs = calloc(count, sizeof(*w.bad_addrs));
+	w.written = calloc(count, sizeof(*w.written));
 	w.ios = calloc(count, sizeof(*w.ios));
 	w.io_first = calloc(count, sizeof(*w.io_first));
 	w.iov = calloc(count, sizeof(*w.iov));
-	if (!ret && (!order || !is_hole || !w.addrs || !w.ios || !w.io_first || !w.iov))
+	if (!ret && (!order || !is_hole || !w.addrs || !w.bad_addrs || !w.written || !w.ios || !w.io_first || !w.iov))
 		ret = err_set(-ENOMEM, "no memory to write back %u pages", count);
 	if (ret) {
 		wb_fail_all(pages, count, ret);
 	} else {
+		/* Whoever waits for pins waits for the data to be in the map, too. */
+		space_pin(ds->pool->space, &pin);
 		wb_check(&w, is_hole);
-		wb_place(&w, is_hole);
-		wb_write(&w, order);
+		wb_write(&w, order, is_hole);
 		wb_map(&w);
+		space_unpin(ds->pool->space, pin);
 		ret = volume_put_inode(ds);
 		if (ret)
 			log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": could not store times: errno %d",
@@ -281,6 +349,8 @@ void volume_writeback(void *ctx, struct cache_page *pages, unsigned count)
 	free(order);
 	free(is_hole);
 	free(w.addrs);
+	free(w.bad_addrs);
+	free(w.written);
 	free(w.ios);
 	free(w.io_first);
 	free(w.iov);

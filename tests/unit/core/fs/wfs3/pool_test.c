@@ -384,16 +384,41 @@ static void test_failed_data_write_is_reported_and_stays_dirty(void **state)
 {
 	struct fixture f;
 	struct vfs_handle *h;
-	struct blk_sim_faults faults = { .fail_nth = { -1, 0, -1, -1, -1 }, .fail_from_nth = false, .error = -EIO };
+	struct blk_sim_faults faults = { .fail_nth = { -1, 0, -1, -1, -1 }, .fail_from_nth = true, .error = -EIO };
 
 	(void)state;
 	start(&f, 1, 64 * MIB, &h);
+	log_set_level((enum log_level)0);
 	/* More than a flush puts into the log. */
 	put_pattern(h, 0, (CACHE_LOG_PAGES_MAX + 1) * 4096, 1, 0);
 	blk_sim_set_faults(f.devs[0], &faults);
 	assert_int_equal(vfs_flush(h, 0), -EIO);
+	blk_sim_set_faults(f.devs[0], NULL);
 	expect_pattern(h, 0, (CACHE_LOG_PAGES_MAX + 1) * 4096, 1);
 	assert_ok(vfs_flush(h, 0));
+	vfs_close(h);
+	fixture_crash(&f, 0);
+	assert_ok(pool_import(&f, 1));
+	h = open_vol(&f, "/tank/vm1");
+	expect_pattern(h, 0, (CACHE_LOG_PAGES_MAX + 1) * 4096, 1);
+	vfs_close(h);
+	fixture_done(&f);
+}
+
+static void test_failed_data_write_is_done_again_in_another_place(void **state)
+{
+	struct fixture f;
+	struct vfs_handle *h;
+	struct blk_sim_faults faults = { .fail_nth = { -1, 0, -1, -1, -1 } };
+
+	(void)state;
+	start(&f, 1, 64 * MIB, &h);
+	log_set_level((enum log_level)0);
+	put_pattern(h, 0, (CACHE_LOG_PAGES_MAX + 1) * 4096, 1, 0);
+	blk_sim_set_faults(f.devs[0], &faults);
+	assert_ok(vfs_flush(h, 0));
+	assert_int_equal(pool_info(&f, "tank").health, POOL_HEALTH_ONLINE);
+	assert_int_not_equal(pool_info(&f, "tank").bad_bytes, 0);
 	vfs_close(h);
 	fixture_crash(&f, 0);
 	assert_ok(pool_import(&f, 1));
@@ -463,6 +488,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_data_is_an_error_never_data),
 		cmocka_unit_test(test_failed_flush_is_latched_and_reads_go_on),
 		cmocka_unit_test(test_failed_data_write_is_reported_and_stays_dirty),
+		cmocka_unit_test(test_failed_data_write_is_done_again_in_another_place),
 		cmocka_unit_test(test_missing_wrong_and_foreign_devices_are_refused),
 		cmocka_unit_test(test_interrupted_delete_goes_on_after_restart),
 	};
