@@ -43,7 +43,15 @@ static json_t *encode_device(const struct pool_device_info *d)
 
 static const char *health_name(enum pool_health health)
 {
-	return health == POOL_HEALTH_ONLINE ? "online" : "read-only";
+	switch (health) {
+	case POOL_HEALTH_ONLINE:
+		return "online";
+	case POOL_HEALTH_DEGRADED:
+		return "degraded";
+	case POOL_HEALTH_READ_ONLY:
+		break;
+	}
+	return "read-only";
 }
 
 json_t *encode_pool_summary(const struct pool_info *info)

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Administrators' calls on volumes (pool_driver). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/fs/wfs3/driver.h"
+
+static int check_volume_args(const char *name, uint64_t size_bytes)
+{
+	int ret = vfs_check_name(name, strlen(name));
+
+	if (ret)
+		return ret;
+	if (!size_bytes || size_bytes % WFS3_BLOCK_BYTES || size_bytes > VOLUME_BYTES_MAX)
+		return err_set(-EINVAL, "size %" PRIu64 " is not a multiple of %u between %u and %" PRIu64, size_bytes,
+		               WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES, VOLUME_BYTES_MAX);
+	return 0;
+}
+
+int driver_volume_create(void *ctx, const char *pool, const char *name, uint64_t size_bytes)
+{
+	struct pool *p;
+	int ret = check_volume_args(name, size_bytes);
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_create_volume(p, name, size_bytes);
+	pool_put(p);
+	return ret;
+}
+
+int driver_volume_resize(void *ctx, const char *pool, const char *name, uint64_t size_bytes, bool shrink)
+{
+	struct pool *p;
+	struct dataset *ds;
+	int ret = check_volume_args(name, size_bytes);
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_find(p, name, strlen(name), &ds);
+	if (!ret) {
+		ret = volume_resize(ds, size_bytes, shrink);
+		vfs_node_unref(&ds->node);
+	}
+	pool_put(p);
+	return ret;
+}
+
+int driver_volume_rename(void *ctx, const char *pool, const char *name, const char *new_name)
+{
+	struct pool *p;
+	int ret = vfs_check_name(new_name, strlen(new_name));
+
+	if (ret)
+		return ret;
+	ret = pool_get(ctx, pool, &p);
+	if (ret)
+		return ret;
+	ret = dataset_rename(p, name, new_name);
+	pool_put(p);
+	return ret;
+}
+
+int driver_volume_delete(void *ctx, const char *pool, const char *name)
+{
+	struct pool *p;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_delete(p, name);
+	pool_put(p);
+	return ret;
+}
+
+static int volume_info(struct dataset *ds, struct volume_info *ret)
+{
+	int err = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
+	sync_mutex_lock(&ds->pool->table_lock);
+	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
+	ret->deleting = ds->state == DATASET_STATE_DELETING;
+	sync_mutex_unlock(&ds->pool->table_lock);
+	if (!ret->deleting)
+		err = dataset_load(ds);
+	ret->id = ds->id;
+	ret->size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
+	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
+	ret->created_ns = ds->created_ns;
+	ret->modified_ns = (uint64_t)__atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
+	ret->open_count = __atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+int driver_volume_get(void *ctx, const char *pool, const char *name, struct volume_info *ret_info)
+{
+	struct pool *p;
+	struct dataset *ds;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_find(p, name, strlen(name), &ds);
+	if (!ret) {
+		ret = volume_info(ds, ret_info);
+		vfs_node_unref(&ds->node);
+	}
+	pool_put(p);
+	return ret;
+}
+
+struct each_volume {
+	void (*fn)(void *fn_ctx, const struct volume_info *info);
+	void *fn_ctx;
+};
+
+static int each_volume_one(void *ctx, struct dataset *ds)
+{
+	struct each_volume *e = ctx;
+	struct volume_info info;
+	int ret = volume_info(ds, &info);
+
+	if (!ret)
+		e->fn(e->fn_ctx, &info);
+	return ret;
+}
+
+int driver_volume_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
+                       void *fn_ctx)
+{
+	struct each_volume e = { .fn = fn, .fn_ctx = fn_ctx };
+	struct pool *p;
+	int ret = pool_get(ctx, pool, &p);
+
+	if (ret)
+		return ret;
+	ret = dataset_each(p, each_volume_one, &e);
+	pool_put(p);
+	return ret;
+}
