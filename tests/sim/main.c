@@ -147,7 +147,7 @@ static pid_t start_job(const struct options *o, unsigned job, double end_s)
 	if (o->mutations && !verbose && !freopen("/dev/null", "w", stderr))
 		_exit(2);
 	run_job(o, job, end_s);
-	_exit(0);
+	exit(0);
 }
 
 static void add_tally(struct tally *sum, const struct tally *t)
