@@ -74,6 +74,7 @@ call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool,
         read_exports, read_connections;
 /* pool_verbs.c */
 call_fn pool_verb_create, pool_verb_import, pool_verb_export, pool_verb_destroy, pool_verb_sync;
+call_fn pool_verb_attach, pool_verb_detach, pool_verb_online;
 /* check_verbs.c */
 call_fn pool_verb_check, pool_verb_check_stop, read_check, pool_verb_scrub, read_scrub;
 /* volume_verbs.c */

@@ -32,7 +32,13 @@ json_t *encode_text(const char *text)
 
 static json_t *encode_device(const struct pool_device_info *d)
 {
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I}", "path", encode_text(d->path),
+	static const char *const states[] = {
+		[POOL_DEVICE_ONLINE] = "online", [POOL_DEVICE_FILLING] = "filling", [POOL_DEVICE_AWAY] = "away"
+	};
+
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I}",
+	                 "state", states[d->state], "uuid", d->uuid, "mirror", (json_int_t)d->group, "away_txg",
+	                 (json_int_t)d->away_txg, "repairs", (json_int_t)d->repairs, "path", encode_text(d->path),
 	                 "transport", encode_text(d->transport), "model", encode_text(d->model), "size_bytes",
 	                 (json_int_t)d->size_bytes, "queue_depth", (json_int_t)d->queue_depth, "logical_block_bytes",
 	                 (json_int_t)d->logical_block_bytes, "volatile_cache", (int)d->volatile_cache, "fua",

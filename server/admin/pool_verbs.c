@@ -33,7 +33,10 @@ int pool_verb_create(struct call *c)
 	const struct pool_admin *p = &c->admin->config.pools;
 	struct pool_create_args args = { 0 };
 	struct body_paths devices;
+	unsigned groups[BODY_PATHS_MAX];
+	uint64_t mirror = 1;
 	const struct body_field fields[] = {
+		{ .key = "mirror", .type = BODY_SIZE, .ret = &mirror },
 		{ .key = "name", .type = BODY_STRING, .required = true, .max = POOL_NAME_MAX, .ret = &args.name },
 		{ .key = "devices", .type = BODY_PATHS, .required = true, .max = POOL_DEVICES_MAX, .ret = &devices },
 		{ .key = "size_bytes", .type = BODY_SIZE, .ret = &args.file_size_bytes },
@@ -45,6 +48,11 @@ int pool_verb_create(struct call *c)
 		return rc;
 	args.devices = devices.paths;
 	args.device_count = devices.count;
+	if (!mirror || devices.count % mirror)
+		return err_set(-EINVAL, "'mirror': %u devices do not make mirrors of that many each", devices.count);
+	for (unsigned i = 0; i < devices.count; i++)
+		groups[i] = (unsigned)(i / mirror);
+	args.groups = groups;
 	rc = p->driver->pool_create(p->ctx, &args);
 	if (rc < 0)
 		return rc;
