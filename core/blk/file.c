@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/base/checked.h"
@@ -68,6 +70,14 @@ static int open_descriptor(const char *path, unsigned flags, int *ret_fd, struct
 	return 0;
 }
 
+/* tmpfs takes O_DIRECT and copies all the same. */
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 int blk_open(const char *path, unsigned flags, struct blk_dev **ret)
 {
 	struct file_dev *f;
@@ -83,6 +93,7 @@ int blk_open(const char *path, unsigned flags, struct blk_dev **ret)
 		goto out;
 	f->fd = fd;
 	f->is_block = S_ISBLK(st.st_mode);
+	f->buffered = !direct || is_in_memory(fd);
 	rc = caps_probe(SYSFS_ROOT, fd, path, &st, direct, &f->dev.caps);
 	if (rc) {
 		blk_dev_free(&f->dev);

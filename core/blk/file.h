@@ -9,6 +9,8 @@ struct file_dev {
 	struct blk_dev dev;
 	int fd;
 	bool is_block;
+	bool buffered; /* the host's page cache copies: a ring would only hand the request to worker threads of the
+	                  kernel */
 	int no_zero_range; /* atomic: FALLOC_FL_ZERO_RANGE was refused as unsupported */
 };
 

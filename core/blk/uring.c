@@ -256,7 +256,7 @@ static void start_parts(struct ring *r, struct blk_io *io)
 
 static void uring_start(struct blk_io *io)
 {
-	struct ring *r = ring_get();
+	struct ring *r = ((struct file_dev *)io->dev)->buffered ? NULL : ring_get();
 	int rc;
 
 	if (!r) {

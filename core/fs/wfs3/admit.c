@@ -13,9 +13,12 @@
 #include "core/base/err.h"
 #include "core/fs/wfs3/pool.h"
 
-/* Room that unaligned edges, the nodes of the tree and writers on the fast path at the same moment may take. */
-#define ADMIT_SLACK_BLOCKS UINT64_C(65536)
+/* On the fast path this part of the pool is kept free for the nodes of the trees. */
+#define ADMIT_SLACK_SHARE 32
 #define ADMIT_NODE_SHARE 16 /* one block in so many for the trees */
+/* With less than this part of the pool available, commits come soon, so that what was freed is there in time. */
+#define ADMIT_TIGHT_SHARE 4
+#define ADMIT_COMMIT_PAUSE_NS (500 * SYNC_NS_PER_MS)
 
 static uint64_t blocks_touched(uint64_t len)
 {
@@ -37,11 +40,11 @@ static int flush_one(void *ctx, struct dataset *ds)
 	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush(ds->file, 0, UINT64_MAX) : 0;
 }
 
-/* Is there room for @need more blocks beside what is dirty? Exact while the caller holds full_lock. */
-static int fits(struct pool *p, uint64_t need, bool *ret)
+/* Is there room for the writers that are on their way, beside what is dirty? Exact while the caller holds full_lock. */
+static int fits(struct pool *p, bool *ret)
 {
 	struct node_cache_stats nodes;
-	uint64_t dirty = need;
+	uint64_t dirty = __atomic_load_n(&p->admitting_blocks, __ATOMIC_RELAXED);
 	uint64_t trees;
 	int err = dataset_each(p, add_dirty, &dirty);
 
@@ -53,10 +56,10 @@ static int fits(struct pool *p, uint64_t need, bool *ret)
 	return 0;
 }
 
-static int admit_slowly(struct pool *p, uint64_t need)
+static int admit_slowly(struct pool *p)
 {
 	bool room;
-	int ret = fits(p, need, &room);
+	int ret = fits(p, &room);
 
 	if (ret || room)
 		return ret;
@@ -65,36 +68,59 @@ static int admit_slowly(struct pool *p, uint64_t need)
 		/* What was freed in a group is reusable when that group and one more are durable. */
 		ret = txg_force(p, 2);
 	if (!ret)
-		ret = fits(p, need, &room);
+		ret = fits(p, &room);
 	if (!ret && !room)
 		ret = err_set(-ENOSPC, "pool %s is full (%" PRIu64 " blocks left)", p->name, pool_available_blocks(p));
 	return ret;
+}
+
+/*
+ * Is there room by a careful estimate? What is in write-back counts twice until it is mapped; writers who are not
+ * through yet count, too. @need stays added to those.
+ */
+static bool admit_fast(struct pool *p, uint64_t need)
+{
+	uint64_t admitting = __atomic_add_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
+	struct cache_stats cached;
+	struct space_stats s;
+	uint64_t available, wanted;
+
+	cache_get_stats(p->w->config.cache, &cached);
+	space_get_stats(p->space, &s);
+	available = s.free_blocks - s.reserved_blocks;
+	if (available < s.total_blocks / ADMIT_TIGHT_SHARE &&
+	    sync_now_ns() - __atomic_load_n(&p->last_commit_ns, __ATOMIC_RELAXED) > ADMIT_COMMIT_PAUSE_NS)
+		txg_want_commit(p);
+	wanted = (cached.dirty_bytes + cached.writeback_bytes) / WFS3_BLOCK_BYTES + admitting;
+	return available > wanted + wanted / ADMIT_NODE_SHARE + s.total_blocks / ADMIT_SLACK_SHARE;
 }
 
 int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret)
 {
 	struct pool *p = ds->pool;
 	uint64_t need = blocks_touched(len);
-	struct cache_stats cached;
-	int err;
+	int err = 0;
 
-	*ret = (struct admission){ 0 };
-	cache_get_stats(p->w->config.cache, &cached);
-	if (pool_available_blocks(p) > cached.dirty_bytes / WFS3_BLOCK_BYTES + need + ADMIT_SLACK_BLOCKS)
+	*ret = (struct admission){ .blocks = need };
+	if (admit_fast(p, need))
 		return 0;
-	if (flags & VFS_NOWAIT)
-		return -EAGAIN;
-	sync_mutex_lock(&p->full_lock);
-	err = admit_slowly(p, need);
+	if (flags & VFS_NOWAIT) {
+		err = -EAGAIN;
+	} else {
+		sync_mutex_lock(&p->full_lock);
+		err = admit_slowly(p);
+		ret->holds_lock = !err;
+		if (err)
+			sync_mutex_unlock(&p->full_lock);
+	}
 	if (err)
-		sync_mutex_unlock(&p->full_lock);
-	else
-		ret->holds_lock = true;
+		__atomic_sub_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
 	return err;
 }
 
 void admit_done(struct pool *p, struct admission *a)
 {
+	__atomic_sub_fetch(&p->admitting_blocks, a->blocks, __ATOMIC_RELAXED);
 	if (a->holds_lock)
 		sync_mutex_unlock(&p->full_lock);
 }

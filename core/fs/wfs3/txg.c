@@ -467,7 +467,7 @@ static void committer_main(void *arg)
 	struct pool *p = arg;
 
 	sync_mutex_lock(&p->txg_lock);
-	p->last_commit_ns = sync_now_ns();
+	__atomic_store_n(&p->last_commit_ns, sync_now_ns(), __ATOMIC_RELAXED);
 	while (!p->stop) {
 		uint64_t due_ns = commit_due_ns(p);
 		uint64_t now_ns = sync_now_ns();
@@ -493,7 +493,7 @@ static void committer_main(void *arg)
 		sync_mutex_unlock(&p->txg_lock);
 		txg_commit(p, __atomic_load_n(&p->closing_clean, __ATOMIC_ACQUIRE));
 		sync_mutex_lock(&p->txg_lock);
-		p->last_commit_ns = sync_now_ns();
+		__atomic_store_n(&p->last_commit_ns, sync_now_ns(), __ATOMIC_RELAXED);
 	}
 	sync_mutex_unlock(&p->txg_lock);
 	blk_thread_done();
