@@ -34,6 +34,10 @@ enum ctl_status cmd_pool_import(struct ctl *c);
 enum ctl_status cmd_pool_export(struct ctl *c);
 enum ctl_status cmd_pool_destroy(struct ctl *c);
 enum ctl_status cmd_pool_sync(struct ctl *c);
+enum ctl_status cmd_pool_attach(struct ctl *c);
+enum ctl_status cmd_pool_replace(struct ctl *c);
+enum ctl_status cmd_pool_detach(struct ctl *c);
+enum ctl_status cmd_pool_online(struct ctl *c);
 enum ctl_status cmd_pool_check(struct ctl *c);
 enum ctl_status cmd_pool_scrub(struct ctl *c);
 /* The lines of a scrub in a pool's status. */

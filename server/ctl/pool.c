@@ -25,9 +25,33 @@ static json_t *absolute_paths(char *const *paths, int count)
 	return array;
 }
 
+/*
+ * Take the words "mirror" out of @operands. *ret_width: how many devices stand behind each of them, 1 without the word;
+ * 0 when their numbers differ.
+ */
+static int take_mirrors(char **operands, int count, int *ret_width)
+{
+	int kept = 0, width = 0, mirrors = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (!strcmp(operands[i], "mirror"))
+			mirrors++;
+		else
+			operands[kept++] = operands[i];
+		if (mirrors && (i + 1 == count || !strcmp(operands[i + 1], "mirror")) && kept) {
+			width = width ? width : kept;
+			if (kept != width * mirrors)
+				width = -1;
+		}
+	}
+	*ret_width = !mirrors ? 1 : width < 0 ? 0 : width;
+	return kept;
+}
+
 enum ctl_status cmd_pool_create(struct ctl *c)
 {
 	const char *name = c->operands[0];
+	int width, count = take_mirrors(c->operands + 1, c->operand_count - 1, &width);
 	json_t *devices, *body;
 	uint64_t size_bytes = 0;
 	int rc;
@@ -39,8 +63,12 @@ enum ctl_status cmd_pool_create(struct ctl *c)
 		if (!size_bytes)
 			return command_fail(CTL_USAGE, "--size 0: a pool needs room");
 	}
-	devices = absolute_paths(c->operands + 1, c->operand_count - 1);
+	if (!width)
+		return command_fail(CTL_USAGE, "all mirrors of a pool have the same number of devices");
+	devices = absolute_paths(c->operands + 1, count);
 	body = json_pack("{s:s, s:o}", "name", name, "devices", devices);
+	if (body && width > 1)
+		json_object_set_new(body, "mirror", json_integer(width));
 	if (body && size_bytes)
 		json_object_set_new(body, "size_bytes", json_integer((json_int_t)size_bytes));
 	if (body && (c->args.given & ARGS_FORCE))
@@ -99,8 +127,8 @@ enum ctl_status cmd_pool_list(struct ctl *c)
 
 static enum ctl_status print_devices(const json_t *devices)
 {
-	static const char *const titles[] = { "  DEVICE",  "TRANSPORT",  ">SIZE",         ">QUEUE", "MODEL",
-		                              ">READ ERR", ">WRITE ERR", ">CHECKSUM ERR", NULL };
+	static const char *const titles[] = { "  DEVICE",   "TRANSPORT",     ">SIZE",   ">QUEUE", "MODEL", ">READ ERR",
+		                              ">WRITE ERR", ">CHECKSUM ERR", ">MIRROR", "STATE",  NULL };
 	const json_t *device;
 	struct table t;
 	size_t i;
@@ -109,7 +137,9 @@ static enum ctl_status print_devices(const json_t *devices)
 	json_array_foreach (devices, i, device) {
 		char path[4096 + 4];
 
-		snprintf(path, sizeof(path), "  %s", command_text(device, "path"));
+		/* What is not there is named by its uuid. */
+		snprintf(path, sizeof(path), "  %s",
+		         command_text(device, *command_text(device, "path") ? "path" : "uuid"));
 		table_add(&t, path);
 		table_add(&t, command_text(device, "transport"));
 		add_size(&t, command_number(device, "size_bytes"));
@@ -118,6 +148,8 @@ static enum ctl_status print_devices(const json_t *devices)
 		add_number(&t, command_number(device, "read_errors"));
 		add_number(&t, command_number(device, "write_errors"));
 		add_number(&t, command_number(device, "checksum_errors"));
+		add_number(&t, command_number(device, "mirror"));
+		table_add(&t, command_text(device, "state"));
 	}
 	return command_finish_table(&t);
 }
