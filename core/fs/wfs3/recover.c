@@ -16,6 +16,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/base/mutate.h"
+#include "core/blk/mirror.h"
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/recover_pages.h"
 #include "core/fs/wfs3/wal_scan.h"
@@ -285,6 +286,22 @@ static void log_config(struct pool *p, struct wal_config *ret)
 	memcpy(ret->pool_uuid, p->uuid, 16);
 }
 
+/* What one device of the group has lost may be whole on another. */
+static struct wal_config scan_config(struct pool *p, const struct wal_config *config)
+{
+	struct wal_config scan = *config;
+
+	scan.copy_count = 0;
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
+		struct mirror_copy c;
+
+		mirror_get(p->devices[0].dev, i, &c);
+		if (c.state == MIRROR_ONLINE)
+			scan.copies[scan.copy_count++] = (struct wal_area){ c.dev, config->copies[0].offset };
+	}
+	return scan;
+}
+
 static int barrier(void *ctx)
 {
 	return txg_flush_devices(ctx);
@@ -334,13 +351,14 @@ int recover_pool(struct pool *p, const struct root *r)
 {
 	struct recover rc = { .p = p, .root_txg = r->txg, .stopped_at = UINT64_MAX };
 	uint64_t start_ns = sync_now_ns();
-	struct wal_config config;
+	struct wal_config config, scan;
 	int ret;
 
 	log_config(p, &config);
+	scan = scan_config(p, &config);
 	rc.span = (struct wal_span){ .start = r->log_position, .end = r->log_position };
 	if (r->log_epoch) {
-		ret = wal_find_end(&config, r->log_position, r->log_epoch, &rc.span);
+		ret = wal_find_end(&scan, r->log_position, r->log_epoch, &rc.span);
 		if (ret)
 			return err_add(ret, "pool %s: read the log", p->name);
 	}
@@ -356,7 +374,7 @@ int recover_pool(struct pool *p, const struct root *r)
 	p->log_position = rc.span.end;
 	p->recovery.log_bytes = rc.span.end - rc.span.start;
 	if (p->recovery.log_bytes && !MUTATE(NO_RECOVERY))
-		ret = replay(&rc, &config, r);
+		ret = replay(&rc, &scan, r);
 	forget_dataset(&rc);
 	recover_pages_done(&rc.pages);
 	free(rc.check_buf);
