@@ -205,6 +205,7 @@ static void flush_up_to(struct disk *d, uint64_t write)
 /* A cache that drops what it could not write, and calls the next flush good. */
 static void flush_failed(struct disk *d)
 {
+	d->config.power->lost |= d->pending_count > 0;
 	for (size_t i = 0; i < d->pending_count; i++)
 		d->pending[i]->lost |= rng_one_in(&d->rng, 2);
 }
@@ -267,7 +268,7 @@ static void aim(struct disk *d, struct flight *f)
 		p->off = true;
 		p->cuts++;
 	}
-	if (p->fail_at_request && p->requests >= p->fail_at_request &&
+	if (p->fail_at_request && (!p->fail_only || p->fail_only == d) && p->requests >= p->fail_at_request &&
 	    p->requests <= p->fail_at_request + p->fail_count) {
 		f->error = p->fail_error;
 		p->failed++;

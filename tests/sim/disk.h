@@ -24,8 +24,10 @@ struct disk_power {
 	uint64_t fail_at_request; /* this one (1..) fails with @fail_error; 0: never */
 	uint64_t fail_count; /* and so many after it */
 	int fail_error;
+	const struct disk *fail_only; /* requests to others do not fail; NULL: of all */
 	uint64_t failed; /* requests that were made to fail */
 	uint64_t cuts;
+	bool lost; /* a flush that failed lost writes that seemed good */
 };
 
 enum disk_keep {

@@ -169,6 +169,16 @@ int machine_export(struct machine *m)
 	return m->admin.driver->pool_export(m->admin.ctx, POOL_NAME, false);
 }
 
+/* What comes of devices and crashes, and not of the core. */
+static bool is_explained(const struct machine *m, const struct pool_finding *f)
+{
+	/* Labels of a mirror change while it works; a crash cuts that off like anything else. */
+	if (f->kind == POOL_FINDING_LABEL)
+		return m->config.mirror;
+	/* Another thread's flush failed while a root was written, and took one of its copies along. */
+	return f->kind == POOL_FINDING_ROOT && m->power.lost;
+}
+
 int machine_check(struct machine *m, bool print)
 {
 	struct check_config config = { .with_data = true, .findings_max = 16 };
@@ -182,8 +192,7 @@ int machine_check(struct machine *m, bool print)
 	for (unsigned i = 0; i < report->finding_count; i++) {
 		const struct pool_finding *f = &report->findings[i];
 
-		/* Labels of a mirror change while it works; a crash cuts that off like anything else. */
-		if (!f->is_note && m->config.mirror && f->kind == POOL_FINDING_LABEL)
+		if (!f->is_note && is_explained(m, f))
 			report->damage_count--;
 		else if (!f->is_note && print)
 			fprintf(stderr, "check: %s: %s\n", pool_finding_name(f->kind), f->text);

@@ -53,6 +53,8 @@ static enum trouble plan_trouble(struct model *mo, struct rng *r)
 		p->fail_at_request = 1 + rng_below(r, 200);
 		p->fail_count = t == TROUBLE_IO ? rng_below(r, 3) : UINT32_MAX;
 		p->fail_error = rng_one_in(r, 3) ? -ENOSPC : -EIO;
+		/* Of a mirror, one device at a time. */
+		p->fail_only = mo->m->config.mirror ? mo->m->disks[mo->m->config.disk_count - 1] : NULL;
 	} else if (t == TROUBLE_ALLOC) {
 		alloc_arm(1 + rng_below(r, 1500), rng_one_in(r, 2) ? 0 : rng_below(r, 20));
 	}

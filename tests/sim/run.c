@@ -36,7 +36,8 @@ static void print_pool(struct machine *m)
 	static const char *const states[] = { "online", "filling", "away" };
 	struct pool_info *info = exempt_alloc(sizeof(*info));
 
-	if (!m->admin.driver->pool_get(m->admin.ctx, POOL_NAME, info)) {
+	/* Asked for in any case: it must not make a difference who looks. */
+	if (!m->admin.driver->pool_get(m->admin.ctx, POOL_NAME, info) && verbose) {
 		fprintf(stderr, "%12.6f imported, \"%s\"", (double)sync_now_ns() / 1e9, info->reason);
 		for (unsigned i = 0; i < info->device_count; i++)
 			fprintf(stderr, "; %s in group %u is %s", info->devices[i].path, info->devices[i].group,
@@ -71,7 +72,7 @@ bool run_import(struct model *mo)
 	model_result(mo, "importing", ret);
 	if (ret)
 		machine_stop(mo->m);
-	else if (verbose)
+	else
 		print_pool(mo->m);
 	return !ret;
 }
