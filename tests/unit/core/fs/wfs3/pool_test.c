@@ -124,6 +124,7 @@ static void test_discard_frees_space_and_reads_zeros(void **state)
 	start(&f, 1, 128 * MIB, &h);
 	put_pattern(h, 0, 8 * MIB, 1, 0);
 	assert_ok(vfs_flush(h, 0));
+	assert_ok(volume_create(&f, "late", MIB)); /* a commit: what the flush left in the log gets its place */
 	used = pool_info(&f, "tank").used_bytes;
 	assert_true(used >= 8 * MIB);
 	assert_ok(vfs_discard(h, MIB + 100, 4 * MIB, 0));
