@@ -24,6 +24,8 @@ class Running:
             self._process = subprocess.Popen(
                 [ROOT / "tests" / "demo" / "run.sh", BUILD, folder / "var"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                # Whoever runs the tests in the background may have had it ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     def __enter__(self) -> str:
