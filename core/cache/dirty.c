@@ -30,13 +30,23 @@ static bool nothing_listed(struct cache_file *f) SYNC_REQUIRES(f->lock)
 	return cds_list_empty(&f->dirty) && cds_list_empty(&f->logged);
 }
 
+/* Something of the chunk can be taken that could not before. */
+static void tell_flushers(struct cache_file *f, const struct chunk *k) SYNC_REQUIRES(f->lock)
+{
+	struct flusher *w;
+
+	cds_list_for_each_entry (w, &f->flushers, link) {
+		if (k->dirty_seq <= w->limit)
+			w->late = true;
+	}
+}
+
 /* Into one of the file's lists, which stay sorted by dirty_seq. New ones are the youngest; what comes back is old. */
 static void list_insert(struct cache_file *f, struct chunk *k, bool logged) SYNC_REQUIRES(f->lock)
 {
 	struct cds_list_head *list = logged ? &f->logged : &f->dirty;
 	bool was_empty = nothing_listed(f);
 	struct cds_list_head *at = list->next;
-	struct flusher *w;
 
 	k->listed = true;
 	k->listed_logged = logged;
@@ -48,10 +58,7 @@ static void list_insert(struct cache_file *f, struct chunk *k, bool logged) SYNC
 			at = at->next;
 		cds_list_add_tail(&k->dirty_link, at);
 	}
-	cds_list_for_each_entry (w, &f->flushers, link) {
-		if (k->dirty_seq <= w->limit)
-			w->late = true;
-	}
+	tell_flushers(f, k);
 	update_oldest(f);
 	if (was_empty)
 		writeback_queue(f, true);
@@ -160,6 +167,9 @@ static void leave_writeback(struct chunk *k, uint32_t done, uint32_t again, uint
 	}
 	k->writeback &= ~done;
 	relist(f, k);
+	/* Rewritten meanwhile. The chunk may have been listed all the time, because of other pages. */
+	if (k->dirty & done & ~k->logged)
+		tell_flushers(f, k);
 	sync_mutex_unlock(&f->lock);
 	count(f, &f->cache->writeback_pages, -(int64_t)mask_count(done));
 }
