@@ -74,10 +74,19 @@ static int record_dataset(struct recover *rc, const struct wal_record *r, struct
 
 /* ---- redo of the map ---- */
 
-/* Is the data there that the record points to? Beyond what the log knows to be durable, it may not be. 1 yes, 0 no. */
+static bool crc_is_good(void *ctx, const void *buf)
+{
+	return crc32c(buf, WFS3_BLOCK_BYTES) == *(const uint32_t *)ctx;
+}
+
+/*
+ * Is the data there that the record points to? Beyond what the log knows to be durable, it may not be, or not on every
+ * device of a mirror: then those that lack it get it. 1 yes, 0 no.
+ */
 static int data_is_there(struct recover *rc, const struct wal_record *r)
 {
 	for (unsigned i = 0; i < r->block_count && !MUTATE(RECOVERY_TRUSTS_DATA); i++) {
+		uint32_t crc = r->blocks[i].crc;
 		struct pool_device *d;
 		uint64_t offset;
 		int ret;
@@ -85,12 +94,11 @@ static int data_is_there(struct recover *rc, const struct wal_record *r)
 		if (!r->blocks[i].addr)
 			continue;
 		ret = pool_locate(rc->p, r->blocks[i].addr, 1, &d, &offset);
-		if (!ret)
-			ret = blk_read(d->dev, offset, rc->check_buf, WFS3_BLOCK_BYTES);
 		if (ret)
 			return ret;
-		if (crc32c(rc->check_buf, WFS3_BLOCK_BYTES) != r->blocks[i].crc)
-			return 0;
+		ret = mirror_repair(d->dev, offset, rc->check_buf, WFS3_BLOCK_BYTES, crc_is_good, &crc);
+		if (ret)
+			return ret == -EUCLEAN ? 0 : ret;
 	}
 	return 1;
 }
