@@ -20,6 +20,7 @@ POOL_KEYS = {
     "scrub": dict, "device_count": int, "devices": list,
 }  # fmt: skip
 DEVICE_KEYS = {
+    "state": str, "uuid": str, "mirror": int, "away_txg": int, "repairs": int,
     "path": str, "transport": str, "model": str, "size_bytes": int, "queue_depth": int, "logical_block_bytes": int,
     "volatile_cache": bool, "fua": bool, "discard": bool, "read_errors": int, "write_errors": int,
     "checksum_errors": int,
