@@ -16,17 +16,20 @@ from nbdclient import FIO_VERIFY, MIB, connect, extents, fails_with, fio, info, 
 def nbdkit(folder: Path, *options: str) -> Iterator[str]:
     """An nbdkit with the plugin; the address of its socket, without an export name."""
     sock = folder / "hand.sock"
-    command = ["nbdkit", "-f", "-U", str(sock), program("nbdkit-wfs-plugin.so"), *options]
+    ready = folder / "nbdkit.pid"
+    command = ["nbdkit", "-f", "-P", str(ready), "-U", str(sock), program("nbdkit-wfs-plugin.so"), *options]
     with open(folder / "nbdkit.log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_for(lambda: sock.exists() or process.poll() is not None, "nbdkit's socket")
-        assert sock.exists(), (folder / "nbdkit.log").read_text()
+        # The file of its process number is written when it listens.
+        wait_for(lambda: ready.exists() or process.poll() is not None, "nbdkit to listen")
+        assert ready.exists(), (folder / "nbdkit.log").read_text()
         yield f"?socket={sock}"
     finally:
         process.terminate()
         process.wait(20)
         sock.unlink(missing_ok=True)
+        ready.unlink(missing_ok=True)
 
 
 @pytest.fixture
