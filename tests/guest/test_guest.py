@@ -2,34 +2,19 @@
 """The Linux kernel as judge: its NBD client on our export, and the daemon itself on NVMe and AHCI disks."""
 
 import hashlib
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/py"))
-
-from appliance import Appliance, Settings, program  # noqa: E402
-from guestvm import Guest  # noqa: E402
-from initramfs import base  # noqa: E402
-from kernel import Kernel, fetch  # noqa: E402
+from appliance import Appliance, Settings
+from daemon import add_daemon, host_program
+from guestvm import Guest
+from initramfs import base
+from kernel import Kernel
 
 MIB = 1 << 20
-
-
-def host_program(name: str) -> Path:
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    assert found, f"{name} is not installed"
-    return Path(found)
-
-
-@pytest.fixture(scope="session")
-def kernel() -> Kernel:
-    return fetch(ROOT / "build/guest")
 
 
 @pytest.fixture
@@ -85,15 +70,6 @@ def test_kernel_client_makes_a_file_system_that_e2fsck_finds_clean(
     assert appliance.wfs("pool", "status", "tank")["health"] == "online"
 
 
-DAEMON_CONFIG = """
-state_dir: /var/lib/wfsd
-run_dir: /run/wfsd
-memory: {cache: 64M}
-admin: {socket: /run/wfsd/admin.sock}
-rpc: {socket: /run/wfsd/rpc.sock}
-nbd: {socket: /run/wfsd/nbd.sock, plugin: /lib/nbdkit-wfs-plugin.so}
-"""
-
 DAEMON = """
 export WFSD_ADMIN=/run/wfsd/admin.sock
 mkdir -p /var/lib/wfsd /run/wfsd
@@ -131,12 +107,8 @@ wait $daemon
 
 def test_daemon_runs_on_nvme_and_ahci_disks(kernel: Kernel, tmp_path: Path) -> None:
     archive = base(kernel, ["nvme", "ahci", "sd_mod", "crc32c_generic"], DAEMON)
-    archive.add_bytes("/etc/wfsd.yaml", DAEMON_CONFIG.encode())
-    archive.add_program(Path(program("wfsd")), "/usr/bin/wfsd")
-    archive.add_program(Path(program("wfs")), "/usr/bin/wfs")
-    archive.add_program(Path(program("nbdkit-wfs-plugin.so")), "/lib/nbdkit-wfs-plugin.so")
-    for name in ("nbdkit", "nbdcopy"):
-        archive.add_program(host_program(name).resolve(), f"/usr/bin/{name}")
+    add_daemon(archive)
+    archive.add_program(host_program("nbdcopy").resolve(), "/usr/bin/nbdcopy")
     disks = []
     for name in ("nvme", "sata"):
         path = tmp_path / f"{name}.disk"
