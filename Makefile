@@ -159,8 +159,8 @@ tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
 py: ## end-to-end tests against the real daemon
 	$(Q)$(PYTHON) tests/run.py py
-soak: all ## kill the daemon a hundred times under load
-	$(Q)WFSD_CRASH_CYCLES=100 $(PYTHON) -m pytest -q tests/py/test_crash.py
+soak: all ## kill the daemon a hundred times under load, and for a minute under fio
+	$(Q)WFSD_CRASH_CYCLES=100 WFSD_FIO_KILLS=24 $(PYTHON) -m pytest -q tests/py/test_crash.py tests/py/test_kill_fio.py
 guest: ## tests in a virtual machine with the stock kernel
 	$(Q)$(PYTHON) tests/run.py guest
 lint: ## include rules, sizes, headers, formatting
