@@ -142,12 +142,13 @@ int cache_flush_log(struct cache_file *f, uint64_t offset, uint64_t len);
 int cache_flush_kept(struct cache_file *f);
 
 /*
- * Punching: between begin and end no page of the (page-aligned) range is cached, filled, written or in write-back;
- * others who want the range wait. begin waits for write-back in flight, then drops the pages, dirty ones too. The file
- * system removes the range from its map in between. begin: 0, -EAGAIN (NOWAIT), -ENOMEM.
+ * Punching: between begin and end no page of the (page-aligned) range is filled, written or in write-back; others who
+ * want to do that, and flushes, wait; what is cached can still be read. begin waits for write-back in flight. The file
+ * system removes the range from its map in between; end then drops the pages, dirty ones too, or, when that @failed,
+ * the clean ones. begin: 0, -EAGAIN (NOWAIT), -ENOMEM.
  */
 int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsigned flags);
-void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len);
+void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool failed);
 
 /* Is any page of the range dirty or in write-back? (extent queries flush first when so) */
 bool cache_is_dirty(struct cache_file *f, uint64_t offset, uint64_t len);

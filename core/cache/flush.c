@@ -90,7 +90,7 @@ static bool wait_for_others(struct flush *fl, uint64_t punch_events)
 		sync_cond_wait(&f->cond, &f->lock);
 	again = fl->flusher.late || fl->batch->blocked;
 	fl->flusher.late = false;
-	/* A punch that is being prepared holds dirty pages: it drops them soon, or gives up. */
+	/* A punch holds dirty pages until the map is changed: it drops them then, or gives up. */
 	while (fl->batch->blocked && f->punch_events == punch_events)
 		sync_cond_wait(&f->cond, &f->lock);
 	sync_mutex_unlock(&f->lock);

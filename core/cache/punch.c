@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Punching. A punch is announced first: from then on nobody starts filling, writing or writing back a page of its range
- * (they ask under the chunk's lock). Then each chunk is visited: what is in hand is waited for, the rest is dropped.
+ * (they ask under the chunk's lock). Then each chunk is visited, and what is in hand is waited for. The pages are
+ * dropped at the end: until the file system has removed the range from its map, what the log has of them must stay
+ * here, and a flush waits.
  */
 #include "core/cache/cache_priv.h"
 
@@ -60,18 +62,13 @@ static int announce(struct cache_file *f, struct punch *p, unsigned flags)
 	return rc;
 }
 
-static void event(struct cache_file *f) SYNC_REQUIRES(f->lock)
-{
-	f->punch_events++;
-	sync_cond_broadcast(&f->cond);
-}
-
 static void retract(struct cache_file *f, struct punch *p)
 {
 	sync_mutex_lock(&f->lock);
 	cds_list_del(&p->link);
 	(void)__atomic_sub_fetch(&f->punch_count, 1, __ATOMIC_RELEASE);
-	event(f);
+	f->punch_events++;
+	sync_cond_broadcast(&f->cond);
 	sync_mutex_unlock(&f->lock);
 	free(p);
 }
@@ -92,23 +89,43 @@ static enum walk look(struct chunk *k, void *ctx)
 	return v->busy ? WALK_STOP : WALK_NEXT;
 }
 
+static enum walk await(struct chunk *k, void *ctx)
+{
+	struct visit *v = ctx;
+
+	return (k->filling | k->writeback) & chunk_mask(k->index, v->first, v->end) ? WALK_WAIT : WALK_NEXT;
+}
+
 static SYNC_NO_ANALYSIS enum walk drop(struct chunk *k, void *ctx)
 {
 	struct visit *v = ctx;
 	uint32_t mask = chunk_mask(k->index, v->first, v->end);
 
-	if ((k->filling | k->writeback) & mask)
-		return WALK_WAIT;
+	always(!((k->filling | k->writeback) & mask));
 	chunk_drop(v->cache, k, mask);
 	return WALK_NEXT;
 }
 
+/* What is clean may not be what the map says now. What is dirty stays, and the log may have dropped its contents. */
+static SYNC_NO_ANALYSIS enum walk drop_clean(struct chunk *k, void *ctx)
+{
+	struct visit *v = ctx;
+	uint32_t mask = chunk_mask(k->index, v->first, v->end);
+
+	dirty_set(k, mask & k->dirty);
+	chunk_drop(v->cache, k, mask & ~k->dirty);
+	return WALK_NEXT;
+}
+
+static void visit(struct cache_file *f, walk_fn *fn, struct visit *v)
+{
+	chunk_walk(f, v->first / CACHE_CHUNK_PAGES, (v->end - 1) / CACHE_CHUNK_PAGES + 1, fn, v);
+}
+
 int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsigned flags)
 {
-	struct visit v = { .cache = f->cache };
+	struct visit v = { 0 };
 	struct punch *p;
-	uint64_t first;
-	uint64_t end;
 	int rc;
 
 	always(len > 0 && offset % CACHE_PAGE_BYTES == 0 && len % CACHE_PAGE_BYTES == 0);
@@ -124,37 +141,33 @@ int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsig
 		free(p);
 		return rc;
 	}
-	first = v.first / CACHE_CHUNK_PAGES;
-	end = (v.end - 1) / CACHE_CHUNK_PAGES + 1;
 	if (flags & CACHE_NOWAIT) {
-		chunk_walk(f, first, end, look, &v);
+		visit(f, look, &v);
 		if (v.busy) {
 			retract(f, p);
 			return -EAGAIN;
 		}
 	}
-	chunk_walk(f, first, end, drop, &v);
-	sync_mutex_lock(&f->lock);
-	event(f);
-	sync_mutex_unlock(&f->lock);
-	dirty_throttle_wake(f->cache, false);
-	memory_wake(f->cache);
+	visit(f, await, &v);
 	return 0;
 }
 
-void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len)
+void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool failed)
 {
 	uint64_t first = offset / CACHE_PAGE_BYTES;
-	uint64_t end = first + len / CACHE_PAGE_BYTES;
+	struct visit v = { .cache = f->cache, .first = first, .end = first + len / CACHE_PAGE_BYTES };
 	struct punch *found = NULL;
 	struct punch *p;
 
+	visit(f, failed ? drop_clean : drop, &v);
 	sync_mutex_lock(&f->lock);
 	cds_list_for_each_entry (p, &f->punches, link) {
-		if (p->first == first && p->end == end)
+		if (p->first == v.first && p->end == v.end)
 			found = p;
 	}
 	sync_mutex_unlock(&f->lock);
 	always(found);
 	retract(f, found);
+	dirty_throttle_wake(f->cache, false);
+	memory_wake(f->cache);
 }

@@ -314,6 +314,12 @@ int volume_change_cell(struct dataset *ds, uint64_t txg, const struct cell_chang
 int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
 /* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */
 int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count);
+/* How many blocks to unmap at once, so that nobody waits long for it: the strides grow where nothing is mapped, as a
+ * volume may be much larger than what it holds. Begins zeroed. */
+struct volume_stride {
+	uint64_t block_count, used_blocks;
+};
+uint64_t volume_stride_next(struct volume_stride *s, const struct dataset *ds);
 int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
                    unsigned max, unsigned *ret_count);
 /* Store the inode's new size, change counter and times. Blocks. */

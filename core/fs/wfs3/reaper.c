@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/pool.h"
 
-#define REAP_STEP_BLOCKS UINT64_C(65536) /* 256 MiB of volume between two looks at the stop flag */
 #define REAP_RETRY_NS (5 * SYNC_NS_PER_S)
 
 static bool reap_stopping(struct pool *p)
@@ -66,22 +66,34 @@ static int reap_inode(struct dataset *ds)
 	}
 }
 
-/* Where nothing is mapped the steps grow: a volume may be much larger than what it holds. */
 static int reap_blocks(struct dataset *ds, uint64_t end, bool *ret_stopped)
 {
-	uint64_t pos = 0, step = REAP_STEP_BLOCKS;
+	struct volume_stride stride = { 0 };
+	uint64_t pos = 0;
 	int ret = 0;
 
 	while (pos < end && !ret) {
-		uint64_t before = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED);
+		uint64_t count = min_u64(volume_stride_next(&stride, ds), end - pos);
 
 		*ret_stopped = reap_stopping(ds->pool);
 		if (*ret_stopped)
 			break;
-		ret = volume_unmap(ds, pos, step);
-		pos += step;
-		step = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) == before ? 2 * step : REAP_STEP_BLOCKS;
+		ret = volume_unmap(ds, pos, count);
+		pos += count;
 	}
+	return ret;
+}
+
+/* Nobody can open the volume any more: what is cached is of no use, and need not be written back. */
+static int reap_cache(struct dataset *ds, uint64_t end)
+{
+	int ret;
+
+	if (!ds->file)
+		return 0;
+	ret = cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
+	if (!ret)
+		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES, false);
 	return ret;
 }
 
@@ -105,14 +117,9 @@ static int reap_one(void *ctx, struct dataset *ds)
 		return ret;
 	/* Without its inode it was nearly done the last time. */
 	end = ret ? 0 : ds->inode.size_bytes / WFS3_BLOCK_BYTES + 1;
-	if (ds->file) {
-		ret = cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
-		if (ret)
-			return ret;
-	}
-	ret = reap_blocks(ds, end, &stopped);
-	if (ds->file)
-		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES);
+	ret = reap_cache(ds, end);
+	if (!ret)
+		ret = reap_blocks(ds, end, &stopped);
 	if (stopped)
 		return 0;
 	if (!ret)

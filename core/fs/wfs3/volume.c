@@ -198,19 +198,34 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 	return ret;
 }
 
-/* Whole blocks [first, end) become holes, in memory and in the map. */
-static int punch(struct dataset *ds, uint64_t first, uint64_t end)
+/* Some blocks become holes, in memory and in the map. */
+static int punch_some(struct dataset *ds, uint64_t first, uint64_t count)
 {
-	uint64_t offset = first * WFS3_BLOCK_BYTES, len = (end - first) * WFS3_BLOCK_BYTES;
-	int ret = 0;
+	uint64_t offset = first * WFS3_BLOCK_BYTES, len = count * WFS3_BLOCK_BYTES;
+	int ret;
 
 	if (MUTATE(DISCARD_BEHIND_CACHE))
-		return volume_unmap(ds, first, end - first);
+		return volume_unmap(ds, first, count);
 	ret = cache_punch_begin(ds->file, offset, len, 0);
 	if (ret)
 		return ret;
-	ret = volume_unmap(ds, first, end - first);
-	cache_punch_end(ds->file, offset, len);
+	ret = volume_unmap(ds, first, count);
+	cache_punch_end(ds->file, offset, len, ret != 0);
+	return ret;
+}
+
+/* Whole blocks [first, end) become holes, in pieces: a commit waits until the one in hand is done. */
+static int punch(struct dataset *ds, uint64_t first, uint64_t end)
+{
+	struct volume_stride stride = { 0 };
+	int ret = 0;
+
+	while (first < end && !ret) {
+		uint64_t count = min_u64(volume_stride_next(&stride, ds), end - first);
+
+		ret = punch_some(ds, first, count);
+		first += count;
+	}
 	return ret;
 }
 

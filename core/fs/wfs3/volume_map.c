@@ -14,6 +14,8 @@
 #include "core/fs/wfs3/pool.h"
 
 #define UNMAP_CELLS_PER_GROUP 32 /* cells removed in one stay inside the gate */
+#define STRIDE_BLOCKS_MIN UINT64_C(65536) /* 256 MiB */
+#define STRIDE_BLOCKS_MAX (UINT64_C(1) << 48)
 
 static struct wfs3_key cell_key(uint64_t cell_index)
 {
@@ -264,6 +266,18 @@ int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
 		}
 	}
 	return ret ? err_add(ret, "unmap blocks %" PRIu64 "..%" PRIu64 " of dataset %" PRIu64, first, end, ds->id) : 0;
+}
+
+uint64_t volume_stride_next(struct volume_stride *s, const struct dataset *ds)
+{
+	uint64_t used_blocks = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED);
+
+	if (!s->block_count || used_blocks != s->used_blocks)
+		s->block_count = STRIDE_BLOCKS_MIN;
+	else
+		s->block_count = min_u64(2 * s->block_count, STRIDE_BLOCKS_MAX);
+	s->used_blocks = used_blocks;
+	return s->block_count;
 }
 
 int volume_put_inode_in(struct dataset *ds, uint64_t txg)

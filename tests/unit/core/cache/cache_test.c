@@ -172,7 +172,7 @@ static void test_reference_stays_as_it_was_while_pages_are_overwritten_and_dropp
 	assert_int_equal(cache_read_ref(r.file, 1000, 20000, 0, &ref), 0);
 	assert_int_equal(rig_write(&r, 0, buf, 64 * KIB, 0), 0);
 	assert_int_equal(cache_punch_begin(r.file, 0, 64 * KIB, 0), 0);
-	cache_punch_end(r.file, 0, 64 * KIB);
+	cache_punch_end(r.file, 0, 64 * KIB, false);
 	for (int i = 0, at = 1000; i < ref.iov_count; at += (int)ref.iov[i++].iov_len)
 		assert_memory_equal(ref.iov[i].iov_base, r.store.data + at, ref.iov[i].iov_len);
 	cache_ref_release(&ref);

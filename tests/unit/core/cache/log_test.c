@@ -197,7 +197,7 @@ static void test_dropped_pages_are_forgotten(void **state)
 	put(&r, 5, 1);
 	assert_int_equal(flush_log(&r), 0);
 	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, PAGE, 0), 0);
-	cache_punch_end(r.file, 5 * PAGE, PAGE);
+	cache_punch_end(r.file, 5 * PAGE, PAGE, false);
 	assert_int_equal(cache_flush_kept(r.file), 0);
 	assert_int_equal(r.log.store.writebacks, 0);
 	put(&r, 5, 3);
@@ -205,6 +205,62 @@ static void test_dropped_pages_are_forgotten(void **state)
 	assert_int_equal(r.log.store.writebacks, 0);
 	assert_int_equal(flush_log(&r), 0);
 	assert_int_equal(r.log.version[5], 3);
+	teardown(&r);
+}
+
+struct flush_kept {
+	struct log_rig *rig;
+	struct sync_thread thread;
+	bool punched; /* atomic */
+};
+
+static void flush_kept_thread(void *arg)
+{
+	struct flush_kept *t = arg;
+
+	always(cache_flush_kept(t->rig->file) == 0);
+	always(__atomic_load_n(&t->punched, __ATOMIC_ACQUIRE));
+}
+
+/* Whoever gives up a part of the log relies on it. */
+static void test_flush_of_kept_pages_waits_for_a_punch(void **state)
+{
+	struct log_rig r;
+	struct flush_kept t = { .rig = &r };
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	put(&r, 100, 1);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, PAGE, 0), 0);
+	assert_int_equal(sync_thread_start(&t.thread, "flusher", flush_kept_thread, &t), 0);
+	/* Its other page is written back; time enough to end too early. */
+	while (cache_is_dirty(r.file, 100 * PAGE, PAGE))
+		put(&r, 4000, 1);
+	for (unsigned i = 0; i < 10000; i++)
+		put(&r, 4000, 1);
+	__atomic_store_n(&t.punched, true, __ATOMIC_RELEASE);
+	cache_punch_end(r.file, 5 * PAGE, PAGE, false);
+	sync_thread_join(&t.thread);
+	assert_int_equal(r.log.store.data[100 * PAGE], 1);
+	assert_false(r.log.store.mapped[5]);
+	teardown(&r);
+}
+
+static void test_logged_page_is_logged_again_after_a_failed_punch(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, PAGE, 0), 0);
+	cache_punch_end(r.file, 5 * PAGE, PAGE, true);
+	r.log.version[5] = 0;
+	assert_int_equal(flush_log(&r), 0);
+	assert_int_equal(r.log.version[5], 1);
 	teardown(&r);
 }
 
@@ -252,6 +308,8 @@ int main(void)
 		cmocka_unit_test(test_kept_page_stays_kept_when_its_writeback_fails),
 		cmocka_unit_test(test_failing_log_is_reported_and_the_page_is_logged_later),
 		cmocka_unit_test(test_dropped_pages_are_forgotten),
+		cmocka_unit_test(test_flush_of_kept_pages_waits_for_a_punch),
+		cmocka_unit_test(test_logged_page_is_logged_again_after_a_failed_punch),
 		cmocka_unit_test(test_page_written_while_it_is_logged_is_logged_again),
 	};
 

@@ -129,7 +129,7 @@ static void do_punch(struct model *m)
 	memset(m->rig.store.data + offset, 0, len);
 	memset(m->rig.store.mapped + offset / PAGE, 0, len / PAGE);
 	sync_mutex_unlock(&m->rig.store.lock);
-	cache_punch_end(m->rig.file, offset, len);
+	cache_punch_end(m->rig.file, offset, len, false);
 	memset(m->bytes + offset, 0, len);
 }
 

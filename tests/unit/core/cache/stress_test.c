@@ -139,7 +139,7 @@ static void punch_own(struct worker *w, uint64_t page)
 	put_stamp(s->data + page * PAGE, page, version);
 	s->mapped[page] = true;
 	sync_mutex_unlock(&s->lock);
-	cache_punch_end(world->rig.file, page * PAGE, PAGE);
+	cache_punch_end(world->rig.file, page * PAGE, PAGE, false);
 	__atomic_store_n(&world->written[page], version, __ATOMIC_RELEASE);
 }
 

@@ -190,7 +190,7 @@ static void test_writers_at_the_limit_learn_that_writeback_fails(void **state)
 	rig_done(&r);
 }
 
-static void test_punch_drops_dirty_pages_and_makes_writers_wait(void **state)
+static void test_punch_drops_dirty_pages_at_its_end_and_makes_writers_wait(void **state)
 {
 	struct rig r;
 	struct writer t = { .rig = &r, .first = 3, .count = 1 };
@@ -200,19 +200,40 @@ static void test_punch_drops_dirty_pages_and_makes_writers_wait(void **state)
 	rig_init(&r, 8 * MIB, 64, NULL);
 	assert_int_equal(rig_write(&r, 0, buf, 8 * PAGE, 0), 0);
 	assert_int_equal(cache_punch_begin(r.file, 2 * PAGE, 4 * PAGE, 0), 0);
-	assert_int_equal(cache_file_dirty_bytes(r.file), 4 * PAGE);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 8 * PAGE);
 	assert_int_equal(rig_write(&r, 2 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
-	assert_int_equal(rig_read(&r, 5 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_read(&r, 5 * PAGE, buf, PAGE, CACHE_NOWAIT), 0);
 	assert_int_equal(cache_punch_begin(r.file, 5 * PAGE, 2 * PAGE, CACHE_NOWAIT), -EAGAIN);
 	assert_int_equal(rig_write(&r, 6 * PAGE, buf, PAGE, CACHE_NOWAIT), 0);
-	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_int_equal(cache_flush(r.file, 0, 2 * PAGE), 0);
+	assert_int_equal(cache_flush(r.file, 6 * PAGE, UINT64_MAX), 0);
+	assert_int_equal(cache_file_dirty_bytes(r.file), 4 * PAGE);
 	assert_int_equal(sync_thread_start(&t.thread, "writer", write_pages, &t), 0);
-	cache_punch_end(r.file, 2 * PAGE, 4 * PAGE);
+	cache_punch_end(r.file, 2 * PAGE, 4 * PAGE, false);
 	sync_thread_join(&t.thread);
 	assert_int_equal(t.rc, 0);
 	assert_int_equal(rig_read(&r, 2 * PAGE, buf, 2 * PAGE, 0), 0);
 	assert_bytes(buf, 0, PAGE);
 	assert_bytes(buf + PAGE, 3, PAGE);
+	rig_done(&r);
+	free(buf);
+}
+
+static void test_punch_that_failed_keeps_what_is_dirty(void **state)
+{
+	struct rig r;
+	uint8_t *buf = filled(6, 4 * PAGE);
+
+	(void)state;
+	rig_init(&r, 8 * MIB, 64, NULL);
+	assert_int_equal(rig_write(&r, 0, buf, 4 * PAGE, 0), 0);
+	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
+	assert_int_equal(rig_write(&r, PAGE, buf, PAGE, 0), 0);
+	assert_int_equal(cache_punch_begin(r.file, 0, 4 * PAGE, 0), 0);
+	cache_punch_end(r.file, 0, 4 * PAGE, true);
+	assert_int_equal(rig_read(&r, 0, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_read(&r, PAGE, buf, PAGE, CACHE_NOWAIT), 0);
+	assert_true(cache_is_dirty(r.file, PAGE, PAGE));
 	rig_done(&r);
 	free(buf);
 }
@@ -250,7 +271,7 @@ static void test_punch_of_a_huge_range_visits_only_what_is_there(void **state)
 	assert_int_equal(rig_write(&r, UINT64_C(1) << 40, buf, PAGE, 0), 0);
 	assert_int_equal(rig_write(&r, 0, buf, PAGE, 0), 0);
 	assert_int_equal(cache_punch_begin(r.file, PAGE, UINT64_C(1) << 59, 0), 0);
-	cache_punch_end(r.file, PAGE, UINT64_C(1) << 59);
+	cache_punch_end(r.file, PAGE, UINT64_C(1) << 59, false);
 	assert_true(cache_is_dirty(r.file, 0, PAGE));
 	assert_false(cache_is_dirty(r.file, PAGE, UINT64_MAX));
 	rig_done(&r);
@@ -267,7 +288,8 @@ int main(void)
 		cmocka_unit_test(test_aged_page_is_written_back_without_a_flush),
 		cmocka_unit_test(test_writers_wait_at_the_dirty_limit),
 		cmocka_unit_test(test_writers_at_the_limit_learn_that_writeback_fails),
-		cmocka_unit_test(test_punch_drops_dirty_pages_and_makes_writers_wait),
+		cmocka_unit_test(test_punch_drops_dirty_pages_at_its_end_and_makes_writers_wait),
+		cmocka_unit_test(test_punch_that_failed_keeps_what_is_dirty),
 		cmocka_unit_test(test_punch_without_waiting_during_writeback_changes_nothing),
 		cmocka_unit_test(test_punch_of_a_huge_range_visits_only_what_is_there),
 	};
