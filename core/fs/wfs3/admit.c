@@ -107,7 +107,10 @@ int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admissi
 	if (flags & VFS_NOWAIT) {
 		err = -EAGAIN;
 	} else {
+		/* Who waits must not take the room of those who are ahead. */
+		__atomic_sub_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
 		sync_mutex_lock(&p->full_lock);
+		__atomic_add_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
 		err = admit_slowly(p);
 		ret->holds_lock = !err;
 		if (err)
