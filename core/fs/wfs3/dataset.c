@@ -245,7 +245,7 @@ static int create_in_memory(struct pool *p, const char *name, uint64_t size_byte
 		                    .mtime_ns = now_ns,
 		                    .ctime_ns = now_ns,
 		                    .btime_ns = now_ns };
-	txg = txg_enter(p);
+	ds->created_txg = txg = txg_enter(p);
 	ret = volume_put_inode_in(ds, txg);
 	if (!ret) {
 		p->next_dataset_id++;

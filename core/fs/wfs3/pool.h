@@ -61,6 +61,7 @@ struct dataset {
 	struct cds_list_head link; /* pool->datasets */
 	uint64_t id;
 	uint64_t created_ns;
+	uint64_t created_txg; /* 0: before the import. The log says nothing about the creation */
 	struct tree *tree;
 	struct cache_file *file; /* NULL until loaded */
 
@@ -243,10 +244,10 @@ void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
 /* Everything changed before the call is durable when it returns 0, by a commit. Blocks. */
 int txg_sync(struct pool *p);
 /*
- * The same by way of the log, for changes that are in it (or that it refused). -EIO: also when it refused some and the
- * log could not be released. Blocks.
+ * The same by way of the log, for changes of a dataset that are in it (or that it refused). -EIO: also when it refused
+ * some and the log could not be released. Blocks.
  */
-int txg_sync_log(struct pool *p);
+int txg_sync_log(struct dataset *ds);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */

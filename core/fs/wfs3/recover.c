@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/budget.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -30,13 +31,16 @@ struct recover {
 	struct recover_pages pages;
 	struct dataset *ds; /* of the last record, referenced; NULL: none, or it is gone */
 	uint64_t ds_id;
-	uint8_t *check_buf; /* WFS3_CELL_BYTES: to verify data */
+	uint8_t *check_buf; /* WFS3_BLOCK_BYTES: to verify data */
 	uint64_t stopped_at; /* serial of the record that ended the log early; UINT64_MAX: none */
 	/* Pages being collected */
 	uint8_t *page_buf; /* WRITE_PAGES_MAX pages */
 	struct cache_page *write;
 	unsigned write_count;
+	struct budget_consumer *memory;
 };
+/* Beside the table of pages, which grows. */
+#define RECOVER_BYTES (WAL_SCAN_BYTES + (WRITE_PAGES_MAX + 1) * (size_t)WFS3_BLOCK_BYTES)
 
 static int find_one(void *ctx, struct dataset *ds)
 {
@@ -325,16 +329,38 @@ static void want_commit(void *ctx)
 	txg_want_commit(ctx);
 }
 
-static int replay(struct recover *rc, const struct wal_config *config, const struct root *r)
+/* The pool's data depends on it, so others give way: the charge is never refused. */
+static int get_memory(struct recover *rc)
 {
-	int ret;
-
+	rc->memory = budget_join(rc->p->w->config.budget, "recovery", 0, NULL, NULL);
+	if (!rc->memory)
+		return err_set(-ENOMEM, "no memory to recover");
+	budget_charge(rc->memory, RECOVER_BYTES);
+	rc->pages.memory = rc->memory;
 	rc->check_buf = aligned_alloc(WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES);
 	rc->page_buf = aligned_alloc(WFS3_BLOCK_BYTES, (size_t)WRITE_PAGES_MAX * WFS3_BLOCK_BYTES);
 	rc->write = calloc(WRITE_PAGES_MAX, sizeof(rc->write[0]));
-	if (!rc->check_buf || !rc->page_buf || !rc->write)
-		return err_set(-ENOMEM, "no memory to recover");
-	ret = wal_scan(config, r->log_epoch, &rc->span, redo, rc);
+	return rc->check_buf && rc->page_buf && rc->write ? 0 : err_set(-ENOMEM, "no memory to recover");
+}
+
+static void give_memory_back(struct recover *rc)
+{
+	recover_pages_done(&rc->pages);
+	free(rc->check_buf);
+	free(rc->page_buf);
+	free(rc->write);
+	if (rc->memory) {
+		budget_uncharge(rc->memory, RECOVER_BYTES);
+		budget_leave(rc->memory);
+	}
+}
+
+static int replay(struct recover *rc, const struct wal_config *config, const struct root *r)
+{
+	int ret = get_memory(rc);
+
+	if (!ret)
+		ret = wal_scan(config, r->log_epoch, &rc->span, redo, rc);
 	if (!ret && rc->pages.count)
 		ret = wal_scan(config, r->log_epoch, &rc->span, redo_pages, rc);
 	if (!ret)
@@ -384,10 +410,7 @@ int recover_pool(struct pool *p, const struct root *r)
 	if (p->recovery.log_bytes && !MUTATE(NO_RECOVERY))
 		ret = replay(&rc, &scan, r);
 	forget_dataset(&rc);
-	recover_pages_done(&rc.pages);
-	free(rc.check_buf);
-	free(rc.page_buf);
-	free(rc.write);
+	give_memory_back(&rc);
 	p->recovery.time_ns = sync_now_ns() - start_ns;
 	if (ret)
 		return err_add(ret, "pool %s: recover from the log after root %" PRIu64, p->name, r->txg);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/base/budget.h"
 #include "core/base/err.h"
 
 #define SLOTS_MIN 1024u
@@ -22,13 +23,15 @@ static size_t slot_of(const struct recover_pages *t, uint64_t dataset, uint64_t 
 
 static int grow(struct recover_pages *t)
 {
-	struct recover_pages bigger = { .slot_count = SLOTS_MIN };
+	struct recover_pages bigger = { .slot_count = SLOTS_MIN, .memory = t->memory };
 
 	while (bigger.slot_count < 4 * t->count)
 		bigger.slot_count *= 2;
 	bigger.slots = calloc(bigger.slot_count, sizeof(bigger.slots[0]));
 	if (!bigger.slots)
 		return err_set(-ENOMEM, "no memory to recover %zu pages", t->count);
+	if (t->memory)
+		budget_charge(t->memory, bigger.slot_count * sizeof(bigger.slots[0]));
 	for (size_t i = 0; i < t->slot_count; i++) {
 		const struct recover_page *pg = &t->slots[i];
 
@@ -38,7 +41,7 @@ static int grow(struct recover_pages *t)
 		}
 	}
 	bigger.count = bigger.used;
-	free(t->slots);
+	recover_pages_done(t);
 	*t = bigger;
 	return 0;
 }
@@ -91,6 +94,8 @@ uint64_t recover_pages_get(const struct recover_pages *t, uint64_t dataset, uint
 
 void recover_pages_done(struct recover_pages *t)
 {
+	if (t->memory)
+		budget_uncharge(t->memory, t->slot_count * sizeof(t->slots[0]));
 	free(t->slots);
 	*t = (struct recover_pages){ 0 };
 }

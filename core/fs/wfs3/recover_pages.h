@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct budget_consumer;
+
 struct recover_page {
 	uint64_t dataset; /* 0: the slot is empty */
 	uint64_t block;
@@ -20,6 +22,7 @@ struct recover_pages {
 	size_t slot_count; /* power of two, or 0 */
 	size_t used; /* slots that are not empty */
 	size_t count; /* pages */
+	struct budget_consumer *memory; /* charged with the table; NULL: nobody is */
 };
 
 /* 0 or -ENOMEM. */

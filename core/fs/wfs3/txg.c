@@ -89,8 +89,9 @@ static int wait_released(struct pool *p, uint64_t txg)
 	return done ? 0 : err_set(-EIO, "pool %s: what the log lacks could not be written back", p->name);
 }
 
-int txg_sync_log(struct pool *p)
+int txg_sync_log(struct dataset *ds)
 {
+	struct pool *p = ds->pool;
 	uint64_t closed_txg;
 	int ret = pool_check_writable(p);
 
@@ -103,7 +104,9 @@ int txg_sync_log(struct pool *p)
 		pool_fail(p, ret, "make the log durable");
 		return ret;
 	}
-	return wait_released(p, closed_txg);
+	ret = wait_released(p, closed_txg);
+	/* Recovery passes over the records of a dataset that the root does not have. */
+	return ret ? ret : wait_durable(p, ds->created_txg);
 }
 
 void txg_want_commit(struct pool *p)

@@ -167,7 +167,7 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 			ret = volume_persist(ds, offset, len);
 		admit_done(ds->pool, &adm);
 		if (!ret && flags & VFS_FUA)
-			ret = txg_sync_log(ds->pool);
+			ret = txg_sync_log(ds);
 		dataset_exit(ds);
 	} else {
 		admit_done(ds->pool, &adm);
@@ -193,7 +193,7 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 	ret = volume_persist(ds, 0, UINT64_MAX);
 	/* Inside: a forced export closes the devices when nobody is inside any more. */
 	if (!ret)
-		ret = txg_sync_log(ds->pool);
+		ret = txg_sync_log(ds);
 	dataset_exit(ds);
 	return ret;
 }
@@ -249,7 +249,7 @@ static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, uns
 		touch(ds);
 	}
 	if (!ret && flags & VFS_FUA)
-		ret = txg_sync_log(ds->pool);
+		ret = txg_sync_log(ds);
 	dataset_exit(ds);
 	return ret;
 }
@@ -307,7 +307,7 @@ static int volume_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsign
 			ret = volume_persist(ds, offset, len);
 	}
 	if (!ret && flags & VFS_FUA)
-		ret = txg_sync_log(ds->pool);
+		ret = txg_sync_log(ds);
 	dataset_exit(ds);
 	return ret;
 }

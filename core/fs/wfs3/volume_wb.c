@@ -263,7 +263,7 @@ static void wb_unplace(struct wb *w, unsigned from, unsigned to, int error)
 {
 	for (unsigned i = from; i < to; i++) {
 		if (w->addrs[i])
-			space_cancel(w->ds->pool->space, (struct space_run){ .addr = w->addrs[i], .block_count = 1 });
+			wb_give_back(w, w->addrs[i]);
 		if (!w->pages[i].result)
 			w->pages[i].result = error;
 	}

@@ -48,6 +48,7 @@ struct wal {
 	uint64_t prev; /* checksum of the last batch */
 	uint64_t tail; /* nothing before it is needed */
 	uint64_t root_position; /* the newest durable root's */
+	uint64_t release_position; /* the next one's, as the last wal_release() told */
 	uint64_t closed_txg; /* changes of groups up to this are not all in the log */
 	bool gap_due; /* the next record comes behind a gap */
 };
@@ -109,7 +110,7 @@ void wal_start(struct wal *w, uint64_t tail, uint64_t position, uint64_t epoch, 
 	always(!w->started && position % WFS3_BLOCK_BYTES == 0 && tail <= position);
 	w->started = true;
 	w->position = w->written = w->durable = position;
-	w->tail = w->root_position = tail;
+	w->tail = w->root_position = w->release_position = tail;
 	w->epoch = epoch;
 	w->closed_txg = closed_txg;
 	w->gap_due = true;
@@ -119,8 +120,8 @@ void wal_start(struct wal *w, uint64_t tail, uint64_t position, uint64_t epoch, 
 /* ---- the device ---- */
 
 /* Queue the writes of one copy; a batch may go around the end of the ring. */
-static unsigned queue_copy(struct wal *w, const struct wal_area *a, const struct wal_batch *b, uint8_t *buf,
-                           struct blk_batch *batch, struct blk_io *ios, struct iovec *iov)
+static void queue_copy(struct wal *w, const struct wal_area *a, const struct wal_batch *b, uint8_t *buf,
+                       struct blk_batch *batch, struct blk_io *ios, struct iovec *iov)
 {
 	uint64_t at = b->position % w->config.area_bytes;
 	size_t head = (size_t)min_u64(b->len_bytes, w->config.area_bytes - at);
@@ -136,7 +137,6 @@ static unsigned queue_copy(struct wal *w, const struct wal_area *a, const struct
 			                  .iov_count = 1 };
 		blk_batch_add(batch, a->dev, &ios[i]);
 	}
-	return n;
 }
 
 static int write_batch(struct wal *w, const struct wal_batch *b, uint8_t *buf)
@@ -242,7 +242,7 @@ void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 		w->reserved += bytes;
 		*ret = (struct wal_ticket){ .left_bytes = bytes };
 	}
-	filling = w->started && w->position - w->root_position > w->config.area_bytes / FILLING_SHARE;
+	filling = w->started && w->position - w->release_position > w->config.area_bytes / FILLING_SHARE;
 	sync_mutex_unlock(&w->lock);
 	if (filling || ret->closed)
 		w->config.want_commit(w->config.ctx);
@@ -344,18 +344,6 @@ int wal_sync(struct wal *w, uint64_t *ret_closed_txg)
 	return ret;
 }
 
-void wal_write_out(struct wal *w)
-{
-	sync_mutex_lock(&w->lock);
-	if (!w->busy && w->used) {
-		w->busy = true;
-		write_active(w);
-		w->busy = false;
-		sync_cond_broadcast(&w->done);
-	}
-	sync_mutex_unlock(&w->lock);
-}
-
 /* ---- the ring ---- */
 
 uint64_t wal_position(struct wal *w)
@@ -384,7 +372,7 @@ uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg)
 		w->busy = false;
 		sync_cond_broadcast(&w->done);
 	}
-	position = w->written;
+	w->release_position = position = w->written;
 	sync_mutex_unlock(&w->lock);
 	return position;
 }
@@ -420,11 +408,6 @@ uint64_t wal_used_bytes(struct wal *w)
 	bytes = w->position > w->root_position ? w->position - w->root_position : 0;
 	sync_mutex_unlock(&w->lock);
 	return bytes;
-}
-
-bool wal_is_filling(struct wal *w)
-{
-	return wal_used_bytes(w) > w->config.area_bytes / FILLING_SHARE;
 }
 
 struct wal_stats *wal_get_stats(struct wal *w)

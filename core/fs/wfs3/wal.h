@@ -90,8 +90,6 @@ void wal_end(struct wal *w, struct wal_ticket *t);
  * Blocks.
  */
 int wal_sync(struct wal *w, uint64_t *ret_closed_txg);
-/* Write out what is in the buffer, without a barrier. Blocks. */
-void wal_write_out(struct wal *w);
 
 /* Everything that is appended from now on will stand at or behind this. */
 uint64_t wal_position(struct wal *w);
@@ -107,8 +105,6 @@ uint64_t wal_epoch(const struct wal *w);
 void wal_root_durable(struct wal *w, uint64_t log_position);
 /* Bytes between the newest root's log_position and the end. */
 uint64_t wal_used_bytes(struct wal *w);
-/* Is it time for a commit, for the sake of room? */
-bool wal_is_filling(struct wal *w);
 struct wal_stats *wal_get_stats(struct wal *w);
 
 #endif

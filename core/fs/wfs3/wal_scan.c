@@ -11,7 +11,6 @@
 #include "core/base/err.h"
 #include "core/blk/blk.h"
 
-#define WINDOW_BYTES (2 * (size_t)WAL_BATCH_BYTES_MAX)
 #define READ_BYTES_MIN (64u << 10)
 
 struct reader {
@@ -49,7 +48,7 @@ static const uint8_t *window_get(struct reader *r, unsigned copy, uint64_t posit
 		return r->window + (position - r->from);
 	/* The log may be short: begin with little, go on with much. */
 	want = (size_t)min_u64(max_u64(len, r->ahead), r->limit - position);
-	r->ahead = (size_t)min_u64(r->ahead * 4, WINDOW_BYTES);
+	r->ahead = (size_t)min_u64(r->ahead * 4, WAL_SCAN_BYTES);
 	*ret_error = read_ring(r, copy, position, r->window, want);
 	r->copy = copy;
 	r->from = position;
@@ -99,7 +98,7 @@ static int reader_init(struct reader *r, const struct wal_config *config, uint64
 {
 	*r = (struct reader){ .config = config, .epoch = epoch, .limit = position + config->area_bytes };
 	r->ahead = READ_BYTES_MIN;
-	r->window = aligned_alloc(WFS3_BLOCK_BYTES, WINDOW_BYTES);
+	r->window = aligned_alloc(WFS3_BLOCK_BYTES, WAL_SCAN_BYTES);
 	return r->window ? 0 : err_set(-ENOMEM, "no memory to read the log");
 }
 

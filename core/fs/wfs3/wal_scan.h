@@ -13,6 +13,9 @@ struct wal_span {
 	uint64_t batch_count;
 };
 
+/* Memory that each of the two takes while it runs. */
+#define WAL_SCAN_BYTES (2 * (size_t)WAL_BATCH_BYTES_MAX)
+
 /*
  * Called for each record in order; @position is its batch's, @serial numbers the records of a scan from 1. 0: go on;
  * WAL_SCAN_STOP: stop; negative: stop with that error.

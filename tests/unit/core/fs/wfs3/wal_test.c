@@ -104,6 +104,16 @@ static void data(struct rig *r, unsigned page_count, uint8_t fill)
 	free(rec);
 }
 
+/* Written, but without a barrier. */
+static void write_out(struct rig *r)
+{
+	uint64_t closed;
+
+	r->flush_error = -EIO;
+	assert_int_equal(wal_sync(r->wal, &closed), -EIO);
+	r->flush_error = 0;
+}
+
 static void sync_ok(struct rig *r, uint64_t closed_txg)
 {
 	uint64_t closed;
@@ -163,7 +173,7 @@ static void test_synced_changes_survive_a_power_cut_in_order(void **state)
 	change(&r, 3);
 	sync_ok(&r, 9);
 	change(&r, 4);
-	wal_write_out(r.wal); /* written, no barrier */
+	write_out(&r);
 	blk_sim_power_cut(r.dev, 0);
 	read_log(&r, START, &s);
 	assert_int_equal(s.gaps, 1);
@@ -187,7 +197,7 @@ static void test_torn_last_batch_ends_the_log(void **state)
 		sync_ok(&r, 9);
 		data(&r, 40, 1);
 		change(&r, 2);
-		wal_write_out(r.wal);
+		write_out(&r);
 		blk_sim_power_cut(r.dev, seed);
 		read_log(&r, START, &s);
 		assert_true(s.count == 1 || (s.count == 2 && s.data == 1));
@@ -239,6 +249,25 @@ static void test_ring_goes_round_as_roots_move_on(void **state)
 	}
 	assert_true(position > 5 * (uint64_t)AREA_BYTES);
 	assert_int_equal(counter_read(&wal_get_stats(r.wal)->gaps), 0);
+	teardown(&r);
+}
+
+static void test_commit_under_way_is_not_asked_for_again(void **state)
+{
+	struct rig r;
+	uint64_t closed;
+	unsigned wanted;
+
+	(void)state;
+	setup(&r);
+	while (!r.commits_wanted) {
+		data(&r, 32, 1);
+		sync_ok(&r, 9);
+	}
+	(void)wal_release(r.wal, &closed);
+	wanted = r.commits_wanted;
+	data(&r, 32, 1);
+	assert_int_equal(r.commits_wanted, wanted);
 	teardown(&r);
 }
 
@@ -460,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_torn_last_batch_ends_the_log),
 		cmocka_unit_test(test_sync_with_nothing_new_asks_no_device),
 		cmocka_unit_test(test_ring_goes_round_as_roots_move_on),
+		cmocka_unit_test(test_commit_under_way_is_not_asked_for_again),
 		cmocka_unit_test(test_full_ring_closes_the_log_until_the_next_group),
 		cmocka_unit_test(test_failed_write_closes_the_log_and_loses_nothing_before),
 		cmocka_unit_test(test_failed_barrier_is_reported),
