@@ -7,6 +7,7 @@
 #ifndef WFSD_CORE_FS_WFS3_FORMAT_H
 #define WFSD_CORE_FS_WFS3_FORMAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/checksum.h"
@@ -63,9 +64,23 @@ enum wfs3_kind {
 	WFS3_KIND_INLINE = 3,
 	WFS3_KIND_DIRENT = 4,
 	WFS3_KIND_CELL = 5, /* (object, CELL, byte offset / 65536) */
+	WFS3_KIND_ORPHAN = 6, /* (0, ORPHAN, object): something of it is being given back */
 	/* pool tree only */
 	WFS3_KIND_DATASET = 16, /* (dataset id, DATASET, 0) */
 	WFS3_KIND_SCRUB = 17, /* (0, SCRUB, 0) */
+};
+
+/* A change of one item, as trees and the log take it. */
+enum item_op {
+	ITEM_PUT = 0,
+	ITEM_DELETE = 1, /* nothing happens when there is none */
+	ITEM_TRUNCATE = 2, /* log only: all blocks of the object from key.offset on become holes */
+};
+struct item_change {
+	enum item_op op;
+	struct wfs3_key key;
+	const void *value;
+	size_t len;
 };
 
 static inline int wfs3_key_cmp(const struct wfs3_key *a, const struct wfs3_key *b)

@@ -11,6 +11,8 @@
 #include "core/base/err.h"
 #include "core/vfs/vfs_ops.h"
 
+#define INODE_FLAGS UINT64_C(3) /* immutable, append-only */
+
 size_t inode_encode(const struct inode *i, void *buf)
 {
 	struct wr w = wr_init(buf, INODE_BYTES);
@@ -28,8 +30,16 @@ size_t inode_encode(const struct inode *i, void *buf)
 	wr_le64(&w, (uint64_t)i->btime_ns);
 	wr_le64(&w, i->rdev);
 	wr_le64(&w, i->parent);
-	wr_zero(&w, wr_left(&w));
+	wr_le64(&w, i->blocks);
 	return INODE_BYTES;
+}
+
+static bool mode_is_known(uint32_t mode)
+{
+	if (mode & ~(uint32_t)(S_IFMT | 07777))
+		return false;
+	return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode) ||
+	       S_ISSOCK(mode);
 }
 
 int inode_decode(const void *value, size_t len, struct inode *ret)
@@ -52,14 +62,16 @@ int inode_decode(const void *value, size_t len, struct inode *ret)
 	i.btime_ns = (int64_t)rd_le64(&r);
 	i.rdev = rd_le64(&r);
 	i.parent = rd_le64(&r);
-	if (!S_ISREG(i.mode))
+	i.blocks = rd_le64(&r);
+	if (!mode_is_known(i.mode))
 		return err_set(-EUCLEAN, "inode has mode %#o, which this version does not know", i.mode);
 	if (i.size_bytes > UINT64_C(1) << 60)
 		return err_set(-EUCLEAN, "inode has impossible size %" PRIu64, i.size_bytes);
-	if (i.flags)
+	if (i.flags & ~INODE_FLAGS)
 		return err_set(-EUCLEAN, "inode has unknown flags %#" PRIx64, i.flags);
-	if (i.rdev || !bytes_are_zero((const uint8_t *)value + r.pos, rd_left(&r)))
-		return err_set(-EUCLEAN, "inode: reserved bytes are not zero");
+	if ((i.rdev && !S_ISCHR(i.mode) && !S_ISBLK(i.mode)) || (i.blocks && !S_ISREG(i.mode)) ||
+	    S_ISDIR(i.mode) != (i.parent != 0) || i.blocks > WFS3_VBA_MAX)
+		return err_set(-EUCLEAN, "inode of mode %#o has a field that is not for its type", i.mode);
 	*ret = i;
 	return 0;
 }
@@ -96,7 +108,13 @@ size_t dataset_item_encode(const struct dataset_item *d, void *buf)
 	wr_le64(&w, d->used_blocks);
 	wr_le64(&w, d->next_object);
 	wr_le64(&w, d->created_ns);
-	wr_zero(&w, 16);
+	if (d->type == DATASET_TYPE_TREE) {
+		wr_copy(&w, d->hash_key, sizeof(d->hash_key));
+		wr_le64(&w, d->object_count);
+		wr_zero(&w, 8);
+	} else {
+		wr_zero(&w, 16);
+	}
 	wr_copy(&w, d->name, name_len);
 	return w.pos;
 }
@@ -132,12 +150,18 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 	d.used_blocks = rd_le64(&r);
 	d.next_object = rd_le64(&r);
 	d.created_ns = rd_le64(&r);
-	reserved_are_zero &= skip_zeros(&r, 16);
+	if (d.type == DATASET_TYPE_TREE) {
+		rd_copy(&r, d.hash_key, sizeof(d.hash_key));
+		d.object_count = rd_le64(&r);
+		reserved_are_zero &= skip_zeros(&r, 8);
+	} else {
+		reserved_are_zero &= skip_zeros(&r, 16);
+	}
 	rd_copy(&r, d.name, name_len);
 	if (r.bad || rd_left(&r))
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": item of %zu bytes does not fit its name of %zu", id, len,
 		               name_len);
-	if (d.type != DATASET_TYPE_VOLUME)
+	if (d.type != DATASET_TYPE_VOLUME && d.type != DATASET_TYPE_TREE)
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown type %d", id, (int)d.type);
 	if (d.state != DATASET_STATE_LIVE && d.state != DATASET_STATE_DELETING)
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": unknown state %d", id, (int)d.state);

@@ -11,22 +11,27 @@
 #define WFS3_DATASET_NAME_MAX 255u
 /* A volume's only object. */
 #define WFS3_VOLUME_OBJECT UINT64_C(1)
+/* The top directory of a file tree. */
+#define WFS3_ROOT_OBJECT UINT64_C(1)
+#define WFS3_OBJECT_MAX (UINT64_C(1) << 62)
 
 struct inode {
 	uint32_t mode; /* S_IFMT and permission bits as in POSIX */
 	uint32_t uid, gid;
 	uint32_t link_count;
-	uint64_t flags; /* none defined yet: 0 */
+	uint64_t flags; /* VFS_FLAG_*; 0 for a volume */
 	uint64_t size_bytes;
 	uint64_t change; /* increases with every change */
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
-	uint64_t rdev;
-	uint64_t parent; /* directory that holds it, for files with one link; 0 for a volume */
+	uint64_t rdev; /* of device nodes: major << 32 | minor */
+	uint64_t parent; /* of a directory: the one that holds it; its own number for the top one; otherwise 0 */
+	uint64_t blocks; /* data blocks that its cells map; 0 for a volume, whose dataset counts them */
 };
 #define INODE_BYTES 96u
 
 enum dataset_type {
 	DATASET_TYPE_VOLUME = 1,
+	DATASET_TYPE_TREE = 2, /* of files */
 };
 
 enum dataset_state {
@@ -42,9 +47,12 @@ struct dataset_item {
 	uint64_t used_blocks; /* data blocks mapped by its tree */
 	uint64_t next_object;
 	uint64_t created_ns;
+	/* Trees only: */
+	uint8_t hash_key[16]; /* of names */
+	uint64_t object_count; /* inodes */
 	char name[WFS3_DATASET_NAME_MAX + 1]; /* "" when deleting */
 };
-#define DATASET_ITEM_BYTES_MAX (80u + WFS3_DATASET_NAME_MAX)
+#define DATASET_ITEM_BYTES_MAX (96u + WFS3_DATASET_NAME_MAX)
 
 enum scrub_state {
 	SCRUB_STATE_RUNNING = 1,

@@ -114,6 +114,14 @@ int tree_delete(struct tree *t, uint64_t txg, const struct wfs3_key *key);
 typedef int tree_update_fn(void *ctx, const void *old_value, size_t old_len, void *new_value);
 int tree_update(struct tree *t, uint64_t txg, const struct wfs3_key *key, tree_update_fn *fn, void *ctx);
 
+/*
+ * Several changes (ITEM_PUT, ITEM_DELETE) of different keys as one: all or none. -EAGAIN: *@ret_missing is the key to
+ * tree_fetch(). -ENOMEM, -ENOSPC as above.
+ */
+#define TREE_BATCH_MAX 40u
+int tree_apply(struct tree *t, uint64_t txg, const struct item_change changes[], unsigned count,
+               struct wfs3_key *ret_missing);
+
 /* Has anything changed since the last freeze? */
 bool tree_is_dirty(struct tree *t);
 

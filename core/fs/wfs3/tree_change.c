@@ -234,3 +234,154 @@ out:
 	change_end(&c, t);
 	return rc;
 }
+
+/*
+ * Several changes as one. First all paths are found and held, so that no node of them can leave the memory, and what
+ * the worst outcome takes is made sure of; then the changes are made one by one, each finding its path anew.
+ */
+struct batch {
+	struct tree *t;
+	const struct item_change *changes;
+	unsigned count;
+	unsigned grow_bytes, shrink_bytes; /* of all leaves together, at most */
+	unsigned frees; /* reserved */
+	bool found[TREE_BATCH_MAX];
+	struct change paths[TREE_BATCH_MAX];
+};
+
+static int batch_find(struct batch *b, uint64_t txg, struct wfs3_key *ret_missing)
+{
+	for (unsigned i = 0; i < b->count; i++) {
+		const struct item_change *ch = &b->changes[i];
+		struct change *c = &b->paths[i];
+		size_t old_len;
+		bool found;
+		int rc;
+
+		c->t = b->t;
+		c->txg = txg;
+		c->depth = 0;
+		rc = find_path(c, &ch->key, &found);
+		if (rc) {
+			*ret_missing = ch->key;
+			b->count = i + 1;
+			return rc;
+		}
+		b->found[i] = found;
+		old_value(c, found, &old_len);
+		if (ch->op == ITEM_DELETE)
+			b->shrink_bytes += found ? NODE_ITEM_BYTES(old_len) : 0;
+		else if (!found)
+			b->grow_bytes += NODE_ITEM_BYTES(ch->len);
+		else if (ch->len > old_len)
+			b->grow_bytes += (unsigned)(ch->len - old_len);
+		else
+			b->shrink_bytes += (unsigned)(old_len - ch->len);
+	}
+	return 0;
+}
+
+/* Is this node on a path before? */
+static bool batch_seen(const struct batch *b, unsigned path, unsigned level)
+{
+	const struct node *n = b->paths[path].path[level].use.node;
+
+	for (unsigned i = 0; i < path; i++)
+		if (level < b->paths[i].depth && b->paths[i].path[level].use.node == n)
+			return true;
+	return false;
+}
+
+static int batch_reserve(struct batch *b, uint64_t txg)
+{
+	struct tree *t = b->t;
+	unsigned need[2] = { 0 }, frees = 0;
+	bool any_splits = false;
+	int rc;
+
+	for (unsigned i = 0; i < b->count; i++) {
+		const struct change *c = &b->paths[i];
+		/* Nodes that were merged by an earlier change have less room than they have now. */
+		bool merged = b->shrink_bytes && b->grow_bytes > NODE_CAPACITY - SHAPE_MERGED_BYTES;
+		bool splits = true;
+
+		for (unsigned level = c->depth; level-- > 0;) {
+			const struct node *n = c->path[level].use.node;
+			unsigned kind = n->level > 0, grow;
+
+			if (n->birth != txg && !batch_seen(b, i, level)) {
+				need[kind]++;
+				frees++;
+			}
+			grow = kind ? b->count * NODE_ITEM_BYTES(WFS3_PTR_BYTES) : b->grow_bytes;
+			splits &= merged || node_free_bytes(n->page) < grow;
+			any_splits |= splits;
+			need[kind] += splits;
+		}
+		/* A new root; and what the tree may have grown by meanwhile. */
+		need[0] += !c->depth;
+		need[1] += splits ? 2 : 0;
+		if (splits && c->depth && c->path[0].use.node->level + 1u >= NODE_LEVEL_MAX)
+			return err_set(-ENOSPC, "tree has reached its greatest height");
+	}
+	/* Siblings that are merged, one on each level: a half of what was split may be underfull soon. */
+	for (unsigned i = 0; i < b->count && b->shrink_bytes; i++) {
+		const struct change *c = &b->paths[i];
+
+		if (c->depth && (any_splits || node_used_bytes(c->path[c->depth - 1].use.node->page) <=
+		                                       SHAPE_UNDERFULL_BYTES + b->shrink_bytes))
+			frees += c->depth;
+	}
+	rc = spare_ensure(t, 0, need[0]);
+	if (!rc)
+		rc = spare_ensure(t, 1, need[1]);
+	if (!rc && frees)
+		rc = t->env.free_reserve(t->env.ctx, frees);
+	if (!rc)
+		b->frees = frees;
+	return rc;
+}
+
+static void batch_apply_one(struct change *c, const struct item_change *ch)
+{
+	bool found;
+
+	c->depth = 0;
+	always(!find_path(c, &ch->key, &found));
+	apply(c, &ch->key, found, ch->value, ch->len, ch->op == ITEM_DELETE);
+	release_path(c);
+	c->depth = 0;
+}
+
+int tree_apply(struct tree *t, uint64_t txg, const struct item_change changes[], unsigned count,
+               struct wfs3_key *ret_missing)
+{
+	struct batch b;
+	struct change c;
+	int rc;
+
+	always(count && count <= TREE_BATCH_MAX);
+	b.t = t;
+	b.changes = changes;
+	b.count = count;
+	b.grow_bytes = b.shrink_bytes = b.frees = 0;
+	change_begin(&c, t, txg);
+	rc = batch_find(&b, txg, ret_missing);
+	if (!rc)
+		rc = batch_reserve(&b, txg);
+	if (!rc) {
+		c.reserved = b.frees;
+		/* A leaf that becomes empty leaves its range to a neighbour, which need not be in memory: nothing is
+		 * put after something was deleted. */
+		for (unsigned i = 0; i < count; i++)
+			if (changes[i].op == ITEM_PUT)
+				batch_apply_one(&c, &changes[i]);
+		for (unsigned i = 0; i < count; i++)
+			if (changes[i].op == ITEM_DELETE && b.found[i])
+				batch_apply_one(&c, &changes[i]);
+	}
+	for (unsigned i = 0; i < b.count; i++)
+		release_path(&b.paths[i]);
+	change_end(&c, t);
+	return rc;
+}

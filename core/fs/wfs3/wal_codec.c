@@ -114,8 +114,28 @@ size_t wal_record_bytes(const struct wal_record *r)
 		break;
 	case WAL_GAP:
 		break;
+	case WAL_ITEMS:
+		for (unsigned i = 0; i < r->item_count; i++)
+			n += WAL_ITEM_BYTES(r->items[i].len);
+		break;
 	}
 	return n;
+}
+
+static void encode_items(const struct wal_record *r, struct wr *w)
+{
+	for (unsigned i = 0; i < r->item_count; i++) {
+		const struct item_change *c = &r->items[i];
+
+		wr_le64(w, c->key.object);
+		wr_le64(w, c->key.offset);
+		wr_u8(w, c->key.kind);
+		wr_u8(w, (uint8_t)c->op);
+		wr_le16(w, (uint16_t)c->len);
+		wr_zero(w, 4);
+		wr_copy(w, c->value, c->len);
+		wr_zero(w, WAL_ITEM_BYTES(c->len) - 24 - c->len);
+	}
 }
 
 static void encode_data(const struct wal_record *r, struct wr *w)
@@ -163,6 +183,8 @@ void wal_record_encode(const struct wal_record *r, uint8_t *buf)
 		wr_le64(&w, r->size_bytes);
 		wr_le64(&w, r->change);
 		wr_le64(&w, (uint64_t)r->mtime_ns);
+	} else if (r->type == WAL_ITEMS) {
+		encode_items(r, &w);
 	}
 	always(!w.bad && w.pos == len);
 }
@@ -210,6 +232,58 @@ static bool decode_map(struct rd *rd, struct wal_record *r)
 	return true;
 }
 
+/* 1; 0 at the end; -1: it makes no sense. */
+static int next_item(struct rd *rd, struct item_change *ret)
+{
+	const uint8_t *padding;
+	size_t padding_len;
+	uint32_t reserved;
+	uint8_t op;
+
+	if (!rd_left(rd))
+		return rd->bad ? -1 : 0;
+	ret->key.object = rd_le64(rd);
+	ret->key.offset = rd_le64(rd);
+	ret->key.kind = rd_u8(rd);
+	op = rd_u8(rd);
+	ret->op = (enum item_op)op;
+	ret->len = rd_le16(rd);
+	reserved = rd_le32(rd);
+	ret->value = rd_bytes(rd, ret->len);
+	padding_len = WAL_ITEM_BYTES(ret->len) - 24 - ret->len;
+	padding = rd_bytes(rd, padding_len);
+	if (rd->bad || op > ITEM_TRUNCATE || ret->len > WAL_ITEM_VALUE_MAX || reserved ||
+	    !bytes_are_zero(padding, padding_len) || (op != ITEM_PUT && ret->len))
+		return -1;
+	if (op == ITEM_TRUNCATE && (ret->key.kind != WFS3_KIND_CELL || ret->key.offset > WAL_BLOCK_INDEX_MAX))
+		return -1;
+	return 1;
+}
+
+static bool decode_items(struct rd *rd, struct wal_record *r)
+{
+	struct item_change c;
+	int rc;
+
+	r->item_bytes_len = rd_left(rd);
+	r->item_bytes = rd->base + rd->pos;
+	r->item_count = 0;
+	while ((rc = next_item(rd, &c)) > 0)
+		r->item_count++;
+	return rc == 0 && r->item_count && r->item_count <= WAL_ITEMS_MAX && r->object == 0;
+}
+
+bool wal_item_next(const struct wal_record *r, size_t *pos, struct item_change *ret)
+{
+	struct rd rd = rd_init(r->item_bytes, r->item_bytes_len);
+	int rc;
+
+	rd.pos = *pos;
+	rc = next_item(&rd, ret);
+	*pos = rd.pos;
+	return rc > 0;
+}
+
 static bool decode_body(struct rd *rd, uint64_t page_count, struct wal_record *r)
 {
 	if (r->type != WAL_DATA && page_count)
@@ -231,6 +305,8 @@ static bool decode_body(struct rd *rd, uint64_t page_count, struct wal_record *r
 		return !rd->bad && r->size_bytes <= (WAL_BLOCK_INDEX_MAX + 1) * WFS3_BLOCK_BYTES;
 	case WAL_GAP:
 		return r->dataset == 0 && r->object == 0;
+	case WAL_ITEMS:
+		return decode_items(rd, r);
 	}
 	return false;
 }
@@ -246,7 +322,7 @@ int wal_record_decode(const uint8_t *buf, size_t len, size_t *pos, struct wal_re
 	ret->dataset = rd_le64(&rd);
 	ret->object = rd_le64(&rd);
 	page_count = rd_le64(&rd);
-	if (rd.bad || type < WAL_DATA || type > WAL_GAP || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
+	if (rd.bad || type < WAL_DATA || type > WAL_ITEMS || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
 	    !ret->txg || ret->txg > WFS3_TXG_MAX)
 		return err_set(-EUCLEAN, "log: bad record head at byte %zu of a batch", *pos);
 	ret->type = (enum wal_type)type;

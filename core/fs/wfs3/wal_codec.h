@@ -43,6 +43,7 @@ enum wal_type {
 	WAL_UNMAP = 3, /* blocks became holes */
 	WAL_INODE = 4, /* size, change counter, times */
 	WAL_GAP = 5, /* changes of groups up to @txg are missing here */
+	WAL_ITEMS = 6, /* items of the dataset's tree, changed as one */
 };
 
 struct wal_page {
@@ -59,7 +60,7 @@ struct wal_block {
 struct wal_record {
 	enum wal_type type;
 	uint64_t txg;
-	uint64_t dataset, object; /* 0 for a gap */
+	uint64_t dataset, object; /* 0 for a gap; items: no object */
 	/* DATA: pages ascending by index */
 	unsigned page_count;
 	struct wal_page pages[WAL_PAGES_MAX];
@@ -67,6 +68,11 @@ struct wal_record {
 	uint64_t first, count;
 	unsigned block_count;
 	struct wal_block blocks[WFS3_CELL_BLOCKS];
+	/* ITEMS: to be encoded. What was decoded is read with wal_item_next() */
+	unsigned item_count;
+	const struct item_change *items;
+	const uint8_t *item_bytes;
+	size_t item_bytes_len;
 	/* INODE */
 	uint64_t size_bytes, change;
 	int64_t mtime_ns;
@@ -81,9 +87,15 @@ size_t wal_record_bytes(const struct wal_record *r);
 #define WAL_UNMAP_BYTES (WAL_RECORD_BYTES + 16)
 #define WAL_INODE_BYTES (WAL_RECORD_BYTES + 24)
 #define WAL_GAP_BYTES WAL_RECORD_BYTES
+#define WAL_ITEM_BYTES(len) (24 + ((size_t)(len) + 7) / 8 * 8)
+#define WAL_ITEMS_MAX 64u
+#define WAL_ITEM_VALUE_MAX 4000u
 void wal_record_encode(const struct wal_record *r, uint8_t *buf);
 /* The record at @buf + *@pos (of @len bytes); *@pos moves behind it. -EUCLEAN: the batch's checksum was right, so its
  * writer was wrong, or somebody crafted it. */
 int wal_record_decode(const uint8_t *buf, size_t len, size_t *pos, struct wal_record *ret);
+
+/* The items of a decoded record, in order; *@pos begins at 0. False at the end. */
+bool wal_item_next(const struct wal_record *r, size_t *pos, struct item_change *ret);
 
 #endif

@@ -51,6 +51,53 @@ static struct wal_record *sample(enum wal_type type)
 	return r;
 }
 
+static void test_items_come_back(void **state)
+{
+	static const struct item_change items[] = {
+		{ .op = ITEM_PUT, .key = { 7, WFS3_KIND_INODE, 0 }, .value = "abcdefghi", .len = 9 },
+		{ .op = ITEM_DELETE, .key = { 8, WFS3_KIND_DIRENT, UINT64_MAX } },
+		{ .op = ITEM_TRUNCATE, .key = { 7, WFS3_KIND_CELL, 3 } },
+		{ .op = ITEM_PUT, .key = { 0, WFS3_KIND_ORPHAN, 7 }, .value = "", .len = 0 },
+	};
+	struct wal_record r = { .type = WAL_ITEMS, .txg = 5, .dataset = 6, .item_count = 4, .items = items };
+	struct wal_record got;
+	struct item_change c;
+	uint8_t buf[512];
+	size_t len = wal_record_bytes(&r), pos = 0;
+
+	(void)state;
+	wal_record_encode(&r, buf);
+	assert_int_equal(wal_record_decode(buf, len, &pos, &got), 0);
+	assert_int_equal(got.item_count, 4);
+	pos = 0;
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(wal_item_next(&got, &pos, &c));
+		assert_int_equal(c.op, items[i].op);
+		assert_int_equal(wfs3_key_cmp(&c.key, &items[i].key), 0);
+		assert_int_equal(c.len, items[i].len);
+		if (c.len)
+			assert_memory_equal(c.value, items[i].value, c.len);
+	}
+	assert_false(wal_item_next(&got, &pos, &c));
+	for (size_t cut = 0; cut < len; cut++) {
+		pos = 0;
+		assert_int_equal(wal_record_decode(buf, cut, &pos, &got), -EUCLEAN);
+	}
+	for (unsigned i = 0; i < 5; i++) {
+		/* unknown operation; longer than the record; reserved; padding; a deletion with a value */
+		static const struct {
+			unsigned at;
+			uint8_t value;
+		} damage[] = { { 17, 3 }, { 19, 0xff }, { 20, 1 }, { 39, 1 }, { 17, 1 } };
+		uint8_t *b = buf + WAL_RECORD_BYTES + damage[i].at, old = *b;
+
+		*b = damage[i].value;
+		pos = 0;
+		assert_int_equal(wal_record_decode(buf, len, &pos, &got), -EUCLEAN);
+		*b = old;
+	}
+}
+
 static const size_t size_max[] = { [WAL_DATA] = WAL_DATA_BYTES(3),
 	                           [WAL_MAP] = WAL_MAP_BYTES,
 	                           [WAL_UNMAP] = WAL_UNMAP_BYTES,
@@ -109,7 +156,7 @@ struct damage {
 static void test_fields_out_of_range_are_refused(void **state)
 {
 	static const struct damage damages[] = {
-		{ WAL_DATA, 0, 0 },          { WAL_DATA, 0, 6 }, /* type */
+		{ WAL_DATA, 0, 0 },          { WAL_DATA, 0, 7 }, /* type */
 		{ WAL_MAP, 4, 8 },           { WAL_MAP, 4, 1 << 30 }, /* length */
 		{ WAL_MAP, 8, 0 }, /* txg: its low half was all of it */
 		{ WAL_MAP, 12, 0xffffffff }, { WAL_MAP, 32, 1 }, /* page count of another type */
@@ -183,6 +230,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records_come_back),
+		cmocka_unit_test(test_items_come_back),
 		cmocka_unit_test(test_fields_out_of_range_are_refused),
 		cmocka_unit_test(test_batch_comes_back_and_every_changed_byte_is_noticed),
 	};
