@@ -101,6 +101,20 @@ static int check_range(struct vfs_handle *h, uint64_t offset, uint64_t len, int 
 	return 0;
 }
 
+/* May something be written there? What lies beyond the end extends a file that grows. */
+static int check_write_range(struct vfs_handle *h, uint64_t offset, uint64_t len)
+{
+	struct vfs_stat st;
+	int ret = h->node->ops->stat(h->node, &st);
+
+	if (ret)
+		return ret;
+	if (range_within(offset, len, st.grows ? VFS_FILE_BYTES_MAX : st.size_bytes))
+		return 0;
+	return err_set(st.grows ? -EFBIG : -ENOSPC, "range %" PRIu64 "+%" PRIu64 " is outside the file's bounds",
+	               offset, len);
+}
+
 static int check_writable(struct vfs_handle *h)
 {
 	return h->writable ? 0 : err_set(-EROFS, "the file is not open for writing");
@@ -120,6 +134,21 @@ static int iov_total(const struct iovec *iov, int iov_count, uint64_t *ret_len)
 		               VFS_IO_BYTES_MAX);
 	*ret_len = len;
 	return 0;
+}
+
+/* The first @len bytes of what @iov describes, or NULL: memory. */
+static struct iovec *iov_head(const struct iovec *iov, int iov_count, uint64_t len, int *ret_count)
+{
+	struct iovec *part = malloc((size_t)iov_count * sizeof(*part));
+	int n = 0;
+
+	while (part && len) {
+		part[n] = iov[n];
+		part[n].iov_len = min_u64(len, iov[n].iov_len);
+		len -= part[n++].iov_len;
+	}
+	*ret_count = n;
+	return part;
 }
 
 int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
@@ -145,7 +174,7 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	if (!ret)
 		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
-		ret = check_range(h, offset, len, -ENOSPC);
+		ret = check_write_range(h, flags & VFS_APPEND ? 0 : offset, len);
 	if (ret || !len)
 		return ret;
 	if (!h->node->ops->write)
@@ -154,6 +183,46 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	ret = h->node->ops->write(h->node, iov, iov_count, offset, flags);
 	handle_unref(h);
 	return ret;
+}
+
+static int read_head(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t len, uint64_t offset,
+                     unsigned flags)
+{
+	int count;
+	struct iovec *part = iov_head(iov, iov_count, len, &count);
+	int ret = part ? vfs_read(h, part, count, offset, flags)
+	               : err_set(-ENOMEM, "no memory to read the end of a file");
+
+	free(part);
+	return ret;
+}
+
+int vfs_read_some(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags,
+                  size_t *ret_len)
+{
+	uint64_t want, size_bytes = UINT64_MAX;
+	int ret = iov_total(iov, iov_count, &want);
+
+	*ret_len = 0;
+	if (ret)
+		return ret;
+	for (;;) {
+		struct vfs_stat st;
+		uint64_t there;
+
+		ret = vfs_stat(h, &st);
+		if (ret || offset >= st.size_bytes)
+			return ret;
+		there = min_u64(want, st.size_bytes - offset);
+		ret = there == want ? vfs_read(h, iov, iov_count, offset, flags)
+		                    : read_head(h, iov, iov_count, there, offset, flags);
+		if (!ret)
+			*ret_len = there;
+		/* It may have become shorter after the look at its size. */
+		if (ret != -EINVAL || st.size_bytes >= size_bytes)
+			return ret;
+		size_bytes = st.size_bytes;
+	}
 }
 
 int vfs_read_ref(struct vfs_handle *h, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret_ref)

@@ -189,7 +189,7 @@ int path_walk(struct vfs *v, const char *path, struct vfs_mount_point **ret_moun
 
 static void stat_root(struct vfs_stat *ret)
 {
-	*ret = (struct vfs_stat){ .type = VFS_TYPE_DIR, .block_bytes = 4096 };
+	*ret = (struct vfs_stat){ .type = VFS_TYPE_DIR, .mode = 0755, .link_count = 2, .block_bytes = 4096 };
 }
 
 int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret_stat)
@@ -235,8 +235,13 @@ static int list_mounts(struct vfs *v, vfs_dir_fn *fn, void *ctx)
 		struct vfs_stat st;
 
 		if (go_on && !all[i]->root->ops->stat(all[i]->root, &st)) {
-			st.read_only |= all[i]->read_only;
-			go_on = fn(ctx, all[i]->name, &st);
+			struct vfs_dirent e = { .name = all[i]->name,
+				                .name_len = all[i]->name_len,
+				                .type = st.type,
+				                .object = st.object,
+				                .cookie = i + 1 };
+
+			go_on = fn(ctx, &e);
 		}
 		mount_unref(all[i]);
 	}
@@ -244,7 +249,7 @@ static int list_mounts(struct vfs *v, vfs_dir_fn *fn, void *ctx)
 	return 0;
 }
 
-int vfs_readdir(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx)
+int vfs_readdir_path(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx)
 {
 	struct vfs_mount_point *m;
 	struct vfs_node *node;
@@ -257,7 +262,7 @@ int vfs_readdir(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx)
 	if (node->type != VFS_TYPE_DIR)
 		ret = err_set(-ENOTDIR, "'%s' is not a directory", path);
 	else
-		ret = node->ops->readdir(node, fn, ctx);
+		ret = node->ops->readdir(node, 0, fn, ctx);
 	vfs_node_unref(node);
 	mount_unref(m);
 	return ret;

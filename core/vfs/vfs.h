@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The VFS, for callers (front ends): one namespace of mounted file systems, handles on its files, block-style I/O on
- * them.
+ * them. What programs know as files and directories (names, permissions, attributes, links) is in vfs_tree.h.
  *
  * Everything is safe to call from any thread. Calls that take flags accept VFS_NOWAIT: the call then never waits for a
  * device or for another operation and returns -EAGAIN (nothing changed) where it would have to; event loops use that
@@ -32,21 +32,41 @@ struct vfs_fs; /* a mounted file system, see vfs_ops.h */
 #define VFS_NAME_MAX 255
 #define VFS_PATH_MAX 4096
 #define VFS_IO_BYTES_MAX (32u << 20) /* one read or write */
+#define VFS_FILE_BYTES_MAX (UINT64_C(1) << 60)
+
+#define VFS_APPEND 32u /* write: at the end, wherever that is then; the offset is not used */
 
 enum vfs_type {
 	VFS_TYPE_FILE = 1, /* a volume is one, too */
 	VFS_TYPE_DIR = 2,
+	VFS_TYPE_SYMLINK = 3,
+	VFS_TYPE_FIFO = 4,
+	VFS_TYPE_CHAR = 5,
+	VFS_TYPE_BLOCK = 6,
+	VFS_TYPE_SOCKET = 7,
 };
+
+/* Flags of a file. */
+#define VFS_FLAG_IMMUTABLE 1u /* nothing of it changes */
+#define VFS_FLAG_APPEND 2u /* data is only added at its end */
 
 struct vfs_stat {
 	enum vfs_type type;
+	uint64_t fsid; /* differs between file systems (and datasets), survives restarts; 0: the namespace's own */
 	uint64_t object; /* unique in its file system, never reused */
 	uint64_t size_bytes;
 	uint64_t allocated_bytes;
 	uint64_t change; /* increases with every change */
-	uint64_t mtime_ns; /* since 1970 */
+	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
+	uint32_t mode; /* permission bits, 07777 */
+	uint32_t uid, gid;
+	uint32_t link_count;
+	uint32_t flags; /* VFS_FLAG_* */
+	uint64_t rdev; /* of device nodes: major << 32 | minor */
 	uint32_t block_bytes; /* preferred I/O size */
 	bool read_only;
+	bool grows; /* writes beyond the end extend it; a volume's do not */
+	bool has_acl; /* its access ACL says more than @mode */
 };
 
 struct vfs *vfs_new(void); /* NULL when memory is short */
@@ -65,12 +85,15 @@ int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret);
 int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret); /* never blocks */
 
 /*
- * Read or write the whole range, which must lie within the file: otherwise -EINVAL for a read, -ENOSPC for a write. At
- * most VFS_IO_BYTES_MAX. Also -EROFS (handle not writable), -EIO (err chain names dataset, object, offset), -ENOSPC,
- * -ESTALE, -ENOMEM.
+ * Read or write the whole range, which must lie within the file: otherwise -EINVAL for a read, -ENOSPC for a write,
+ * unless the file grows (then -EFBIG beyond VFS_FILE_BYTES_MAX). At most VFS_IO_BYTES_MAX. Also -EROFS (handle not
+ * writable), -EIO (err chain names dataset, object, offset), -ENOSPC, -ESTALE, -ENOMEM.
  */
 int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
+/* What the file has of the range: *ret_len is less than asked for only at its end. */
+int vfs_read_some(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags,
+                  size_t *ret_len);
 
 /*
  * Reading without a copy. On success @ret->iov covers the range and stays valid and unchanged until vfs_ref_release().
@@ -113,7 +136,14 @@ int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned fl
 int vfs_prefetch(struct vfs_handle *h, uint64_t offset, uint64_t len);
 
 /* Call @fn for each entry of a directory, in unspecified order, until it returns false. "/" lists the mount points. */
-typedef bool vfs_dir_fn(void *ctx, const char *name, const struct vfs_stat *st);
-int vfs_readdir(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx);
+struct vfs_dirent {
+	const char *name; /* not terminated; valid during the call */
+	size_t name_len;
+	enum vfs_type type;
+	uint64_t object;
+	uint64_t cookie; /* to go on behind this entry; the same for as long as the entry exists; never 0 */
+};
+typedef bool vfs_dir_fn(void *ctx, const struct vfs_dirent *e);
+int vfs_readdir_path(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx);
 
 #endif

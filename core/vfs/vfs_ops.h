@@ -8,7 +8,7 @@
 #ifndef WFSD_CORE_VFS_VFS_OPS_H
 #define WFSD_CORE_VFS_VFS_OPS_H
 
-#include "core/vfs/vfs.h"
+#include "core/vfs/vfs_tree.h"
 
 struct vfs_node;
 
@@ -17,16 +17,57 @@ struct vfs_node_ops {
 	void (*release)(struct vfs_node *n);
 	int (*stat)(struct vfs_node *n, struct vfs_stat *ret); /* never blocks */
 
-	/* Directories. Name: one component, length given, not terminated. -ENOENT. *ret is referenced. */
-	int (*lookup)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node **ret);
-	int (*readdir)(struct vfs_node *dir, vfs_dir_fn *fn, void *ctx);
+	/*
+	 * Directories. Names are one component, their length given, not terminated, checked by the VFS. All of these
+	 * may block. Each is atomic: it is seen whole or not at all, also after a crash. Access was checked by the VFS;
+	 * what the entry is now may differ from what the VFS saw when it checked, so the file system checks types,
+	 * emptiness and existence itself.
+	 */
+	int (*lookup)(struct vfs_node *dir, const char *name, size_t name_len,
+	              struct vfs_node **ret); /* -ENOENT;
+	                                       *ret is referenced */
+	/* Entries behind @cookie (0: from the start), until @fn returns false or there are no more. "." and ".." are
+	 * not among them. @fn is called without locks that a lookup or stat would need. */
+	int (*readdir)(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
+	/* The directory that holds this one; of the file system's top: -ENOENT. *ret is referenced. */
+	int (*parent)(struct vfs_node *dir, struct vfs_node **ret);
+	/* A new object of any type. -EEXIST, -ENOSPC, -EDQUOT. *ret is referenced. */
+	int (*create)(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
+	              struct vfs_node **ret);
+	/* A nameless file, which link() may name; gone with its last reference otherwise. */
+	int (*create_nameless)(struct vfs_node *dir, const struct vfs_new *attr, struct vfs_node **ret);
+	/* -EEXIST, -EMLINK, -EXDEV (not of this file system). */
+	int (*link)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target);
+	/* @want_dir: an empty directory (-ENOTEMPTY, -ENOTDIR), otherwise anything else (-EISDIR). Who still holds a
+	 * reference goes on using the object. -ENOENT. */
+	int (*unlink)(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir);
+	/* Flags: VFS_RENAME_*. Replaces what is at the new name: an empty directory by a directory, anything else by
+	 * anything else. -ENOENT, -EEXIST, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (into itself), -EXDEV. */
+	int (*rename)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
+	              const char *new_name, size_t new_name_len, unsigned flags);
 
-	/* Files. Contracts as in vfs.h; ranges are within the size that stat reported. NULL: -EOPNOTSUPP. */
+	/* Any object. The VFS has checked access and the values. */
+	int (*set_attr)(struct vfs_node *n, const struct vfs_set_attr *attr);
+	/* @buf of VFS_PATH_MAX bytes; not terminated. */
+	int (*read_link)(struct vfs_node *n, char *buf, size_t *ret_len);
+	/* Extended attributes: whole names, with their prefix. get: -ENODATA, -ERANGE (longer than @cap; *ret_len says
+	 * how long; @cap 0 only asks). set: flags as VFS_XATTR_*; -ENOSPC, -E2BIG. */
+	int (*get_xattr)(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);
+	int (*set_xattr)(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags);
+	int (*remove_xattr)(struct vfs_node *n, const char *name);
+	int (*list_xattr)(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
+	int (*statfs)(struct vfs_node *n, struct vfs_statfs *ret);
+	/* Of any node of the file system: another one by its number. -ESTALE: there is none. *ret is referenced. */
+	int (*by_object)(struct vfs_node *any, uint64_t object, struct vfs_node **ret);
+
+	/* Files. Contracts as in vfs.h; ranges are within the size that stat reported, or the file grows. NULL:
+	 * -EOPNOTSUPP. */
 	int (*open)(struct vfs_node *n, bool writable); /* NULL: always allowed */
 	void (*close)(struct vfs_node *n, bool writable);
 	int (*read)(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 	int (*read_ref)(struct vfs_node *n, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret);
 	int (*write)(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
+	/* Any object of a file tree: its data, its attributes, and its name are durable. */
 	int (*flush)(struct vfs_node *n, unsigned flags);
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	int (*zero)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);

@@ -164,6 +164,7 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	vfs_node_init(&p->dir, &pool_dir_ops, VFS_TYPE_DIR);
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	memcpy(p->uuid, uuid, sizeof(p->uuid));
+	p->fsid = hash128(uuid, sizeof(p->uuid)).lo;
 	CDS_INIT_LIST_HEAD(&p->datasets);
 	p->next_dataset_id = DATASET_ID_FIRST;
 	sync_mutex_init(&p->table_lock, SYNC_RANK_NAMESPACE, "wfs3 table");

@@ -128,6 +128,7 @@ struct pool {
 	struct vfs_node dir; /* the pool's directory in the namespace */
 	char name[LABEL_POOL_NAME_MAX + 1];
 	uint8_t uuid[16];
+	uint64_t fsid; /* of the pool's directory and its volumes: from the uuid */
 	bool read_only; /* imported so */
 	char note[POOL_REASON_MAX]; /* what was noticed at import */
 	int damage; /* enum pool_damage; atomic */

@@ -20,14 +20,21 @@ static struct dataset *to_dataset(struct vfs_node *n)
 static int volume_stat(struct vfs_node *n, struct vfs_stat *ret)
 {
 	struct dataset *ds = to_dataset(n);
+	uint64_t mtime_ns = (uint64_t)__atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
 
 	*ret = (struct vfs_stat){
 		.type = VFS_TYPE_FILE,
+		.mode = 0600,
+		.link_count = 1,
+		.fsid = ds->pool->fsid,
 		.object = ds->id,
 		.size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED),
 		.allocated_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES,
 		.change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED),
-		.mtime_ns = (uint64_t)__atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED),
+		.mtime_ns = mtime_ns,
+		.atime_ns = mtime_ns,
+		.ctime_ns = mtime_ns,
+		.btime_ns = ds->created_ns,
 		.block_bytes = WFS3_BLOCK_BYTES,
 		.read_only = ds->pool->read_only,
 	};
@@ -411,6 +418,9 @@ static struct pool *to_pool(struct vfs_node *n)
 static int dir_stat(struct vfs_node *n, struct vfs_stat *ret)
 {
 	*ret = (struct vfs_stat){ .type = VFS_TYPE_DIR,
+		                  .mode = 0755,
+		                  .link_count = 2,
+		                  .fsid = to_pool(n)->fsid,
 		                  .block_bytes = WFS3_BLOCK_BYTES,
 		                  .read_only = to_pool(n)->read_only };
 	return 0;
@@ -433,6 +443,7 @@ static int dir_lookup(struct vfs_node *n, const char *name, size_t name_len, str
 }
 
 struct dir_list {
+	uint64_t cookie;
 	vfs_dir_fn *fn;
 	void *ctx;
 };
@@ -441,24 +452,23 @@ static int dir_list_one(void *ctx, struct dataset *ds)
 {
 	struct dir_list *l = ctx;
 	char name[WFS3_DATASET_NAME_MAX + 1];
-	struct vfs_stat st;
-	int ret;
+	struct vfs_dirent e = { .name = name, .type = VFS_TYPE_FILE, .object = ds->id, .cookie = ds->id };
 
+	if (ds->id <= l->cookie)
+		return 0;
 	sync_mutex_lock(&ds->pool->table_lock);
 	memcpy(name, ds->name, sizeof(name));
 	sync_mutex_unlock(&ds->pool->table_lock);
-	if (!name[0])
+	e.name_len = strlen(name);
+	if (!e.name_len)
 		return 0;
-	ret = dataset_load(ds);
-	if (ret)
-		return ret;
-	volume_stat(&ds->node, &st);
-	return l->fn(l->ctx, name, &st) ? 0 : -ECANCELED;
+	return l->fn(l->ctx, &e) ? 0 : -ECANCELED;
 }
 
-static int dir_readdir(struct vfs_node *n, vfs_dir_fn *fn, void *ctx)
+/* In the order of their numbers, which is the order of the table. */
+static int dir_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
-	struct dir_list l = { .fn = fn, .ctx = ctx };
+	struct dir_list l = { .cookie = cookie, .fn = fn, .ctx = ctx };
 	int ret = dataset_each(to_pool(n), dir_list_one, &l);
 
 	return ret == -ECANCELED ? 0 : ret;

@@ -21,6 +21,7 @@ struct memfile {
 	uint8_t bytes[FILE_BYTES];
 	unsigned opens, flushes;
 	bool read_only;
+	bool grows;
 	bool released;
 };
 
@@ -43,6 +44,7 @@ static int file_stat(struct vfs_node *n, struct vfs_stat *ret)
 {
 	*ret = (struct vfs_stat){ .type = VFS_TYPE_FILE,
 		                  .size_bytes = FILE_BYTES,
+		                  .grows = ((struct memfile *)n)->grows,
 		                  .read_only = ((struct memfile *)n)->read_only };
 	return 0;
 }
@@ -65,12 +67,13 @@ static int dir_lookup(struct vfs_node *n, const char *name, size_t len, struct v
 	return 0;
 }
 
-static int dir_readdir(struct vfs_node *n, vfs_dir_fn *fn, void *ctx)
+static int dir_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
-	struct vfs_stat st;
+	struct vfs_dirent e = { .name = "f", .name_len = 1, .type = VFS_TYPE_FILE, .cookie = 1 };
 
-	file_stat(&((struct memdir *)n)->file->node, &st);
-	fn(ctx, "f", &st);
+	(void)n;
+	if (!cookie)
+		fn(ctx, &e);
 	return 0;
 }
 
@@ -97,7 +100,8 @@ static int file_read(struct vfs_node *n, const struct iovec *iov, int count, uin
 
 static int file_write(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset, unsigned flags)
 {
-	(void)flags;
+	if (((struct memfile *)n)->grows && (flags & VFS_APPEND || offset + iov[0].iov_len > FILE_BYTES))
+		return 0; /* what it would store does not matter */
 	for (int i = 0; i < count; offset += iov[i++].iov_len)
 		memcpy(((struct memfile *)n)->bytes + offset, iov[i].iov_base, iov[i].iov_len);
 	return 0;
@@ -174,6 +178,46 @@ static void test_open_read_write_flush_close(void **state)
 	vfs_close(h);
 	assert_int_equal(e->file.opens, 0);
 	assert_false(e->file.released);
+}
+
+static void test_read_some_ends_with_the_file(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	char a[4], b[4];
+	struct iovec in[2] = { { .iov_base = a, .iov_len = 4 }, { .iov_base = b, .iov_len = 4 } };
+	size_t len;
+
+	memset(e->file.bytes, 'x', FILE_BYTES);
+	memset(a, 0, sizeof(a));
+	memset(b, 0, sizeof(b));
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", false, &h), 0);
+	assert_int_equal(vfs_read_some(h, in, 2, FILE_BYTES - 5, 0, &len), 0);
+	assert_int_equal(len, 5);
+	assert_memory_equal(a, "xxxx", 4);
+	assert_memory_equal(b, "x\0\0\0", 4);
+	assert_int_equal(vfs_read_some(h, in, 2, FILE_BYTES - 8, 0, &len), 0);
+	assert_int_equal(len, 8);
+	assert_int_equal(vfs_read_some(h, in, 2, FILE_BYTES, 0, &len), 0);
+	assert_int_equal(len, 0);
+	assert_int_equal(vfs_read_some(h, in, 2, UINT64_MAX, 0, &len), 0);
+	assert_int_equal(len, 0);
+	vfs_close(h);
+}
+
+static void test_writes_beyond_the_end_extend_only_what_grows(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	struct iovec out = { .iov_base = (char[]){ "abcd" }, .iov_len = 4 };
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", true, &h), 0);
+	assert_int_equal(vfs_write(h, &out, 1, FILE_BYTES - 2, 0), -ENOSPC);
+	e->file.grows = true;
+	assert_int_equal(vfs_write(h, &out, 1, FILE_BYTES - 2, 0), 0);
+	assert_int_equal(vfs_write(h, &out, 1, VFS_FILE_BYTES_MAX - 2, 0), -EFBIG);
+	assert_int_equal(vfs_write(h, &out, 1, UINT64_MAX, VFS_APPEND), 0);
+	vfs_close(h);
 }
 
 static void test_paths_that_are_not_paths_are_refused(void **state)
@@ -271,10 +315,9 @@ static void test_unmount_waits_for_nobody_but_tells(void **state)
 	assert_int_equal(e->file.opens, 0);
 }
 
-static bool count_entry(void *ctx, const char *name, const struct vfs_stat *st)
+static bool count_entry(void *ctx, const struct vfs_dirent *e)
 {
-	(void)name;
-	(void)st;
+	(void)e;
 	++*(unsigned *)ctx;
 	return true;
 }
@@ -285,12 +328,12 @@ static void test_directories_are_listed(void **state)
 	unsigned n = 0;
 
 	assert_int_equal(vfs_mount(e->vfs, "boot", &e->dir.node, true), 0);
-	assert_int_equal(vfs_readdir(e->vfs, "/", count_entry, &n), 0);
+	assert_int_equal(vfs_readdir_path(e->vfs, "/", count_entry, &n), 0);
 	assert_int_equal(n, 2);
 	n = 0;
-	assert_int_equal(vfs_readdir(e->vfs, "/tank", count_entry, &n), 0);
+	assert_int_equal(vfs_readdir_path(e->vfs, "/tank", count_entry, &n), 0);
 	assert_int_equal(n, 1);
-	assert_int_equal(vfs_readdir(e->vfs, "/tank/f", count_entry, &n), -ENOTDIR);
+	assert_int_equal(vfs_readdir_path(e->vfs, "/tank/f", count_entry, &n), -ENOTDIR);
 	assert_int_equal(vfs_unmount(e->vfs, "boot", false), 0);
 }
 
@@ -348,6 +391,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_open_read_write_flush_close),
+		T(test_read_some_ends_with_the_file),
+		T(test_writes_beyond_the_end_extend_only_what_grows),
 		T(test_paths_that_are_not_paths_are_refused),
 		T(test_ranges_beyond_the_end_are_refused),
 		T(test_read_only_is_enforced),

@@ -226,9 +226,9 @@ static inline void craft_ignore_volume(void *ctx, const struct volume_info *info
 	*(unsigned *)ctx += info->open_count;
 }
 
-static inline bool craft_ignore_entry(void *ctx, const char *name, const struct vfs_stat *st)
+static inline bool craft_ignore_entry(void *ctx, const struct vfs_dirent *e)
 {
-	*(uint64_t *)ctx += strlen(name) + st->size_bytes;
+	*(uint64_t *)ctx += e->name_len + e->object;
 	return true;
 }
 
@@ -268,7 +268,7 @@ static inline void craft_use_pool(struct craft_core *k)
 
 	(void)d->pool_each(ctx, craft_ignore_pool, &n);
 	(void)d->volume_each(ctx, "tank", craft_ignore_volume, &n);
-	(void)vfs_readdir(k->vfs, "/tank", craft_ignore_entry, &sum);
+	(void)vfs_readdir_path(k->vfs, "/tank", craft_ignore_entry, &sum);
 	craft_use_volume(k, "/tank/a");
 	craft_use_volume(k, "/tank/b");
 	(void)d->volume_create(ctx, "tank", "c", CRAFT_MIB);
