@@ -54,7 +54,7 @@ static enum trouble plan_trouble(struct model *mo, struct rng *r)
 		p->fail_count = t == TROUBLE_IO ? rng_below(r, 3) : UINT32_MAX;
 		p->fail_error = rng_one_in(r, 3) ? -ENOSPC : -EIO;
 		/* Of a mirror, one device at a time. */
-		p->fail_only = mo->m->config.mirror ? mo->m->disks[mo->m->config.disk_count - 1] : NULL;
+		p->fail_only = mo->m->config.mirror ? mo->m->disks[rng_below(r, mo->m->config.disk_count)] : NULL;
 	} else if (t == TROUBLE_ALLOC) {
 		alloc_arm(1 + rng_below(r, 1500), rng_one_in(r, 2) ? 0 : rng_below(r, 20));
 	}

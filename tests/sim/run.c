@@ -189,7 +189,8 @@ static void pull(void *arg)
 void run_clients_on_a_half(struct model *mo, const struct op_mix *mix, uint64_t seed, unsigned op_count,
                            uint64_t delay_ns)
 {
-	struct puller p = { .disk = mo->m->disks[mo->m->config.disk_count - 1], .delay_ns = delay_ns };
+	struct rng r = rng_new(seed, 9);
+	struct puller p = { .disk = mo->m->disks[rng_below(&r, mo->m->config.disk_count)], .delay_ns = delay_ns };
 	struct sync_thread thread;
 
 	if (sync_thread_start(&thread, "puller", pull, &p))

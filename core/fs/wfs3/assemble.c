@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/members.h"
@@ -25,7 +26,10 @@ struct found {
 struct assembly {
 	struct found *found;
 	unsigned count;
-	const struct label *newest;
+	const struct label *labels[WFS3_DEVICES_MAX]; /* that could be read, and whose they are */
+	const struct found *of_label[WFS3_DEVICES_MAX];
+	unsigned label_count;
+	const struct label *newest; /* the one that tells how the pool is */
 	struct found *by_index[WFS3_DEVICES_MAX]; /* NULL: missing */
 	int label_error; /* of the first device without a label, 0: all have one */
 	struct err label_err;
@@ -63,50 +67,51 @@ static int read_labels(struct assembly *a, struct blk_dev *const devs[])
 		}
 		if (!f->result && text[0])
 			note(a, text);
-		if (!f->result && (!a->newest || f->label.generation > a->newest->generation))
-			a->newest = &f->label;
+		if (!f->result) {
+			a->labels[a->label_count] = &f->label;
+			a->of_label[a->label_count++] = f;
+		}
 	}
-	if (a->newest)
+	if (a->label_count)
 		return 0;
 	err_restore(&a->label_err);
 	return a->label_error;
 }
 
-static const struct found *newest_found(const struct assembly *a)
+static int choose_label(struct assembly *a)
 {
-	for (unsigned i = 0; i < a->count; i++)
-		if (a->newest == &a->found[i].label)
-			return &a->found[i];
-	always(false);
+	unsigned newest, other = 0;
+	const char *one, *two;
+	enum label_relation r;
+
+	for (unsigned i = 1; i < a->label_count; i++)
+		if (memcmp(a->labels[i]->pool_uuid, a->labels[0]->pool_uuid, 16))
+			return err_set(-EINVAL, "device %s belongs to pool '%s', device %s to pool '%s'",
+			               blk_name(a->of_label[0]->dev), a->labels[0]->pool_name,
+			               blk_name(a->of_label[i]->dev), a->labels[i]->pool_name);
+	r = label_choose(a->labels, a->label_count, &newest, &other);
+	a->newest = a->labels[newest];
+	one = blk_name(a->of_label[newest]->dev);
+	two = blk_name(a->of_label[other]->dev);
+	if (r == LABEL_FITS)
+		return 0;
+	if (r == LABEL_CONTRADICTS)
+		return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other", one, two);
+	return err_set(-EUCLEAN,
+	               "devices %s and %s of pool '%s' were used apart from each other: import without one of them",
+	               one, two, a->newest->pool_name);
 }
 
-static bool same_table(const struct label *a, const struct label *b)
-{
-	return a->device_count == b->device_count && !strcmp(a->pool_name, b->pool_name) &&
-	       !memcmp(a->devices, b->devices, sizeof(a->devices));
-}
-
+/* Against the one that tells how the pool is. */
 static int check_label(const struct assembly *a, const struct found *f)
 {
-	const struct found *best = newest_found(a);
 	const struct label *l = &f->label, *n = a->newest;
 
-	if (memcmp(l->pool_uuid, n->pool_uuid, 16))
-		return err_set(-EINVAL, "device %s belongs to pool '%s', device %s to pool '%s'", blk_name(best->dev),
-		               n->pool_name, blk_name(f->dev), l->pool_name);
-	if (l->region_bytes != n->region_bytes || (l->generation == n->generation && !same_table(l, n)))
-		return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other", blk_name(best->dev),
+	if (l->region_bytes != n->region_bytes)
+		return err_set(-EUCLEAN, "the label of device %s contradicts the others: its size of regions",
 		               blk_name(f->dev));
-	if (f->index < 0)
-		return 0;
-	if (l->layout.device_bytes != n->devices[f->index].device_bytes)
-		return err_set(-EUCLEAN, "labels of devices %s and %s contradict each other: its size",
-		               blk_name(best->dev), blk_name(f->dev));
-	if (n->devices[f->index].state != LABEL_ONLINE && l->generation < n->generation && label_went_apart(n, l))
-		return err_set(-EUCLEAN,
-		               "devices %s and %s of pool '%s' were used apart from each other: import without one of "
-		               "them",
-		               blk_name(best->dev), blk_name(f->dev), n->pool_name);
+	if (f->index >= 0 && l->layout.device_bytes != n->devices[f->index].device_bytes)
+		return err_set(-EUCLEAN, "the label of device %s contradicts the others: its size", blk_name(f->dev));
 	return 0;
 }
 
@@ -224,6 +229,8 @@ SYNC_NO_ANALYSIS static void put_devices(const struct assembly *a, struct pool *
 	struct members *m = p->members;
 
 	m->label = *a->newest;
+	for (unsigned i = 0; i < a->label_count; i++)
+		m->label.generation = max_u64(m->label.generation, a->labels[i]->generation);
 	for (unsigned i = 0; i < m->label.device_count; i++) {
 		const struct label_device *d = &m->label.devices[i];
 		struct blk_dev *dev = a->by_index[i] ? a->by_index[i]->dev : NULL;
@@ -296,6 +303,8 @@ int members_assemble(struct wfs3 *w, struct blk_dev *const devs[], unsigned coun
 	notes[0] = '\0';
 	a.found = calloc(count, sizeof(*a.found));
 	rc = a.found ? read_labels(&a, devs) : err_set(-ENOMEM, "no memory for %u labels", count);
+	if (!rc)
+		rc = choose_label(&a);
 	if (!rc)
 		rc = place_devices(&a);
 	for (unsigned g = 0; !rc && g < label_group_count(a.newest); g++)

@@ -20,22 +20,35 @@ struct found {
 	char why[CHECK_WHY_BYTES];
 };
 
-static const struct label *newest_of(const struct found *found, unsigned count)
+/* The label that tells how the pool is. Labels that cannot all be right are damage. NULL: there is none. */
+static int choose_label(struct check *c, const struct found *found, unsigned count, const struct label **ret)
 {
-	const struct label *best = NULL;
+	const struct label *labels[WFS3_DEVICES_MAX];
+	unsigned index[WFS3_DEVICES_MAX], label_count = 0, newest, other = 0;
+	enum label_relation r;
 
+	*ret = NULL;
 	for (unsigned i = 0; i < count; i++)
-		if (!found[i].result && (!best || found[i].label.generation > best->generation))
-			best = &found[i].label;
-	return best;
-}
-
-/* Labels that cannot both be right: whatever comes next would be guesswork. */
-static bool contradict(const struct label *a, const struct label *b)
-{
-	return a->region_bytes != b->region_bytes ||
-	       (a->generation == b->generation &&
-	        (a->device_count != b->device_count || memcmp(a->devices, b->devices, sizeof(a->devices)) != 0));
+		if (!found[i].result) {
+			index[label_count] = i;
+			labels[label_count++] = &found[i].label;
+		}
+	if (!label_count)
+		return 0;
+	for (unsigned i = 1; i < label_count; i++)
+		if (memcmp(labels[i]->pool_uuid, labels[0]->pool_uuid, 16) != 0)
+			return err_set(-EINVAL, "device %s belongs to pool '%s', not to '%s'",
+			               blk_name(found[index[i]].dev), labels[i]->pool_name, labels[0]->pool_name);
+	r = label_choose(labels, label_count, &newest, &other);
+	*ret = labels[newest];
+	if (r == LABEL_FITS)
+		return 0;
+	check_damage(c, POOL_FINDING_LABEL,
+	             r == LABEL_CONTRADICTS ? "the labels of %s and %s contradict each other"
+	                                    : "%s and %s were used apart from each other",
+	             blk_name(found[index[newest]].dev), blk_name(found[index[other]].dev));
+	c->report->partial = true;
+	return 0;
 }
 
 static int place_device(struct check *c, const struct found *f)
@@ -44,9 +57,6 @@ static int place_device(struct check *c, const struct found *f)
 	int index = label_find_device(&c->label, l->devices[l->device_index].uuid);
 	struct check_member *m;
 
-	if (memcmp(l->pool_uuid, c->label.pool_uuid, 16) != 0)
-		return err_set(-EINVAL, "device %s belongs to pool '%s', not to '%s'", blk_name(f->dev), l->pool_name,
-		               c->label.pool_name);
 	if (index < 0)
 		return err_set(-EINVAL, "device %s is not part of pool '%s' any more", blk_name(f->dev),
 		               c->label.pool_name);
@@ -54,13 +64,9 @@ static int place_device(struct check *c, const struct found *f)
 	if (m->dev)
 		return err_set(-EINVAL, "device %d of pool '%s' was given twice: %s and %s", index, c->label.pool_name,
 		               blk_name(m->dev), blk_name(f->dev));
-	if (contradict(l, &c->label)) {
+	if (l->region_bytes != c->label.region_bytes) {
 		check_damage(c, POOL_FINDING_LABEL, "the label of %s contradicts the others", blk_name(f->dev));
 		c->report->partial = true;
-		return 0;
-	}
-	if (c->label.devices[index].state != LABEL_ONLINE && label_went_apart(&c->label, l)) {
-		check_damage(c, POOL_FINDING_LABEL, "%s was used apart from the others", blk_name(f->dev));
 		return 0;
 	}
 	m->dev = f->dev;
@@ -134,7 +140,9 @@ int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count)
 
 	if (rc)
 		goto out;
-	newest = newest_of(found, count);
+	rc = choose_label(c, found, count, &newest);
+	if (rc)
+		goto out;
 	for (unsigned i = 0; i < count; i++)
 		if (found[i].result == -EUCLEAN || (found[i].result && newest))
 			check_damage(c, POOL_FINDING_LABEL, "%s", found[i].why);
@@ -144,6 +152,8 @@ int check_labels(struct check *c, struct blk_dev *const devs[], unsigned count)
 			rc = err_set(found[0].result, "%s", found[0].why);
 		goto out;
 	}
+	if (c->report->partial)
+		goto out;
 	c->label = *newest;
 	c->member_count = newest->device_count;
 	for (unsigned i = 0; i < count && !rc; i++)

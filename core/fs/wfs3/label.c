@@ -54,7 +54,7 @@ void label_encode(const struct label *l, void *block)
 		wr_le32(&w, l->devices[i].group);
 		wr_le32(&w, (uint32_t)l->devices[i].state);
 		wr_le64(&w, l->devices[i].since_txg);
-		wr_le64(&w, 0);
+		wr_le64(&w, l->devices[i].generation);
 	}
 	h = hash128(block, LABEL_OFF_CHECKSUM);
 	w.pos = LABEL_OFF_CHECKSUM;
@@ -102,17 +102,6 @@ int label_find_device(const struct label *l, const uint8_t uuid[16])
 	return -1;
 }
 
-bool label_went_apart(const struct label *newest, const struct label *l)
-{
-	for (unsigned i = 0; i < l->device_count; i++) {
-		int at = label_find_device(newest, l->devices[i].uuid);
-
-		if (l->devices[i].state == LABEL_AWAY && at >= 0 && newest->devices[at].state == LABEL_ONLINE)
-			return true;
-	}
-	return false;
-}
-
 /* Every group has a whole copy of its contents; all of its devices are of one size. */
 static int check_groups(const struct label *l)
 {
@@ -123,9 +112,11 @@ static int check_groups(const struct label *l)
 		const struct label_device *d = &l->devices[i];
 
 		if (d->group >= l->device_count || (unsigned)d->state > LABEL_AWAY || d->since_txg > WFS3_TXG_MAX ||
-		    (d->state == LABEL_ONLINE && d->since_txg))
-			return err_set(-EUCLEAN, "label: device %u has group %u, state %u, since %llu", i, d->group,
-			               (unsigned)d->state, (unsigned long long)d->since_txg);
+		    (d->state == LABEL_ONLINE && d->since_txg) || d->generation > l->generation)
+			return err_set(-EUCLEAN,
+			               "label: device %u has group %u, state %u, since %llu, generation %llu of %llu",
+			               i, d->group, (unsigned)d->state, (unsigned long long)d->since_txg,
+			               (unsigned long long)d->generation, (unsigned long long)l->generation);
 		if (label_find_device(l, d->uuid) != (int)i)
 			return err_set(-EUCLEAN, "label: device %u has the uuid of another one", i);
 		if (!first[d->group])
@@ -206,7 +197,7 @@ static uint64_t get_fields(const uint8_t *block, struct label *l)
 		l->devices[i].group = rd_le32(&r);
 		l->devices[i].state = (enum label_state)rd_le32(&r);
 		l->devices[i].since_txg = rd_le64(&r);
-		reserved |= rd_le64(&r);
+		l->devices[i].generation = rd_le64(&r);
 	}
 	return reserved | !bytes_are_zero(block + r.pos, LABEL_OFF_CHECKSUM - r.pos);
 }

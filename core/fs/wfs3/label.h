@@ -33,6 +33,9 @@ struct label_device {
 	uint32_t group; /* devices of one group are mirrors of each other; groups are numbered from 0 without gaps */
 	enum label_state state;
 	uint64_t since_txg; /* 0 when it is online */
+	/* Of labels: online: the first one that said so (0: all did); else: the newest one that may be on the device
+	 * from the time before it went away. */
+	uint64_t generation;
 };
 
 struct label {
@@ -53,9 +56,22 @@ struct label {
 unsigned label_group_count(const struct label *l);
 /* Index of the device with this uuid; -1: the pool has no such device. */
 int label_find_device(const struct label *l, const uint8_t uuid[16]);
-/* Does @l come from a time at which its device and those with the label @newest went separate ways? Then it says of a
- * device that holds everything that it was left behind. */
-bool label_went_apart(const struct label *newest, const struct label *l);
+
+/* label_history.c */
+enum label_relation {
+	LABEL_FITS, /* it is as old, or older, or its device was left behind: the other one tells how the pool is */
+	LABEL_NEWER, /* the other one is what is old */
+	LABEL_APART, /* their devices were used without each other */
+	LABEL_CONTRADICTS, /* they cannot both be right */
+};
+/* Two labels of one pool: what does @other mean when @l is taken for how the pool is? FORMAT.md, "Groups", G3. */
+enum label_relation label_compare(const struct label *l, const struct label *other);
+/*
+ * Of labels of one pool (@count of at least 1), the one that tells how the pool is: all others fit. *ret_index: it; or,
+ * when none is like that, the one with the highest generation, and *ret_other one that does not fit.
+ */
+enum label_relation label_choose(const struct label *const labels[], unsigned count, unsigned *ret_index,
+                                 unsigned *ret_other);
 
 struct root {
 	uint64_t txg;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/bytes.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/members.h"
@@ -246,13 +247,15 @@ static int check_return(struct members *m, struct blk_dev *dev, unsigned *ret_in
 	at = label_find_device(&m->label, l.devices[l.device_index].uuid);
 	if (memcmp(l.pool_uuid, m->label.pool_uuid, 16) || at < 0)
 		return err_set(-EINVAL, "device %s is not part of pool %s", blk_name(dev), m->pool->name);
-	if (l.generation > m->label.generation || label_went_apart(&m->label, &l))
+	if (label_compare(&m->label, &l) != LABEL_FITS)
 		return err_set(-EUCLEAN, "device %s was used apart from pool %s: only attaching it anew is possible",
 		               blk_name(dev), m->pool->name);
 	if (l.layout.device_bytes != m->label.devices[at].device_bytes)
 		return err_set(-EUCLEAN, "device %s has another size in its label", blk_name(dev));
 	if (members_copy(m, (unsigned)at).state != MIRROR_AWAY)
 		return err_set(-EBUSY, "device %s is not away", blk_name(dev));
+	/* What is written to it is newer than what it has. */
+	m->label.generation = max_u64(m->label.generation, l.generation);
 	*ret_index = (unsigned)at;
 	return 0;
 }

@@ -96,17 +96,20 @@ static struct label label_of(const struct members *m, unsigned index) SYNC_REQUI
 	return l;
 }
 
-static void take_states(struct members *m) SYNC_REQUIRES(m->lock)
+/* For a label of m->label.generation. */
+static void take_state(struct members *m, unsigned index) SYNC_REQUIRES(m->lock)
 {
-	for (unsigned i = 0; i < m->label.device_count; i++) {
-		struct label_device *d = &m->label.devices[i];
-		struct mirror_copy c = members_copy(m, i);
+	struct label_device *d = &m->label.devices[index];
+	struct mirror_copy c = members_copy(m, index);
+	enum label_state before = d->state;
 
-		d->state = c.state == MIRROR_ONLINE    ? LABEL_ONLINE
-		           : c.state == MIRROR_FILLING ? LABEL_FILLING
-		                                       : LABEL_AWAY;
-		d->since_txg = d->state == LABEL_ONLINE ? 0 : c.since;
-	}
+	d->state = c.state == MIRROR_ONLINE ? LABEL_ONLINE : c.state == MIRROR_FILLING ? LABEL_FILLING : LABEL_AWAY;
+	d->since_txg = d->state == LABEL_ONLINE ? 0 : c.since;
+	if (d->state == LABEL_ONLINE && before != LABEL_ONLINE)
+		d->generation = m->label.generation;
+	/* The label before this one may have been written to it, and no later one. */
+	if (d->state == LABEL_AWAY && before != LABEL_AWAY)
+		d->generation = m->label.generation - 1;
 }
 
 /* One round: 1 when a device went away during it. */
@@ -117,7 +120,8 @@ static int write_round(struct members *m) SYNC_REQUIRES(m->lock)
 	if (m->label.generation == UINT64_MAX)
 		return err_set(-EOVERFLOW, "pool %s: its labels cannot be written any more", m->pool->name);
 	m->label.generation++;
-	take_states(m);
+	for (unsigned i = 0; i < m->label.device_count; i++)
+		take_state(m, i);
 	for (unsigned i = 0; i < m->label.device_count; i++) {
 		struct mirror_copy c = members_copy(m, i);
 		struct label l = label_of(m, i);

@@ -98,6 +98,7 @@ static void test_label_survives_encoding(void **state)
 			l.devices[i].state = LABEL_AWAY;
 		if (i % 4 == 1 || i % 4 == 2)
 			l.devices[i].since_txg = WFS3_TXG_MAX - i;
+		l.devices[i].generation = i % 6;
 	}
 	assert_int_equal(label_group_count(&l), WFS3_DEVICES_MAX / 4);
 	label_encode(&l, block);
@@ -250,7 +251,7 @@ static void test_impossible_fields_are_refused(void **state)
 		{ 220, 4, 1 }, /* reserved */
 		{ 224, 1, 1 },
 		{ 511, 1, 1 },
-		{ 512 + 40, 8, 1 },
+		{ 512 + 40, 8, 6 }, /* of a label that is not written yet */
 		{ 512 + 96, 1, 1 }, /* behind the last device */
 		{ 512 + 24, 4, 2 }, /* group: too high; a gap; the other device's, in which nothing is whole then */
 		{ 512 + 24, 4, UINT32_MAX },

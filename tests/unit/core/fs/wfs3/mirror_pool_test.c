@@ -240,12 +240,45 @@ static void test_halves_that_were_used_apart_are_not_mixed(void **state)
 	}
 	ret = pool_import(&f, 2);
 	assert_int_equal(ret, -EUCLEAN);
-	assert_non_null(strstr(last_error(ret), "contradict"));
+	assert_non_null(strstr(last_error(ret), "used apart"));
 	/* With more changes on one side than on the other it is the same. */
 	assert_ok(import_these(&f, "sim1", NULL, NULL, false));
 	assert_ok(f.admin.driver->pool_detach(f.admin.ctx, "tank", "sim0") == -ENOENT ? 0 : -1);
 	assert_ok(pool_export(&f, "tank", false));
 	assert_int_equal(pool_import(&f, 2), -EUCLEAN);
+	fixture_done(&f);
+}
+
+/* The last label that reached one device says that the other is away; that one is whole since, and went on alone. */
+static void test_half_that_failed_before_it_knew_that_the_other_was_back_is_old(void **state)
+{
+	uint8_t front[8192], back[8192];
+	struct fixture f;
+	struct vfs_handle *h;
+
+	(void)state;
+	start(&f, 2, 2, &h);
+	blk_sim_unplug(f.devs[0]);
+	put_blocks(h, 0, 100, 1);
+	assert_ok(vfs_flush(h, 0));
+	blk_sim_peek(f.devs[1], 0, front, sizeof(front));
+	blk_sim_peek(f.devs[1], DEVICE - MIB, back, sizeof(back));
+	blk_sim_replug(f.devs[0]);
+	assert_ok(f.admin.driver->pool_online(f.admin.ctx, "tank", "sim0"));
+	wait_until_whole(&f);
+	blk_sim_unplug(f.devs[1]);
+	put_blocks(h, 100, 200, 2);
+	assert_ok(vfs_flush(h, 0));
+	export_pool(&f, h);
+	blk_sim_replug(f.devs[1]);
+	blk_sim_poke(f.devs[1], 0, front, sizeof(front));
+	blk_sim_poke(f.devs[1], DEVICE - MIB, back, sizeof(back));
+	assert_ok(pool_import(&f, 2));
+	h = open_vol(&f);
+	wait_until_whole(&f);
+	expect_blocks(h, 0, 100, 1);
+	expect_blocks(h, 100, 200, 2);
+	vfs_close(h);
 	fixture_done(&f);
 }
 
@@ -449,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_failed_flush_of_one_device_loses_nothing),
 		cmocka_unit_test(test_import_without_a_device_goes_on_and_the_device_is_old_then),
 		cmocka_unit_test(test_halves_that_were_used_apart_are_not_mixed),
+		cmocka_unit_test(test_half_that_failed_before_it_knew_that_the_other_was_back_is_old),
 		cmocka_unit_test(test_old_half_does_not_stand_in_for_its_group),
 		cmocka_unit_test(test_copy_from_an_older_time_with_the_same_labels_is_not_used),
 		cmocka_unit_test(test_attach_makes_a_mirror_of_a_single_device),
