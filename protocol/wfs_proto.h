@@ -49,7 +49,8 @@ enum wfsp_procedure {
 	WFSP_STATISTICS = 13,
 	WFSP_READ_SHM = 14,
 	WFSP_WRITE_SHM = 15,
-	WFSP_PROCEDURES = 16, /* how many there are */
+	WFSP_COMPOUND = 16, /* wfs_compound.h */
+	WFSP_PROCEDURES = 17, /* how many there are */
 };
 
 enum wfsp_status {
@@ -79,10 +80,25 @@ enum wfsp_status {
 	WFSP_ERR_DQUOT = 23,
 	WFSP_ERR_OVERFLOW = 24,
 	WFSP_ERR_CANCELED = 25,
-	WFSP_STATUSES = 26, /* how many there are */
+	WFSP_ERR_NOTEMPTY = 26,
+	WFSP_ERR_XDEV = 27,
+	WFSP_ERR_LOOP = 28,
+	WFSP_ERR_MLINK = 29,
+	WFSP_ERR_NODATA = 30,
+	WFSP_ERR_RANGE = 31,
+	WFSP_ERR_2BIG = 32,
+	WFSP_ERR_NOLCK = 33,
+	WFSP_ERR_DEADLK = 34,
+	WFSP_ERR_AGAIN = 35,
+	WFSP_ERR_NXIO = 36,
+	WFSP_ERR_CHANGED = 37,
+	WFSP_ERR_MSGSIZE = 38,
+	WFSP_ERR_SEQUENCE = 39,
+	WFSP_STATUSES = 40, /* how many there are */
 };
 
 #define WFSP_FEATURE_SHM 1u
+#define WFSP_FEATURE_TREES 2u
 /* Behind the slots of shared memory; its first 32 bits are not 0 when the server has taken the memory back. */
 #define WFSP_SHM_TAIL_BYTES 4096u
 

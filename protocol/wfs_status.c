@@ -32,6 +32,20 @@ static const int status_errno[WFSP_STATUSES] = {
 	[WFSP_ERR_DQUOT] = -EDQUOT,
 	[WFSP_ERR_OVERFLOW] = -EOVERFLOW,
 	[WFSP_ERR_CANCELED] = -ECANCELED,
+	[WFSP_ERR_NOTEMPTY] = -ENOTEMPTY,
+	[WFSP_ERR_XDEV] = -EXDEV,
+	[WFSP_ERR_LOOP] = -ELOOP,
+	[WFSP_ERR_MLINK] = -EMLINK,
+	[WFSP_ERR_NODATA] = -ENODATA,
+	[WFSP_ERR_RANGE] = -ERANGE,
+	[WFSP_ERR_2BIG] = -E2BIG,
+	[WFSP_ERR_NOLCK] = -ENOLCK,
+	[WFSP_ERR_DEADLK] = -EDEADLK,
+	[WFSP_ERR_AGAIN] = -EAGAIN,
+	[WFSP_ERR_NXIO] = -ENXIO,
+	[WFSP_ERR_CHANGED] = -EREMCHG, /* there is none that means this */
+	[WFSP_ERR_MSGSIZE] = -EMSGSIZE,
+	[WFSP_ERR_SEQUENCE] = -EPROTO,
 };
 
 enum wfsp_status wfsp_status_from_errno(int err)
@@ -67,6 +81,7 @@ const char *wfsp_procedure_name(uint32_t procedure)
 		[WFSP_STATISTICS] = "statistics",
 		[WFSP_READ_SHM] = "read_shm",
 		[WFSP_WRITE_SHM] = "write_shm",
+		[WFSP_COMPOUND] = "compound",
 	};
 
 	return procedure < WFSP_PROCEDURES ? names[procedure] : NULL;

@@ -67,19 +67,78 @@ static void test_constants_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_ERR_PERM, WFS_ERR_PERM);
 	assert_int_equal(WFSP_ERR_DAMAGED, WFS_ERR_DAMAGED);
 	assert_int_equal(WFSP_ERR_CANCELED, WFS_ERR_CANCELED);
-	assert_int_equal(WFSP_STATUSES, WFS_ERR_CANCELED + 1);
+	assert_int_equal(WFSP_ERR_NOTEMPTY, WFS_ERR_NOTEMPTY);
+	assert_int_equal(WFSP_ERR_CHANGED, WFS_ERR_CHANGED);
+	assert_int_equal(WFSP_STATUSES, WFS_ERR_SEQUENCE + 1);
+}
+
+static void test_constants_of_trees_are_those_of_the_law(void **state)
+{
+	(void)state;
+	assert_int_equal(WFSP_FEATURE_TREES, WFS_FEATURE_TREES);
+	assert_int_equal(WFSP_OPS_MAX, WFS_OPS_MAX);
+	assert_int_equal(WFSP_COMPOUND_MAX, WFS_COMPOUND_MAX);
+	assert_int_equal(WFSP_FH_MAX, WFS_FH_MAX);
+	assert_int_equal(WFSP_PATH_MAX, WFS_PATH_MAX);
+	assert_int_equal(WFSP_XATTR_MAX, WFS_XATTR_MAX);
+	assert_int_equal(WFSP_SLOTS, WFS_SLOTS);
+	assert_int_equal(WFSP_SLOT_REPLY_MAX, WFS_SLOT_REPLY_MAX);
+	assert_int_equal(WFSP_REPLY_MIN, WFS_REPLY_MIN);
+	assert_int_equal(WFSP_TYPE_SOCKET, WFS_TYPE_SOCKET);
+	assert_int_equal(WFSP_NODE_READ_ONLY, WFS_NODE_READ_ONLY);
+	assert_int_equal(WFSP_NODE_GROWS, WFS_NODE_GROWS);
+	assert_int_equal(WFSP_NODE_ACL, WFS_NODE_ACL);
+	assert_int_equal(WFSP_FLAG_IMMUTABLE, WFS_FLAG_IMMUTABLE);
+	assert_int_equal(WFSP_FLAG_APPEND, WFS_FLAG_APPEND);
+	assert_int_equal(WFSP_SET_MODE, WFS_SET_MODE);
+	assert_int_equal(WFSP_SET_UID, WFS_SET_UID);
+	assert_int_equal(WFSP_SET_GID, WFS_SET_GID);
+	assert_int_equal(WFSP_SET_SIZE, WFS_SET_SIZE);
+	assert_int_equal(WFSP_SET_ATIME, WFS_SET_ATIME);
+	assert_int_equal(WFSP_SET_MTIME, WFS_SET_MTIME);
+	assert_int_equal(WFSP_SET_ATIME_NOW, WFS_SET_ATIME_NOW);
+	assert_int_equal(WFSP_SET_MTIME_NOW, WFS_SET_MTIME_NOW);
+	assert_int_equal(WFSP_SET_FLAGS, WFS_SET_FLAGS);
+	assert_int_equal(WFSP_SET_ALL, 2 * WFS_SET_FLAGS - 1);
+	assert_int_equal(WFSP_ACCESS_EXEC, WFS_ACCESS_EXEC);
+	assert_int_equal(WFSP_ACCESS_WRITE, WFS_ACCESS_WRITE);
+	assert_int_equal(WFSP_ACCESS_READ, WFS_ACCESS_READ);
+	assert_int_equal(WFSP_WALK_FOLLOW, WFS_WALK_FOLLOW);
+	assert_int_equal(WFSP_CREATE_EXCLUSIVE, WFS_CREATE_EXCLUSIVE);
+	assert_int_equal(WFSP_UNLINK_DIR, WFS_UNLINK_DIR);
+	assert_int_equal(WFSP_RENAME_NOREPLACE, WFS_RENAME_NOREPLACE);
+	assert_int_equal(WFSP_RENAME_EXCHANGE, WFS_RENAME_EXCHANGE);
+	assert_int_equal(WFSP_READDIR_ATTR, WFS_READDIR_ATTR);
+	assert_int_equal(WFSP_READDIR_HANDLE, WFS_READDIR_HANDLE);
+	assert_int_equal(WFSP_WRITE_FUA, WFS_WRITE_FUA);
+	assert_int_equal(WFSP_WRITE_APPEND, WFS_WRITE_APPEND);
+	assert_int_equal(WFSP_XATTR_CREATE, WFS_XATTR_CREATE);
+	assert_int_equal(WFSP_XATTR_REPLACE, WFS_XATTR_REPLACE);
+	assert_int_equal(WFSP_ALLOCATE_ZERO, WFS_ALLOCATE_ZERO);
+	assert_int_equal(WFSP_ALLOCATE_PUNCH, WFS_ALLOCATE_PUNCH);
+	assert_int_equal(WFSP_SEEK_DATA, WFS_SEEK_DATA);
+	assert_int_equal(WFSP_SEEK_HOLE, WFS_SEEK_HOLE);
+	assert_int_equal(WFSP_REOPEN_OWNER, WFS_REOPEN_OWNER);
+	assert_int_equal(WFSP_LOCK_NONE, WFS_LOCK_NONE);
+	assert_int_equal(WFSP_LOCK_SHARED, WFS_LOCK_SHARED);
+	assert_int_equal(WFSP_LOCK_EXCLUSIVE, WFS_LOCK_EXCLUSIVE);
+	assert_int_equal(WFSP_OP_ROOT, WFS_OP_ROOT);
+	assert_int_equal(WFSP_OP_RENAME, WFS_OP_RENAME);
+	assert_int_equal(WFSP_OP_STATFS, WFS_OP_STATFS);
+	assert_int_equal(WFSP_OP_CODES, WFS_OP_CLOSE + 1);
 }
 
 static void test_procedures_are_those_of_the_law(void **state)
 {
-	static const uint32_t law[] = { WFS_NULL,    WFS_HELLO,      WFS_LIST_EXPORTS, WFS_OPEN,
-		                        WFS_STAT,    WFS_READ,       WFS_WRITE,        WFS_FLUSH,
-		                        WFS_DISCARD, WFS_ZERO,       WFS_EXTENTS,      WFS_CACHE,
-		                        WFS_CLOSE,   WFS_STATISTICS, WFS_READ_SHM,     WFS_WRITE_SHM };
+	static const uint32_t law[] = { WFS_NULL,      WFS_HELLO,   WFS_LIST_EXPORTS, WFS_OPEN,       WFS_STAT,
+		                        WFS_READ,      WFS_WRITE,   WFS_FLUSH,        WFS_DISCARD,    WFS_ZERO,
+		                        WFS_EXTENTS,   WFS_CACHE,   WFS_CLOSE,        WFS_STATISTICS, WFS_READ_SHM,
+		                        WFS_WRITE_SHM, WFS_COMPOUND };
 	static const uint32_t ours[] = { WFSP_NULL,    WFSP_HELLO,      WFSP_LIST_EXPORTS, WFSP_OPEN,
 		                         WFSP_STAT,    WFSP_READ,       WFSP_WRITE,        WFSP_FLUSH,
 		                         WFSP_DISCARD, WFSP_ZERO,       WFSP_EXTENTS,      WFSP_CACHE,
-		                         WFSP_CLOSE,   WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM };
+		                         WFSP_CLOSE,   WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM,
+		                         WFSP_COMPOUND };
 
 	(void)state;
 	assert_int_equal(sizeof(law), sizeof(ours));
@@ -184,6 +243,45 @@ static void test_lists_agree(void **state)
 	JUDGE(wfs_statistics_res, w, &statistics);
 }
 
+static void test_arguments_of_every_operation_agree(void **state)
+{
+	struct wfsp_compound_args args = {
+		.slot = 3, .sequence = 4, .reply_max_bytes = 5000, .op_count = WFSP_OP_CODES - 1
+	};
+	wfs_compound_args judge = { 0 };
+	uint8_t buf[BUF_BYTES];
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	(void)state;
+	wfsp_put_compound_args(&w, &args);
+	for (uint32_t code = 1; code < WFSP_OP_CODES; code++) {
+		struct wfsp_op op = sample_op;
+
+		op.code = code;
+		wfsp_put_op(&w, &op);
+	}
+	JUDGE(wfs_compound_args, w, &judge);
+}
+
+static void test_results_of_every_operation_agree(void **state)
+{
+	struct wfsp_op_res failed = { .status = WFSP_ERR_NOTEMPTY, .text = SAMPLE_BYTES("not empty") };
+	uint8_t buf[BUF_BYTES], items[512];
+	wfs_compound_res judge = { 0 };
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	(void)state;
+	wfsp_put_status(&w, WFSP_OK, "");
+	wr_be32(&w, WFSP_OP_CODES);
+	for (uint32_t code = 1; code < WFSP_OP_CODES; code++) {
+		struct wfsp_op_res res = sample_result(code, items, sizeof(items));
+
+		wfsp_put_op_res(&w, &res);
+	}
+	wfsp_put_op_res(&w, &failed);
+	JUDGE(wfs_compound_res, w, &judge);
+}
+
 static void test_call_headers_agree(void **state)
 {
 	uint8_t ours[256], theirs[256];
@@ -207,10 +305,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_constants_are_those_of_the_law),
+		cmocka_unit_test(test_constants_of_trees_are_those_of_the_law),
 		cmocka_unit_test(test_procedures_are_those_of_the_law),
 		cmocka_unit_test(test_arguments_agree),
 		cmocka_unit_test(test_results_agree),
 		cmocka_unit_test(test_lists_agree),
+		cmocka_unit_test(test_arguments_of_every_operation_agree),
+		cmocka_unit_test(test_results_of_every_operation_agree),
 		cmocka_unit_test(test_call_headers_agree),
 	};
 
