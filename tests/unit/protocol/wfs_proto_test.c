@@ -155,7 +155,7 @@ static void test_unknown_errors_are_io_errors(void **state)
 	(void)state;
 	assert_int_equal(wfsp_status_from_errno(-EXFULL), WFSP_ERR_IO);
 	assert_int_equal(wfsp_status_from_errno(12345), WFSP_ERR_IO);
-	assert_int_equal(wfsp_status_from_errno(-EAGAIN), WFSP_ERR_IO);
+	assert_int_equal(wfsp_status_from_errno(-ENOSYS), WFSP_ERR_IO);
 	assert_int_equal(wfsp_status_to_errno(WFSP_STATUSES), -EIO);
 	assert_int_equal(wfsp_status_to_errno(UINT32_MAX), -EIO);
 }
