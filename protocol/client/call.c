@@ -31,7 +31,7 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 	call->send_payload = NULL;
 	call->send_len = 0;
 	call->payload = NULL;
-	call->payload_len = 0;
+	call->payload_len = call->payload_got = 0;
 	call->reply = call->small;
 	call->reply_size = sizeof(call->small);
 	call->shm_count = 0;
@@ -107,14 +107,17 @@ static int receive_payload(struct wfs_conn *c, uint8_t *to, size_t len)
 }
 
 /* Does the answer carry the payload that @call asked for? @r then stands at its first byte. */
-static bool has_payload(const struct wfs_call *call, struct rd *r, size_t record_len)
+static bool has_payload(struct wfs_call *call, struct rd *r, size_t record_len)
 {
-	uint32_t xid;
+	uint32_t xid, len;
 
-	if (!call->payload || call->shm_count || rpc_get_reply(r, &xid) || rd_be32(r) != WFSP_OK ||
-	    rd_be32(r) != call->payload_len)
+	if (!call->payload || call->shm_count || rpc_get_reply(r, &xid) || rd_be32(r) != WFSP_OK)
 		return false;
-	return !r->bad && record_len - r->pos >= call->payload_len;
+	len = rd_be32(r);
+	if (r->bad || len > call->payload_len || record_len - r->pos != (size_t)len + xdr_pad_bytes(len))
+		return false;
+	call->payload_got = len;
+	return true;
 }
 
 /* The front of the stream is an answer, whole or its head: put it on the list. -ENOTCONN: it makes no sense, end the
@@ -129,20 +132,25 @@ static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, 
 		return -ENOTCONN;
 	r = rd_init(record, avail);
 	if (has_payload(call, &r, len)) {
-		size_t here = rd_left(&r) < call->payload_len ? rd_left(&r) : call->payload_len;
+		size_t got = call->payload_got, here = rd_left(&r) < got ? rd_left(&r) : got;
 
 		memcpy(call->payload, record + r.pos, here);
 		call->payload_done = true;
 		if (avail == len) {
 			record_rx_consume(&c->rx);
 		} else {
-			record_rx_consume_head(&c->rx, len - r.pos - call->payload_len);
-			err = receive_payload(c, (uint8_t *)call->payload + here, call->payload_len - here);
+			record_rx_consume_head(&c->rx, len - r.pos - got);
+			err = receive_payload(c, (uint8_t *)call->payload + here, got - here);
 		}
 	} else if (avail == len && len <= call->reply_size) {
 		memcpy(call->reply, record, len);
 		call->reply_len = len;
 		record_rx_consume(&c->rx);
+	} else if (len <= call->reply_size) {
+		memcpy(call->reply, record, avail);
+		call->reply_len = len;
+		record_rx_consume_head(&c->rx, 0);
+		err = receive_payload(c, call->reply + avail, len - avail);
 	} else {
 		err = -ENOTCONN;
 	}
@@ -408,6 +416,19 @@ static void cut_reason(char *text, const char *reason)
 	text[len] = '\0';
 }
 
+int wfs_call_error(uint32_t status, const char *text, size_t text_len, const char *what)
+{
+	int err = wfsp_status_to_errno(status);
+	char line[WFSP_TEXT_MAX + 1];
+
+	if (text_len > WFSP_TEXT_MAX)
+		text_len = WFSP_TEXT_MAX;
+	memcpy(line, text, text_len);
+	line[text_len] = '\0';
+	cut_reason(line, strerror(-err));
+	return err_set(err, "server: %s", line[0] ? line : what);
+}
+
 int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
 {
 	char text[WFSP_TEXT_MAX + 1];
@@ -425,9 +446,7 @@ int wfs_call_result(struct wfs_call *call, struct rd *ret_results)
 		return err_set(-EBADMSG, "malformed answer from the server");
 	if (status == WFSP_OK)
 		return 0;
-	err = wfsp_status_to_errno(status);
-	cut_reason(text, strerror(-err));
-	return err_set(err, "server: %s", text[0] ? text : wfsp_procedure_name(call->procedure));
+	return wfs_call_error(status, text, strlen(text), wfsp_procedure_name(call->procedure));
 }
 
 /* A thread stays with its connection, so that few threads wait for one receiver. */
@@ -436,21 +455,30 @@ struct wfs_conn *wfs_pick_conn(struct wfs *w)
 	return &w->conns[sync_thread_slot() % w->conn_count];
 }
 
-int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results)
+int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_generation, unsigned *ret_attempts)
 {
-	struct wfs_conn *c = wfs_pick_conn(w);
-	uint64_t deadline_ns = 0, generation;
+	struct wfs *w = c->client;
+	uint64_t deadline_ns = 0;
 	int err;
 
+	*ret_attempts = 0;
 	do {
-		err = wfs_conn_up(c, &deadline_ns, false, &generation);
+		err = wfs_conn_up(c, &deadline_ns, false, ret_generation);
 		if (err)
 			return err;
-		err = wfs_call_run(c, generation, call);
+		++*ret_attempts;
+		err = wfs_call_run(c, *ret_generation, call);
 		if (err && !deadline_ns)
 			deadline_ns = sync_now_ns() + w->timeout_ns;
 	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
-	if (err)
-		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", w->address);
-	return wfs_call_result(call, ret_results);
+	return err ? err_set(-ETIMEDOUT, "%s ended the connection during every attempt", w->address) : 0;
+}
+
+int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results)
+{
+	uint64_t generation;
+	unsigned attempts;
+	int err = wfs_call_retry(wfs_pick_conn(w), call, &generation, &attempts);
+
+	return err ? err : wfs_call_result(call, ret_results);
 }

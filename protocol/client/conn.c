@@ -26,6 +26,7 @@ int wfs_conn_init(struct wfs_conn *c, struct wfs *client, unsigned index)
 	sync_mutex_init(&c->send_lock, SYNC_RANK_SERVER, "wfs connection, sending");
 	sync_mutex_init(&c->lock, SYNC_RANK_LEAF, "wfs connection");
 	sync_cond_init(&c->changed);
+	sync_cond_init(&c->slot_free);
 	record_rx_init(&c->rx, c->window, CLIENT_WINDOW_BYTES);
 	return 0;
 }
@@ -38,6 +39,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 		close(c->fd);
 	wfs_shm_unmap(&c->shm);
 	record_rx_done(&c->rx);
+	sync_cond_done(&c->slot_free);
 	sync_cond_done(&c->changed);
 	sync_mutex_done(&c->lock);
 	sync_mutex_done(&c->send_lock);
@@ -116,7 +118,8 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
  */
 static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int *shm_fd)
 {
-	struct wfsp_hello_args args = { .connection = c->index, .features = c->client->no_shm ? 0 : WFSP_FEATURE_SHM };
+	struct wfsp_hello_args args = { .connection = c->index,
+		                        .features = WFSP_FEATURE_TREES | (c->client->no_shm ? 0 : WFSP_FEATURE_SHM) };
 	uint8_t buf[CALL_HEAD_BYTES];
 	char text[WFSP_TEXT_MAX + 1];
 	struct wr w = wr_init(buf, sizeof(buf));

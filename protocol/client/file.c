@@ -56,7 +56,7 @@ static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint64_t boo
 		return 0;
 	}
 	if (f->info.attr.fsid != ok->attr.fsid || f->info.attr.fileid != ok->attr.fileid ||
-	    ok->attr.size_bytes < f->info.attr.size_bytes) {
+	    (!f->in_tree && ok->attr.size_bytes < f->info.attr.size_bytes)) {
 		f->stale = true;
 		return err_set(-ESTALE, "export \"%s\" is another file now, or smaller", f->info.name);
 	}
@@ -82,10 +82,11 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	bool known = f->known, durable = false;
 	int err;
 
-	memcpy(name, known ? f->info.name : f->export_name,
-	       (known ? strlen(f->info.name) : strlen(f->export_name)) + 1);
+	if (!f->in_tree)
+		memcpy(name, known ? f->info.name : f->export_name,
+		       (known ? strlen(f->info.name) : strlen(f->export_name)) + 1);
 	sync_mutex_unlock(&f->lock);
-	err = open_on(f, c, generation, name, &ok);
+	err = f->in_tree ? wfs_file_open_in_tree(f, c, generation, known, &ok) : open_on(f, c, generation, name, &ok);
 	if (!err)
 		err = wfs_conn_boot(c, generation, old_boot, &boot, &durable);
 	if (known && err == -ENOENT)
@@ -187,35 +188,71 @@ void wfs_file_wrote(struct wfs_file *f, uint64_t boot)
 	sync_mutex_unlock(&f->lock);
 }
 
-int wfs_open(struct wfs *w, const char *export_name, unsigned flags, struct wfs_file **ret)
+int wfs_file_new(struct wfs *w, unsigned flags, struct wfs_file **ret)
 {
-	uint64_t deadline_ns = 0, generation, handle, boot;
-	struct wfs_file *f;
-	int err;
+	struct wfs_file *f = calloc(1, sizeof(*f));
 
-	if (strlen(export_name) > WFSP_NAME_MAX)
-		return err_set(-ENAMETOOLONG, "export name longer than %u bytes", WFSP_NAME_MAX);
-	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(-ENOMEM, "no memory for a file");
 	f->client = w;
 	f->flags = flags;
 	sync_mutex_init(&f->lock, SYNC_RANK_HANDLE, "wfs file");
 	sync_cond_init(&f->opened);
-	f->export_name = strdup(export_name);
-	if (!f->export_name) {
-		err = err_set(-ENOMEM, "no memory for a file");
-	} else {
-		do {
-			err = get_ready(f, wfs_pick_conn(w), &deadline_ns, &generation, &handle, &boot);
-		} while (try_again(w, err, &deadline_ns));
-	}
-	if (err) {
-		wfs_close(f);
-		return err == -ENOTCONN ? err_set(-ETIMEDOUT, "%s ended every connection", w->address) : err;
-	}
 	*ret = f;
 	return 0;
+}
+
+int wfs_file_open(struct wfs_file *f)
+{
+	uint64_t deadline_ns = 0, generation, handle, boot;
+	struct wfs *w = f->client;
+	int err;
+
+	do {
+		err = get_ready(f, wfs_pick_conn(w), &deadline_ns, &generation, &handle, &boot);
+	} while (try_again(w, err, &deadline_ns));
+	if (!err)
+		return 0;
+	wfs_close(f);
+	return err == -ENOTCONN ? err_set(-ETIMEDOUT, "%s ended every connection", w->address) : err;
+}
+
+void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint64_t descriptor,
+                    const struct wfs_attr *attr)
+{
+	struct wfsp_open_ok ok;
+	bool durable;
+	uint64_t boot;
+
+	/* Otherwise the first request opens it. */
+	if (where->repeated || wfs_conn_boot(where->conn, where->generation, 0, &boot, &durable))
+		return;
+	wfs_file_info_of(attr, descriptor, &ok);
+	sync_mutex_lock(&f->lock);
+	(void)adopt(f, &ok, boot, true); /* the first time: it takes everything */
+	f->slots[where->conn->index] = (struct file_slot){ .generation = where->generation, .handle = descriptor };
+	sync_mutex_unlock(&f->lock);
+}
+
+int wfs_open(struct wfs *w, const char *export_name, unsigned flags, struct wfs_file **ret)
+{
+	struct wfs_file *f;
+	int err;
+
+	if (strlen(export_name) > WFSP_NAME_MAX)
+		return err_set(-ENAMETOOLONG, "export name longer than %u bytes", WFSP_NAME_MAX);
+	err = wfs_file_new(w, flags, &f);
+	if (err)
+		return err;
+	f->export_name = strdup(export_name);
+	if (!f->export_name) {
+		wfs_close(f);
+		return err_set(-ENOMEM, "no memory for a file");
+	}
+	err = wfs_file_open(f);
+	if (!err)
+		*ret = f;
+	return err;
 }
 
 SYNC_NO_ANALYSIS void wfs_close(struct wfs_file *f)

@@ -3,7 +3,7 @@
 #ifndef WFSD_PROTOCOL_CLIENT_FILE_H
 #define WFSD_PROTOCOL_CLIENT_FILE_H
 
-#include "protocol/client/internal.h"
+#include "protocol/client/batch.h"
 
 /* The server's handle on one connection. */
 struct file_slot {
@@ -16,6 +16,13 @@ struct wfs_file {
 	struct wfs *client;
 	unsigned flags; /* of wfs_open() */
 	char *export_name; /* as asked for: the file is reopened by the resolved name below once that is known */
+	/* A file of a tree is reopened by its handle, for the one who opened it. */
+	bool in_tree;
+	struct wfs_fh fh;
+	unsigned access; /* WFS_ACCESS_* */
+	bool has_cred;
+	struct wfs_cred cred;
+	uint32_t groups[WFS_GROUPS_MAX];
 	struct sync_mutex lock;
 	struct sync_cond opened;
 	bool known SYNC_GUARDED_BY(lock); /* identity and information below are those of the first open */
@@ -32,6 +39,18 @@ struct wfs_file {
 	bool lost SYNC_GUARDED_BY(lock);
 	struct file_slot slots[CLIENT_CONNECTIONS_MAX] SYNC_GUARDED_BY(lock);
 };
+
+/* A file without anything known yet; to be freed with wfs_close(). */
+int wfs_file_new(struct wfs *w, unsigned flags, struct wfs_file **ret);
+/* Open it on any connection, so that it is known. Frees it on errors. */
+int wfs_file_open(struct wfs_file *f);
+/* It was opened on this connection already: take that over. */
+void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint64_t descriptor,
+                    const struct wfs_attr *attr);
+/* file_tree.c: open a file of a tree on a connection, as OPEN does for an export. */
+int wfs_file_open_in_tree(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, bool known,
+                          struct wfsp_open_ok *ret);
+void wfs_file_info_of(const struct wfs_attr *attr, uint64_t descriptor, struct wfsp_open_ok *ret);
 
 /*
  * Run a call whose first argument is the handle, reconnecting and reopening as needed. 0: answered with success,

@@ -11,7 +11,7 @@
 #include "protocol/client/wfs.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
-#include "protocol/wfs_proto.h"
+#include "protocol/wfs_compound.h"
 
 #define CLIENT_CONNECTIONS_MAX 16u
 #define CLIENT_TIMEOUT_MS_DEFAULT 60000u
@@ -39,8 +39,9 @@ struct wfs_call {
 	uint32_t procedure;
 	const void *send_payload; /* WRITE */
 	size_t send_len;
-	void *payload; /* READ: where it goes, exactly payload_len bytes */
+	void *payload; /* READ: where it goes, at most payload_len bytes */
 	uint32_t payload_len;
+	uint32_t payload_got; /* of them came: all, unless the file ended */
 	bool payload_done; /* it came; there is no reply to decode */
 	uint8_t *reply; /* anything else: the whole record */
 	size_t reply_size;
@@ -99,6 +100,10 @@ struct wfs_conn {
 	struct wfs_call *wait_first SYNC_GUARDED_BY(lock);
 	struct wfs_call *wait_last SYNC_GUARDED_BY(lock);
 	struct wfsp_hello_ok hello SYNC_GUARDED_BY(lock);
+	/* Places for calls that must not be done twice: one bit for each in use. */
+	uint64_t slots_busy SYNC_GUARDED_BY(lock);
+	uint32_t slot_sequence[WFSP_SLOTS] SYNC_GUARDED_BY(lock);
+	struct sync_cond slot_free;
 	struct record_rx rx; /* the leader's */
 	uint8_t *window;
 	struct wfs_shm shm;
@@ -153,7 +158,11 @@ int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 /* Decode the reply's header and status; @ret_results then stands behind them. 0 or the server's error, with its text.
  */
 int wfs_call_result(struct wfs_call *call, struct rd *ret_results);
-/* A call that belongs to no file: with reconnecting. */
+/* A status that is not WFSP_OK, as error with its text. @what: the text when there is none. */
+int wfs_call_error(uint32_t status, const char *text, size_t text_len, const char *what);
+/* Run a call that belongs to no file, reconnecting and repeating. 0: answered, at the last of *ret_attempts. */
+int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_generation, unsigned *ret_attempts);
+/* The same on any connection, with its result. */
 int wfs_call_any(struct wfs *w, struct wfs_call *call, struct rd *ret_results);
 struct wfs_conn *wfs_pick_conn(struct wfs *w);
 

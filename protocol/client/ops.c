@@ -34,7 +34,8 @@ int wfs_stat(struct wfs_file *f, struct wfs_stat *ret)
 	return 0;
 }
 
-static int read_once(struct wfs_file *f, void *buf, uint32_t len, uint64_t offset)
+/* *ret_got is less than @len only at the end of the file. */
+static int read_once(struct wfs_file *f, void *buf, uint32_t len, uint64_t offset, uint32_t *ret_got)
 {
 	struct wfsp_read_args args = { .offset = offset, .len_bytes = len };
 	struct wfs_call call;
@@ -46,23 +47,38 @@ static int read_once(struct wfs_file *f, void *buf, uint32_t len, uint64_t offse
 	call.payload = buf;
 	call.payload_len = len;
 	err = wfs_file_call(f, &call, &r, NULL);
+	*ret_got = call.payload_got;
 	wfs_call_done(&call);
 	return err;
 }
 
+int wfs_pread_some(struct wfs_file *f, void *buf, size_t len, uint64_t offset, size_t *ret_len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		uint32_t max = f->client->payload_max_bytes, got;
+		uint32_t n = len - done < max ? (uint32_t)(len - done) : max;
+		int err = read_once(f, (uint8_t *)buf + done, n, offset + done, &got);
+
+		if (err)
+			return err;
+		done += got;
+		if (got < n)
+			break;
+	}
+	*ret_len = done;
+	return 0;
+}
+
 int wfs_pread(struct wfs_file *f, void *buf, size_t len, uint64_t offset)
 {
-	uint8_t *to = buf;
-	int err = 0;
+	size_t got;
+	int err = wfs_pread_some(f, buf, len, offset, &got);
 
-	while (len && !err) {
-		uint32_t n = len < f->client->payload_max_bytes ? (uint32_t)len : f->client->payload_max_bytes;
-
-		err = read_once(f, to, n, offset);
-		to += n;
-		len -= n;
-		offset += n;
-	}
+	if (!err && got < len)
+		err = err_set(-EINVAL, "read of %zu bytes at %llu, beyond the end of the file", len,
+		              (unsigned long long)offset);
 	return err;
 }
 

@@ -158,7 +158,8 @@ void wfs_shm_begin(struct wfs_shm *m, struct wfs_call *call)
 	uint32_t count;
 
 	call->shm_count = 0;
-	if (!m->base || len < SHM_PAYLOAD_BYTES_MIN || len > SHM_PAYLOAD_BYTES_MAX)
+	if (!m->base || (call->procedure != WFSP_READ && call->procedure != WFSP_WRITE) ||
+	    len < SHM_PAYLOAD_BYTES_MIN || len > SHM_PAYLOAD_BYTES_MAX)
 		return;
 	count = (uint32_t)((len + m->slot_bytes - 1) / m->slot_bytes);
 	if (!take_slots(m, count, &call->shm_slot))
@@ -175,9 +176,14 @@ int wfs_shm_end(struct wfs_shm *m, struct wfs_call *call, int err)
 	bool copied = false;
 	uint32_t xid;
 
-	if (!err && call->payload && rpc_get_reply(&r, &xid) == 0 && rd_be32(&r) == WFSP_OK && !r.bad) {
-		memcpy(call->payload, m->base + (size_t)call->shm_slot * m->slot_bytes, call->payload_len);
-		call->payload_done = copied = true;
+	if (!err && call->payload && rpc_get_reply(&r, &xid) == 0 && rd_be32(&r) == WFSP_OK) {
+		uint32_t len = rd_be32(&r);
+
+		if (!r.bad && len <= call->payload_len) {
+			memcpy(call->payload, m->base + (size_t)call->shm_slot * m->slot_bytes, len);
+			call->payload_got = len;
+			call->payload_done = copied = true;
+		}
 	}
 	/* Both ways a barrier: the copy is made before the next look. */
 	__atomic_and_fetch(&m->busy, ~(run_of(call->shm_count) << call->shm_slot), __ATOMIC_ACQ_REL);

@@ -295,8 +295,7 @@ static void encode_results(struct rpc_op *op, struct wr *w)
 		wfsp_put_attr(w, &attr);
 		break;
 	case WFSP_READ:
-		if (!op->shm)
-			wr_be32(w, (uint32_t)op->payload_len);
+		wr_be32(w, op->shm ? (uint32_t)op->len_bytes : (uint32_t)op->payload_len);
 		break;
 	default:
 		break;

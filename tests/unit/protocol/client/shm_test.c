@@ -151,11 +151,48 @@ static void test_a_read_from_memory_that_was_taken_back_is_not_answered(void **s
 		w = wr_init(call.small, sizeof(call.small));
 		rpc_put_reply(&w, 0, RPC_SUCCESS);
 		wfsp_put_status(&w, WFSP_OK, "");
+		wr_be32(&w, SLOT_BYTES);
 		call.reply_len = w.pos;
 		call.payload_done = false;
 		m.base[4 * SLOT_BYTES] = (uint8_t)taken_back;
 		assert_int_equal(wfs_shm_end(&m, &call, 0), taken_back ? -ENOTCONN : 0);
 		assert_int_equal(payload[SLOT_BYTES - 1], 0x5a);
+		wfs_call_done(&call);
+	}
+	wfs_shm_unmap(&m);
+	close(fd);
+	free(payload);
+}
+
+static void test_only_what_was_read_is_copied_and_never_more_than_was_asked_for(void **state)
+{
+	static const uint32_t lens[] = { 0, 5, SLOT_BYTES - 1, SLOT_BYTES, SLOT_BYTES + 1, UINT32_MAX };
+	struct wfsp_hello_ok hello = { .features = WFSP_FEATURE_SHM, .shm_slots = 4, .shm_slot_bytes = SLOT_BYTES };
+	int fd = memory(4 * SLOT_BYTES + WFSP_SHM_TAIL_BYTES, SEALS);
+	uint8_t *payload = malloc(SLOT_BYTES + 1);
+	struct wfs_shm m = { 0 };
+	struct wfs_call call;
+	struct wr w;
+
+	(void)state;
+	wfs_shm_map(&m, fd, &hello);
+	for (unsigned i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		bool sound = lens[i] <= SLOT_BYTES;
+
+		memset(payload, 1, SLOT_BYTES + 1);
+		assert_int_equal(begin(&m, &call, WFSP_READ, payload, SLOT_BYTES), 1);
+		memset(m.base, 0x5a, 2 * SLOT_BYTES);
+		w = wr_init(call.small, sizeof(call.small));
+		rpc_put_reply(&w, 0, RPC_SUCCESS);
+		wfsp_put_status(&w, WFSP_OK, "");
+		wr_be32(&w, lens[i]);
+		call.reply_len = w.pos;
+		call.payload_done = false;
+		assert_int_equal(wfs_shm_end(&m, &call, 0), 0);
+		assert_int_equal(call.payload_done, sound);
+		if (sound && lens[i])
+			assert_int_equal(payload[lens[i] - 1], 0x5a);
+		assert_int_equal(payload[sound ? lens[i] : 0], 1);
 		wfs_call_done(&call);
 	}
 	wfs_shm_unmap(&m);
@@ -218,6 +255,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_memory_is_not_taken),
 		cmocka_unit_test(test_slots_are_used_once_and_calls_without_go_through_the_socket),
 		cmocka_unit_test(test_a_read_from_memory_that_was_taken_back_is_not_answered),
+		cmocka_unit_test(test_only_what_was_read_is_copied_and_never_more_than_was_asked_for),
 		cmocka_unit_test(test_of_many_descriptors_one_is_kept),
 	};
 

@@ -97,7 +97,8 @@ static void write_call(const struct shm *s, uint32_t xid, uint64_t offset, uint3
 	raw_call_end(s->fd, &w);
 }
 
-static void expect(const struct shm *s, uint32_t xid, int err)
+/* @read_len: what a READ_SHM that succeeds says; -1: it is no read. */
+static void expect_read(const struct shm *s, uint32_t xid, int err, int64_t read_len)
 {
 	char text[WFSP_TEXT_MAX + 1];
 	uint8_t buf[2048];
@@ -107,7 +108,14 @@ static void expect(const struct shm *s, uint32_t xid, int err)
 	assert_int_equal(rpc_get_reply(&r, &got), 0);
 	assert_int_equal(got, xid);
 	assert_int_equal(wfsp_status_to_errno(wfsp_get_status(&r, text)), err);
+	if (read_len >= 0)
+		assert_int_equal(rd_be32(&r), read_len);
 	assert_int_equal(rd_left(&r), 0);
+}
+
+static void expect(const struct shm *s, uint32_t xid, int err)
+{
+	expect_read(s, xid, err, -1);
 }
 
 static void test_what_was_written_through_slots_is_read_both_ways(void **state)
@@ -123,10 +131,10 @@ static void test_what_was_written_through_slots_is_read_both_ways(void **state)
 	expect(&s, 1, 0);
 	assert_memory_equal(f->mem.data + 12345, pattern, sizeof(pattern));
 	read_call(&s, 2, 12345, sizeof(pattern), 60);
-	expect(&s, 2, 0);
+	expect_read(&s, 2, 0, sizeof(pattern));
 	assert_memory_equal(s.p + 60 * SLOT_BYTES, pattern, sizeof(pattern));
 	read_call(&s, 3, 0, 0, 63);
-	expect(&s, 3, 0);
+	expect_read(&s, 3, 0, 0);
 	shm_close(&s);
 }
 
@@ -171,7 +179,7 @@ static void test_places_outside_are_refused_and_the_connection_goes_on(void **st
 	expect(&s, 8, -EBADF);
 	s.handle--;
 	read_call(&s, 9, 0, SLOTS * SLOT_BYTES, 0);
-	expect(&s, 9, 0);
+	expect_read(&s, 9, 0, SLOTS * SLOT_BYTES);
 	shm_close(&s);
 }
 
@@ -188,11 +196,11 @@ static void test_a_slot_in_use_is_refused_until_its_call_is_answered(void **stat
 	read_call(&s, 3, 0, SLOT_BYTES + 1, 6);
 	expect(&s, 3, -EBUSY);
 	read_call(&s, 4, 0, SLOT_BYTES, 6);
-	expect(&s, 4, 0);
+	expect_read(&s, 4, 0, SLOT_BYTES);
 	memfs_gate(&f->mem, false);
 	expect(&s, 1, 0);
 	read_call(&s, 5, 0, 1, 8);
-	expect(&s, 5, 0);
+	expect_read(&s, 5, 0, 1);
 	shm_close(&s);
 }
 
@@ -323,7 +331,7 @@ static void test_a_client_that_changes_payloads_under_way_hurts_nobody_else(void
 		write_call(&s, i, 0, 4 * SLOT_BYTES, 0);
 		expect(&s, i, 0);
 		read_call(&s, i, 0, 4 * SLOT_BYTES, 0);
-		expect(&s, i, 0);
+		expect_read(&s, i, 0, 4 * SLOT_BYTES);
 	}
 	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
 	sync_thread_join(&t);
