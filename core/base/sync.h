@@ -64,10 +64,13 @@ enum sync_rank {
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
 	SYNC_RANK_OBJECT = 40, /* inode or volume */
+	SYNC_RANK_OBJECT_IO = 42, /* data of a file against its truncation */
 	SYNC_RANK_CACHE_FILE = 45, /* a cached file's dirty list and punch table */
+	SYNC_RANK_OBJECT_TABLE = 47, /* objects in memory, by number */
 	SYNC_RANK_GATE = 50, /* commit gate */
 	SYNC_RANK_DEVICES = 52, /* the table of devices of a pool: held while labels are written */
 	SYNC_RANK_TXG = 55, /* transaction group states */
+	SYNC_RANK_ITEMS = 58, /* items of a file tree, and their records in the log */
 	SYNC_RANK_TREE = 60,
 	SYNC_RANK_NODE_CACHE = 65,
 	SYNC_RANK_ALLOC = 70,

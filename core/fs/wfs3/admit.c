@@ -25,19 +25,14 @@ static uint64_t blocks_touched(uint64_t len)
 	return len / WFS3_BLOCK_BYTES + 2;
 }
 
-static int add_dirty(void *ctx, struct dataset *ds)
+static int add_dirty(void *ctx, struct object *o)
 {
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
 	uint64_t *sum = ctx;
 
-	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
-		*sum += cache_file_dirty_bytes(ds->file) / WFS3_BLOCK_BYTES;
+	if (file)
+		*sum += cache_file_dirty_bytes(file) / WFS3_BLOCK_BYTES;
 	return 0;
-}
-
-static int flush_one(void *ctx, struct dataset *ds)
-{
-	(void)ctx;
-	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush(ds->file, 0, UINT64_MAX) : 0;
 }
 
 /* Is there room for the writers that are on their way, beside what is dirty? Exact while the caller holds full_lock. */
@@ -46,7 +41,7 @@ static int fits(struct pool *p, bool *ret)
 	struct node_cache_stats nodes;
 	uint64_t dirty = __atomic_load_n(&p->admitting_blocks, __ATOMIC_RELAXED);
 	uint64_t trees;
-	int err = dataset_each(p, add_dirty, &dirty);
+	int err = object_each_dirty(p, add_dirty, &dirty);
 
 	if (err)
 		return err;
@@ -63,7 +58,7 @@ static int admit_slowly(struct pool *p)
 
 	if (ret || room)
 		return ret;
-	ret = dataset_each(p, flush_one, NULL);
+	ret = object_each_dirty(p, object_flush, NULL);
 	if (!ret)
 		/* What was freed in a group is reusable when that group and one more are durable. */
 		ret = txg_force(p, 2);

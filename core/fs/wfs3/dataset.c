@@ -23,12 +23,15 @@ static struct dataset *dataset_new(struct pool *p, uint64_t id, const struct wfs
 		return NULL;
 	}
 	memset(ds->in_flight, 0, DATASET_SLOTS * sizeof(*ds->in_flight));
-	vfs_node_init(&ds->node, &volume_node_ops, VFS_TYPE_FILE);
 	ds->pool = p;
+	object_init(&ds->self, ds, WFS3_VOLUME_OBJECT, &volume_node_ops, VFS_TYPE_FILE);
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 	ds->id = id;
 	ds->root = *root;
 	ds->state = DATASET_STATE_LIVE;
+	ds->type = DATASET_TYPE_VOLUME;
+	ds->next_object = WFS3_VOLUME_OBJECT + 1;
+	sync_mutex_init(&ds->items_lock, SYNC_RANK_ITEMS, "wfs3 items");
 	sync_mutex_init(&ds->lock, SYNC_RANK_OBJECT, "wfs3 dataset");
 	sync_cond_init(&ds->gate_changed);
 	return ds;
@@ -39,8 +42,9 @@ void dataset_release(struct vfs_node *n)
 	struct dataset *ds = (struct dataset *)n;
 	struct pool *p = ds->pool;
 
-	cache_file_free(ds->file);
+	object_done(&ds->self);
 	tree_free(ds->tree);
+	sync_mutex_done(&ds->items_lock);
 	sync_mutex_done(&ds->lock);
 	sync_cond_done(&ds->gate_changed);
 	free(ds->in_flight);
@@ -80,7 +84,7 @@ int dataset_find(struct pool *p, const char *name, size_t name_len, struct datas
 	sync_mutex_lock(&p->table_lock);
 	ds = find_locked(p, name, name_len);
 	if (ds)
-		vfs_node_ref(&ds->node);
+		vfs_node_ref(&ds->self.node);
 	sync_mutex_unlock(&p->table_lock);
 	if (!ds)
 		return err_set(-ENOENT, "pool %s has no volume '%.*s'", p->name, (int)name_len, name);
@@ -106,14 +110,14 @@ int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void 
 		}
 	}
 	cds_list_for_each_entry (ds, &p->datasets, link) {
-		vfs_node_ref(&ds->node);
+		vfs_node_ref(&ds->self.node);
 		all[i++] = ds;
 	}
 	sync_mutex_unlock(&p->table_lock);
 	for (i = 0; i < count; i++) {
 		if (!ret)
 			ret = fn(ctx, all[i]);
-		vfs_node_unref(&all[i]->node);
+		vfs_node_unref(&all[i]->self.node);
 	}
 	free(all);
 	return ret;
@@ -137,27 +141,22 @@ static int load_inode(struct dataset *ds)
 	if (ret == -ENOENT || ret == -ERANGE)
 		ret = err_set(-EUCLEAN, "no inode of the right size");
 	if (!ret)
-		ret = inode_decode(buf, len, &ds->inode);
+		ret = inode_decode(buf, len, &ds->self.inode);
 	return ret;
 }
 
 int dataset_load(struct dataset *ds)
 {
-	static const struct cache_file_ops ops = { .fill = volume_fill,
-		                                   .writeback = volume_writeback,
-		                                   .log = volume_log };
 	struct cache_file *file;
 	int ret = 0;
 
-	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&ds->self.file, __ATOMIC_ACQUIRE))
 		return 0;
 	sync_mutex_lock(&ds->lock);
-	if (!ds->file) {
+	if (!ds->self.file) {
 		ret = load_inode(ds);
 		if (!ret)
-			ret = cache_file_new(ds->pool->w->config.cache, &ops, ds, ds->inode.size_bytes, &file);
-		if (!ret)
-			__atomic_store_n(&ds->file, file, __ATOMIC_RELEASE);
+			ret = object_open_file(&ds->self, &file);
 	}
 	sync_mutex_unlock(&ds->lock);
 	return ret ? err_add(ret, "pool %s: load dataset %" PRIu64, ds->pool->name, ds->id) : 0;
@@ -237,25 +236,25 @@ static int create_in_memory(struct pool *p, const char *name, uint64_t size_byte
 		return err_set(-ENOMEM, "no memory for a volume");
 	snprintf(ds->name, sizeof(ds->name), "%s", name);
 	ds->created_ns = (uint64_t)now_ns;
-	ds->inode = (struct inode){ .mode = S_IFREG | 0600,
-		                    .link_count = 1,
-		                    .size_bytes = size_bytes,
-		                    .change = 1,
-		                    .atime_ns = now_ns,
-		                    .mtime_ns = now_ns,
-		                    .ctime_ns = now_ns,
-		                    .btime_ns = now_ns };
+	ds->self.inode = (struct inode){ .mode = S_IFREG | 0600,
+		                         .link_count = 1,
+		                         .size_bytes = size_bytes,
+		                         .change = 1,
+		                         .atime_ns = now_ns,
+		                         .mtime_ns = now_ns,
+		                         .ctime_ns = now_ns,
+		                         .btime_ns = now_ns };
 	ds->created_txg = txg = txg_enter(p);
-	ret = volume_put_inode_in(ds, txg);
+	ret = object_put_inode_in(&ds->self, txg, 0, NULL);
 	if (!ret) {
 		p->next_dataset_id++;
 		cds_list_add_tail(&ds->link, &p->datasets);
-		vfs_node_ref(&ds->node);
+		vfs_node_ref(&ds->self.node);
 		txg_changed(p, ds, txg);
 	}
 	txg_exit(p);
 	if (ret)
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	else
 		*ret_ds = ds;
 	return ret;
@@ -278,7 +277,7 @@ int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes)
 	sync_mutex_unlock(&p->table_lock);
 	if (ret)
 		return ret;
-	vfs_node_unref(&ds->node);
+	vfs_node_unref(&ds->self.node);
 	return txg_sync(p);
 }
 

@@ -261,12 +261,6 @@ static int kill_one(void *ctx, struct dataset *ds)
 	return 0;
 }
 
-static int flush_one(void *ctx, struct dataset *ds)
-{
-	(void)ctx;
-	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush(ds->file, 0, UINT64_MAX) : 0;
-}
-
 /* Handles that outlive the pool find it dead; its pages must not outlive it. */
 static int drop_cache(void *ctx, struct dataset *ds)
 {
@@ -275,8 +269,8 @@ static int drop_cache(void *ctx, struct dataset *ds)
 	(void)ctx;
 	sync_mutex_lock(&ds->lock);
 	dataset_quiesce(ds);
-	file = ds->file;
-	ds->file = NULL;
+	file = ds->self.file;
+	ds->self.file = NULL;
 	dataset_unquiesce(ds, DATASET_GATE_DEAD);
 	sync_mutex_unlock(&ds->lock);
 	cache_file_free(file);
@@ -309,7 +303,7 @@ static int close_pool(struct wfs3 *w, struct pool *p, bool erase)
 
 	members_stop(p);
 	if (!p->read_only && !erase)
-		ret = dataset_each(p, flush_one, NULL);
+		ret = object_each_dirty(p, object_flush, NULL);
 	if (!p->read_only && !erase && !ret)
 		ret = pool_close_clean(p);
 	pool_stop_threads(p);
@@ -364,7 +358,7 @@ static int driver_sync(void *ctx, const char *name)
 		return ret;
 	ret = pool_check_writable(p);
 	if (!ret)
-		ret = dataset_each(p, flush_one, NULL);
+		ret = object_each_dirty(p, object_flush, NULL);
 	if (!ret)
 		ret = txg_sync(p);
 	pool_put(p);
@@ -495,7 +489,7 @@ int wfs3_new(const struct wfs3_config *config, struct wfs3 **ret)
 	}
 	if (!w->config.txg_age_ms)
 		w->config.txg_age_ms = TXG_AGE_MS_DEFAULT;
-	w->refs = bufpool_new((sizeof(struct volume_ref) + 4095) / 4096 * 4096, REFS_KEPT, NULL);
+	w->refs = bufpool_new((sizeof(struct object_ref) + 4095) / 4096 * 4096, REFS_KEPT, NULL);
 	if (!w->refs) {
 		free(w);
 		return err_set(-ENOMEM, "no memory for the WFS v3 driver");

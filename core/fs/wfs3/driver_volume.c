@@ -50,7 +50,7 @@ int driver_volume_resize(void *ctx, const char *pool, const char *name, uint64_t
 	ret = dataset_find(p, name, strlen(name), &ds);
 	if (!ret) {
 		ret = volume_resize(ds, size_bytes, shrink);
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	}
 	pool_put(p);
 	return ret;
@@ -96,10 +96,10 @@ static int volume_info(struct dataset *ds, struct volume_info *ret)
 	if (!ret->deleting)
 		err = dataset_load(ds);
 	ret->id = ds->id;
-	ret->size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED);
+	ret->size_bytes = __atomic_load_n(&ds->self.inode.size_bytes, __ATOMIC_RELAXED);
 	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	ret->created_ns = ds->created_ns;
-	ret->modified_ns = (uint64_t)__atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
+	ret->modified_ns = (uint64_t)__atomic_load_n(&ds->self.inode.mtime_ns, __ATOMIC_RELAXED);
 	ret->open_count = __atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST);
 	return err;
 }
@@ -115,7 +115,7 @@ int driver_volume_get(void *ctx, const char *pool, const char *name, struct volu
 	ret = dataset_find(p, name, strlen(name), &ds);
 	if (!ret) {
 		ret = volume_info(ds, ret_info);
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	}
 	pool_put(p);
 	return ret;

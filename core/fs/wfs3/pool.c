@@ -166,6 +166,8 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	memcpy(p->uuid, uuid, sizeof(p->uuid));
 	p->fsid = hash128(uuid, sizeof(p->uuid)).lo;
 	CDS_INIT_LIST_HEAD(&p->datasets);
+	CDS_INIT_LIST_HEAD(&p->dirty_objects);
+	sync_mutex_init(&p->dirty_lock, SYNC_RANK_LEAF, "wfs3 dirty objects");
 	p->next_dataset_id = DATASET_ID_FIRST;
 	sync_mutex_init(&p->table_lock, SYNC_RANK_NAMESPACE, "wfs3 table");
 	sync_rwlock_init(&p->gate, SYNC_RANK_GATE, "wfs3 gate");
@@ -207,6 +209,7 @@ void pool_unref(struct pool *p)
 	check_job_free(p->check);
 	scrub_free(p->scrub);
 	sync_mutex_done(&p->table_lock);
+	sync_mutex_done(&p->dirty_lock);
 	sync_rwlock_done(&p->gate);
 	sync_mutex_done(&p->txg_lock);
 	sync_cond_done(&p->txg_wake);
@@ -225,7 +228,7 @@ void pool_free(struct pool *p)
 		return;
 	cds_list_for_each_entry_safe (ds, next, &p->datasets, link) {
 		cds_list_del(&ds->link);
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	}
 	vfs_node_unref(&p->dir);
 }

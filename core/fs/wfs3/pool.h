@@ -24,9 +24,11 @@
 #include "core/base/metrics.h"
 #include "core/base/sync.h"
 #include "core/blk/blk.h"
+#include "core/base/siphash.h"
 #include "core/cache/cache.h"
 #include "core/fs/wfs3/items.h"
 #include "core/fs/wfs3/label.h"
+#include "core/fs/wfs3/object.h"
 #include "core/fs/wfs3/space.h"
 #include "core/fs/wfs3/tree.h"
 #include "core/fs/wfs3/wal.h"
@@ -56,24 +58,30 @@ struct scrub;
 struct members;
 
 struct dataset {
-	struct vfs_node node; /* first: a volume is a file of the namespace. One reference belongs to the table */
+	/*
+	 * First: a volume is a file of the namespace, and its references are the dataset's, of which one belongs to the
+	 * table. Of a tree only the references are used.
+	 */
+	struct object self;
+	enum dataset_type type;
 	struct pool *pool;
 	struct cds_list_head link; /* pool->datasets */
 	uint64_t id;
 	uint64_t created_ns;
 	uint64_t created_txg; /* 0: before the import. The log says nothing about the creation */
 	struct tree *tree;
-	struct cache_file *file; /* NULL until loaded */
 
 	struct sync_mutex lock; /* SYNC_RANK_OBJECT: load, quiesce, resize */
 	struct sync_cond gate_changed;
 	int gate; /* enum dataset_gate; atomic, written under lock */
 	struct dataset_slot *in_flight; /* DATASET_SLOTS of them */
 
+	struct sync_mutex items_lock; /* SYNC_RANK_ITEMS: inodes and entries change, and are logged, in one order */
+	uint8_t hash_key[SIPHASH_KEY_BYTES]; /* trees: of names */
+
 	/* Changed under the commit gate (shared); atomics */
-	struct inode inode; /* size_bytes, change, mtime_ns are read without a lock: atomics */
+	uint64_t next_object, object_count;
 	uint64_t used_blocks;
-	uint64_t logged_change; /* the log has the inode with this change counter; atomic */
 	uint64_t changed_txg; /* last txg with a change of tree or record */
 
 	/* Under pool->table_lock, changed with the commit gate shared, read by the committing thread with it exclusive
@@ -149,6 +157,10 @@ struct pool {
 	struct cds_list_head datasets;
 	uint64_t next_dataset_id;
 
+	struct object_table *objects;
+	struct sync_mutex dirty_lock; /* SYNC_RANK_LEAF */
+	struct cds_list_head dirty_objects SYNC_GUARDED_BY(dirty_lock); /* those that may hold something dirty */
+
 	struct wal *wal; /* NULL on a read-only import */
 	struct recovery recovery;
 
@@ -191,7 +203,7 @@ struct wfs3 {
 	struct sync_mutex lock; /* SYNC_RANK_NAMESPACE: pools */
 	struct cds_list_head pools;
 	struct sync_mutex admin_lock; /* SYNC_RANK_SERVER: one create, import, export, destroy at a time */
-	struct bufpool *refs; /* struct volume_ref: references to cached pages */
+	struct bufpool *refs; /* struct object_ref: references to cached pages */
 };
 
 /* driver.c */
@@ -282,11 +294,6 @@ void dataset_release(struct vfs_node *n); /* vfs_node_ops.release */
 int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void *ctx);
 
 /* volume.c */
-/* What a vfs_ref of a volume points at. */
-struct volume_ref {
-	struct bufpool *pool; /* where it came from */
-	struct cache_ref cache;
-};
 extern const struct vfs_node_ops volume_node_ops;
 extern const struct vfs_node_ops pool_dir_ops;
 int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink);
@@ -299,46 +306,6 @@ struct admission {
 /* May @len bytes be written? -ENOSPC; -EAGAIN (VFS_NOWAIT). Call admit_done() when the write is in the cache. */
 int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
 void admit_done(struct pool *p, struct admission *a) SYNC_NO_ANALYSIS;
-
-/* volume_cell.c */
-/* New places for blocks of one cell. */
-struct cell_change {
-	uint64_t cell_index;
-	uint16_t mask; /* which blocks */
-	uint64_t addrs[WFS3_CELL_BLOCKS]; /* in flight (space_alloc()); 0: becomes a hole */
-	uint32_t crcs[WFS3_CELL_BLOCKS];
-};
-/* Inside the gate. On success the new blocks are referenced and the old ones are not. Else as tree_update(), nothing
- * changed; -EUCLEAN: see pool_check_damage(). */
-int volume_change_cell(struct dataset *ds, uint64_t txg, const struct cell_change *c);
-
-/* volume_map.c */
-int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
-/* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */
-int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count);
-/* How many blocks to unmap at once, so that nobody waits long for it: the strides grow where nothing is mapped, as a
- * volume may be much larger than what it holds. Begins zeroed. */
-struct volume_stride {
-	uint64_t block_count, used_blocks;
-};
-uint64_t volume_stride_next(struct volume_stride *s, const struct dataset *ds);
-int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
-                   unsigned max, unsigned *ret_count);
-/* Store the inode's new size, change counter and times. Blocks. */
-int volume_put_inode(struct dataset *ds);
-/* The same inside a change: -EAGAIN as tree_put(). */
-int volume_put_inode_in(struct dataset *ds, uint64_t txg);
-
-/* volume_wb.c */
-void volume_writeback(void *ctx, struct cache_page *pages, unsigned count);
-
-/* volume_log.c */
-void volume_log(void *ctx, struct cache_page *pages, unsigned count);
-/* The inode, when it changed since it was logged last. Blocks. */
-void volume_log_inode(struct dataset *ds);
-/* What was written to the range before the call is in the log or in its place: txg_sync_log() makes it durable. Blocks.
- */
-int volume_persist(struct dataset *ds, uint64_t offset, uint64_t len);
 
 /* recover.c */
 /*

@@ -247,7 +247,7 @@ static void forget_root(struct pool *p)
 
 	cds_list_for_each_entry_safe (ds, next, &p->datasets, link) {
 		cds_list_del(&ds->link);
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	}
 	tree_free(p->tree);
 	p->tree = NULL;

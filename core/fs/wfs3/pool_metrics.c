@@ -17,8 +17,16 @@ static int count_one(void *ctx, struct dataset *ds)
 	info->volume_count += ds->state == DATASET_STATE_LIVE;
 	info->scrub.total_bytes += __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	sync_mutex_unlock(&ds->pool->table_lock);
-	if (__atomic_load_n(&ds->file, __ATOMIC_ACQUIRE))
-		info->dirty_bytes += cache_file_dirty_bytes(ds->file);
+	return 0;
+}
+
+static int add_dirty(void *ctx, struct object *o)
+{
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+	struct pool_info *info = ctx;
+
+	if (file)
+		info->dirty_bytes += cache_file_dirty_bytes(file);
 	return 0;
 }
 
@@ -45,6 +53,7 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 	scrub_get_info(p->scrub, &ret->scrub);
 	ret->bad_bytes = __atomic_load_n(&p->bad_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	(void)dataset_each(p, count_one, ret);
+	(void)object_each_dirty(p, add_dirty, ret);
 	ret->device_count = members_info(p, ret->devices, POOL_DEVICES_MAX);
 	if (members_degraded(p, degraded, sizeof(degraded)) && ret->health == POOL_HEALTH_ONLINE) {
 		ret->health = POOL_HEALTH_DEGRADED;

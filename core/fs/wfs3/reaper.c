@@ -41,7 +41,7 @@ static int reap_finish(struct pool *p, struct dataset *ds)
 	sync_mutex_lock(&p->table_lock);
 	cds_list_del(&ds->link);
 	sync_mutex_unlock(&p->table_lock);
-	vfs_node_unref(&ds->node);
+	vfs_node_unref(&ds->self.node);
 	return txg_force(p, 2);
 }
 
@@ -68,17 +68,17 @@ static int reap_inode(struct dataset *ds)
 
 static int reap_blocks(struct dataset *ds, uint64_t end, bool *ret_stopped)
 {
-	struct volume_stride stride = { 0 };
+	struct object_stride stride = { 0 };
 	uint64_t pos = 0;
 	int ret = 0;
 
 	while (pos < end && !ret) {
-		uint64_t count = min_u64(volume_stride_next(&stride, ds), end - pos);
+		uint64_t count = min_u64(object_stride_next(&stride, &ds->self), end - pos);
 
 		*ret_stopped = reap_stopping(ds->pool);
 		if (*ret_stopped)
 			break;
-		ret = volume_unmap(ds, pos, count);
+		ret = object_unmap(&ds->self, pos, count);
 		pos += count;
 	}
 	return ret;
@@ -89,11 +89,11 @@ static int reap_cache(struct dataset *ds, uint64_t end)
 {
 	int ret;
 
-	if (!ds->file)
+	if (!ds->self.file)
 		return 0;
-	ret = cache_punch_begin(ds->file, 0, end * WFS3_BLOCK_BYTES, 0);
+	ret = cache_punch_begin(ds->self.file, 0, end * WFS3_BLOCK_BYTES, 0);
 	if (!ret)
-		cache_punch_end(ds->file, 0, end * WFS3_BLOCK_BYTES, false);
+		cache_punch_end(ds->self.file, 0, end * WFS3_BLOCK_BYTES, false);
 	return ret;
 }
 
@@ -116,7 +116,7 @@ static int reap_one(void *ctx, struct dataset *ds)
 	if (ret && ret != -EUCLEAN)
 		return ret;
 	/* Without its inode it was nearly done the last time. */
-	end = ret ? 0 : ds->inode.size_bytes / WFS3_BLOCK_BYTES + 1;
+	end = ret ? 0 : ds->self.inode.size_bytes / WFS3_BLOCK_BYTES + 1;
 	ret = reap_cache(ds, end);
 	if (!ret)
 		ret = reap_blocks(ds, end, &stopped);

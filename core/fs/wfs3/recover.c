@@ -48,7 +48,7 @@ static int find_one(void *ctx, struct dataset *ds)
 
 	if (ds->id != rc->ds_id || ds->state != DATASET_STATE_LIVE)
 		return 0;
-	vfs_node_ref(&ds->node);
+	vfs_node_ref(&ds->self.node);
 	rc->ds = ds;
 	return 0;
 }
@@ -56,7 +56,7 @@ static int find_one(void *ctx, struct dataset *ds)
 static void forget_dataset(struct recover *rc)
 {
 	if (rc->ds)
-		vfs_node_unref(&rc->ds->node);
+		vfs_node_unref(&rc->ds->self.node);
 	rc->ds = NULL;
 }
 
@@ -138,7 +138,7 @@ static int redo_map(struct recover *rc, struct dataset *ds, const struct wal_rec
 	while (!ret) {
 		uint64_t txg = txg_enter(p);
 
-		ret = volume_change_cell(ds, txg, &c);
+		ret = object_change_cell(&ds->self, txg, &c);
 		txg_exit(p);
 		if (ret != -EAGAIN)
 			break;
@@ -149,12 +149,12 @@ static int redo_map(struct recover *rc, struct dataset *ds, const struct wal_rec
 
 static void redo_inode(struct dataset *ds, const struct wal_record *r)
 {
-	if (r->change <= ds->inode.change)
+	if (r->change <= ds->self.inode.change)
 		return;
-	ds->inode.change = r->change;
-	ds->inode.size_bytes = r->size_bytes;
-	ds->inode.mtime_ns = r->mtime_ns;
-	cache_file_resize(ds->file, r->size_bytes);
+	ds->self.inode.change = r->change;
+	ds->self.inode.size_bytes = r->size_bytes;
+	ds->self.inode.mtime_ns = r->mtime_ns;
+	cache_file_resize(ds->self.file, r->size_bytes);
 }
 
 static int redo_one(struct recover *rc, struct dataset *ds, const struct wal_record *r)
@@ -165,11 +165,11 @@ static int redo_one(struct recover *rc, struct dataset *ds, const struct wal_rec
 	if (r->type == WAL_MAP)
 		ret = redo_map(rc, ds, r);
 	else if (r->type == WAL_UNMAP)
-		ret = volume_unmap(ds, r->first, r->count);
+		ret = object_unmap(&ds->self, r->first, r->count);
 	else
 		redo_inode(ds, r);
 	if (!ret)
-		ret = volume_put_inode(ds);
+		ret = object_put_inode(&ds->self);
 	return ret;
 }
 
@@ -237,7 +237,7 @@ static int write_pages(struct recover *rc)
 	if (!count)
 		return 0;
 	qsort(rc->write, count, sizeof(rc->write[0]), compare_pages);
-	volume_writeback(rc->ds, rc->write, count);
+	object_writeback(&rc->ds->self, rc->write, count);
 	for (unsigned i = 0; i < count; i++)
 		if (rc->write[i].result)
 			return err_add(rc->write[i].result, "write page %" PRIu64 " of dataset %" PRIu64,
@@ -276,7 +276,7 @@ static int redo_pages(void *ctx, const struct wal_record *r, uint64_t position, 
 		ret = record_dataset(rc, r, &ds);
 	for (unsigned i = 0; i < r->page_count && !ret && ds; i++) {
 		/* A volume may have become smaller. */
-		if (r->pages[i].index >= div_round_up_u64(ds->inode.size_bytes, WFS3_BLOCK_BYTES))
+		if (r->pages[i].index >= div_round_up_u64(ds->self.inode.size_bytes, WFS3_BLOCK_BYTES))
 			continue;
 		if (recover_pages_get(&rc->pages, r->dataset, r->pages[i].index) == serial)
 			ret = collect_page(rc, &r->pages[i]);

@@ -145,12 +145,14 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 		ret = tree_freeze(ds->tree, txg, &ds->frozen);
 	ds->snapshot = (struct dataset_item){
 		.id = ds->id,
-		.type = DATASET_TYPE_VOLUME,
+		.type = ds->type,
 		.state = ds->state,
 		.used_blocks = ds->used_blocks,
-		.next_object = WFS3_VOLUME_OBJECT + 1,
+		.next_object = ds->next_object,
+		.object_count = ds->object_count,
 		.created_ns = ds->created_ns,
 	};
+	memcpy(ds->snapshot.hash_key, ds->hash_key, sizeof(ds->hash_key));
 	memcpy(ds->snapshot.name, ds->name, sizeof(ds->name));
 	return ret;
 }
@@ -183,7 +185,7 @@ static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_data
 		if (__atomic_load_n(&ds->changed_txg, __ATOMIC_RELAXED) != txg)
 			continue;
 		one = freeze_dataset(ds, txg);
-		vfs_node_ref(&ds->node);
+		vfs_node_ref(&ds->self.node);
 		cds_list_add_tail(&ds->commit_link, ret_changed);
 		if (one && !ret)
 			ret = one;
@@ -328,10 +330,12 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	return 0;
 }
 
-static int flush_kept(void *ctx, struct dataset *ds)
+static int flush_kept(void *ctx, struct object *o)
 {
-	(void)ctx;
-	return __atomic_load_n(&ds->file, __ATOMIC_ACQUIRE) ? cache_flush_kept(ds->file) : 0;
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+	int ret = file ? cache_flush_kept(file) : 0;
+
+	return ret ? ret : object_settle(ctx, o);
 }
 
 /*
@@ -344,7 +348,7 @@ static bool release_log(struct pool *p)
 	int ret;
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
-	ret = dataset_each(p, flush_kept, NULL);
+	ret = object_each_dirty(p, flush_kept, NULL);
 	if (ret) {
 		char text[256];
 
@@ -391,7 +395,7 @@ static void txg_commit(struct pool *p, bool clean)
 		if (ds->frozen)
 			tree_thaw(ds->tree, ds->frozen);
 		ds->frozen = NULL;
-		vfs_node_unref(&ds->node);
+		vfs_node_unref(&ds->self.node);
 	}
 }
 

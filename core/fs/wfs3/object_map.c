@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The map of a volume: which blocks hold its cells. Reading them (cache fill), removing them (punch), describing them.
+/* The map of an object: which blocks hold its cells. Reading them (cache fill), removing them (punch), describing them.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/assert.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/mutate.h"
@@ -17,23 +18,23 @@
 #define STRIDE_BLOCKS_MIN UINT64_C(65536) /* 256 MiB */
 #define STRIDE_BLOCKS_MAX (UINT64_C(1) << 48)
 
-static struct wfs3_key cell_key(uint64_t cell_index)
+struct wfs3_key object_cell_key(const struct object *o, uint64_t cell_index)
 {
-	return (struct wfs3_key){ .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_CELL, .offset = cell_index };
+	return (struct wfs3_key){ .object = o->number, .kind = WFS3_KIND_CELL, .offset = cell_index };
 }
 
-static int get_cell(struct dataset *ds, uint64_t cell_index, struct cell *ret)
+static int get_cell(struct object *o, uint64_t cell_index, struct cell *ret)
 {
-	struct wfs3_key key = cell_key(cell_index);
+	struct wfs3_key key = object_cell_key(o, cell_index);
 	uint8_t buf[CELL_BYTES_MAX];
 	size_t len;
 	int err;
 
 	for (;;) {
-		err = tree_get(ds->tree, &key, buf, sizeof(buf), &len);
+		err = tree_get(o->ds->tree, &key, buf, sizeof(buf), &len);
 		if (err != -EAGAIN)
 			break;
-		err = tree_fetch(ds->tree, &key);
+		err = tree_fetch(o->ds->tree, &key);
 		if (err)
 			return err;
 	}
@@ -46,7 +47,7 @@ static int get_cell(struct dataset *ds, uint64_t cell_index, struct cell *ret)
 
 /* One device read in the making: pages with adjacent addresses. */
 struct fill {
-	struct dataset *ds;
+	struct object *o;
 	struct blk_batch batch;
 	struct blk_io *ios;
 	struct iovec *iov;
@@ -69,7 +70,7 @@ static int fill_lookup(struct fill *f, uint64_t first, unsigned count, void *con
 			int ret;
 
 			cell_index = page / WFS3_CELL_BLOCKS;
-			ret = get_cell(f->ds, cell_index, &cell);
+			ret = get_cell(f->o, cell_index, &cell);
 			if (ret)
 				return ret;
 		}
@@ -85,7 +86,7 @@ static int fill_run(struct fill *f, unsigned from, unsigned to, void *const data
 	struct blk_io *io = &f->ios[f->io_count++];
 	struct pool_device *d;
 	uint64_t offset;
-	int ret = pool_locate(f->ds->pool, f->want[from].addr, to - from, &d, &offset);
+	int ret = pool_locate(f->o->ds->pool, f->want[from].addr, to - from, &d, &offset);
 
 	if (ret)
 		return ret;
@@ -102,7 +103,7 @@ static int fill_run(struct fill *f, unsigned from, unsigned to, void *const data
 
 static int fill_read(struct fill *f, unsigned count, void *const data[])
 {
-	uint64_t region_blocks = pool_region_blocks(f->ds->pool);
+	uint64_t region_blocks = pool_region_blocks(f->o->ds->pool);
 	unsigned from = 0;
 	int ret = 0;
 	int io_error;
@@ -140,7 +141,7 @@ static int fill_verify(struct fill *f, uint64_t first, unsigned count, void *con
 		crc[i] = crc32c(data[i], WFS3_BLOCK_BYTES);
 		if (crc[i] == f->want[i].crc || MUTATE(NO_DATA_CRC))
 			continue;
-		if (pool_locate(f->ds->pool, f->want[i].addr, 1, &d, &offset))
+		if (pool_locate(f->o->ds->pool, f->want[i].addr, 1, &d, &offset))
 			return -EIO;
 		if (!mirror_read_verified(d->dev, offset, data[i], WFS3_BLOCK_BYTES, crc_is_good, &f->want[i].crc)) {
 			crc[i] = f->want[i].crc;
@@ -153,10 +154,10 @@ static int fill_verify(struct fill *f, uint64_t first, unsigned count, void *con
 	return 0;
 }
 
-int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[])
+int object_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[])
 {
-	struct dataset *ds = ctx;
-	struct fill f = { .ds = ds };
+	struct object *o = ctx;
+	struct fill f = { .o = o };
 	struct space_pin pin;
 	int ret;
 
@@ -168,16 +169,16 @@ int volume_fill(void *ctx, uint64_t first, unsigned count, void *const data[], u
 		goto out;
 	}
 	blk_batch_init(&f.batch);
-	space_pin(ds->pool->space, &pin);
+	space_pin(o->ds->pool->space, &pin);
 	ret = fill_lookup(&f, first, count, data, hole);
 	if (!ret)
 		ret = fill_read(&f, count, data);
 	if (!ret)
 		ret = fill_verify(&f, first, count, data, crc);
-	space_unpin(ds->pool->space, pin);
+	space_unpin(o->ds->pool->space, pin);
 	if (ret)
-		err_add(ret, "pool %s: read dataset %" PRIu64 " object %" PRIu64 " at offset %" PRIu64, ds->pool->name,
-		        ds->id, WFS3_VOLUME_OBJECT, first * WFS3_BLOCK_BYTES);
+		err_add(ret, "pool %s: read dataset %" PRIu64 " object %" PRIu64 " at offset %" PRIu64,
+		        o->ds->pool->name, o->ds->id, o->number, first * WFS3_BLOCK_BYTES);
 out:
 	free(f.ios);
 	free(f.iov);
@@ -186,27 +187,27 @@ out:
 }
 
 /* Inside the gate. Returns like tree_update(). */
-static int unmap_cell(struct dataset *ds, uint64_t txg, uint64_t cell_index, unsigned from, unsigned to)
+static int unmap_cell(struct object *o, uint64_t txg, uint64_t cell_index, unsigned from, unsigned to)
 {
 	struct cell_change c = { .cell_index = cell_index };
 
 	for (unsigned i = from; i < to; i++)
 		c.mask |= (uint16_t)(1u << i);
-	return volume_change_cell(ds, txg, &c);
+	return object_change_cell(o, txg, &c);
 }
 
 /* Inside the gate: unmap up to UNMAP_CELLS_PER_GROUP existing cells from block *first on. 1: there may be more. */
-static int unmap_some(struct dataset *ds, uint64_t txg, uint64_t *first, uint64_t end, struct wfs3_key *ret_missing)
+static int unmap_some(struct object *o, uint64_t txg, uint64_t *first, uint64_t end, struct wfs3_key *ret_missing)
 {
 	uint8_t buf[CELL_BYTES_MAX];
 
 	for (unsigned n = 0; n < UNMAP_CELLS_PER_GROUP; n++) {
-		struct wfs3_key from = cell_key(*first / WFS3_CELL_BLOCKS);
-		struct wfs3_key to = cell_key((end - 1) / WFS3_CELL_BLOCKS);
+		struct wfs3_key from = object_cell_key(o, *first / WFS3_CELL_BLOCKS);
+		struct wfs3_key to = object_cell_key(o, (end - 1) / WFS3_CELL_BLOCKS);
 		struct wfs3_key found;
 		uint64_t start, stop;
 		size_t len;
-		int ret = tree_next(ds->tree, &from, &to, &found, buf, sizeof(buf), &len, ret_missing);
+		int ret = tree_next(o->ds->tree, &from, &to, &found, buf, sizeof(buf), &len, ret_missing);
 
 		if (ret == -ENOENT)
 			return 0;
@@ -215,7 +216,7 @@ static int unmap_some(struct dataset *ds, uint64_t txg, uint64_t *first, uint64_
 		*ret_missing = found;
 		start = max_u64(*first, found.offset * WFS3_CELL_BLOCKS);
 		stop = min_u64(end, (found.offset + 1) * WFS3_CELL_BLOCKS);
-		ret = unmap_cell(ds, txg, found.offset, (unsigned)(start - found.offset * WFS3_CELL_BLOCKS),
+		ret = unmap_cell(o, txg, found.offset, (unsigned)(start - found.offset * WFS3_CELL_BLOCKS),
 		                 (unsigned)(stop - found.offset * WFS3_CELL_BLOCKS));
 		if (ret)
 			return ret;
@@ -226,21 +227,42 @@ static int unmap_some(struct dataset *ds, uint64_t txg, uint64_t *first, uint64_
 	return 1;
 }
 
+/*
+ * The same, with the count of blocks in the inode kept true. That is stored before, too: once it is there, storing it
+ * again in the same group cannot fail.
+ */
+static int unmap_counted(struct object *o, uint64_t txg, uint64_t *first, uint64_t end, struct wfs3_key *ret_missing)
+{
+	uint64_t before = __atomic_load_n(&o->inode.blocks, __ATOMIC_RELAXED);
+	int ret = 0;
+
+	if (!before)
+		return unmap_some(o, txg, first, end, ret_missing);
+	*ret_missing = object_inode_key(o);
+	ret = object_put_inode_in(o, txg, 0, NULL);
+	if (ret)
+		return ret;
+	ret = unmap_some(o, txg, first, end, ret_missing);
+	if (__atomic_load_n(&o->inode.blocks, __ATOMIC_RELAXED) != before)
+		always(!object_put_inode_in(o, txg, 0, NULL));
+	return ret;
+}
+
 /* Record that blocks became holes; also where there was no block, since the log may have contents for it. */
-static void log_unmap(struct dataset *ds, uint64_t txg, uint64_t first, uint64_t end, struct wal_ticket *ticket)
+static void log_unmap(struct object *o, uint64_t txg, uint64_t first, uint64_t end, struct wal_ticket *ticket)
 {
 	struct wal_record r = { .type = WAL_UNMAP,
 		                .txg = txg,
-		                .dataset = ds->id,
-		                .object = WFS3_VOLUME_OBJECT,
+		                .dataset = o->ds->id,
+		                .object = o->number,
 		                .first = first,
 		                .count = end - first };
 
 	if (first < end)
-		(void)wal_append(ds->pool->wal, ticket, &r);
+		(void)wal_append(o->ds->pool->wal, ticket, &r);
 }
 
-int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
+int object_unmap(struct object *o, uint64_t first, uint64_t count)
 {
 	uint64_t end = first + count;
 	struct wfs3_key missing;
@@ -251,26 +273,27 @@ int volume_unmap(struct dataset *ds, uint64_t first, uint64_t count)
 		struct wal_ticket ticket;
 		uint64_t txg;
 
-		wal_begin(ds->pool->wal, WAL_UNMAP_BYTES, &ticket);
-		txg = txg_enter(ds->pool);
-		ret = unmap_some(ds, txg, &first, end, &missing);
-		log_unmap(ds, txg, start, ret ? first : end, &ticket);
-		txg_exit(ds->pool);
-		wal_end(ds->pool->wal, &ticket);
+		wal_begin(o->ds->pool->wal, WAL_UNMAP_BYTES, &ticket);
+		txg = txg_enter(o->ds->pool);
+		ret = unmap_counted(o, txg, &first, end, &missing);
+		log_unmap(o, txg, start, ret ? first : end, &ticket);
+		txg_exit(o->ds->pool);
+		wal_end(o->ds->pool->wal, &ticket);
 		if (ret == -EUCLEAN)
-			(void)pool_check_damage(ds->pool);
+			(void)pool_check_damage(o->ds->pool);
 		if (ret == -EAGAIN) {
-			ret = tree_fetch(ds->tree, &missing);
+			ret = tree_fetch(o->ds->tree, &missing);
 			if (!ret)
 				ret = 1;
 		}
 	}
-	return ret ? err_add(ret, "unmap blocks %" PRIu64 "..%" PRIu64 " of dataset %" PRIu64, first, end, ds->id) : 0;
+	return ret ? err_add(ret, "unmap blocks %" PRIu64 "..%" PRIu64 " of dataset %" PRIu64, first, end, o->ds->id)
+	           : 0;
 }
 
-uint64_t volume_stride_next(struct volume_stride *s, const struct dataset *ds)
+uint64_t object_stride_next(struct object_stride *s, const struct object *o)
 {
-	uint64_t used_blocks = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED);
+	uint64_t used_blocks = __atomic_load_n(&o->ds->used_blocks, __ATOMIC_RELAXED);
 
 	if (!s->block_count || used_blocks != s->used_blocks)
 		s->block_count = STRIDE_BLOCKS_MIN;
@@ -280,45 +303,67 @@ uint64_t volume_stride_next(struct volume_stride *s, const struct dataset *ds)
 	return s->block_count;
 }
 
-int volume_put_inode_in(struct dataset *ds, uint64_t txg)
+/* Some blocks become holes, in memory and in the map. */
+static int punch_some(struct object *o, uint64_t first, uint64_t count)
 {
-	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
-	uint8_t buf[INODE_BYTES];
-	int64_t mtime_ns = __atomic_load_n(&ds->inode.mtime_ns, __ATOMIC_RELAXED);
-	struct inode i = { .mode = ds->inode.mode,
-		           .uid = ds->inode.uid,
-		           .gid = ds->inode.gid,
-		           .link_count = ds->inode.link_count,
-		           .size_bytes = __atomic_load_n(&ds->inode.size_bytes, __ATOMIC_RELAXED),
-		           .change = __atomic_load_n(&ds->inode.change, __ATOMIC_RELAXED),
-		           .atime_ns = ds->inode.atime_ns,
-		           .mtime_ns = mtime_ns,
-		           .ctime_ns = mtime_ns,
-		           .btime_ns = ds->inode.btime_ns };
+	uint64_t offset = first * WFS3_BLOCK_BYTES, len = count * WFS3_BLOCK_BYTES;
+	struct cache_file *file;
 	int ret;
 
-	ret = tree_put(ds->tree, txg, &key, buf, inode_encode(&i, buf));
+	if (MUTATE(DISCARD_BEHIND_CACHE))
+		return object_unmap(o, first, count);
+	ret = object_open_file(o, &file);
 	if (!ret)
-		txg_changed(ds->pool, ds, txg);
+		ret = cache_punch_begin(file, offset, len, 0);
+	if (ret)
+		return ret;
+	ret = object_unmap(o, first, count);
+	cache_punch_end(file, offset, len, ret != 0);
 	return ret;
 }
 
-int volume_put_inode(struct dataset *ds)
+int object_punch(struct object *o, uint64_t first, uint64_t end)
 {
-	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_INODE };
+	struct object_stride stride = { 0 };
+	int ret = 0;
+
+	while (first < end && !ret) {
+		uint64_t count = min_u64(object_stride_next(&stride, o), end - first);
+
+		ret = punch_some(o, first, count);
+		first += count;
+	}
+	return ret;
+}
+
+int object_zero_edge(struct object *o, uint64_t from, uint64_t to)
+{
+	static const uint8_t zeros[WFS3_BLOCK_BYTES];
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)zeros, .iov_len = to - from };
+	struct cache_file *file;
 	int ret;
 
-	for (;;) {
-		uint64_t txg = txg_enter(ds->pool);
+	if (from >= to)
+		return 0;
+	ret = object_open_file(o, &file);
+	return ret ? ret : cache_write(file, from, &iov, 1, 0);
+}
 
-		ret = volume_put_inode_in(ds, txg);
-		txg_exit(ds->pool);
-		if (ret != -EAGAIN)
-			return ret;
-		ret = tree_fetch(ds->tree, &key);
-		if (ret)
-			return ret;
-	}
+int object_zero(struct object *o, uint64_t offset, uint64_t len)
+{
+	uint64_t end = offset + len;
+	uint64_t first = div_round_up_u64(offset, WFS3_BLOCK_BYTES);
+	uint64_t last = end / WFS3_BLOCK_BYTES;
+	int ret;
+
+	if (first > last)
+		return object_zero_edge(o, offset, end);
+	ret = object_zero_edge(o, offset, first * WFS3_BLOCK_BYTES);
+	if (!ret)
+		ret = object_zero_edge(o, last * WFS3_BLOCK_BYTES, end);
+	if (!ret && first < last)
+		ret = object_punch(o, first, last);
+	return ret;
 }
 
 /* Collecting extents. */
@@ -361,12 +406,12 @@ static bool extents_add_cell(struct extents *e, uint64_t cell_index, const struc
 	return true;
 }
 
-int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
+int object_extents(struct object *o, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
                    unsigned max, unsigned *ret_count)
 {
 	struct extents e = { .out = ret, .max = flags & VFS_ONE ? 1 : max, .pos = offset, .end = offset + len };
-	struct wfs3_key from = cell_key(offset / WFS3_CELL_BYTES);
-	struct wfs3_key to = cell_key((e.end - 1) / WFS3_CELL_BYTES);
+	struct wfs3_key from = object_cell_key(o, offset / WFS3_CELL_BYTES);
+	struct wfs3_key to = object_cell_key(o, (e.end - 1) / WFS3_CELL_BYTES);
 	struct wfs3_key found, missing;
 	uint8_t buf[CELL_BYTES_MAX];
 	struct cell cell;
@@ -374,9 +419,9 @@ int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned f
 	int err = 0;
 
 	while (e.pos < e.end) {
-		err = tree_next(ds->tree, &from, &to, &found, buf, sizeof(buf), &cell_len, &missing);
+		err = tree_next(o->ds->tree, &from, &to, &found, buf, sizeof(buf), &cell_len, &missing);
 		if (err == -EAGAIN) {
-			err = tree_fetch(ds->tree, &missing);
+			err = tree_fetch(o->ds->tree, &missing);
 			if (err)
 				break;
 			continue;
@@ -393,5 +438,5 @@ int volume_extents(struct dataset *ds, uint64_t offset, uint64_t len, unsigned f
 		from.offset = found.offset + 1;
 	}
 	*ret_count = e.count;
-	return err ? err_add(err, "map of dataset %" PRIu64 " at offset %" PRIu64, ds->id, e.pos) : 0;
+	return err ? err_add(err, "map of dataset %" PRIu64 " at offset %" PRIu64, o->ds->id, e.pos) : 0;
 }

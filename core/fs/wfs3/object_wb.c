@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Write-back of a volume's dirty pages: check, place, write, map. Blocks are allocated fresh and in runs, so that
+ * Write-back of an object's dirty pages: check, place, write, map. Blocks are allocated fresh and in runs, so that
  * random writes become long sequential ones on the device; the map is changed only after the data is on its way to the
  * device and was accepted by it (it becomes durable with the flush that precedes the root). What the device does not
  * accept in one place is tried in another.
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/assert.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
@@ -23,7 +24,7 @@
 #define WB_CELLS_PER_GROUP 32u /* cells mapped in one stay inside the gate */
 
 struct wb {
-	struct dataset *ds;
+	struct object *o;
 	struct cache_page *pages;
 	unsigned count;
 	uint64_t *addrs; /* per page; 0: a hole (or the page failed) */
@@ -46,11 +47,11 @@ static void wb_check(struct wb *w, bool is_hole[])
 		if (crc32c(pg->data, WFS3_BLOCK_BYTES) != pg->crc) {
 			pg->result =
 			        err_set(-EIO, "page at offset %" PRIu64 " of dataset %" PRIu64 " changed in memory",
-			                pg->index * WFS3_BLOCK_BYTES, w->ds->id);
+			                pg->index * WFS3_BLOCK_BYTES, w->o->ds->id);
 			log_error("wfs3",
 			          "pool=%s dataset=%" PRIu64 " offset=%" PRIu64
 			          ": data was damaged in memory and is not written",
-			          w->ds->pool->name, w->ds->id, pg->index * WFS3_BLOCK_BYTES);
+			          w->o->ds->pool->name, w->o->ds->id, pg->index * WFS3_BLOCK_BYTES);
 		} else if (pg->crc == CRC32C_ZERO_4K) {
 			is_hole[i] = bytes_are_zero(pg->data, WFS3_BLOCK_BYTES);
 		}
@@ -60,7 +61,7 @@ static void wb_check(struct wb *w, bool is_hole[])
 /* Give every page that needs one a block; runs as long as the allocator has them. */
 static void wb_place(struct wb *w, const bool is_hole[])
 {
-	struct space *space = w->ds->pool->space;
+	struct space *space = w->o->ds->pool->space;
 	struct space_run run = { 0 };
 	unsigned left = 0;
 	int ret = 0;
@@ -86,7 +87,7 @@ static void wb_place(struct wb *w, const bool is_hole[])
 
 static void wb_give_back(const struct wb *w, uint64_t addr)
 {
-	space_cancel(w->ds->pool->space, (struct space_run){ .addr = addr, .block_count = 1 });
+	space_cancel(w->o->ds->pool->space, (struct space_run){ .addr = addr, .block_count = 1 });
 }
 
 static int wb_add_io(struct wb *w, struct blk_batch *batch, const unsigned *order, unsigned from, unsigned to)
@@ -94,7 +95,7 @@ static int wb_add_io(struct wb *w, struct blk_batch *batch, const unsigned *orde
 	struct blk_io *io = &w->ios[w->io_count];
 	struct pool_device *d;
 	uint64_t offset;
-	int ret = pool_locate(w->ds->pool, w->addrs[order[from]], to - from, &d, &offset);
+	int ret = pool_locate(w->o->ds->pool, w->addrs[order[from]], to - from, &d, &offset);
 
 	if (ret)
 		return ret;
@@ -130,7 +131,7 @@ static void wb_fail_pages(struct wb *w, const unsigned *order, unsigned from, un
 /* All pages that have a place and are not there yet. */
 static void wb_write_placed(struct wb *w, unsigned *order)
 {
-	uint64_t region_blocks = pool_region_blocks(w->ds->pool);
+	uint64_t region_blocks = pool_region_blocks(w->o->ds->pool);
 	struct blk_batch batch;
 	unsigned n = 0;
 
@@ -192,10 +193,10 @@ static void wb_judge_blocks(struct wb *w)
 	}
 	if (!bad)
 		return;
-	__atomic_add_fetch(&w->ds->pool->bad_blocks, bad, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&w->o->ds->pool->bad_blocks, bad, __ATOMIC_RELAXED);
 	log_warning("wfs3",
 	            "pool=%s: %u blocks could not be written and are not used any more; their data is elsewhere",
-	            w->ds->pool->name, bad);
+	            w->o->ds->pool->name, bad);
 }
 
 static void wb_write(struct wb *w, unsigned *order, const bool is_hole[])
@@ -212,7 +213,7 @@ static void wb_write(struct wb *w, unsigned *order, const bool is_hole[])
 /* Record that the blocks of a cell got new places. Blocks between them that stay as they are split the record. */
 static void wb_log_cell(struct wb *w, uint64_t txg, const struct cell_change *c, struct wal_ticket *ticket)
 {
-	struct wal_record r = { .type = WAL_MAP, .txg = txg, .dataset = w->ds->id, .object = WFS3_VOLUME_OBJECT };
+	struct wal_record r = { .type = WAL_MAP, .txg = txg, .dataset = w->o->ds->id, .object = w->o->number };
 
 	for (unsigned from = 0, to; from < WFS3_CELL_BLOCKS; from = to) {
 		for (to = from; to < WFS3_CELL_BLOCKS && c->mask & 1u << to; to++)
@@ -220,7 +221,7 @@ static void wb_log_cell(struct wb *w, uint64_t txg, const struct cell_change *c,
 		r.first = c->cell_index * WFS3_CELL_BLOCKS + from;
 		r.block_count = to - from;
 		if (r.block_count)
-			(void)wal_append(w->ds->pool->wal, ticket, &r);
+			(void)wal_append(w->o->ds->pool->wal, ticket, &r);
 		else
 			to++;
 	}
@@ -243,7 +244,7 @@ static int wb_map_cell(struct wb *w, uint64_t txg, unsigned from, unsigned to, s
 	}
 	if (!c.mask)
 		return 0;
-	ret = volume_change_cell(w->ds, txg, &c);
+	ret = object_change_cell(w->o, txg, &c);
 	if (!ret)
 		wb_log_cell(w, txg, &c, ticket);
 	return ret;
@@ -269,40 +270,63 @@ static void wb_unplace(struct wb *w, unsigned from, unsigned to, int error)
 	}
 }
 
+/*
+ * Map the cells of pages from *@from on, inside the gate; *@from and *@to: where it failed. Of a tree's object the
+ * inode goes along. It is stored first, with the size that the data reaches, and, once it is there, again with the
+ * count of blocks, which then cannot fail.
+ */
+static int wb_map_some(struct wb *w, uint64_t txg, unsigned *from, unsigned *to, struct wal_ticket *ticket,
+                       struct wfs3_key *ret_missing)
+{
+	struct object *o = w->o;
+	bool with_inode = o->ds->type == DATASET_TYPE_TREE;
+	unsigned end = *from;
+	int ret = 0;
+
+	*to = cell_end(w, *from);
+	for (unsigned n = 0; n < WB_CELLS_PER_GROUP && end < w->count; n++)
+		end = cell_end(w, end);
+	*ret_missing = object_inode_key(o);
+	if (with_inode)
+		ret = object_put_inode_in(o, txg, (w->pages[end - 1].index + 1) * WFS3_BLOCK_BYTES, ticket);
+	if (ret)
+		return ret;
+	while (*from < end && !ret) {
+		*to = cell_end(w, *from);
+		*ret_missing = object_cell_key(o, w->pages[*from].index / WFS3_CELL_BLOCKS);
+		ret = wb_map_cell(w, txg, *from, *to, ticket);
+		if (!ret)
+			*from = *to;
+	}
+	if (with_inode)
+		always(!object_put_inode_in(o, txg, 0, NULL));
+	return ret;
+}
+
 static void wb_map(struct wb *w)
 {
+	struct wfs3_key missing;
 	unsigned from = 0;
 
 	while (from < w->count) {
 		struct wal_ticket ticket;
 		unsigned to = from;
 		uint64_t txg;
-		int ret = 0;
+		int ret;
 
-		wal_begin(w->ds->pool->wal, (size_t)WB_CELLS_PER_GROUP * WAL_CELL_BYTES, &ticket);
-		txg = txg_enter(w->ds->pool);
-
-		for (unsigned n = 0; n < WB_CELLS_PER_GROUP && from < w->count; n++) {
-			to = cell_end(w, from);
-			ret = wb_map_cell(w, txg, from, to, &ticket);
-			if (ret)
-				break;
-			from = to;
-		}
-		txg_exit(w->ds->pool);
-		wal_end(w->ds->pool->wal, &ticket);
+		wal_begin(w->o->ds->pool->wal, (size_t)WB_CELLS_PER_GROUP * WAL_CELL_BYTES + WAL_INODE_ITEM_BYTES,
+		          &ticket);
+		txg = txg_enter(w->o->ds->pool);
+		ret = wb_map_some(w, txg, &from, &to, &ticket, &missing);
+		txg_exit(w->o->ds->pool);
+		wal_end(w->o->ds->pool->wal, &ticket);
 		if (ret == -EUCLEAN)
-			(void)pool_check_damage(w->ds->pool);
-		if (ret == -EAGAIN) {
-			struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT,
-				                .kind = WFS3_KIND_CELL,
-				                .offset = w->pages[from].index / WFS3_CELL_BLOCKS };
-
-			ret = tree_fetch(w->ds->tree, &key);
-		}
+			(void)pool_check_damage(w->o->ds->pool);
+		if (ret == -EAGAIN)
+			ret = tree_fetch(w->o->ds->tree, &missing);
 		if (ret) {
 			err_add(ret, "map offset %" PRIu64 " of dataset %" PRIu64,
-			        w->pages[from].index * WFS3_BLOCK_BYTES, w->ds->id);
+			        w->pages[from].index * WFS3_BLOCK_BYTES, w->o->ds->id);
 			wb_unplace(w, from, to, ret);
 			from = to;
 		}
@@ -315,13 +339,13 @@ static void wb_fail_all(struct cache_page *pages, unsigned count, int error)
 		pages[i].result = error;
 }
 
-void volume_writeback(void *ctx, struct cache_page *pages, unsigned count)
+void object_writeback(void *ctx, struct cache_page *pages, unsigned count)
 {
-	struct dataset *ds = ctx;
-	struct wb w = { .ds = ds, .pages = pages, .count = count };
+	struct object *o = ctx;
+	struct wb w = { .o = o, .pages = pages, .count = count };
 	unsigned *order = calloc(count, sizeof(*order));
 	bool *is_hole = calloc(count, sizeof(*is_hole));
-	int ret = pool_check_writable(ds->pool);
+	int ret = pool_check_writable(o->ds->pool);
 	struct space_pin pin;
 
 	w.addrs = calloc(count, sizeof(*w.addrs));
@@ -336,15 +360,15 @@ void volume_writeback(void *ctx, struct cache_page *pages, unsigned count)
 		wb_fail_all(pages, count, ret);
 	} else {
 		/* Whoever waits for pins waits for the data to be in the map, too. */
-		space_pin(ds->pool->space, &pin);
+		space_pin(o->ds->pool->space, &pin);
 		wb_check(&w, is_hole);
 		wb_write(&w, order, is_hole);
 		wb_map(&w);
-		space_unpin(ds->pool->space, pin);
-		ret = volume_put_inode(ds);
+		space_unpin(o->ds->pool->space, pin);
+		ret = o->ds->type == DATASET_TYPE_VOLUME ? object_put_inode(o) : 0;
 		if (ret)
 			log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": could not store times: errno %d",
-			            ds->pool->name, ds->id, -ret);
+			            o->ds->pool->name, o->ds->id, -ret);
 	}
 	free(order);
 	free(is_hole);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Changing the map of one cell of a volume: the tree's item, and which blocks are referenced. */
+/* Changing the map of one cell: the tree's item, and which blocks are referenced. */
 #include <errno.h>
 
 #include "core/fs/wfs3/cell.h"
@@ -56,11 +56,12 @@ static int change_fn(void *ctx, const void *old_value, size_t old_len, void *new
 	return ret ? ret : (int)cell_encode(&cell, new_value);
 }
 
-int volume_change_cell(struct dataset *ds, uint64_t txg, const struct cell_change *c)
+int dataset_change_cell(struct dataset *ds, uint64_t object, uint64_t txg, const struct cell_change *c,
+                        int64_t *ret_delta)
 {
 	struct space *space = ds->pool->space;
 	struct change ch = { .ds = ds, .txg = txg, .c = c };
-	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_CELL, .offset = c->cell_index };
+	struct wfs3_key key = { .object = object, .kind = WFS3_KIND_CELL, .offset = c->cell_index };
 	uint64_t added[WFS3_CELL_BLOCKS];
 	struct space_run runs[WFS3_CELL_BLOCKS];
 	unsigned added_count = 0, run_count;
@@ -82,5 +83,16 @@ int volume_change_cell(struct dataset *ds, uint64_t txg, const struct cell_chang
 	space_unreserve(space, 2 * WFS3_CELL_BLOCKS - ch.entries - run_count);
 	dataset_count_used(ds, added_count, ch.dropped_count);
 	txg_changed(ds->pool, ds, txg);
+	*ret_delta = (int64_t)added_count - (int64_t)ch.dropped_count;
 	return 0;
+}
+
+int object_change_cell(struct object *o, uint64_t txg, const struct cell_change *c)
+{
+	int64_t delta;
+	int ret = dataset_change_cell(o->ds, o->number, txg, c, &delta);
+
+	if (!ret)
+		object_count_blocks(o, delta);
+	return ret;
 }

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Private to WFS v3: objects in memory. A volume is a dataset with one object; a tree of files has many, which come
+ * into memory when they are used and stay in a table while there is room.
+ *
+ *   object_table.c   the table, lives of objects    object_map.c    the map: fill, unmap, extents
+ *   object.c         what every object has
+ *   object_inode.c   inodes, what is dirty           object_wb.c     write-back: place, write, map
+ *   object_cell.c    the map of one cell             object_log.c    contents into the log, flush
+ *
+ * The life of a tree's object:
+ *
+ *   NEW       made, and found by nobody: its creation is not in the tree yet
+ *     | object_publish()
+ *   LIVE      with a name: the table has a reference. It may leave the memory when nobody else has one, and nothing
+ *     |       of it is dirty. Without a name: whoever has it goes on using it
+ *     | object_claim(), or the last reference of a nameless one is gone
+ *   REAPING   found by nobody; its blocks and items are being given back
+ *     | object_forget()
+ *   DEAD      not in the table; freed with its last reference
+ */
+#ifndef WFSD_CORE_FS_WFS3_OBJECT_H
+#define WFSD_CORE_FS_WFS3_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <urcu/list.h>
+
+#include "core/base/bufpool.h"
+#include "core/base/sync.h"
+#include "core/cache/cache.h"
+#include "core/fs/wfs3/items.h"
+#include "core/fs/wfs3/wal.h"
+#include "core/vfs/vfs_ops.h"
+
+struct dataset;
+struct object_table;
+struct pool;
+
+enum object_state {
+	OBJECT_NEW,
+	OBJECT_LIVE,
+	OBJECT_REAPING,
+	OBJECT_DEAD,
+};
+
+struct object {
+	struct vfs_node node; /* first */
+	struct dataset *ds; /* of a tree's object: referenced */
+	uint64_t number;
+	struct cache_file *file; /* atomic; NULL until it is needed */
+
+	/* Trees only. */
+	struct sync_mutex lock; /* SYNC_RANK_OBJECT: entries, attributes, truncation. Several: by ascending number */
+	struct sync_rwlock io_lock; /* SYNC_RANK_OBJECT_IO: shared by writers, exclusive to truncation and appending */
+
+	/*
+	 * All fields are atomics. Those of a tree's object change under ds->items_lock; but size_bytes, change,
+	 * mtime_ns and ctime_ns also with data that is written, and blocks with the map.
+	 */
+	struct inode inode;
+	uint64_t write_end; /* atomic; trees: where data may be mapped: above the size while a file is being extended */
+	uint64_t stored_size; /* ds->items_lock; trees: in the tree's inode. Behind the size while data is dirty */
+	uint64_t logged_change; /* atomic; the log has the inode with this change counter */
+	bool inode_dirty; /* atomic; the tree lacks something of the inode */
+	bool inode_gone; /* ds->items_lock; the tree has no inode any more */
+
+	bool listed; /* atomic; in pool->dirty_objects. Written under pool->dirty_lock */
+	struct cds_list_head dirty_link;
+
+	/* Under the lock of the table's shard */
+	enum object_state state; /* atomic */
+	bool used; /* since the clock's hand passed */
+	struct object *hash_next;
+	struct cds_list_head clock_link;
+	struct cds_list_head reap_link; /* pool->reap_lock */
+};
+
+/* Inode and links of an object that its owner embeds (a volume) or allocated. */
+void object_init(struct object *o, struct dataset *ds, uint64_t number, const struct vfs_node_ops *ops,
+                 enum vfs_type type);
+/* Drops the pages, too. Not on the list of dirty ones afterwards. */
+void object_done(struct object *o);
+/* The cache's side, made when it is needed. -ENOMEM. Never blocks for long. */
+int object_open_file(struct object *o, struct cache_file **ret);
+
+/* ---- the table, object_table.c ---- */
+
+/* The budget's consumer "objects"; it holds @max_bytes of objects that nobody uses, about. */
+int object_table_new(struct budget *b, size_t max_bytes, struct object_table **ret);
+/* Objects that somebody still uses live on; they are not found any more. Nobody looks for objects any more. */
+void object_table_empty(struct object_table *t);
+void object_table_free(struct object_table *t);
+
+/* *ret is referenced. -ESTALE: there is no such object, or it has no name (unless it is in use). Blocks. */
+int object_get(struct dataset *ds, uint64_t number, struct object **ret);
+/* The same of one that has no name, for whoever gives it back: claimed and referenced. */
+int object_get_nameless(struct dataset *ds, uint64_t number, struct object **ret);
+/* A new one in the table, NEW, with one reference. -ENOMEM. */
+int object_create(struct dataset *ds, uint64_t number, const struct inode *inode, struct object **ret);
+/* It is in the tree now. With a name the table takes a reference. */
+void object_publish(struct object *o, bool has_name);
+/* It did not come into the tree; it is freed. */
+void object_discard(struct object *o);
+/* From LIVE to REAPING, if nobody but the table and the caller has it: the table's reference is gone. */
+bool object_claim(struct object *o);
+/* Back again. */
+void object_unclaim(struct object *o);
+/* Its last name is gone, or it has a first one again. The caller has a reference. */
+void object_lost_name(struct object *o);
+void object_got_name(struct object *o);
+/* Out of the table. The caller's reference is its last. */
+void object_forget(struct object *o);
+/* vfs_node_ops.release of tree objects. */
+void object_release(struct vfs_node *n);
+/* Does anybody use an object of this dataset? With the dataset quiet. */
+bool object_table_uses(struct object_table *t, const struct dataset *ds);
+/* Call @fn for each object of the dataset that is in memory, referenced, without locks. -ENOMEM. */
+int object_table_each(struct object_table *t, const struct dataset *ds, void (*fn)(struct object *o));
+
+/* ---- inodes, object_inode.c ---- */
+
+/* As the tree should have it. Trees: under ds->items_lock. */
+void object_get_inode(struct object *o, struct inode *ret);
+/* Data was written or changed: counter, times. */
+void object_touch(struct object *o);
+/* It is on the pool's list of objects that hold something dirty. */
+void object_list(struct object *o);
+/* Call @fn for each object that may hold something dirty, referenced, without locks. Stops at a negative return, which
+ * it returns. */
+int object_each_dirty(struct pool *p, int (*fn)(void *ctx, struct object *o), void *ctx);
+/* Write back all dirty pages, then as below. */
+int object_flush(void *ctx, struct object *o);
+/* Write the inode to the tree and take it off the list, if nothing of it is dirty. Blocks. */
+int object_settle(void *ctx, struct object *o);
+/*
+ * Store the inode, inside a change. -EAGAIN as tree_put(), for object_inode_key(). Trees: with data mapped up to
+ * @mapped_end; @ticket (may be NULL): the log gets the inode if it has another (WAL_INODE_ITEM_BYTES).
+ */
+int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket);
+#define WAL_INODE_ITEM_BYTES (WAL_RECORD_BYTES + WAL_ITEM_BYTES(INODE_BYTES))
+/* The same by itself. Blocks. */
+int object_put_inode_mapped(struct object *o, uint64_t mapped_end);
+int object_put_inode(struct object *o);
+static inline struct wfs3_key object_inode_key(const struct object *o)
+{
+	return (struct wfs3_key){ .object = o->number, .kind = WFS3_KIND_INODE };
+}
+/* The map has so many blocks more, or less. */
+void object_count_blocks(struct object *o, int64_t delta);
+
+/* ---- the map ---- */
+
+/* What a vfs_ref points at. */
+struct object_ref {
+	struct bufpool *pool; /* where it came from */
+	struct cache_ref cache;
+};
+
+/* object_cell.c */
+/* New places for blocks of one cell. */
+struct cell_change {
+	uint64_t cell_index;
+	uint16_t mask; /* which blocks */
+	uint64_t addrs[WFS3_CELL_BLOCKS]; /* in flight (space_alloc()); 0: becomes a hole */
+	uint32_t crcs[WFS3_CELL_BLOCKS];
+};
+/* Inside the gate. On success the new blocks are referenced and the old ones are not, and *@ret_delta is by how many
+ * there are more. Else as tree_update(), nothing changed; -EUCLEAN: see pool_check_damage(). */
+int dataset_change_cell(struct dataset *ds, uint64_t object, uint64_t txg, const struct cell_change *c,
+                        int64_t *ret_delta);
+/* The same with the object's count kept. */
+int object_change_cell(struct object *o, uint64_t txg, const struct cell_change *c);
+
+/* object_map.c */
+struct wfs3_key object_cell_key(const struct object *o, uint64_t cell_index);
+int object_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
+/* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */
+int object_unmap(struct object *o, uint64_t first, uint64_t count);
+/* How many blocks to unmap at once, so that nobody waits long for it: the strides grow where nothing is mapped, as an
+ * object may be much larger than what it holds. Begins zeroed. */
+struct object_stride {
+	uint64_t block_count, used_blocks;
+};
+uint64_t object_stride_next(struct object_stride *s, const struct object *o);
+/* Whole blocks [first, end) become holes, in memory and in the map, in pieces: a commit waits until the one in hand is
+ * done. Blocks. */
+int object_punch(struct object *o, uint64_t first, uint64_t end);
+/* Zeros over a part of one block, by writing them. Blocks. */
+int object_zero_edge(struct object *o, uint64_t from, uint64_t to);
+/* The range reads as zeros; whole blocks become holes. Blocks. */
+int object_zero(struct object *o, uint64_t offset, uint64_t len);
+int object_extents(struct object *o, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
+                   unsigned max, unsigned *ret_count);
+
+/* object_wb.c */
+void object_writeback(void *ctx, struct cache_page *pages, unsigned count);
+
+/* object_log.c */
+void object_log(void *ctx, struct cache_page *pages, unsigned count);
+/* What was written to the range before the call is in the log or in its place: txg_sync_log() makes it durable. Blocks.
+ */
+int object_persist(struct object *o, uint64_t offset, uint64_t len);
+
+#endif

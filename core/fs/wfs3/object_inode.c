@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inodes of objects in memory: what changed, storing it, and the list of objects that hold something dirty. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/pool.h"
+
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
+
+static bool in_tree(const struct object *o)
+{
+	return o->ds->type == DATASET_TYPE_TREE;
+}
+
+void object_get_inode(struct object *o, struct inode *ret)
+{
+	*ret = (struct inode){ .mode = LOAD(o->inode.mode),
+		               .uid = LOAD(o->inode.uid),
+		               .gid = LOAD(o->inode.gid),
+		               .link_count = LOAD(o->inode.link_count),
+		               .flags = LOAD(o->inode.flags),
+		               .size_bytes = in_tree(o) ? o->stored_size : LOAD(o->inode.size_bytes),
+		               .change = LOAD(o->inode.change),
+		               .atime_ns = LOAD(o->inode.atime_ns),
+		               .mtime_ns = LOAD(o->inode.mtime_ns),
+		               .ctime_ns = LOAD(o->inode.ctime_ns),
+		               .btime_ns = LOAD(o->inode.btime_ns),
+		               .rdev = LOAD(o->inode.rdev),
+		               .parent = LOAD(o->inode.parent),
+		               .blocks = LOAD(o->inode.blocks) };
+}
+
+void object_count_blocks(struct object *o, int64_t delta)
+{
+	if (in_tree(o))
+		__atomic_add_fetch(&o->inode.blocks, (uint64_t)delta, __ATOMIC_RELAXED);
+}
+
+/* ---- the list ---- */
+
+void object_list(struct object *o)
+{
+	struct pool *p = o->ds->pool;
+
+	if (__atomic_load_n(&o->listed, __ATOMIC_SEQ_CST))
+		return;
+	sync_mutex_lock(&p->dirty_lock);
+	if (!o->listed) {
+		cds_list_add_tail(&o->dirty_link, &p->dirty_objects);
+		__atomic_store_n(&o->listed, true, __ATOMIC_SEQ_CST);
+	}
+	sync_mutex_unlock(&p->dirty_lock);
+}
+
+void object_touch(struct object *o)
+{
+	int64_t now_ns = (int64_t)sync_wall_ns();
+
+	__atomic_add_fetch(&o->inode.change, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->inode.mtime_ns, now_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->inode.ctime_ns, now_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->inode_dirty, true, __ATOMIC_SEQ_CST);
+	object_list(o);
+}
+
+/* Not when the last reference is just being given up. */
+static bool ref_if_used(struct object *o)
+{
+	uint64_t refs = __atomic_load_n(&o->node.refs, __ATOMIC_RELAXED);
+
+	while (refs)
+		if (__atomic_compare_exchange_n(&o->node.refs, &refs, refs + 1, true, __ATOMIC_RELAXED,
+		                                __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+int object_each_dirty(struct pool *p, int (*fn)(void *ctx, struct object *o), void *ctx)
+{
+	struct object **all = NULL;
+	struct object *o;
+	size_t capacity = 0, count = 0;
+	int ret = 0;
+
+	sync_mutex_lock(&p->dirty_lock);
+	cds_list_for_each_entry (o, &p->dirty_objects, dirty_link)
+		capacity++;
+	if (capacity)
+		all = calloc(capacity, sizeof(struct object *));
+	if (all)
+		cds_list_for_each_entry (o, &p->dirty_objects, dirty_link)
+			if (ref_if_used(o))
+				all[count++] = o;
+	sync_mutex_unlock(&p->dirty_lock);
+	if (capacity && !all)
+		return err_set(-ENOMEM, "no memory to list %zu objects", capacity);
+	for (size_t i = 0; i < count; i++) {
+		if (!ret)
+			ret = fn(ctx, all[i]);
+		vfs_node_unref(&all[i]->node);
+	}
+	free(all);
+	return ret;
+}
+
+/* ---- storing ---- */
+
+static bool has_dirty_pages(struct object *o)
+{
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+
+	return file && cache_file_dirty_bytes(file);
+}
+
+static void log_inode_item(struct object *o, uint64_t txg, const struct inode *i, const uint8_t *value,
+                           struct wal_ticket *ticket)
+{
+	struct item_change item = { .op = ITEM_PUT, .key = object_inode_key(o), .value = value, .len = INODE_BYTES };
+	struct wal_record r = { .type = WAL_ITEMS, .txg = txg, .dataset = o->ds->id, .item_count = 1, .items = &item };
+
+	if (wal_append(o->ds->pool->wal, ticket, &r))
+		__atomic_store_n(&o->logged_change, i->change, __ATOMIC_RELAXED);
+}
+
+int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket)
+{
+	struct wfs3_key key = object_inode_key(o);
+	uint8_t buf[INODE_BYTES];
+	struct inode i;
+	uint64_t stored;
+	bool dirty;
+	int ret;
+
+	sync_mutex_lock(&o->ds->items_lock);
+	if (o->inode_gone) {
+		sync_mutex_unlock(&o->ds->items_lock);
+		return 0;
+	}
+	dirty = __atomic_exchange_n(&o->inode_dirty, false, __ATOMIC_SEQ_CST);
+	stored = o->stored_size;
+	STORE(o->stored_size, max_u64(stored, min_u64(LOAD(o->write_end), mapped_end)));
+	object_get_inode(o, &i);
+	ret = tree_put(o->ds->tree, txg, &key, buf, inode_encode(&i, buf));
+	if (ret) {
+		STORE(o->stored_size, stored);
+		if (dirty)
+			__atomic_store_n(&o->inode_dirty, true, __ATOMIC_SEQ_CST);
+	} else {
+		txg_changed(o->ds->pool, o->ds, txg);
+		if (ticket && in_tree(o) && (o->stored_size != stored || i.change != LOAD(o->logged_change)))
+			log_inode_item(o, txg, &i, buf, ticket);
+	}
+	sync_mutex_unlock(&o->ds->items_lock);
+	return ret;
+}
+
+int object_put_inode_mapped(struct object *o, uint64_t mapped_end)
+{
+	struct wfs3_key key = object_inode_key(o);
+	int ret;
+
+	do {
+		struct wal_ticket ticket;
+		uint64_t txg;
+
+		wal_begin(o->ds->pool->wal, WAL_INODE_ITEM_BYTES, &ticket);
+		txg = txg_enter(o->ds->pool);
+		ret = object_put_inode_in(o, txg, mapped_end, &ticket);
+		txg_exit(o->ds->pool);
+		wal_end(o->ds->pool->wal, &ticket);
+		if (ret == -EAGAIN) {
+			ret = tree_fetch(o->ds->tree, &key);
+			ret = ret ? ret : -EAGAIN;
+		}
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+int object_put_inode(struct object *o)
+{
+	return object_put_inode_mapped(o, 0);
+}
+
+int object_settle(void *ctx, struct object *o)
+{
+	struct pool *p = o->ds->pool;
+	uint64_t size_bytes = LOAD(o->inode.size_bytes);
+	int ret = 0;
+
+	(void)ctx;
+	if (__atomic_load_n(&o->inode_dirty, __ATOMIC_SEQ_CST) || (in_tree(o) && LOAD(o->stored_size) != size_bytes))
+		ret = object_put_inode_mapped(o, has_dirty_pages(o) ? 0 : size_bytes);
+	if (ret)
+		return ret;
+	sync_mutex_lock(&p->dirty_lock);
+	if (o->listed && !has_dirty_pages(o)) {
+		__atomic_store_n(&o->listed, false, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&o->inode_dirty, __ATOMIC_SEQ_CST))
+			__atomic_store_n(&o->listed, true, __ATOMIC_SEQ_CST);
+		else
+			cds_list_del(&o->dirty_link);
+	}
+	sync_mutex_unlock(&p->dirty_lock);
+	return 0;
+}
+
+int object_flush(void *ctx, struct object *o)
+{
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+	int ret = file ? cache_flush(file, 0, UINT64_MAX) : 0;
+
+	return ret ? ret : object_settle(ctx, o);
+}
