@@ -555,9 +555,9 @@ int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, m
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	unsigned bad = 0, epoch;
+	int rc = -ENXIO, worst = -ENXIO;
 	struct mirror *m;
 	uint8_t *page;
-	int rc = -EUCLEAN;
 
 	if (!blk_is_mirror(dev))
 		return mirror_read_verified(dev, offset, buf, len, good, ctx);
@@ -568,20 +568,28 @@ int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, m
 	epoch = enter(m);
 	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
 		struct copy *c = &m->copies[i];
+		int one;
 
 		if (state_of(c) != MIRROR_ONLINE)
 			continue;
-		if (!blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, page, len) && good(ctx, page)) {
+		one = blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, page, len);
+		if (!one && good(ctx, page)) {
 			memcpy(buf, page, len);
 			rc = 0;
 			continue;
 		}
-		__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
 		bad |= 1u << i;
+		if (!one) {
+			__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
+			one = -EUCLEAN;
+		}
+		/* Nobody knows what an unreadable copy holds; a device that is gone is not asked any more. */
+		if (worst == -ENXIO || (worst == -EUCLEAN && one != -ENXIO))
+			worst = one;
 	}
 	if (!rc)
 		repair(m, bad, offset, len, &iov, 1);
 	leave(m, epoch);
 	free(page);
-	return rc;
+	return rc ? worst : 0;
 }

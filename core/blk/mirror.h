@@ -98,7 +98,8 @@ int mirror_read_verified(struct blk_dev *dev, uint64_t offset, void *buf, size_t
  * any device, as above. Blocks. */
 int mirror_read_copy(struct blk_dev *dev, unsigned index, uint64_t offset, void *buf, size_t len);
 /* Read all copies, and write what a good one holds to those that are not good: of a range that nobody writes to. @buf
- * is what is good. As mirror_read_verified(); -ENOMEM. */
+ * is what is good. 0; -EUCLEAN: all copies that are there could be read, and are bad; -EIO and others: one that is not
+ * gone could not be read, and no other one is good; -ENXIO: all are gone; -ENOMEM. */
 int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx);
 
 #endif

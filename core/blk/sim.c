@@ -28,7 +28,11 @@ struct sim_dev {
 	struct blk_sim_faults faults;
 	uint64_t counts[BLK_OP_COUNT];
 	bool unplugged;
+	uint8_t *broken; /* by block: BROKEN_*; NULL: none is */
 };
+
+#define BROKEN_READ 1u
+#define BROKEN_WRITE 2u
 
 static struct sim_dev *to_sim(struct blk_dev *dev);
 
@@ -93,6 +97,22 @@ static void changed(struct sim_dev *s, const struct blk_io *io) SYNC_REQUIRES(s-
 	}
 }
 
+/* What bad media make of a request. */
+static int meet_bad_media(struct sim_dev *s, const struct blk_io *io) SYNC_REQUIRES(s->lock)
+{
+	uint64_t first = io->offset / BLK_ALIGN_MAX, end = (io->offset + io->len_bytes) / BLK_ALIGN_MAX;
+	bool writes = io->op == BLK_WRITE || io->op == BLK_WRITE_ZEROES;
+
+	if (!s->broken || (!writes && io->op != BLK_READ))
+		return 0;
+	for (uint64_t i = first; i < end; i++)
+		if (s->broken[i] & (writes ? BROKEN_WRITE : BROKEN_READ))
+			return -EIO;
+	if (writes)
+		memset(s->broken + first, 0, end - first);
+	return 0;
+}
+
 /* The planned result of the next request of this kind. */
 static int take_fault(struct sim_dev *s, enum blk_op op) SYNC_REQUIRES(s->lock)
 {
@@ -145,7 +165,9 @@ static void sim_start(struct blk_io *io)
 
 	sync_mutex_lock(&s->lock);
 	rc = take_fault(s, io->op);
-	if (rc == 0)
+	if (!rc)
+		rc = meet_bad_media(s, io);
+	if (!rc)
 		perform(s, io);
 	sync_mutex_unlock(&s->lock);
 	blk_io_complete(io, rc);
@@ -158,6 +180,8 @@ static void unmap_images(struct sim_dev *s, uint64_t size)
 	if (s->durable)
 		munmap(s->durable, size);
 	free(s->volatile_sectors);
+	free(s->broken);
+	s->broken = NULL;
 }
 
 static void sim_close(struct blk_dev *dev)
@@ -223,6 +247,20 @@ int blk_sim_new(const char *name, uint64_t size, struct blk_dev **ret)
 	blk_sim_set_faults(&s->dev, NULL);
 	*ret = &s->dev;
 	return 0;
+}
+
+void blk_sim_break(struct blk_dev *dev, uint64_t offset, uint64_t len, bool for_ever)
+{
+	struct sim_dev *s = to_sim(dev);
+
+	sync_mutex_lock(&s->lock);
+	if (!s->broken)
+		s->broken = calloc(dev->caps.size_bytes / BLK_ALIGN_MAX, 1);
+	always(s->broken && offset % BLK_ALIGN_MAX == 0 && len % BLK_ALIGN_MAX == 0);
+	always(range_within(offset, len, dev->caps.size_bytes));
+	memset(s->broken + offset / BLK_ALIGN_MAX, for_ever ? BROKEN_READ | BROKEN_WRITE : BROKEN_READ,
+	       len / BLK_ALIGN_MAX);
+	sync_mutex_unlock(&s->lock);
 }
 
 void blk_sim_set_faults(struct blk_dev *dev, const struct blk_sim_faults *faults)

@@ -18,6 +18,9 @@ struct blk_sim_faults {
 int blk_sim_new(const char *name, uint64_t size, struct blk_dev **ret);
 /* Replaces the plan; NULL clears it. */
 void blk_sim_set_faults(struct blk_dev *dev, const struct blk_sim_faults *faults);
+/* Bad media: reading any block of 4096 bytes of this range fails with -EIO, until it is written; with @for_ever writing
+ * it fails, too. */
+void blk_sim_break(struct blk_dev *dev, uint64_t offset, uint64_t len, bool for_ever);
 /*
  * Power cut and restart: of what was written and not flushed, each 512-byte sector is kept or lost as decided by @seed
  * (0: all is lost; UINT64_MAX: all is kept). The device must be idle. Works while the device is open; the owner must

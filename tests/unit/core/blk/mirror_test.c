@@ -253,6 +253,33 @@ static void test_wrong_contents_are_replaced_by_good_ones(void **state)
 	fixture_done(&f);
 }
 
+static void test_repair_tells_what_is_unreadable_from_what_is_wrong(void **state)
+{
+	uint8_t junk = 9, *p = block_of(0);
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 2);
+	assert_int_equal(put(&f, 4096, 7, 0), 0);
+	blk_sim_break(f.copies[0], 4096, BLOCK, false);
+	assert_int_equal(mirror_repair(f.m, 4096, p, BLOCK, is_seven, NULL), 0);
+	assert_int_equal(p[0], 7);
+	assert_int_equal(byte_on(f.copies[0], 4096), 7);
+	assert_int_equal(copy_of(&f, 0).repairs, 1);
+	assert_int_equal(copy_of(&f, 0).checksum_errors, 0);
+	/* The good one may be the one that cannot be read, in either order. */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(put(&f, 4096, 7, 0), 0);
+		blk_sim_poke(f.copies[i], 4096, &junk, 1);
+		blk_sim_break(f.copies[!i], 4096, BLOCK, false);
+		assert_int_equal(mirror_repair(f.m, 4096, p, BLOCK, is_seven, NULL), -EIO);
+	}
+	assert_int_equal(put(&f, 4096, 9, 0), 0);
+	assert_int_equal(mirror_repair(f.m, 4096, p, BLOCK, is_seven, NULL), -EUCLEAN);
+	free(p);
+	fixture_done(&f);
+}
+
 static void test_copy_being_filled_gets_writes_and_no_reads(void **state)
 {
 	struct fixture f;
@@ -375,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_flush_fails_when_the_change_cannot_be_recorded),
 		cmocka_unit_test(test_last_copy_keeps_its_errors),
 		cmocka_unit_test(test_wrong_contents_are_replaced_by_good_ones),
+		cmocka_unit_test(test_repair_tells_what_is_unreadable_from_what_is_wrong),
 		cmocka_unit_test(test_copy_being_filled_gets_writes_and_no_reads),
 		cmocka_unit_test(test_copy_that_fails_while_being_filled_holds_what_it_held_before),
 		cmocka_unit_test(test_batch_over_mirrors_and_plain_devices),

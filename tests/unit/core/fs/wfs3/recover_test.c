@@ -269,6 +269,54 @@ static void test_records_whose_data_never_became_durable_end_the_log(void **stat
 	free(w);
 }
 
+/* Where this version of a block stands on the device. */
+static uint64_t find_block(struct world *w, unsigned block, uint32_t version)
+{
+	uint8_t want[BLOCK], got[BLOCK];
+	uint64_t found = 0;
+
+	fill_block(want, block, version);
+	for (uint64_t at = 8 * MIB; at < 127 * MIB; at += BLOCK) {
+		blk_sim_peek(w->f.devs[0], at, got, BLOCK);
+		if (!memcmp(got, want, BLOCK))
+			found = at;
+	}
+	assert_int_not_equal(found, 0);
+	return found;
+}
+
+/* It was promised, and may be there: the log must not end before it. */
+static void test_unreadable_data_is_an_error_of_the_import_and_not_the_end_of_the_log(void **state)
+{
+	struct world *w = malloc(sizeof(*w));
+	_Alignas(BLOCK) uint8_t block[BLOCK];
+	uint64_t at;
+	char *name;
+
+	(void)state;
+	begin(w, 1);
+	write_blocks(w, 100, 150, 0);
+	flush(w);
+	vfs_close(w->h);
+	fixture_crash(&w->f, 0);
+	at = find_block(w, 130, w->blocks[130].versions[0]);
+	blk_sim_peek(w->f.devs[0], at, block, BLOCK);
+	blk_sim_break(w->f.devs[0], at, BLOCK, false);
+	log_set_level((enum log_level)0);
+	assert_int_equal(pool_import(&w->f, 1), -EIO);
+	assert_int_equal(pool_import(&w->f, 1), -EIO);
+	/* Read-only, the log stays as it is. */
+	assert_ok(w->f.admin.driver->pool_import(w->f.admin.ctx, fixture_paths, 1, true, &name));
+	free(name);
+	assert_ok(pool_export(&w->f, "tank", false));
+	assert_ok(blk_write(w->f.devs[0], at, block, BLOCK, BLK_FUA));
+	assert_ok(pool_import(&w->f, 1));
+	open_volume(w);
+	verify(w);
+	end(w);
+	free(w);
+}
+
 static void test_failing_log_writes_lose_nothing_that_was_flushed(void **state)
 {
 	struct world *w = malloc(sizeof(*w));
@@ -405,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_crash_before_anything_was_written_is_recovered),
 		cmocka_unit_test(test_log_that_goes_round_many_times_keeps_what_was_flushed),
 		cmocka_unit_test(test_records_whose_data_never_became_durable_end_the_log),
+		cmocka_unit_test(test_unreadable_data_is_an_error_of_the_import_and_not_the_end_of_the_log),
 		cmocka_unit_test(test_failing_log_writes_lose_nothing_that_was_flushed),
 		cmocka_unit_test(test_change_counter_that_was_flushed_does_not_go_back),
 		cmocka_unit_test(test_full_log_between_writers_and_commits_keeps_what_was_flushed),
