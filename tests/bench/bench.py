@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from measure import AMPLIFICATION_FLUSHES, ROWS, MemoryWatch, Row, Sample, run_row, write_amplification
+from recovery import measure_recovery
 from report import Report
 from targets import MIB, Folders, Ours, Target, all_targets
 
@@ -36,6 +37,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--targets", help="only these, comma-separated")
     parser.add_argument("--rows", help="only these, comma-separated")
     parser.add_argument("--no-amplification", dest="amplification", action="store_false", help="no write amplification")
+    parser.add_argument("--no-recovery", dest="recovery", action="store_false", help="no import after a crash")
     parser.add_argument("--disk", default=str(ROOT / "build" / "bench"), help="folder on the disk's file system")
     parser.add_argument("--memory", default="/dev/shm", help="folder on tmpfs")
     parser.add_argument("--json", default=str(ROOT / "build" / "bench" / "result.json"), help="where the result goes")
@@ -119,6 +121,9 @@ def main() -> int:
         targets = start(targets, image)
         image.unlink()
         report = measure(targets, rows, chosen)
+        if chosen.recovery:
+            print("bench: recovery of the log", file=sys.stderr, flush=True)
+            report.recovery = measure_recovery(folders.memory, chosen.rounds, 2 * chosen.seconds)
     finally:
         for target in targets:
             target.stop()

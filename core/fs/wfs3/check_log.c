@@ -59,11 +59,11 @@ static void check_block(struct log *l, const struct wal_record *r, uint64_t posi
 	}
 }
 
-static int look_at(void *ctx, const struct wal_record *r, uint64_t position, uint64_t serial)
+static int look_at(void *ctx, const struct wal_record *r, uint64_t position, const uint8_t *batch)
 {
 	struct log *l = ctx;
 
-	(void)serial;
+	(void)batch;
 	if (r->type != WAL_MAP || r->txg <= l->c->root.txg)
 		return 0;
 	for (unsigned i = 0; i < r->block_count; i++)
@@ -134,9 +134,7 @@ static int check_span(struct log *l)
 	if (r->log_position % WFS3_BLOCK_BYTES || r->log_position > SPACE_POSITION_MAX)
 		rc = err_set(-EUCLEAN, "the root says that the log begins at position %" PRIu64, r->log_position);
 	if (!rc)
-		rc = wal_find_end(&l->config, r->log_position, r->log_epoch, &l->span);
-	if (!rc)
-		rc = wal_scan(&l->config, r->log_epoch, &l->span, look_at, l);
+		rc = wal_scan(&l->config, r->log_position, r->log_epoch, &l->span, look_at, l);
 	if (rc == -EUCLEAN || rc == -EIO) {
 		at_position(l, check_damage(l->c, POOL_FINDING_LOG, "%s", check_why(rc, why)), l->span.end);
 		return 0;

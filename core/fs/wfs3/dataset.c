@@ -92,6 +92,20 @@ int dataset_find(struct pool *p, const char *name, size_t name_len, struct datas
 	return 0;
 }
 
+struct dataset *dataset_find_live(struct pool *p, uint64_t id)
+{
+	struct dataset *ds, *found = NULL;
+
+	sync_mutex_lock(&p->table_lock);
+	cds_list_for_each_entry (ds, &p->datasets, link)
+		if (ds->id == id && ds->state == DATASET_STATE_LIVE)
+			found = ds;
+	if (found)
+		vfs_node_ref(&found->self.node);
+	sync_mutex_unlock(&p->table_lock);
+	return found;
+}
+
 int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void *ctx)
 {
 	struct dataset **all = NULL;

@@ -281,6 +281,8 @@ int dataset_rename(struct pool *p, const char *name, const char *new_name);
 int dataset_delete(struct pool *p, const char *name);
 /* Referenced; -ENOENT. Name of any length. */
 int dataset_find(struct pool *p, const char *name, size_t name_len, struct dataset **ret);
+/* The live dataset with that id, referenced; NULL: there is none. */
+struct dataset *dataset_find_live(struct pool *p, uint64_t id);
 /* Read the inode, make the cache file: before first use. Blocks. */
 int dataset_load(struct dataset *ds);
 /* Bracket an operation. VFS_NOWAIT: -EAGAIN instead of waiting for a quiesced one. -ESTALE. */

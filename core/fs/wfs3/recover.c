@@ -20,9 +20,8 @@
 #include "core/blk/mirror.h"
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/recover_pages.h"
+#include "core/fs/wfs3/recover_write.h"
 #include "core/fs/wfs3/wal_scan.h"
-
-#define WRITE_PAGES_MAX 1024u
 
 struct recover {
 	struct pool *p;
@@ -32,26 +31,11 @@ struct recover {
 	struct dataset *ds; /* of the last record, referenced; NULL: none, or it is gone */
 	uint64_t ds_id;
 	uint8_t *check_buf; /* WFS3_BLOCK_BYTES: to verify data */
-	uint64_t stopped_at; /* serial of the record that ended the log early; UINT64_MAX: none */
-	/* Pages being collected */
-	uint8_t *page_buf; /* WRITE_PAGES_MAX pages */
-	struct cache_page *write;
-	unsigned write_count;
+	bool stopped; /* by a record that ended the log early */
 	struct budget_consumer *memory;
 };
-/* Beside the table of pages, which grows. */
-#define RECOVER_BYTES (WAL_SCAN_BYTES + (WRITE_PAGES_MAX + 1) * (size_t)WFS3_BLOCK_BYTES)
-
-static int find_one(void *ctx, struct dataset *ds)
-{
-	struct recover *rc = ctx;
-
-	if (ds->id != rc->ds_id || ds->state != DATASET_STATE_LIVE)
-		return 0;
-	vfs_node_ref(&ds->self.node);
-	rc->ds = ds;
-	return 0;
-}
+/* Beside the table of pages, which grows: the scan comes first, and writing afterwards. */
+#define RECOVER_BYTES (max_u64(WAL_SCAN_BYTES, RECOVER_WRITE_BYTES) + WFS3_BLOCK_BYTES)
 
 static void forget_dataset(struct recover *rc)
 {
@@ -63,17 +47,15 @@ static void forget_dataset(struct recover *rc)
 /* The live dataset that a record is about, or NULL: it was deleted after the record was written. */
 static int record_dataset(struct recover *rc, const struct wal_record *r, struct dataset **ret)
 {
-	int err = 0;
-
 	if (r->object != WFS3_VOLUME_OBJECT)
 		return err_set(-EUCLEAN, "log: object %" PRIu64 " of dataset %" PRIu64, r->object, r->dataset);
 	if (rc->ds_id != r->dataset) {
 		forget_dataset(rc);
 		rc->ds_id = r->dataset;
-		err = dataset_each(rc->p, find_one, rc);
+		rc->ds = dataset_find_live(rc->p, r->dataset);
 	}
 	*ret = rc->ds;
-	return err;
+	return 0;
 }
 
 /* ---- redo of the map ---- */
@@ -173,24 +155,29 @@ static int redo_one(struct recover *rc, struct dataset *ds, const struct wal_rec
 	return ret;
 }
 
-static int note_pages(struct recover *rc, const struct wal_record *r, uint64_t serial)
+static int note_pages(struct recover *rc, const struct wal_record *r, uint64_t position, const uint8_t *batch)
 {
-	for (unsigned i = 0; i < r->page_count; i++) {
-		int ret = recover_pages_put(&rc->pages, r->dataset, r->pages[i].index, serial);
+	int ret = 0;
 
-		if (ret)
-			return ret;
+	for (unsigned i = 0; i < r->page_count && !ret; i++) {
+		const struct wal_page *pg = &r->pages[i];
+		struct recover_page page = { .dataset = r->dataset, .block = pg->index, .crc = pg->crc };
+
+		page.zero = !pg->data;
+		page.position = position + (pg->data ? (uint64_t)(pg->data - batch) : WAL_HEADER_BYTES);
+		ret = recover_pages_put(&rc->pages, &page);
 	}
-	return 0;
+	return ret;
 }
 
-/* First pass over the records. */
-static int redo(void *ctx, const struct wal_record *r, uint64_t position, uint64_t serial)
+static int redo(void *ctx, const struct wal_record *r, uint64_t position, const uint8_t *batch)
 {
 	struct recover *rc = ctx;
 	struct dataset *ds;
 	int ret;
 
+	if (MUTATE(NO_RECOVERY))
+		return 0;
 	if (r->type == WAL_GAP && r->txg > rc->root_txg)
 		goto stop;
 	rc->p->recovery.record_count++;
@@ -200,7 +187,7 @@ static int redo(void *ctx, const struct wal_record *r, uint64_t position, uint64
 	if (ret || !ds)
 		return ret;
 	if (r->type == WAL_DATA)
-		return note_pages(rc, r, serial);
+		return note_pages(rc, r, position, batch);
 	if (r->type == WAL_MAP && r->txg > rc->root_txg && position >= rc->span.durable) {
 		ret = data_is_there(rc, r);
 		if (ret < 0)
@@ -215,73 +202,8 @@ static int redo(void *ctx, const struct wal_record *r, uint64_t position, uint64
 	/* The root has what belongs to its group. */
 	return r->txg > rc->root_txg ? redo_one(rc, ds, r) : 0;
 stop:
-	rc->stopped_at = serial;
+	rc->stopped = true;
 	return WAL_SCAN_STOP;
-}
-
-/* ---- pages ---- */
-
-static int compare_pages(const void *a, const void *b)
-{
-	const struct cache_page *x = a, *y = b;
-
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
-/* Write the collected pages, all of rc->ds. */
-static int write_pages(struct recover *rc)
-{
-	unsigned count = rc->write_count;
-
-	rc->write_count = 0;
-	if (!count)
-		return 0;
-	qsort(rc->write, count, sizeof(rc->write[0]), compare_pages);
-	object_writeback(&rc->ds->self, rc->write, count);
-	for (unsigned i = 0; i < count; i++)
-		if (rc->write[i].result)
-			return err_add(rc->write[i].result, "write page %" PRIu64 " of dataset %" PRIu64,
-			               rc->write[i].index, rc->ds_id);
-	return 0;
-}
-
-static int collect_page(struct recover *rc, const struct wal_page *pg)
-{
-	uint8_t *data = rc->page_buf + (size_t)rc->write_count * WFS3_BLOCK_BYTES;
-
-	if (pg->data)
-		memcpy(data, pg->data, WFS3_BLOCK_BYTES);
-	else
-		memset(data, 0, WFS3_BLOCK_BYTES);
-	rc->write[rc->write_count++] = (struct cache_page){ .index = pg->index, .data = data, .crc = pg->crc };
-	rc->p->recovery.page_count++;
-	return rc->write_count == WRITE_PAGES_MAX ? write_pages(rc) : 0;
-}
-
-/* Second pass: the last contents of each page. */
-static int redo_pages(void *ctx, const struct wal_record *r, uint64_t position, uint64_t serial)
-{
-	struct recover *rc = ctx;
-	struct dataset *ds;
-	int ret = 0;
-
-	(void)position;
-	if (serial >= rc->stopped_at)
-		return WAL_SCAN_STOP;
-	if (r->type != WAL_DATA)
-		return 0;
-	if (r->dataset != rc->ds_id)
-		ret = write_pages(rc);
-	if (!ret)
-		ret = record_dataset(rc, r, &ds);
-	for (unsigned i = 0; i < r->page_count && !ret && ds; i++) {
-		/* A volume may have become smaller. */
-		if (r->pages[i].index >= div_round_up_u64(ds->self.inode.size_bytes, WFS3_BLOCK_BYTES))
-			continue;
-		if (recover_pages_get(&rc->pages, r->dataset, r->pages[i].index) == serial)
-			ret = collect_page(rc, &r->pages[i]);
-	}
-	return ret;
 }
 
 /* ---- the whole ---- */
@@ -338,33 +260,28 @@ static int get_memory(struct recover *rc)
 	budget_charge(rc->memory, RECOVER_BYTES);
 	rc->pages.memory = rc->memory;
 	rc->check_buf = aligned_alloc(WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES);
-	rc->page_buf = aligned_alloc(WFS3_BLOCK_BYTES, (size_t)WRITE_PAGES_MAX * WFS3_BLOCK_BYTES);
-	rc->write = calloc(WRITE_PAGES_MAX, sizeof(rc->write[0]));
-	return rc->check_buf && rc->page_buf && rc->write ? 0 : err_set(-ENOMEM, "no memory to recover");
+	return rc->check_buf ? 0 : err_set(-ENOMEM, "no memory to recover");
 }
 
 static void give_memory_back(struct recover *rc)
 {
 	recover_pages_done(&rc->pages);
 	free(rc->check_buf);
-	free(rc->page_buf);
-	free(rc->write);
 	if (rc->memory) {
 		budget_uncharge(rc->memory, RECOVER_BYTES);
 		budget_leave(rc->memory);
 	}
 }
 
-static int replay(struct recover *rc, const struct wal_config *config, const struct root *r)
+/* The log behind @r, into the trees and rc->pages. */
+static int replay(struct recover *rc, const struct wal_config *scan, const struct root *r)
 {
 	int ret = get_memory(rc);
 
 	if (!ret)
-		ret = wal_scan(config, r->log_epoch, &rc->span, redo, rc);
-	if (!ret && rc->pages.count)
-		ret = wal_scan(config, r->log_epoch, &rc->span, redo_pages, rc);
+		ret = wal_scan(scan, r->log_position, r->log_epoch, &rc->span, redo, rc);
 	if (!ret)
-		ret = write_pages(rc);
+		rc->p->recovery.log_bytes = rc->span.end - rc->span.start;
 	return ret;
 }
 
@@ -378,12 +295,20 @@ static void tell(struct pool *p, const struct recover *rc)
 	         "pool=%s recovered: %" PRIu64 " bytes of log, %" PRIu64 " records, %" PRIu64 " changes and %" PRIu64
 	         " pages applied in %.3f s%s",
 	         p->name, r->log_bytes, r->record_count, r->applied_count, r->page_count, (double)r->time_ns / 1e9,
-	         rc->stopped_at == UINT64_MAX ? "" : "; what came last was not durable");
+	         rc->stopped ? "; what came last was not durable" : "");
+}
+
+/* Appends are taken as soon as the open group is durable. An epoch that began with a root that was lost is not used
+ * again: the open group's number is above all roots that were ever seen. */
+static void start_log(struct pool *p, const struct root *r, uint64_t end)
+{
+	wal_start(p->wal, r->log_position, end, max_u64(r->log_epoch + 1, p->open_txg), p->open_txg);
+	p->log_position = end;
 }
 
 int recover_pool(struct pool *p, const struct root *r)
 {
-	struct recover rc = { .p = p, .root_txg = r->txg, .stopped_at = UINT64_MAX };
+	struct recover rc = { .p = p, .root_txg = r->txg };
 	uint64_t start_ns = sync_now_ns();
 	struct wal_config config, scan;
 	int ret;
@@ -391,24 +316,18 @@ int recover_pool(struct pool *p, const struct root *r)
 	log_config(p, &config);
 	scan = scan_config(p, &config);
 	rc.span = (struct wal_span){ .start = r->log_position, .end = r->log_position };
-	if (r->log_epoch) {
-		ret = wal_find_end(&scan, r->log_position, r->log_epoch, &rc.span);
-		if (ret)
-			return err_add(ret, "pool %s: read the log", p->name);
-	}
 	config.flush = barrier;
 	config.open_txg = open_txg;
 	config.want_commit = want_commit;
 	ret = wal_new(&config, &p->wal);
 	if (ret)
 		return ret;
-	/* Closed until the open group is durable. An epoch that began with a root that was lost is not used again: the
-	 * open group's number is above all roots that were ever seen. */
-	wal_start(p->wal, r->log_position, rc.span.end, max_u64(r->log_epoch + 1, p->open_txg), p->open_txg);
-	p->log_position = rc.span.end;
-	p->recovery.log_bytes = rc.span.end - rc.span.start;
-	if (p->recovery.log_bytes && !MUTATE(NO_RECOVERY))
+	if (r->log_epoch)
 		ret = replay(&rc, &scan, r);
+	if (!ret) {
+		start_log(p, r, rc.span.end);
+		ret = recover_write(p, &scan, r->log_position, &rc.pages);
+	}
 	forget_dataset(&rc);
 	give_memory_back(&rc);
 	p->recovery.time_ns = sync_now_ns() - start_ns;

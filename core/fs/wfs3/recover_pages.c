@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/base/assert.h"
 #include "core/base/budget.h"
 #include "core/base/err.h"
 
@@ -35,7 +36,7 @@ static int grow(struct recover_pages *t)
 	for (size_t i = 0; i < t->slot_count; i++) {
 		const struct recover_page *pg = &t->slots[i];
 
-		if (pg->dataset && pg->serial) {
+		if (pg->dataset && pg->position) {
 			bigger.slots[slot_of(&bigger, pg->dataset, pg->block)] = *pg;
 			bigger.used++;
 		}
@@ -46,7 +47,7 @@ static int grow(struct recover_pages *t)
 	return 0;
 }
 
-int recover_pages_put(struct recover_pages *t, uint64_t dataset, uint64_t block, uint64_t serial)
+int recover_pages_put(struct recover_pages *t, const struct recover_page *page)
 {
 	struct recover_page *pg;
 
@@ -56,17 +57,17 @@ int recover_pages_put(struct recover_pages *t, uint64_t dataset, uint64_t block,
 		if (ret)
 			return ret;
 	}
-	pg = &t->slots[slot_of(t, dataset, block)];
+	pg = &t->slots[slot_of(t, page->dataset, page->block)];
 	t->used += pg->dataset == 0;
-	t->count += pg->serial == 0;
-	*pg = (struct recover_page){ dataset, block, serial };
+	t->count += pg->position == 0;
+	*pg = *page;
 	return 0;
 }
 
 static void remove_slot(struct recover_pages *t, struct recover_page *pg)
 {
-	t->count -= pg->serial != 0;
-	pg->serial = 0;
+	t->count -= pg->position != 0;
+	pg->position = 0;
 }
 
 void recover_pages_remove(struct recover_pages *t, uint64_t dataset, uint64_t first, uint64_t count)
@@ -89,7 +90,28 @@ void recover_pages_remove(struct recover_pages *t, uint64_t dataset, uint64_t fi
 
 uint64_t recover_pages_get(const struct recover_pages *t, uint64_t dataset, uint64_t block)
 {
-	return t->count ? t->slots[slot_of(t, dataset, block)].serial : 0;
+	return t->count ? t->slots[slot_of(t, dataset, block)].position : 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct recover_page *x = a, *y = b;
+
+	if (x->dataset != y->dataset)
+		return x->dataset < y->dataset ? -1 : 1;
+	return x->position < y->position ? -1 : x->position > y->position;
+}
+
+void recover_pages_sort(struct recover_pages *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->slot_count; i++)
+		if (t->slots[i].dataset && t->slots[i].position)
+			t->slots[n++] = t->slots[i];
+	always(n == t->count);
+	if (n)
+		qsort(t->slots, n, sizeof(t->slots[0]), compare);
 }
 
 void recover_pages_done(struct recover_pages *t)

@@ -222,7 +222,7 @@ static bool ring_has_room(const struct wal *w, size_t bytes) SYNC_REQUIRES(w->lo
 
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 {
-	bool filling;
+	bool wanted;
 
 	always(bytes <= WAL_TICKET_BYTES_MAX);
 	*ret = (struct wal_ticket){ .closed = true };
@@ -242,9 +242,10 @@ void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 		w->reserved += bytes;
 		*ret = (struct wal_ticket){ .left_bytes = bytes };
 	}
-	filling = w->started && w->position - w->release_position > w->config.area_bytes / FILLING_SHARE;
+	wanted =
+	        w->started && (ret->closed || w->position - w->release_position > w->config.area_bytes / FILLING_SHARE);
 	sync_mutex_unlock(&w->lock);
-	if (filling || ret->closed)
+	if (wanted)
 		w->config.want_commit(w->config.ctx);
 }
 

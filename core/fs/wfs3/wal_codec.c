@@ -93,6 +93,13 @@ int wal_batch_open(const uint8_t *buf, size_t len, struct wal_batch *ret)
 	return 0;
 }
 
+void wal_batch_peek(const uint8_t *buf, struct wal_batch *ret)
+{
+	struct hash128 h;
+
+	always(read_header(buf, ret, &h) && header_is_sane(ret));
+}
+
 size_t wal_record_bytes(const struct wal_record *r)
 {
 	size_t n = WAL_RECORD_BYTES;

@@ -36,6 +36,8 @@ void wal_batch_seal(struct wal_batch *b, uint8_t *buf);
 uint32_t wal_batch_probe(const uint8_t *block, const uint8_t pool_uuid[16], uint64_t epoch, uint64_t position);
 /* Verify and decode a whole batch of @len bytes. -EUCLEAN. */
 int wal_batch_open(const uint8_t *buf, size_t len, struct wal_batch *ret);
+/* Decode the header of a batch that wal_batch_open() has accepted. */
+void wal_batch_peek(const uint8_t *buf, struct wal_batch *ret);
 
 enum wal_type {
 	WAL_DATA = 1, /* contents of pages */

@@ -18,7 +18,7 @@ static void test_random_puts_and_removals_match_an_array(void **state)
 	static uint64_t model[3][BLOCKS];
 	struct recover_pages t = { 0 };
 	unsigned seed = 1;
-	uint64_t serial = 0;
+	uint64_t position = 0;
 	size_t count = 0;
 
 	(void)state;
@@ -27,8 +27,10 @@ static void test_random_puts_and_removals_match_an_array(void **state)
 		uint64_t ds = (uint64_t)rand_r(&seed) % 3 + 1, block = (uint64_t)rand_r(&seed) % BLOCKS;
 
 		if (rand_r(&seed) % 4) {
-			assert_int_equal(recover_pages_put(&t, ds, block, ++serial), 0);
-			model[ds - 1][block] = serial;
+			struct recover_page page = { .dataset = ds, .block = block, .position = ++position };
+
+			assert_int_equal(recover_pages_put(&t, &page), 0);
+			model[ds - 1][block] = position;
 		} else {
 			uint64_t n = rand_r(&seed) % 1000 ? 1 + (uint64_t)rand_r(&seed) % 16 : UINT64_C(1) << 48;
 
@@ -43,6 +45,14 @@ static void test_random_puts_and_removals_match_an_array(void **state)
 			count += model[ds - 1][b] != 0;
 		}
 	assert_int_equal(t.count, count);
+	recover_pages_sort(&t);
+	for (size_t i = 0; i < count; i++) {
+		const struct recover_page *pg = &t.slots[i];
+
+		assert_int_equal(pg->position, model[pg->dataset - 1][pg->block]);
+		assert_true(i == 0 || pg[-1].dataset < pg->dataset ||
+		            (pg[-1].dataset == pg->dataset && pg[-1].position < pg->position));
+	}
 	recover_pages_done(&t);
 	assert_int_equal(recover_pages_get(&t, 1, 1), 0);
 }

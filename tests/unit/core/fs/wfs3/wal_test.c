@@ -129,12 +129,12 @@ struct seen {
 	uint64_t gap_txg;
 };
 
-static int see(void *ctx, const struct wal_record *rec, uint64_t position, uint64_t serial)
+static int see(void *ctx, const struct wal_record *rec, uint64_t position, const uint8_t *batch)
 {
 	struct seen *s = ctx;
 
 	(void)position;
-	(void)serial;
+	(void)batch;
 	if (rec->type == WAL_GAP) {
 		s->gaps++;
 		s->gap_txg = rec->txg;
@@ -155,8 +155,7 @@ static struct wal_span read_log(struct rig *r, uint64_t position, struct seen *r
 	struct wal_span span;
 
 	memset(ret, 0, sizeof(*ret));
-	assert_int_equal(wal_find_end(&r->config, position, 2, &span), 0);
-	assert_int_equal(wal_scan(&r->config, 2, &span, see, ret), 0);
+	assert_int_equal(wal_scan(&r->config, position, 2, &span, see, ret), 0);
 	return span;
 }
 
@@ -426,6 +425,65 @@ static void test_mirrored_log_is_read_from_the_whole_copy(void **state)
 	blk_close(other);
 }
 
+struct in_order {
+	struct rig *rig;
+	struct wal_reader *reader;
+	const struct wal_span *span;
+	unsigned count; /* of pages, each of which says its number */
+	unsigned early; /* handed over while the end was not known */
+};
+
+static int see_in_order(void *ctx, const struct wal_record *rec, uint64_t position, const uint8_t *batch)
+{
+	struct in_order *o = ctx;
+	uint8_t page[WFS3_BLOCK_BYTES];
+
+	if (rec->type != WAL_DATA)
+		return 0;
+	assert_int_equal(rec->pages[0].data[0], (uint8_t)++o->count);
+	assert_int_equal(
+	        wal_reader_page(o->reader, position + (uint64_t)(rec->pages[0].data - batch), rec->pages[0].crc, page),
+	        0);
+	assert_memory_equal(page, rec->pages[0].data, sizeof(page));
+	o->early += position < o->span->durable;
+	return o->count == 70 ? WAL_SCAN_STOP : 0;
+}
+
+/* Of a log that is larger than what a scan keeps in memory, the end is not durable. */
+static void test_scan_of_a_long_log_hands_over_all_records_in_order(void **state)
+{
+	struct rig r;
+	struct wal_span span, whole;
+	struct in_order o = { .rig = &r, .span = &span };
+	struct seen s = { 0 };
+
+	(void)state;
+	setup(&r);
+	wal_free(r.wal);
+	blk_close(r.dev);
+	assert_int_equal(blk_sim_new("log", 64u << 20, &r.dev), 0);
+	r.config.copies[0].dev = r.dev;
+	r.config.area_bytes = 48u << 20;
+	assert_int_equal(wal_new(&r.config, &r.wal), 0);
+	wal_start(r.wal, START, START, 2, 9);
+	for (unsigned i = 1; i <= 80; i++) {
+		data(&r, 64, (uint8_t)i);
+		if (i == 30 || i == 31)
+			sync_ok(&r, 9);
+	}
+	write_out(&r);
+	assert_int_equal(wal_reader_new(&r.config, START, &o.reader), 0);
+	assert_int_equal(wal_scan(&r.config, START, 2, &span, see_in_order, &o), 0);
+	assert_int_equal(o.count, 70);
+	assert_true(o.early >= 30 && o.early < 40);
+	wal_reader_free(o.reader);
+	whole = read_log(&r, START, &s);
+	assert_int_equal(s.data, 80);
+	assert_int_equal(whole.end, span.end);
+	assert_int_equal(whole.batch_count, span.batch_count);
+	teardown(&r);
+}
+
 struct writer {
 	struct rig *rig;
 	struct sync_thread thread;
@@ -443,12 +501,12 @@ static void write_and_sync(void *arg)
 	}
 }
 
-static int check_order(void *ctx, const struct wal_record *rec, uint64_t position, uint64_t serial)
+static int check_order(void *ctx, const struct wal_record *rec, uint64_t position, const uint8_t *batch)
 {
 	uint64_t *last = ctx;
 
 	(void)position;
-	(void)serial;
+	(void)batch;
 	if (rec->type == WAL_INODE) {
 		uint64_t id = rec->change >> 32, i = rec->change & UINT32_MAX;
 
@@ -474,8 +532,7 @@ static void test_many_writers_share_barriers(void **state)
 	for (unsigned i = 0; i < 8; i++)
 		sync_thread_join(&writers[i].thread);
 	blk_sim_power_cut(r.dev, 0);
-	assert_int_equal(wal_find_end(&r.config, START, 2, &span), 0);
-	assert_int_equal(wal_scan(&r.config, 2, &span, check_order, last), 0);
+	assert_int_equal(wal_scan(&r.config, START, 2, &span, check_order, last), 0);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(last[i], 60);
 	assert_true(counter_read(&wal_get_stats(r.wal)->barriers) <= 8 * 60);
@@ -495,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_failed_barrier_is_reported),
 		cmocka_unit_test(test_batch_that_was_given_up_is_never_read_after_the_commit),
 		cmocka_unit_test(test_mirrored_log_is_read_from_the_whole_copy),
+		cmocka_unit_test(test_scan_of_a_long_log_hands_over_all_records_in_order),
 		cmocka_unit_test(test_many_writers_share_barriers),
 	};
 

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pages out of the log to their place. Two threads take pieces of the table in the order of the log, read them with
+ * large reads, and write them back as the cache would. Each page is in the table once, so the order does not matter.
+ */
+#include "core/fs/wfs3/recover_write.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/recover_pages.h"
+
+#define PIECE_PAGES_MIN 16u
+
+/* What both threads share. */
+struct crew {
+	struct pool *p;
+	const struct wal_config *log;
+	uint64_t start;
+	const struct recover_page *pages; /* by dataset and position */
+	size_t count;
+	size_t piece; /* pages, at most RECOVER_PIECE_PAGES */
+	struct sync_mutex lock; /* SYNC_RANK_LEAF */
+	size_t next;
+	int error; /* of the first piece that failed */
+	struct err why;
+};
+
+struct worker {
+	struct crew *crew;
+	struct wal_reader *reader;
+	uint8_t *buf; /* RECOVER_PIECE_PAGES pages */
+	struct cache_page *write;
+};
+
+/* The next pages of one dataset; 0: none are left, or somebody has failed. */
+static unsigned take_piece(struct crew *c, size_t *ret_first)
+{
+	unsigned n = 0;
+
+	sync_mutex_lock(&c->lock);
+	*ret_first = c->next;
+	while (!c->error && n < c->piece && c->next < c->count &&
+	       c->pages[c->next].dataset == c->pages[*ret_first].dataset) {
+		c->next++;
+		n++;
+	}
+	sync_mutex_unlock(&c->lock);
+	return n;
+}
+
+static int compare_pages(const void *a, const void *b)
+{
+	const struct cache_page *x = a, *y = b;
+
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Contents of the pages that the volume still has: it may have become smaller. */
+static int read_piece(struct worker *w, const struct dataset *ds, const struct recover_page *pages, unsigned count,
+                      unsigned *ret_count)
+{
+	uint64_t end = div_round_up_u64(ds->self.inode.size_bytes, WFS3_BLOCK_BYTES);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t *data = w->buf + (size_t)n * WFS3_BLOCK_BYTES;
+		int ret = 0;
+
+		if (pages[i].block >= end)
+			continue;
+		if (pages[i].zero)
+			memset(data, 0, WFS3_BLOCK_BYTES);
+		else
+			ret = wal_reader_page(w->reader, pages[i].position, pages[i].crc, data);
+		if (ret)
+			return ret;
+		w->write[n++] = (struct cache_page){ .index = pages[i].block, .data = data, .crc = pages[i].crc };
+	}
+	*ret_count = n;
+	return 0;
+}
+
+static int write_piece(struct worker *w, const struct recover_page *pages, unsigned count)
+{
+	struct dataset *ds = dataset_find_live(w->crew->p, pages[0].dataset);
+	unsigned n = 0;
+	int ret;
+
+	if (!ds)
+		return 0;
+	ret = read_piece(w, ds, pages, count, &n);
+	if (!ret && n) {
+		qsort(w->write, n, sizeof(w->write[0]), compare_pages);
+		object_writeback(&ds->self, w->write, n);
+		for (unsigned i = 0; i < n && !ret; i++)
+			if (w->write[i].result)
+				ret = err_add(w->write[i].result, "write page %" PRIu64 " of dataset %" PRIu64,
+				              w->write[i].index, ds->id);
+		__atomic_add_fetch(&w->crew->p->recovery.page_count, n, __ATOMIC_RELAXED);
+	}
+	vfs_node_unref(&ds->self.node);
+	return ret;
+}
+
+static int worker_init(struct worker *w, struct crew *c)
+{
+	*w = (struct worker){ .crew = c };
+	w->buf = aligned_alloc(WFS3_BLOCK_BYTES, (size_t)RECOVER_PIECE_PAGES * WFS3_BLOCK_BYTES);
+	w->write = calloc(RECOVER_PIECE_PAGES, sizeof(w->write[0]));
+	if (!w->buf || !w->write)
+		return err_set(-ENOMEM, "no memory to recover");
+	return wal_reader_new(c->log, c->start, &w->reader);
+}
+
+static void work(struct crew *c)
+{
+	struct worker w;
+	unsigned count;
+	size_t first;
+	int ret = worker_init(&w, c);
+
+	while (!ret && (count = take_piece(c, &first)) > 0)
+		ret = write_piece(&w, c->pages + first, count);
+	if (ret) {
+		sync_mutex_lock(&c->lock);
+		if (!c->error) {
+			c->error = ret;
+			err_take(&c->why);
+		}
+		sync_mutex_unlock(&c->lock);
+	}
+	wal_reader_free(w.reader);
+	free(w.buf);
+	free(w.write);
+}
+
+static void helper_main(void *arg)
+{
+	work(arg);
+	blk_thread_done();
+}
+
+int recover_write(struct pool *p, const struct wal_config *log, uint64_t start, struct recover_pages *pages)
+{
+	struct crew c = { .p = p, .log = log, .start = start, .count = pages->count };
+	struct sync_thread helper;
+	bool helped = false;
+
+	if (!c.count)
+		return 0;
+	recover_pages_sort(pages);
+	c.pages = pages->slots;
+	/* Both have something to do to the end. */
+	c.piece = min_u64(max_u64(c.count / 8, PIECE_PAGES_MIN), RECOVER_PIECE_PAGES);
+	sync_mutex_init(&c.lock, SYNC_RANK_LEAF, "wfs3 recovery");
+	if (c.count > c.piece)
+		helped = sync_thread_start(&helper, "wfs3-recover", helper_main, &c) == 0;
+	work(&c);
+	if (helped)
+		sync_thread_join(&helper);
+	sync_mutex_done(&c.lock);
+	if (c.error)
+		err_restore(&c.why);
+	return c.error;
+}
