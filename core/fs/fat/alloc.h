@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Free clusters: a bitmap with a count of free ones for each group, searched by next fit. In memory only; it is built
+ * from the FAT. The caller serialises.
+ */
+#ifndef WFSD_CORE_FS_FAT_ALLOC_H
+#define WFSD_CORE_FS_FAT_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fat_alloc {
+	uint64_t *used; /* bit 0 is cluster 2 */
+	uint16_t *group_free;
+	uint32_t count, free_count;
+	uint32_t next; /* where the last allocation ended */
+};
+
+/* Everything is used at first. 0 or -ENOMEM. */
+int alloc_init(struct fat_alloc *a, uint32_t cluster_count);
+void alloc_done(struct fat_alloc *a);
+size_t alloc_bytes(uint32_t cluster_count);
+
+/* A used run becomes free. -EUCLEAN: a part of it was, or is no cluster; nothing changed then. */
+int alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count);
+/* A free run becomes used. */
+void alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count);
+bool alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
+
+/*
+ * Take a run of 1..@want clusters, from @goal on when that one is free (0: no goal). Long runs are preferred. False:
+ * nothing is free.
+ */
+bool alloc_take(struct fat_alloc *a, uint32_t goal, uint32_t want, uint32_t *ret_first, uint32_t *ret_count);
+
+#endif
