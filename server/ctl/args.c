@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum {
-	OPT_JSON = 0x10000, /* beyond every enum args_option */
+	OPT_JSON = 0x1000000, /* beyond every enum args_option */
 	OPT_SOCKET,
 	OPT_HELP,
 	OPT_VERSION,
@@ -27,6 +27,11 @@ static const struct option options[] = {
 	{ "interval", required_argument, NULL, ARGS_INTERVAL },
 	{ "count", required_argument, NULL, ARGS_COUNT },
 	{ "data", no_argument, NULL, ARGS_DATA },
+	{ "type", required_argument, NULL, ARGS_TYPE },
+	{ "label", required_argument, NULL, ARGS_LABEL },
+	{ "cluster", required_argument, NULL, ARGS_CLUSTER },
+	{ "sector", required_argument, NULL, ARGS_SECTOR },
+	{ "repair", no_argument, NULL, ARGS_REPAIR },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -88,6 +93,18 @@ static int take(struct args *a, int option)
 		break;
 	case ARGS_DESCRIPTION:
 		a->description = optarg;
+		break;
+	case ARGS_TYPE:
+		rc = parse_number("type", optarg, 32, &a->type);
+		break;
+	case ARGS_LABEL:
+		a->label = optarg;
+		break;
+	case ARGS_CLUSTER:
+		a->cluster = optarg;
+		break;
+	case ARGS_SECTOR:
+		a->sector = optarg;
 		break;
 	case ARGS_INTERVAL:
 		rc = parse_number("interval", optarg, 86400, &a->interval_s);

@@ -21,6 +21,11 @@ enum args_option {
 	ARGS_INTERVAL = 1 << 9,
 	ARGS_COUNT = 1 << 10,
 	ARGS_DATA = 1 << 11,
+	ARGS_TYPE = 1 << 12,
+	ARGS_LABEL = 1 << 13,
+	ARGS_CLUSTER = 1 << 14,
+	ARGS_SECTOR = 1 << 15,
+	ARGS_REPAIR = 1 << 16,
 };
 
 struct args {
@@ -28,6 +33,8 @@ struct args {
 	bool json, help, version;
 	const char *socket; /* --socket, else WFSD_ADMIN, else the default */
 	const char *size, *as, *description; /* NULL when not given */
+	const char *label, *cluster, *sector; /* likewise */
+	unsigned type; /* 0 when not given */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */
 	char **words; /* command and operands; point into argv */

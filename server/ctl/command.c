@@ -59,6 +59,17 @@ static const struct command commands[] = {
 	  "let remote hosts use a volume (as NAME unless --as)" },
 	{ "export", "list", 0, 0, 0, cmd_export_list, "", "the exports" },
 	{ "export", "remove", 1, 1, 0, cmd_export_remove, "EXPORT", "take an export back; the volume stays" },
+	{ "mkfs", "fat", 1, 1, ARGS_TYPE | ARGS_LABEL | ARGS_CLUSTER | ARGS_SECTOR | ARGS_SIZE | ARGS_YES, cmd_mkfs_fat,
+	  "DEVICE_OR_FILE [--type 12|16|32] [--label L] [--cluster BYTES] [--sector BYTES] [--size SIZE] [--yes]",
+	  "make a FAT file system (--size: make the file, too)" },
+	{ "fsck", "fat", 1, 1, ARGS_REPAIR, cmd_fsck_fat, "DEVICE_OR_FILE [--repair]",
+	  "check a FAT file system that is not in use" },
+	{ "fat", "ls", 1, 2, 0, cmd_fat_ls, "IMAGE [PATH]", "files on a FAT volume that is not mounted" },
+	{ "fat", "get", 3, 3, 0, cmd_fat_get, "IMAGE PATH FILE", "copy a file out of it (-: to the output)" },
+	{ "fat", "put", 3, 3, 0, cmd_fat_put, "IMAGE FILE PATH", "copy a file into it (-: from the input)" },
+	{ "fat", "mkdir", 2, 2, 0, cmd_fat_mkdir, "IMAGE PATH", "make a directory in it" },
+	{ "fat", "rm", 2, 2, 0, cmd_fat_rm, "IMAGE PATH", "remove a file, or an empty directory" },
+	{ "fat", "mv", 3, 3, 0, cmd_fat_mv, "IMAGE OLD NEW", "rename, or replace" },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -15,13 +15,13 @@
 #define WORD_BITS 64u
 #define RUNS_LOOKED_AT 32u
 
-size_t alloc_bytes(uint32_t cluster_count)
+size_t fat_alloc_bytes(uint32_t cluster_count)
 {
 	return div_round_up_u64(cluster_count, WORD_BITS) * sizeof(uint64_t) +
 	       div_round_up_u64(cluster_count, GROUP_BITS) * sizeof(uint16_t);
 }
 
-int alloc_init(struct fat_alloc *a, uint32_t cluster_count)
+int fat_alloc_init(struct fat_alloc *a, uint32_t cluster_count)
 {
 	size_t words = div_round_up_u64(cluster_count, WORD_BITS);
 
@@ -29,14 +29,14 @@ int alloc_init(struct fat_alloc *a, uint32_t cluster_count)
 	a->used = malloc(words * sizeof(*a->used));
 	a->group_free = calloc(div_round_up_u64(cluster_count, GROUP_BITS), sizeof(*a->group_free));
 	if (!a->used || !a->group_free) {
-		alloc_done(a);
+		fat_alloc_done(a);
 		return err_set(-ENOMEM, "free clusters: no memory");
 	}
 	memset(a->used, 0xff, words * sizeof(*a->used));
 	return 0;
 }
 
-void alloc_done(struct fat_alloc *a)
+void fat_alloc_done(struct fat_alloc *a)
 {
 	free(a->used);
 	free(a->group_free);
@@ -48,7 +48,7 @@ static bool is_used(const struct fat_alloc *a, uint32_t i)
 	return a->used[i / WORD_BITS] >> (i % WORD_BITS) & 1;
 }
 
-bool alloc_is_free(const struct fat_alloc *a, uint32_t cluster)
+bool fat_alloc_is_free(const struct fat_alloc *a, uint32_t cluster)
 {
 	uint32_t i = cluster - FAT_FIRST_CLUSTER;
 
@@ -76,7 +76,7 @@ static void turn(struct fat_alloc *a, uint32_t i, uint32_t count, bool from_used
 	}
 }
 
-int alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count)
+int fat_alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count)
 {
 	uint32_t i = first - FAT_FIRST_CLUSTER;
 
@@ -91,7 +91,7 @@ int alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count)
 	return 0;
 }
 
-void alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count)
+void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count)
 {
 	turn(a, first - FAT_FIRST_CLUSTER, count, false);
 }
@@ -162,12 +162,12 @@ static uint32_t search(const struct fat_alloc *a, uint32_t want, uint32_t *ret_c
 	return best;
 }
 
-bool alloc_take(struct fat_alloc *a, uint32_t goal, uint32_t want, uint32_t *ret_first, uint32_t *ret_count)
+bool fat_alloc_take(struct fat_alloc *a, uint32_t goal, uint32_t want, uint32_t *ret_first, uint32_t *ret_count)
 {
 	uint32_t i, n = 0;
 
 	always(want > 0);
-	if (goal && alloc_is_free(a, goal)) {
+	if (goal && fat_alloc_is_free(a, goal)) {
 		i = goal - FAT_FIRST_CLUSTER;
 		n = run_length(a, i, want);
 	} else {

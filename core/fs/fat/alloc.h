@@ -18,20 +18,20 @@ struct fat_alloc {
 };
 
 /* Everything is used at first. 0 or -ENOMEM. */
-int alloc_init(struct fat_alloc *a, uint32_t cluster_count);
-void alloc_done(struct fat_alloc *a);
-size_t alloc_bytes(uint32_t cluster_count);
+int fat_alloc_init(struct fat_alloc *a, uint32_t cluster_count);
+void fat_alloc_done(struct fat_alloc *a);
+size_t fat_alloc_bytes(uint32_t cluster_count);
 
 /* A used run becomes free. -EUCLEAN: a part of it was, or is no cluster; nothing changed then. */
-int alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count);
+int fat_alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count);
 /* A free run becomes used. */
-void alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count);
-bool alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
+void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count);
+bool fat_alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
 
 /*
  * Take a run of 1..@want clusters, from @goal on when that one is free (0: no goal). Long runs are preferred. False:
  * nothing is free.
  */
-bool alloc_take(struct fat_alloc *a, uint32_t goal, uint32_t want, uint32_t *ret_first, uint32_t *ret_count);
+bool fat_alloc_take(struct fat_alloc *a, uint32_t goal, uint32_t want, uint32_t *ret_first, uint32_t *ret_count);
 
 #endif

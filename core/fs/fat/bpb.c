@@ -140,14 +140,14 @@ static int decode_32(const uint8_t *boot, const struct areas *a, struct fat_geom
 	return 0;
 }
 
-uint32_t bpb_extended(const struct fat_geometry *g)
+uint32_t fat_bpb_extended(const struct fat_geometry *g)
 {
 	return g->type == FAT_TYPE_32 ? BOOT_EXTENDED_32 : BOOT_EXTENDED_16;
 }
 
 static void decode_extended(const uint8_t *boot, struct fat_geometry *g)
 {
-	const uint8_t *ext = boot + bpb_extended(g);
+	const uint8_t *ext = boot + fat_bpb_extended(g);
 
 	g->has_extended = ext[BOOT_EXT_SIGNATURE] == BOOT_EXT_SIGNATURE_VALUE;
 	memset(g->label, ' ', sizeof(g->label));
@@ -158,7 +158,8 @@ static void decode_extended(const uint8_t *boot, struct fat_geometry *g)
 	memcpy(g->label, ext + BOOT_EXT_LABEL, sizeof(g->label));
 }
 
-int bpb_decode(const uint8_t boot[BOOT_BYTES], uint64_t device_bytes, uint32_t slack_bytes, struct fat_geometry *ret)
+int fat_bpb_decode(const uint8_t boot[BOOT_BYTES], uint64_t device_bytes, uint32_t slack_bytes,
+                   struct fat_geometry *ret)
 {
 	struct fat_geometry g = { .fat_mirrored = true };
 	bool is_32 = get_le16(boot + BOOT_FAT_SECTORS_16) == 0;

@@ -42,10 +42,11 @@ struct fat_geometry {
  * @slack_bytes (devices are rounded down to their alignment): then it has as many clusters as are there. 0; -EUCLEAN
  * with the field that is wrong: no FAT file system, or damaged.
  */
-int bpb_decode(const uint8_t boot[BOOT_BYTES], uint64_t device_bytes, uint32_t slack_bytes, struct fat_geometry *ret);
+int fat_bpb_decode(const uint8_t boot[BOOT_BYTES], uint64_t device_bytes, uint32_t slack_bytes,
+                   struct fat_geometry *ret);
 
 /* Where the extended part begins. */
-uint32_t bpb_extended(const struct fat_geometry *g);
+uint32_t fat_bpb_extended(const struct fat_geometry *g);
 
 static inline bool fat_is_cluster(const struct fat_geometry *g, uint32_t cluster)
 {

@@ -33,7 +33,7 @@ static void free_dir(struct fat_dir *d)
 	free(d);
 }
 
-void dir_unload(struct fat_node *n)
+void fat_dir_unload(struct fat_node *n)
 {
 	if (!n->dir)
 		return;
@@ -42,29 +42,29 @@ void dir_unload(struct fat_node *n)
 	n->dir = NULL;
 }
 
-uint64_t dir_slot_offset(const struct fat_node *n, uint32_t slot)
+uint64_t fat_dir_slot_offset(const struct fat_node *n, uint32_t slot)
 {
 	const struct fat_geometry *g = &n->fs->g;
 	uint64_t at = (uint64_t)slot * SLOT_BYTES;
 	uint32_t run;
 
-	if (node_is_fixed_root(n))
+	if (fat_node_is_fixed_root(n))
 		return g->root_offset + at;
-	return fat_cluster_offset(g, map_find(&n->map, (uint32_t)(at / g->cluster_bytes), &run)) +
+	return fat_cluster_offset(g, fat_map_find(&n->map, (uint32_t)(at / g->cluster_bytes), &run)) +
 	       at % g->cluster_bytes;
 }
 
 /* On -ENOMEM nothing has changed but spare room. */
-int dir_resize(struct fat_node *n, uint32_t slot_count)
+int fat_dir_resize(struct fat_node *n, uint32_t slot_count)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = slots_per_sector(n->fs), old = d->slot_count;
+	uint32_t per_sector = fat_slots_per_sector(n->fs), old = d->slot_count;
 	uint8_t *raw = realloc(d->raw, (size_t)slot_count * SLOT_BYTES), *dirty;
-	struct dir_entry **at;
+	struct fat_dir_entry **at;
 
 	if (raw)
 		d->raw = raw;
-	at = realloc(d->at, slot_count * sizeof(struct dir_entry *));
+	at = realloc(d->at, slot_count * sizeof(struct fat_dir_entry *));
 	if (at)
 		d->at = at;
 	dirty = realloc(d->dirty, slot_count / per_sector);
@@ -73,17 +73,17 @@ int dir_resize(struct fat_node *n, uint32_t slot_count)
 	if (!raw || !at || !dirty)
 		return err_set(-ENOMEM, "a directory of %u entries: no memory", slot_count);
 	memset(d->raw + (size_t)old * SLOT_BYTES, 0, (size_t)(slot_count - old) * SLOT_BYTES);
-	memset(d->at + old, 0, (slot_count - old) * sizeof(struct dir_entry *));
+	memset(d->at + old, 0, (slot_count - old) * sizeof(struct fat_dir_entry *));
 	memset(d->dirty + old / per_sector, 0, (slot_count - old) / per_sector);
 	d->slot_count = slot_count;
-	charge(n, slot_count * (SLOT_BYTES + sizeof(struct dir_entry *) + sizeof(struct dir_entry)));
+	charge(n, slot_count * (SLOT_BYTES + sizeof(struct fat_dir_entry *) + sizeof(struct fat_dir_entry)));
 	return 0;
 }
 
 static int rehash(struct fat_dir *d, uint32_t buckets)
 {
-	struct dir_entry **by_name = calloc(buckets, sizeof(struct dir_entry *));
-	struct dir_entry **by_short = calloc(buckets, sizeof(struct dir_entry *));
+	struct fat_dir_entry **by_name = calloc(buckets, sizeof(struct fat_dir_entry *));
+	struct fat_dir_entry **by_short = calloc(buckets, sizeof(struct fat_dir_entry *));
 
 	if (!by_name || !by_short) {
 		free(by_name);
@@ -91,7 +91,7 @@ static int rehash(struct fat_dir *d, uint32_t buckets)
 		return err_set(-ENOMEM, "index of a directory: no memory");
 	}
 	for (uint32_t i = 0; i < d->slot_count; i++) {
-		struct dir_entry *e = d->at[i];
+		struct fat_dir_entry *e = d->at[i];
 
 		if (!e)
 			continue;
@@ -108,35 +108,35 @@ static int rehash(struct fat_dir *d, uint32_t buckets)
 	return 0;
 }
 
-struct dir_entry *dir_entry_new(const struct fat_name *name)
+struct fat_dir_entry *fat_dir_entry_new(const struct fat_name *name)
 {
-	struct dir_entry *e = malloc(offsetof(struct dir_entry, name.units) + name->count * sizeof(uint16_t));
+	struct fat_dir_entry *e = malloc(offsetof(struct fat_dir_entry, name.units) + name->count * sizeof(uint16_t));
 
 	if (!e) {
 		(void)err_set(-ENOMEM, "index of a directory: no memory");
 		return NULL;
 	}
-	memset(e, 0, offsetof(struct dir_entry, name));
-	e->name_hash = name_hash(name);
+	memset(e, 0, offsetof(struct fat_dir_entry, name));
+	e->name_hash = fat_name_hash(name);
 	e->name.count = name->count;
 	memcpy(e->name.units, name->units, name->count * sizeof(uint16_t));
 	return e;
 }
 
-int dir_index_room(struct fat_dir *d)
+int fat_dir_index_room(struct fat_dir *d)
 {
 	if (d->entry_count < d->bucket_count)
 		return 0;
 	return rehash(d, d->bucket_count ? d->bucket_count * 2 : BUCKETS_MIN);
 }
 
-void dir_add_entry(struct fat_dir *d, struct dir_entry *e)
+void fat_dir_add_entry(struct fat_dir *d, struct fat_dir_entry *e)
 {
 	struct fat_name short_name;
 	uint32_t mask = d->bucket_count - 1;
 
-	name_from_short(d->raw + (size_t)e->slot * SLOT_BYTES, 0, &short_name);
-	e->short_hash = name_hash(&short_name);
+	fat_name_from_short(d->raw + (size_t)e->slot * SLOT_BYTES, 0, &short_name);
+	e->short_hash = fat_name_hash(&short_name);
 	e->name_next = d->by_name[e->name_hash & mask];
 	d->by_name[e->name_hash & mask] = e;
 	e->short_next = d->by_short[e->short_hash & mask];
@@ -145,15 +145,15 @@ void dir_add_entry(struct fat_dir *d, struct dir_entry *e)
 	d->entry_count++;
 }
 
-struct dir_entry *dir_find(const struct fat_dir *d, const struct fat_name *name)
+struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_name *name)
 {
-	uint32_t hash = name_hash(name);
-	struct dir_entry *e;
+	uint32_t hash = fat_name_hash(name);
+	struct fat_dir_entry *e;
 
 	if (!d->bucket_count)
 		return NULL;
 	for (e = d->by_name[hash & (d->bucket_count - 1)]; e; e = e->name_next) {
-		if (e->name_hash == hash && name_equal(&e->name, name))
+		if (e->name_hash == hash && fat_name_equal(&e->name, name))
 			return e;
 	}
 	for (e = d->by_short[hash & (d->bucket_count - 1)]; e; e = e->short_next) {
@@ -161,16 +161,16 @@ struct dir_entry *dir_find(const struct fat_dir *d, const struct fat_name *name)
 
 		if (e->short_hash != hash)
 			continue;
-		name_from_short(d->raw + (size_t)e->slot * SLOT_BYTES, 0, &short_name);
-		if (name_equal(&short_name, name))
+		fat_name_from_short(d->raw + (size_t)e->slot * SLOT_BYTES, 0, &short_name);
+		if (fat_name_equal(&short_name, name))
 			return e;
 	}
 	return NULL;
 }
 
-void dir_entry_decode(const struct fat_node *dir, const struct dir_entry *e, struct fat_dirent *ret)
+void fat_dir_entry_decode(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_dirent *ret)
 {
-	dirent_decode(dir->dir->raw + (size_t)e->slot * SLOT_BYTES, dir->fs->g.type, dir->fs->utc_offset_s, ret);
+	fat_dirent_decode(dir->dir->raw + (size_t)e->slot * SLOT_BYTES, dir->fs->g.type, dir->fs->utc_offset_s, ret);
 }
 
 /* Is it one of "." and ".." at the start of every directory but the root? */
@@ -190,7 +190,7 @@ static bool can_be_said(const struct fat_name *name)
 		if (name->units[i] < 0x20 || name->units[i] == 0x7f || name->units[i] == '/')
 			return false;
 	}
-	return name->count && name_to_utf8(name, text, &len) && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+	return name->count && fat_name_to_utf8(name, text, &len) && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
 }
 
 static int index_slot(struct fat_node *n, uint32_t at)
@@ -198,7 +198,7 @@ static int index_slot(struct fat_node *n, uint32_t at)
 	struct fat_dir *d = n->dir;
 	const uint8_t *slot = d->raw + (size_t)at * SLOT_BYTES;
 	struct fat_name name;
-	struct dir_entry *e;
+	struct fat_dir_entry *e;
 	unsigned parts;
 
 	if (slot[0] == SLOT_DELETED) {
@@ -207,25 +207,25 @@ static int index_slot(struct fat_node *n, uint32_t at)
 			d->first_deleted = at;
 		return 0;
 	}
-	if (slot_is_long(slot) || (slot[SLOT_ATTR] & FAT_ATTR_VOLUME) || is_dots(n, slot, at))
+	if (fat_slot_is_long(slot) || (slot[SLOT_ATTR] & FAT_ATTR_VOLUME) || is_dots(n, slot, at))
 		return 0;
-	parts = lfn_decode(d->raw, at, &name);
+	parts = fat_lfn_decode(d->raw, at, &name);
 	/* A long name that nobody could ask for: the file goes by its short name. */
 	if (!parts || !can_be_said(&name))
-		name_from_short(slot, slot[SLOT_CASE], &name);
+		fat_name_from_short(slot, slot[SLOT_CASE], &name);
 	if (!can_be_said(&name)) {
 		d->hidden_count++;
 		return 0;
 	}
-	if (dir_index_room(d))
+	if (fat_dir_index_room(d))
 		return -ENOMEM;
-	e = dir_entry_new(&name);
+	e = fat_dir_entry_new(&name);
 	if (!e)
 		return -ENOMEM;
 	e->first_slot = at - parts;
 	e->slot = at;
 	e->object = n->fs->next_object++;
-	dir_add_entry(d, e);
+	fat_dir_add_entry(d, e);
 	return 0;
 }
 
@@ -253,30 +253,31 @@ static int read_slots(struct fat_node *n)
 {
 	struct fat_fs *fs = n->fs;
 	uint32_t per_cluster = fs->g.cluster_bytes / SLOT_BYTES, run;
-	struct medium_batch b;
+	struct fat_medium_batch b;
 
-	if (node_is_fixed_root(n))
-		return medium_read(&fs->medium, fs->g.root_offset, n->dir->raw, (size_t)fs->g.root_bytes);
-	medium_batch_init(&b, &fs->medium, BLK_READ);
+	if (fat_node_is_fixed_root(n))
+		return fat_medium_read(&fs->medium, fs->g.root_offset, n->dir->raw, (size_t)fs->g.root_bytes);
+	fat_medium_batch_init(&b, &fs->medium, BLK_READ);
 	for (uint32_t i = 0; i < n->map.cluster_count; i += run) {
-		uint32_t cluster = map_find(&n->map, i, &run);
+		uint32_t cluster = fat_map_find(&n->map, i, &run);
 
-		medium_batch_add(&b, fat_cluster_offset(&fs->g, cluster),
-		                 n->dir->raw + (size_t)i * per_cluster * SLOT_BYTES, (size_t)run * fs->g.cluster_bytes);
+		fat_medium_batch_add(&b, fat_cluster_offset(&fs->g, cluster),
+		                     n->dir->raw + (size_t)i * per_cluster * SLOT_BYTES,
+		                     (size_t)run * fs->g.cluster_bytes);
 	}
-	return medium_batch_run(&b);
+	return fat_medium_batch_run(&b);
 }
 
-int dir_load(struct fat_node *n)
+int fat_dir_load(struct fat_node *n)
 {
 	struct fat_fs *fs = n->fs;
 	uint32_t slots;
 	int rc = 0;
 
-	always(node_is_dir(n));
+	always(fat_node_is_dir(n));
 	if (n->dir)
 		return 0;
-	if (node_is_fixed_root(n))
+	if (fat_node_is_fixed_root(n))
 		slots = (uint32_t)(fs->g.root_bytes / SLOT_BYTES);
 	else
 		slots = n->map.cluster_count * (fs->g.cluster_bytes / SLOT_BYTES);
@@ -284,46 +285,46 @@ int dir_load(struct fat_node *n)
 	if (!n->dir)
 		return err_set(-ENOMEM, "a directory: no memory");
 	n->dir->run_missing[0] = n->dir->run_missing[1] = UINT32_MAX;
-	rc = slots ? dir_resize(n, slots) : err_set(-EUCLEAN, "a directory has no clusters");
+	rc = slots ? fat_dir_resize(n, slots) : err_set(-EUCLEAN, "a directory has no clusters");
 	if (rc == 0)
 		rc = read_slots(n);
 	if (rc == 0)
 		rc = index_slots(n);
 	if (rc)
-		dir_unload(n);
-	return rc == -EUCLEAN ? fs_fail(fs, rc) : rc;
+		fat_dir_unload(n);
+	return rc == -EUCLEAN ? fat_fs_fail(fs, rc) : rc;
 }
 
-void dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count)
+void fat_dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = slots_per_sector(n->fs);
+	uint32_t per_sector = fat_slots_per_sector(n->fs);
 
 	for (uint32_t s = first_slot / per_sector; s <= (first_slot + slot_count - 1) / per_sector; s++)
 		d->dirty[s] = 1;
 	d->any_dirty = true;
-	node_changed(n);
+	fat_node_changed(n);
 }
 
-bool dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot)
+bool fat_dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot)
 {
-	return first_slot / slots_per_sector(n->fs) == last_slot / slots_per_sector(n->fs);
+	return first_slot / fat_slots_per_sector(n->fs) == last_slot / fat_slots_per_sector(n->fs);
 }
 
-void dir_add_dirty(struct fat_node *n, struct medium_batch *b)
+void fat_dir_add_dirty(struct fat_node *n, struct fat_medium_batch *b)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = slots_per_sector(n->fs);
+	uint32_t per_sector = fat_slots_per_sector(n->fs);
 
 	for (uint32_t s = 0; s < d->slot_count / per_sector; s++) {
 		if (d->dirty[s])
-			medium_batch_add(b, dir_slot_offset(n, s * per_sector),
-			                 d->raw + (size_t)s * n->fs->g.sector_bytes, n->fs->g.sector_bytes);
+			fat_medium_batch_add(b, fat_dir_slot_offset(n, s * per_sector),
+			                     d->raw + (size_t)s * n->fs->g.sector_bytes, n->fs->g.sector_bytes);
 	}
 }
 
-void dir_is_clean(struct fat_node *n)
+void fat_dir_is_clean(struct fat_node *n)
 {
-	memset(n->dir->dirty, 0, n->dir->slot_count / slots_per_sector(n->fs));
+	memset(n->dir->dirty, 0, n->dir->slot_count / fat_slots_per_sector(n->fs));
 	n->dir->any_dirty = false;
 }

@@ -13,32 +13,32 @@
 #define DIR_GROW_SLOTS_MAX (DIR_BYTES_MAX / SLOT_BYTES)
 
 /* Is there an entry with this short name? Long names count, too, so that a name never means two files. */
-static bool short_is_taken(const struct fat_dir *d, const uint8_t *short_name, const struct dir_entry *except)
+static bool short_is_taken(const struct fat_dir *d, const uint8_t *short_name, const struct fat_dir_entry *except)
 {
-	const struct dir_entry *e;
+	const struct fat_dir_entry *e;
 	struct fat_name name;
 
-	name_from_short(short_name, 0, &name);
-	e = dir_find(d, &name);
+	fat_name_from_short(short_name, 0, &name);
+	e = fat_dir_find(d, &name);
 	return e && e != except;
 }
 
 /* *@ret_slots: how many the name takes. */
-static int choose_short_name(const struct fat_node *n, const struct dir_entry *except, struct dir_plan *p,
+static int choose_short_name(const struct fat_node *n, const struct fat_dir_entry *except, struct fat_dir_plan *p,
                              uint32_t *ret_slots)
 {
 	const struct fat_name *name = &p->entry->name;
-	enum short_fit fit = name_to_short(name, p->short_name, &p->case_flags);
+	enum fat_short_fit fit = fat_name_to_short(name, p->short_name, &p->case_flags);
 	uint8_t basis[SHORT_NAME_BYTES];
 
-	*ret_slots = 1 + (fit == SHORT_EXACT ? 0 : lfn_slot_count(name));
+	*ret_slots = 1 + (fit == SHORT_EXACT ? 0 : fat_lfn_slot_count(name));
 	if (fit != SHORT_LOSSY && !short_is_taken(n->dir, p->short_name, except))
 		return 0;
 	/* Somebody else's short name is what this name would be. */
 	p->case_flags = 0;
-	*ret_slots = 1 + lfn_slot_count(name);
+	*ret_slots = 1 + fat_lfn_slot_count(name);
 	memcpy(basis, p->short_name, sizeof(basis));
-	for (unsigned attempt = 0; name_numeric_tail(name, basis, attempt, p->short_name); attempt++) {
+	for (unsigned attempt = 0; fat_name_numeric_tail(name, basis, attempt, p->short_name); attempt++) {
 		if (!short_is_taken(n->dir, p->short_name, except))
 			return 0;
 	}
@@ -54,7 +54,7 @@ static bool is_deleted(const struct fat_dir *d, uint32_t slot)
 static bool find_deleted(const struct fat_node *n, uint32_t count, bool one_sector, uint32_t *ret)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = slots_per_sector(n->fs), run = 0;
+	uint32_t per_sector = fat_slots_per_sector(n->fs), run = 0;
 
 	if (count > d->deleted || count >= d->run_missing[one_sector])
 		return false;
@@ -83,26 +83,26 @@ static int extend(struct fat_node *n)
 	uint32_t had = n->map.cluster_count;
 	int rc;
 
-	if (node_is_fixed_root(n))
+	if (fat_node_is_fixed_root(n))
 		return err_set(-ENOSPC, "the root directory is full (%u entries)", n->dir->slot_count);
 	if (n->dir->slot_count + per_cluster > DIR_GROW_SLOTS_MAX)
 		return err_set(-ENOSPC, "the directory is full (%u entries)", n->dir->slot_count);
-	rc = space_grow(n, had + 1);
+	rc = fat_space_grow(n, had + 1);
 	if (rc)
 		return rc;
-	cluster = map_find(&n->map, had, &run);
-	rc = medium_zero(&fs->medium, fat_cluster_offset(&fs->g, cluster), fs->g.cluster_bytes);
+	cluster = fat_map_find(&n->map, had, &run);
+	rc = fat_medium_zero(&fs->medium, fat_cluster_offset(&fs->g, cluster), fs->g.cluster_bytes);
 	if (rc == 0)
-		rc = dir_resize(n, n->dir->slot_count + per_cluster);
+		rc = fat_dir_resize(n, n->dir->slot_count + per_cluster);
 	if (rc)
-		(void)space_cut(n, had);
+		(void)fat_space_cut(n, had);
 	return rc;
 }
 
-int dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret)
+int fat_dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = slots_per_sector(n->fs), pad = 0;
+	uint32_t per_sector = fat_slots_per_sector(n->fs), pad = 0;
 
 	if (count <= per_sector) {
 		if (find_deleted(n, count, true, ret))
@@ -110,7 +110,7 @@ int dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret)
 		pad = d->end % per_sector + count > per_sector ? per_sector - d->end % per_sector : 0;
 	}
 	/* A full fixed root directory gives up the nicety. */
-	if (pad && node_is_fixed_root(n) && d->end + pad + count > d->slot_count)
+	if (pad && fat_node_is_fixed_root(n) && d->end + pad + count > d->slot_count)
 		pad = 0;
 	if (d->end + pad + count > d->slot_count && find_deleted(n, count, false, ret))
 		return 0;
@@ -124,23 +124,24 @@ int dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret)
 	return 0;
 }
 
-int dir_plan_name(struct fat_node *n, const struct fat_name *name, const struct dir_entry *except, struct dir_plan *ret)
+int fat_dir_plan_name(struct fat_node *n, const struct fat_name *name, const struct fat_dir_entry *except,
+                      struct fat_dir_plan *ret)
 {
 	uint32_t slots, first;
-	int rc = name_check(name);
+	int rc = fat_name_check(name);
 
 	if (rc == 0)
-		rc = dir_index_room(n->dir);
+		rc = fat_dir_index_room(n->dir);
 	if (rc)
 		return rc;
-	ret->entry = dir_entry_new(name);
+	ret->entry = fat_dir_entry_new(name);
 	if (!ret->entry)
 		return -ENOMEM;
 	rc = choose_short_name(n, except, ret, &slots);
 	if (rc == 0)
-		rc = dir_reserve(n, slots, &first);
+		rc = fat_dir_reserve(n, slots, &first);
 	if (rc) {
-		dir_plan_drop(ret);
+		fat_dir_plan_drop(ret);
 		return rc;
 	}
 	ret->entry->first_slot = first;
@@ -148,7 +149,7 @@ int dir_plan_name(struct fat_node *n, const struct fat_name *name, const struct 
 	return 0;
 }
 
-void dir_plan_drop(struct dir_plan *plan)
+void fat_dir_plan_drop(struct fat_dir_plan *plan)
 {
 	free(plan->entry);
 	plan->entry = NULL;
@@ -160,14 +161,14 @@ static void move_end(struct fat_node *n, uint32_t first, uint32_t end)
 	struct fat_dir *d = n->dir;
 
 	if (d->garbage) {
-		dir_touch(n, d->end, d->slot_count - d->end);
+		fat_dir_touch(n, d->end, d->slot_count - d->end);
 		d->garbage = false;
 	}
 	for (uint32_t i = d->end; i < first; i++) {
 		d->raw[(size_t)i * SLOT_BYTES] = SLOT_DELETED;
 		if (!d->deleted++)
 			d->first_deleted = i;
-		dir_touch(n, i, 1);
+		fat_dir_touch(n, i, 1);
 	}
 	for (unsigned k = 0; k < 2 && first > d->end; k++)
 		d->run_missing[k] = (uint32_t)max_u64(d->run_missing[k], first - d->end + 1);
@@ -175,7 +176,7 @@ static void move_end(struct fat_node *n, uint32_t first, uint32_t end)
 		d->end = end;
 }
 
-uint8_t *dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count)
+uint8_t *fat_dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count)
 {
 	struct fat_dir *d = n->dir;
 	uint8_t *raw = d->raw + (size_t)first * SLOT_BYTES;
@@ -185,44 +186,45 @@ uint8_t *dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count)
 	else
 		move_end(n, first, first + count);
 	memset(raw, 0, (size_t)count * SLOT_BYTES);
-	dir_touch(n, first, count);
+	fat_dir_touch(n, first, count);
 	return raw;
 }
 
 /* As a directory's own time says, something in it changed. */
 static void touch_time(struct fat_node *n)
 {
-	n->d.mtime_ns = dirent_round_mtime(fs_now());
+	n->d.mtime_ns = fat_dirent_round_mtime(fat_fs_now());
 	n->entry_changed = n->entry != NULL;
 }
 
-struct dir_entry *dir_insert(struct fat_node *n, struct dir_plan *plan, struct fat_dirent *dirent, uint64_t object)
+struct fat_dir_entry *fat_dir_insert(struct fat_node *n, struct fat_dir_plan *plan, struct fat_dirent *dirent,
+                                     uint64_t object)
 {
-	struct dir_entry *e = plan->entry;
+	struct fat_dir_entry *e = plan->entry;
 	uint32_t count = e->slot - e->first_slot + 1;
-	uint8_t *raw = dir_take_slots(n, e->first_slot, count);
+	uint8_t *raw = fat_dir_take_slots(n, e->first_slot, count);
 
 	memcpy(dirent->short_name, plan->short_name, SHORT_NAME_BYTES);
 	dirent->case_flags = plan->case_flags;
 	if (count > 1)
-		lfn_encode(&e->name, plan->short_name, raw);
-	dirent_encode(dirent, n->fs->g.type, n->fs->utc_offset_s, raw + (size_t)(count - 1) * SLOT_BYTES);
+		fat_lfn_encode(&e->name, plan->short_name, raw);
+	fat_dirent_encode(dirent, n->fs->g.type, n->fs->utc_offset_s, raw + (size_t)(count - 1) * SLOT_BYTES);
 	e->object = object;
 	e->born_sync = n->fs->sync_count;
-	dir_add_entry(n->dir, e);
+	fat_dir_add_entry(n->dir, e);
 	touch_time(n);
 	plan->entry = NULL;
 	return e;
 }
 
-static void unchain(struct dir_entry **bucket, struct dir_entry *e, bool by_short)
+static void unchain(struct fat_dir_entry **bucket, struct fat_dir_entry *e, bool by_short)
 {
 	while (*bucket != e)
 		bucket = by_short ? &(*bucket)->short_next : &(*bucket)->name_next;
 	*bucket = by_short ? e->short_next : e->name_next;
 }
 
-void dir_remove(struct fat_node *n, struct dir_entry *e)
+void fat_dir_remove(struct fat_node *n, struct fat_dir_entry *e)
 {
 	struct fat_dir *d = n->dir;
 	uint32_t count = e->slot - e->first_slot + 1;
@@ -237,12 +239,12 @@ void dir_remove(struct fat_node *n, struct dir_entry *e)
 	d->run_missing[0] = d->run_missing[1] = UINT32_MAX;
 	d->at[e->slot] = NULL;
 	d->entry_count--;
-	dir_touch(n, e->first_slot, count);
+	fat_dir_touch(n, e->first_slot, count);
 	touch_time(n);
 	free(e);
 }
 
-void dir_init_slots(const struct fat_node *n, uint32_t parent_cluster, uint8_t *slots)
+void fat_dir_init_slots(const struct fat_node *n, uint32_t parent_cluster, uint8_t *slots)
 {
 	struct fat_dirent d = n->d;
 
@@ -250,8 +252,8 @@ void dir_init_slots(const struct fat_node *n, uint32_t parent_cluster, uint8_t *
 	d.attr = FAT_ATTR_DIR;
 	d.size_bytes = 0;
 	memcpy(d.short_name, ".          ", SHORT_NAME_BYTES);
-	dirent_encode(&d, n->fs->g.type, n->fs->utc_offset_s, slots);
+	fat_dirent_encode(&d, n->fs->g.type, n->fs->utc_offset_s, slots);
 	memcpy(d.short_name, "..         ", SHORT_NAME_BYTES);
 	d.cluster = parent_cluster;
-	dirent_encode(&d, n->fs->g.type, n->fs->utc_offset_s, slots + SLOT_BYTES);
+	fat_dirent_encode(&d, n->fs->g.type, n->fs->utc_offset_s, slots + SLOT_BYTES);
 }

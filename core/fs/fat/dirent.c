@@ -77,17 +77,17 @@ static void from_ns(uint64_t ns, int offset_s, uint16_t *ret_date, uint16_t *ret
 	from_seconds((int64_t)(ns / SYNC_NS_PER_S) + offset_s, ret_date, ret_time);
 }
 
-uint64_t dirent_round_mtime(uint64_t ns)
+uint64_t fat_dirent_round_mtime(uint64_t ns)
 {
 	return ns - ns % (2 * SYNC_NS_PER_S);
 }
 
-uint64_t dirent_round_ctime(uint64_t ns)
+uint64_t fat_dirent_round_ctime(uint64_t ns)
 {
 	return ns - ns % NS_PER_CENTI;
 }
 
-uint64_t dirent_round_atime(uint64_t ns, int offset_s)
+uint64_t fat_dirent_round_atime(uint64_t ns, int offset_s)
 {
 	int64_t s = (int64_t)(ns / SYNC_NS_PER_S) + offset_s;
 
@@ -95,7 +95,7 @@ uint64_t dirent_round_atime(uint64_t ns, int offset_s)
 	return s <= offset_s ? 0 : (uint64_t)(s - offset_s) * SYNC_NS_PER_S;
 }
 
-void dirent_decode(const uint8_t slot[SLOT_BYTES], enum fat_type type, int offset_s, struct fat_dirent *ret)
+void fat_dirent_decode(const uint8_t slot[SLOT_BYTES], enum fat_type type, int offset_s, struct fat_dirent *ret)
 {
 	uint8_t centi = slot[SLOT_CTIME_CENTI];
 
@@ -113,7 +113,7 @@ void dirent_decode(const uint8_t slot[SLOT_BYTES], enum fat_type type, int offse
 	ret->atime_ns = to_ns(get_le16(slot + SLOT_ADATE), 0, offset_s);
 }
 
-void dirent_encode(const struct fat_dirent *d, enum fat_type type, int offset_s, uint8_t slot[SLOT_BYTES])
+void fat_dirent_encode(const struct fat_dirent *d, enum fat_type type, int offset_s, uint8_t slot[SLOT_BYTES])
 {
 	uint16_t date, time;
 
@@ -159,16 +159,16 @@ static bool decode_part(const uint8_t *slot, bool last, struct fat_name *n)
 	return true;
 }
 
-unsigned lfn_decode(const uint8_t *slots, uint32_t at, struct fat_name *ret)
+unsigned fat_lfn_decode(const uint8_t *slots, uint32_t at, struct fat_name *ret)
 {
-	uint8_t checksum = name_short_checksum(slots + (size_t)at * SLOT_BYTES);
+	uint8_t checksum = fat_name_short_checksum(slots + (size_t)at * SLOT_BYTES);
 
 	ret->count = 0;
 	for (unsigned i = 1; i <= LFN_SLOTS_MAX && i <= at; i++) {
 		const uint8_t *slot = slots + (size_t)(at - i) * SLOT_BYTES;
 		bool last = slot[LFN_ORDER] & LFN_LAST;
 
-		if (!slot_is_long(slot) || slot[LFN_ORDER] == SLOT_DELETED || (slot[LFN_ORDER] & ~LFN_LAST) != i ||
+		if (!fat_slot_is_long(slot) || slot[LFN_ORDER] == SLOT_DELETED || (slot[LFN_ORDER] & ~LFN_LAST) != i ||
 		    slot[LFN_CHECKSUM] != checksum || slot[LFN_TYPE] != 0 || !decode_part(slot, last, ret))
 			return 0;
 		if (last)
@@ -177,15 +177,15 @@ unsigned lfn_decode(const uint8_t *slots, uint32_t at, struct fat_name *ret)
 	return 0;
 }
 
-unsigned lfn_slot_count(const struct fat_name *n)
+unsigned fat_lfn_slot_count(const struct fat_name *n)
 {
 	return (n->count + LFN_SLOT_UNITS - 1) / LFN_SLOT_UNITS;
 }
 
-void lfn_encode(const struct fat_name *n, const uint8_t short_name[SHORT_NAME_BYTES], uint8_t *slots)
+void fat_lfn_encode(const struct fat_name *n, const uint8_t short_name[SHORT_NAME_BYTES], uint8_t *slots)
 {
-	unsigned count = lfn_slot_count(n);
-	uint8_t checksum = name_short_checksum(short_name);
+	unsigned count = fat_lfn_slot_count(n);
+	uint8_t checksum = fat_name_short_checksum(short_name);
 
 	memset(slots, 0, (size_t)count * SLOT_BYTES);
 	for (unsigned order = 1; order <= count; order++) {

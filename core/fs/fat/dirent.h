@@ -30,16 +30,16 @@ struct fat_dirent {
 };
 
 /* @offset_s: what is added to UTC to get the times on the device. */
-void dirent_decode(const uint8_t slot[SLOT_BYTES], enum fat_type type, int offset_s, struct fat_dirent *ret);
+void fat_dirent_decode(const uint8_t slot[SLOT_BYTES], enum fat_type type, int offset_s, struct fat_dirent *ret);
 /* Bytes that FAT32 alone uses are left as they are for the other types. */
-void dirent_encode(const struct fat_dirent *d, enum fat_type type, int offset_s, uint8_t slot[SLOT_BYTES]);
+void fat_dirent_encode(const struct fat_dirent *d, enum fat_type type, int offset_s, uint8_t slot[SLOT_BYTES]);
 
 /* What a time becomes by being stored. */
-uint64_t dirent_round_mtime(uint64_t ns);
-uint64_t dirent_round_ctime(uint64_t ns);
-uint64_t dirent_round_atime(uint64_t ns, int offset_s);
+uint64_t fat_dirent_round_mtime(uint64_t ns);
+uint64_t fat_dirent_round_ctime(uint64_t ns);
+uint64_t fat_dirent_round_atime(uint64_t ns, int offset_s);
 
-static inline bool slot_is_long(const uint8_t *slot)
+static inline bool fat_slot_is_long(const uint8_t *slot)
 {
 	return (slot[SLOT_ATTR] & ATTR_LONG_NAME_MASK) == ATTR_LONG_NAME;
 }
@@ -48,9 +48,9 @@ static inline bool slot_is_long(const uint8_t *slot)
  * The long name that ends right before slot @at of @slots, when there is a whole one that belongs to the short entry
  * there. Returns how many slots it takes, 0: none.
  */
-unsigned lfn_decode(const uint8_t *slots, uint32_t at, struct fat_name *ret);
-unsigned lfn_slot_count(const struct fat_name *n);
-/* lfn_slot_count() slots. */
-void lfn_encode(const struct fat_name *n, const uint8_t short_name[SHORT_NAME_BYTES], uint8_t *slots);
+unsigned fat_lfn_decode(const uint8_t *slots, uint32_t at, struct fat_name *ret);
+unsigned fat_lfn_slot_count(const struct fat_name *n);
+/* fat_lfn_slot_count() slots. */
+void fat_lfn_encode(const struct fat_name *n, const uint8_t short_name[SHORT_NAME_BYTES], uint8_t *slots);
 
 #endif

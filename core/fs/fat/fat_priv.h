@@ -4,7 +4,8 @@
  *
  * Locks, outermost first: a node's io_lock (readers and writers of its contents) · the file system's lock (everything
  * else: directories, FAT, free clusters, the list of changes; held during metadata I/O) · a node's map_lock (where its
- * clusters are; for the cache's threads, which take nothing else).
+ * clusters are; for the cache's threads, which take nothing else). All functions here are called under the file
+ * system's lock, unless they say otherwise.
  */
 #ifndef WFSD_CORE_FS_FAT_FAT_PRIV_H
 #define WFSD_CORE_FS_FAT_FAT_PRIV_H
@@ -43,8 +44,8 @@ struct fat_runs {
 };
 
 /* A name in a loaded directory. */
-struct dir_entry {
-	struct dir_entry *name_next, *short_next; /* hash chains */
+struct fat_dir_entry {
+	struct fat_dir_entry *name_next, *short_next; /* hash chains */
 	uint32_t name_hash, short_hash;
 	uint32_t first_slot, slot; /* the parts of the long name begin at first_slot; slot is the short entry */
 	uint64_t object;
@@ -64,8 +65,8 @@ struct fat_dir {
 	uint32_t entry_count;
 	uint32_t hidden_count; /* entries whose name cannot be said */
 	uint32_t bucket_count;
-	struct dir_entry **by_name, **by_short; /* bucket_count */
-	struct dir_entry **at; /* slot_count */
+	struct fat_dir_entry **by_name, **by_short; /* bucket_count */
+	struct fat_dir_entry **at; /* slot_count */
 	uint8_t *dirty; /* a flag for every sector */
 	bool any_dirty;
 	bool garbage; /* behind the end there was something else than zeros */
@@ -80,7 +81,7 @@ struct fat_node {
 	/* Under fs->lock. */
 	unsigned refs;
 	struct fat_node *parent; /* referenced; NULL: the root, or deleted */
-	struct dir_entry *entry; /* NULL likewise */
+	struct fat_dir_entry *entry; /* NULL likewise */
 	uint64_t object, change;
 	struct fat_dirent d;
 	uint64_t size_bytes; /* atomic for reading: files only */
@@ -97,7 +98,7 @@ struct fat_node {
 };
 
 struct fat_fs {
-	struct medium medium;
+	struct fat_medium medium;
 	struct fat_geometry g;
 	struct cache *cache;
 	struct budget_consumer *budget; /* or NULL */
@@ -130,114 +131,115 @@ struct fat_fs {
 
 /* state.c: whether the volume may be changed. */
 /* Before each change: -EROFS, or marks the volume as dirty, durably, the first time. */
-int fs_begin_change(struct fat_fs *fs) SYNC_REQUIRES(fs->lock);
+int fat_fs_begin_change(struct fat_fs *fs);
 /* Make it read-only, with the thread's error as the reason. Returns @rc. */
-int fs_fail(struct fat_fs *fs, int rc) SYNC_REQUIRES(fs->lock);
-int fs_write_dirty_mark(struct fat_fs *fs, bool dirty) SYNC_REQUIRES(fs->lock);
-int fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]) SYNC_REQUIRES(fs->lock);
-int fs_write_fsinfo(struct fat_fs *fs) SYNC_REQUIRES(fs->lock);
+int fat_fs_fail(struct fat_fs *fs, int rc);
+int fat_fs_write_dirty_mark(struct fat_fs *fs, bool dirty);
+int fat_fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]);
+int fat_fs_write_fsinfo(struct fat_fs *fs);
 
 /* map.c */
-void map_done(struct fat_map *m);
-int map_append(struct fat_map *m, uint32_t cluster, uint32_t count); /* -ENOMEM */
-void map_cut(struct fat_map *m, uint32_t cluster_count);
+void fat_map_done(struct fat_map *m);
+int fat_map_append(struct fat_map *m, uint32_t cluster, uint32_t count); /* -ENOMEM */
+void fat_map_cut(struct fat_map *m, uint32_t cluster_count);
 /* Cluster @index of the file; *@ret_count: how many follow each other from there. @index lies within. */
-uint32_t map_find(const struct fat_map *m, uint32_t index, uint32_t *ret_count);
-int map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_map *m) SYNC_REQUIRES(fs->lock);
-int runs_add(struct fat_runs *r, uint32_t first, uint32_t count); /* -ENOMEM */
+uint32_t fat_map_find(const struct fat_map *m, uint32_t index, uint32_t *ret_count);
+int fat_map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_map *m);
+int fat_runs_add(struct fat_runs *r, uint32_t first, uint32_t count); /* -ENOMEM */
 
 /* space.c: chains. */
 /* Make the node's chain @count clusters long, if it is shorter. -ENOSPC, nothing changed. */
-int space_grow(struct fat_node *n, uint32_t count) SYNC_REQUIRES(n->fs->lock);
+int fat_space_grow(struct fat_node *n, uint32_t count);
 /* Make it @count long, if it is longer; what was on the device becomes free with the next sync. */
-int space_cut(struct fat_node *n, uint32_t count) SYNC_REQUIRES(n->fs->lock);
-void space_release(struct fat_node *n) SYNC_REQUIRES(n->fs->lock); /* its reservation */
+int fat_space_cut(struct fat_node *n, uint32_t count);
+void fat_space_release(struct fat_node *n); /* its reservation */
 
 /* dir.c: directories in memory. */
-int dir_load(struct fat_node *n) SYNC_REQUIRES(n->fs->lock); /* when it is not */
-void dir_unload(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
+int fat_dir_load(struct fat_node *n); /* when it is not */
+void fat_dir_unload(struct fat_node *n);
 /* More room; new slots are zero. */
-int dir_resize(struct fat_node *n, uint32_t slot_count);
-struct dir_entry *dir_find(const struct fat_dir *d, const struct fat_name *name);
-void dir_entry_decode(const struct fat_node *dir, const struct dir_entry *e, struct fat_dirent *ret);
-void dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count);
+int fat_dir_resize(struct fat_node *n, uint32_t slot_count);
+struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_name *name);
+void fat_dir_entry_decode(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_dirent *ret);
+void fat_dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count);
 /* An entry with a name and nothing else; NULL: no memory. */
-struct dir_entry *dir_entry_new(const struct fat_name *name);
+struct fat_dir_entry *fat_dir_entry_new(const struct fat_name *name);
 /* Room in the index for another entry; -ENOMEM. */
-int dir_index_room(struct fat_dir *d);
+int fat_dir_index_room(struct fat_dir *d);
 /* There is room. The entry's slots are set, and its short name is in the directory's bytes. Takes it over. */
-void dir_add_entry(struct fat_dir *d, struct dir_entry *e);
+void fat_dir_add_entry(struct fat_dir *d, struct fat_dir_entry *e);
 /* dir_change.c */
 /* What a name becomes: a short name that is free in the directory, a place for its slots, memory for its entry. */
-struct dir_plan {
-	struct dir_entry *entry; /* with its slots */
+struct fat_dir_plan {
+	struct fat_dir_entry *entry; /* with its slots */
 	uint8_t short_name[SHORT_NAME_BYTES];
 	uint8_t case_flags;
 };
 /*
  * @except: an entry whose short name counts as free (it is about to go), or NULL. Extends the directory if need be, so
- * that dir_insert() cannot fail. The plan holds until another name is inserted or the file system's lock is released.
+ * that fat_dir_insert() cannot fail. The plan holds until another name is inserted or the file system's lock is
+ * released.
  */
-int dir_plan_name(struct fat_node *n, const struct fat_name *name, const struct dir_entry *except, struct dir_plan *ret)
-        SYNC_REQUIRES(n->fs->lock);
-void dir_plan_drop(struct dir_plan *plan);
+int fat_dir_plan_name(struct fat_node *n, const struct fat_name *name, const struct fat_dir_entry *except,
+                      struct fat_dir_plan *ret);
+void fat_dir_plan_drop(struct fat_dir_plan *plan);
 /* @d gets the plan's short name. Returns the new entry. */
-struct dir_entry *dir_insert(struct fat_node *n, struct dir_plan *plan, struct fat_dirent *d, uint64_t object)
-        SYNC_REQUIRES(n->fs->lock);
-/* A place for slots. They become the directory's with dir_take_slots(), which returns their bytes, zeroed. */
-int dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret_first) SYNC_REQUIRES(n->fs->lock);
-uint8_t *dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count) SYNC_REQUIRES(n->fs->lock);
-void dir_remove(struct fat_node *n, struct dir_entry *e) SYNC_REQUIRES(n->fs->lock);
-bool dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot);
+struct fat_dir_entry *fat_dir_insert(struct fat_node *n, struct fat_dir_plan *plan, struct fat_dirent *d,
+                                     uint64_t object);
+/* A place for slots. They become the directory's with fat_dir_take_slots(), which returns their bytes, zeroed. */
+int fat_dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret_first);
+uint8_t *fat_dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count);
+void fat_dir_remove(struct fat_node *n, struct fat_dir_entry *e);
+bool fat_dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot);
 /* Write what is dirty, with all others in @b. */
-void dir_add_dirty(struct fat_node *n, struct medium_batch *b);
-void dir_is_clean(struct fat_node *n);
+void fat_dir_add_dirty(struct fat_node *n, struct fat_medium_batch *b);
+void fat_dir_is_clean(struct fat_node *n);
 /* Where a slot lies on the device. */
-uint64_t dir_slot_offset(const struct fat_node *n, uint32_t slot);
+uint64_t fat_dir_slot_offset(const struct fat_node *n, uint32_t slot);
 /* The bytes of an empty directory. */
-void dir_init_slots(const struct fat_node *n, uint32_t parent_cluster, uint8_t *slots);
+void fat_dir_init_slots(const struct fat_node *n, uint32_t parent_cluster, uint8_t *slots);
 
 /* node.c */
-int node_for_entry(struct fat_node *dir, struct dir_entry *e, struct fat_node **ret) SYNC_REQUIRES(dir->fs->lock);
-int node_new_root(struct fat_fs *fs) SYNC_REQUIRES(fs->lock);
-void node_ref(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
-void node_unref(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
+int fat_node_for_entry(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret);
+int fat_node_new_root(struct fat_fs *fs);
+void fat_node_ref(struct fat_node *n);
+void fat_node_unref(struct fat_node *n);
 /* Remember that it has something for the next sync. */
-void node_changed(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
+void fat_node_changed(struct fat_node *n);
 /* Its entry is gone from the directory. */
-void node_detach(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
+void fat_node_detach(struct fat_node *n);
 /* Forget idle nodes: all, or what is too much. */
-void node_trim(struct fat_fs *fs, bool all) SYNC_REQUIRES(fs->lock);
-uint64_t fs_now(void);
+void fat_node_trim(struct fat_fs *fs, bool all);
+uint64_t fat_fs_now(void);
 
 /* data.c */
-int data_open(struct fat_node *n);
-void data_touch(struct fat_node *n) SYNC_REQUIRES(n->fs->lock); /* times and archive bit after a write */
+int fat_data_open(struct fat_node *n);
+void fat_data_touch(struct fat_node *n); /* times and archive bit after a write */
 
 /* ops.c */
 /* What every call on a directory begins with: is it one, is it there, and what is the name? */
-int ops_begin(struct fat_node *dir, const char *name, size_t len, struct fat_name *ret) SYNC_REQUIRES(dir->fs->lock);
-int ops_check_empty(struct fat_node *n) SYNC_REQUIRES(n->fs->lock);
-uint32_t ops_parent_cluster(const struct fat_node *dir);
+int fat_ops_begin(struct fat_node *dir, const char *name, size_t len, struct fat_name *ret);
+int fat_ops_check_empty(struct fat_node *n);
+uint32_t fat_ops_parent_cluster(const struct fat_node *dir);
 
 /* sync.c */
 /* Directory sectors alone, durably; for what must not wait for other changes. */
-int sync_directories(struct fat_fs *fs) SYNC_REQUIRES(fs->lock);
-int sync_locked(struct fat_fs *fs) SYNC_REQUIRES(fs->lock);
-void syncer_run(void *arg);
+int fat_sync_directories(struct fat_fs *fs);
+int fat_sync_locked(struct fat_fs *fs);
+void fat_syncer_run(void *arg);
 
-static inline uint32_t slots_per_sector(const struct fat_fs *fs)
+static inline uint32_t fat_slots_per_sector(const struct fat_fs *fs)
 {
 	return fs->g.sector_bytes / SLOT_BYTES;
 }
 
-static inline bool node_is_dir(const struct fat_node *n)
+static inline bool fat_node_is_dir(const struct fat_node *n)
 {
 	return n->d.attr & FAT_ATTR_DIR;
 }
 
 /* The fixed root directory of FAT12 and FAT16. */
-static inline bool node_is_fixed_root(const struct fat_node *n)
+static inline bool fat_node_is_fixed_root(const struct fat_node *n)
 {
 	return n == n->fs->root && n->fs->g.type != FAT_TYPE_32;
 }

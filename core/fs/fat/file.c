@@ -18,12 +18,12 @@ static uint64_t size_of(const struct fat_node *n)
 	return __atomic_load_n(&n->size_bytes, __ATOMIC_ACQUIRE);
 }
 
-static void set_size(struct fat_node *n, uint64_t size) SYNC_REQUIRES(n->fs->lock)
+static void set_size(struct fat_node *n, uint64_t size)
 {
 	__atomic_store_n(&n->size_bytes, size, __ATOMIC_RELEASE);
 	cache_file_resize(n->data, size);
 	n->entry_changed = true;
-	node_changed(n);
+	fat_node_changed(n);
 }
 
 static size_t total(const struct iovec *iov, int iov_count)
@@ -43,7 +43,7 @@ int fat_read(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_
 	int count = 0, rc = 0;
 	uint64_t size;
 
-	if (node_is_dir(n))
+	if (fat_node_is_dir(n))
 		return err_set(-EISDIR, "a directory is not read like a file");
 	if (iov_count > 64)
 		return err_set(-EINVAL, "more than 64 pieces of memory");
@@ -78,21 +78,22 @@ static int drop_beyond(struct fat_node *n, uint64_t size)
 	uint64_t start = round_down_u64(size, CACHE_PAGE_BYTES), len;
 	int rc = size > start ? cache_flush(n->data, start, CACHE_PAGE_BYTES) : 0;
 
-	sync_mutex_lock(&fs->lock);
-	len = max_u64(size_of(n), (uint64_t)n->map.cluster_count * fs->g.cluster_bytes);
-	sync_mutex_unlock(&fs->lock);
-	len = round_up_u64(max_u64(len, size), CACHE_PAGE_BYTES) - start;
-	if (rc == 0 && len)
-		rc = cache_punch_begin(n->data, start, len, 0);
 	if (rc)
 		return rc;
+	/* A sync waits for a punch: it must not come in between. */
 	sync_mutex_lock(&fs->lock);
-	rc = space_cut(n, (uint32_t)div_round_up_u64(size, fs->g.cluster_bytes));
-	if (rc == 0 && size_of(n) != size)
-		set_size(n, size);
-	sync_mutex_unlock(&fs->lock);
+	len = max_u64(max_u64(size_of(n), (uint64_t)n->map.cluster_count * fs->g.cluster_bytes), size);
+	len = round_up_u64(len, CACHE_PAGE_BYTES) - start;
 	if (len)
-		cache_punch_end(n->data, start, len);
+		rc = cache_punch_begin(n->data, start, len, 0);
+	if (rc == 0) {
+		rc = fat_space_cut(n, (uint32_t)div_round_up_u64(size, fs->g.cluster_bytes));
+		if (rc == 0 && size_of(n) != size)
+			set_size(n, size);
+		if (len)
+			cache_punch_end(n->data, start, len, rc != 0);
+	}
+	sync_mutex_unlock(&fs->lock);
 	return rc;
 }
 
@@ -102,9 +103,9 @@ static int grow_clusters(struct fat_node *n, uint64_t size)
 	int rc;
 
 	sync_mutex_lock(&fs->lock);
-	rc = fs_begin_change(fs);
+	rc = fat_fs_begin_change(fs);
 	if (rc == 0)
-		rc = space_grow(n, (uint32_t)div_round_up_u64(size, fs->g.cluster_bytes));
+		rc = fat_space_grow(n, (uint32_t)div_round_up_u64(size, fs->g.cluster_bytes));
 	sync_mutex_unlock(&fs->lock);
 	return rc;
 }
@@ -135,11 +136,11 @@ static int zero_clusters(struct fat_node *n, uint32_t from, uint32_t to)
 		uint32_t run, cluster;
 
 		sync_mutex_lock(&n->map_lock);
-		cluster = map_find(&n->map, from, &run);
+		cluster = fat_map_find(&n->map, from, &run);
 		sync_mutex_unlock(&n->map_lock);
 		if (run > to - from)
 			run = to - from;
-		rc = medium_zero(&n->fs->medium, fat_cluster_offset(g, cluster), (uint64_t)run * g->cluster_bytes);
+		rc = fat_medium_zero(&n->fs->medium, fat_cluster_offset(g, cluster), (uint64_t)run * g->cluster_bytes);
 		from += run;
 	}
 	return rc;
@@ -199,7 +200,7 @@ static int write_beyond(struct fat_node *n, const struct iovec *iov, int iov_cou
 	}
 	sync_mutex_lock(&fs->lock);
 	set_size(n, end);
-	data_touch(n);
+	fat_data_touch(n);
 	sync_mutex_unlock(&fs->lock);
 	return 0;
 }
@@ -217,9 +218,9 @@ static int write_within(struct fat_node *n, const struct iovec *iov, int iov_cou
 	if ((flags & FAT_NOWAIT) && !fs->marked_dirty)
 		rc = -EAGAIN;
 	else
-		rc = fs_begin_change(fs);
+		rc = fat_fs_begin_change(fs);
 	if (rc == 0)
-		data_touch(n);
+		fat_data_touch(n);
 	sync_mutex_unlock(&fs->lock);
 	if (rc)
 		return rc;
@@ -227,7 +228,7 @@ static int write_within(struct fat_node *n, const struct iovec *iov, int iov_cou
 	if (rc == 0) {
 		/* A sync in between has taken the node off the list. */
 		sync_mutex_lock(&fs->lock);
-		node_changed(n);
+		fat_node_changed(n);
 		sync_mutex_unlock(&fs->lock);
 	}
 	return rc;
@@ -235,7 +236,7 @@ static int write_within(struct fat_node *n, const struct iovec *iov, int iov_cou
 
 static int check_file(const struct fat_node *n)
 {
-	return node_is_dir(n) ? err_set(-EISDIR, "a directory is not written like a file") : 0;
+	return fat_node_is_dir(n) ? err_set(-EISDIR, "a directory is not written like a file") : 0;
 }
 
 int fat_write(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
@@ -280,7 +281,7 @@ int fat_truncate(struct fat_node *n, uint64_t size_bytes)
 		return err_set(-EFBIG, "a file on FAT has at most 4 GiB - 1 bytes");
 	sync_rwlock_wrlock(&n->io_lock);
 	sync_mutex_lock(&fs->lock);
-	rc = fs_begin_change(fs);
+	rc = fat_fs_begin_change(fs);
 	sync_mutex_unlock(&fs->lock);
 	if (rc == 0 && size_bytes > size_of(n))
 		rc = extend(n, size_bytes);
@@ -288,7 +289,7 @@ int fat_truncate(struct fat_node *n, uint64_t size_bytes)
 		rc = drop_beyond(n, size_bytes);
 	if (rc == 0) {
 		sync_mutex_lock(&fs->lock);
-		data_touch(n);
+		fat_data_touch(n);
 		sync_mutex_unlock(&fs->lock);
 	}
 	sync_rwlock_wrunlock(&n->io_lock);

@@ -58,7 +58,7 @@
 #define FSINFO_TRAIL_VALUE 0xaa550000u
 #define FSINFO_UNKNOWN 0xffffffffu
 
-/* Values of a FAT entry, as table_get() gives them: the marks of all types are widened to those of FAT32. */
+/* Values of a FAT entry, as fat_table_get() gives them: the marks of all types are widened to those of FAT32. */
 #define FAT_FREE 0u
 #define FAT_BAD 0x0ffffff7u
 #define FAT_END_MIN 0x0ffffff8u

@@ -7,13 +7,13 @@
 #include "core/base/err.h"
 #include "core/fs/fat/fat_priv.h"
 
-void map_done(struct fat_map *m)
+void fat_map_done(struct fat_map *m)
 {
 	free(m->extents);
 	*m = (struct fat_map){ 0 };
 }
 
-int map_append(struct fat_map *m, uint32_t cluster, uint32_t count)
+int fat_map_append(struct fat_map *m, uint32_t cluster, uint32_t count)
 {
 	struct fat_extent *last = m->extent_count ? &m->extents[m->extent_count - 1] : NULL;
 
@@ -37,7 +37,7 @@ int map_append(struct fat_map *m, uint32_t cluster, uint32_t count)
 	return 0;
 }
 
-void map_cut(struct fat_map *m, uint32_t cluster_count)
+void fat_map_cut(struct fat_map *m, uint32_t cluster_count)
 {
 	while (m->extent_count && m->extents[m->extent_count - 1].index >= cluster_count)
 		m->extent_count--;
@@ -51,7 +51,7 @@ void map_cut(struct fat_map *m, uint32_t cluster_count)
 		m->cluster_count = cluster_count;
 }
 
-uint32_t map_find(const struct fat_map *m, uint32_t index, uint32_t *ret_count)
+uint32_t fat_map_find(const struct fat_map *m, uint32_t index, uint32_t *ret_count)
 {
 	uint32_t low = 0, high = m->extent_count;
 
@@ -72,7 +72,7 @@ uint32_t map_find(const struct fat_map *m, uint32_t index, uint32_t *ret_count)
  * A chain that loops is found by Brent's method: every cluster is compared with one that is remembered, and which moves
  * on at each power of two.
  */
-int map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_map *m)
+int fat_map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_map *m)
 {
 	uint32_t cluster = first, remembered = 0, next, moves_at = 1;
 	int rc = 0;
@@ -86,9 +86,9 @@ int map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_m
 			rc = err_set(-EUCLEAN, "the chain from cluster %u is longer than %u clusters", first,
 			             max_count);
 		if (rc == 0)
-			rc = map_append(m, cluster, 1);
+			rc = fat_map_append(m, cluster, 1);
 		if (rc == 0)
-			rc = table_get(&fs->table, cluster, &next);
+			rc = fat_table_get(&fs->table, cluster, &next);
 		if (rc)
 			break;
 		if (m->cluster_count == moves_at) {
@@ -98,11 +98,11 @@ int map_load(struct fat_fs *fs, uint32_t first, uint32_t max_count, struct fat_m
 		cluster = next;
 	}
 	if (rc)
-		map_done(m);
+		fat_map_done(m);
 	return rc;
 }
 
-int runs_add(struct fat_runs *r, uint32_t first, uint32_t count)
+int fat_runs_add(struct fat_runs *r, uint32_t first, uint32_t count)
 {
 	struct fat_run *last = r->count ? &r->runs[r->count - 1] : NULL;
 

@@ -13,14 +13,14 @@
 #define ZEROS_BYTES 4096u
 #define IOVS_PER_REQUEST 1024u /* IOV_MAX */
 
-void medium_init(struct medium *m, struct blk_dev *dev)
+void fat_medium_init(struct fat_medium *m, struct blk_dev *dev)
 {
 	m->dev = dev;
 	m->align = blk_caps(dev)->align_bytes;
 	sync_mutex_init(&m->edge_lock, SYNC_RANK_DEVICES, "fat medium");
 }
 
-void medium_done(struct medium *m)
+void fat_medium_done(struct fat_medium *m)
 {
 	sync_mutex_done(&m->edge_lock);
 }
@@ -47,7 +47,7 @@ static void iov_copy(const struct iovec *iov, size_t skip, uint8_t *buf, size_t 
 }
 
 /* Bring in the blocks of [start, end) that [offset, offset + len) covers only in part. */
-static int read_edges(struct medium *m, uint8_t *bounce, uint64_t start, uint64_t end, uint64_t offset, size_t len)
+static int read_edges(struct fat_medium *m, uint8_t *bounce, uint64_t start, uint64_t end, uint64_t offset, size_t len)
 {
 	int rc = 0;
 
@@ -59,7 +59,7 @@ static int read_edges(struct medium *m, uint8_t *bounce, uint64_t start, uint64_
 }
 
 /* One piece that fits the bounce buffer. */
-static int bounce_piece(struct medium *m, enum blk_op op, uint8_t *bounce, uint64_t offset, const struct iovec *iov,
+static int bounce_piece(struct fat_medium *m, enum blk_op op, uint8_t *bounce, uint64_t offset, const struct iovec *iov,
                         size_t skip, size_t len)
 {
 	uint64_t start = round_down_u64(offset, m->align), end = round_up_u64(offset + len, m->align);
@@ -83,7 +83,7 @@ static int bounce_piece(struct medium *m, enum blk_op op, uint8_t *bounce, uint6
 	return rc;
 }
 
-static int run_bounced(struct medium *m, enum blk_op op, uint64_t offset, const struct iovec *iov, size_t len)
+static int run_bounced(struct fat_medium *m, enum blk_op op, uint64_t offset, const struct iovec *iov, size_t len)
 {
 	size_t room = len + 2 * (size_t)m->align < BOUNCE_BYTES ? round_up_u64(len, m->align) + 2 * (size_t)m->align
 	                                                        : BOUNCE_BYTES;
@@ -103,7 +103,7 @@ static int run_bounced(struct medium *m, enum blk_op op, uint64_t offset, const 
 	return rc;
 }
 
-int medium_read(struct medium *m, uint64_t offset, void *buf, size_t len)
+int fat_medium_read(struct fat_medium *m, uint64_t offset, void *buf, size_t len)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 
@@ -112,7 +112,7 @@ int medium_read(struct medium *m, uint64_t offset, void *buf, size_t len)
 	return run_bounced(m, BLK_READ, offset, &iov, len);
 }
 
-int medium_write(struct medium *m, uint64_t offset, const void *buf, size_t len)
+int fat_medium_write(struct fat_medium *m, uint64_t offset, const void *buf, size_t len)
 {
 	struct iovec iov = { .iov_len = len };
 
@@ -122,7 +122,7 @@ int medium_write(struct medium *m, uint64_t offset, const void *buf, size_t len)
 	return run_bounced(m, BLK_WRITE, offset, &iov, len);
 }
 
-static int zero_piece(struct medium *m, uint64_t offset, size_t len)
+static int zero_piece(struct fat_medium *m, uint64_t offset, size_t len)
 {
 	static const uint8_t zeros[ZEROS_BYTES];
 	int rc = 0;
@@ -130,14 +130,14 @@ static int zero_piece(struct medium *m, uint64_t offset, size_t len)
 	while (rc == 0 && len) {
 		size_t n = len < sizeof(zeros) ? len : sizeof(zeros);
 
-		rc = medium_write(m, offset, zeros, n);
+		rc = fat_medium_write(m, offset, zeros, n);
 		offset += n;
 		len -= n;
 	}
 	return rc;
 }
 
-int medium_zero(struct medium *m, uint64_t offset, uint64_t len)
+int fat_medium_zero(struct fat_medium *m, uint64_t offset, uint64_t len)
 {
 	uint64_t first = round_up_u64(offset, m->align), end = round_down_u64(offset + len, m->align);
 	struct blk_io io = { .op = BLK_WRITE_ZEROES, .offset = first };
@@ -157,14 +157,14 @@ int medium_zero(struct medium *m, uint64_t offset, uint64_t len)
 	return rc;
 }
 
-int medium_flush(struct medium *m)
+int fat_medium_flush(struct fat_medium *m)
 {
 	return blk_flush(m->dev);
 }
 
-void medium_batch_init(struct medium_batch *b, struct medium *m, enum blk_op op)
+void fat_medium_batch_init(struct fat_medium_batch *b, struct fat_medium *m, enum blk_op op)
 {
-	*b = (struct medium_batch){ .m = m, .op = op };
+	*b = (struct fat_medium_batch){ .m = m, .op = op };
 }
 
 static bool grow(void **array, unsigned *max, unsigned count, size_t item_bytes)
@@ -182,9 +182,9 @@ static bool grow(void **array, unsigned *max, unsigned count, size_t item_bytes)
 	return true;
 }
 
-void medium_batch_add(struct medium_batch *b, uint64_t offset, void *mem, size_t len)
+void fat_medium_batch_add(struct fat_medium_batch *b, uint64_t offset, void *mem, size_t len)
 {
-	struct medium_range *r = b->range_count ? &b->ranges[b->range_count - 1] : NULL;
+	struct fat_medium_range *r = b->range_count ? &b->ranges[b->range_count - 1] : NULL;
 	struct iovec *last = b->iov_count ? &b->iovs[b->iov_count - 1] : NULL;
 	void *ranges = b->ranges, *iovs = b->iovs;
 
@@ -205,7 +205,7 @@ void medium_batch_add(struct medium_batch *b, uint64_t offset, void *mem, size_t
 			goto fail;
 		b->ranges = ranges;
 		r = &b->ranges[b->range_count++];
-		*r = (struct medium_range){ .offset = offset, .iov_first = b->iov_count };
+		*r = (struct fat_medium_range){ .offset = offset, .iov_first = b->iov_count };
 	}
 	b->iovs[b->iov_count++] = (struct iovec){ .iov_base = mem, .iov_len = len };
 	r->iov_count++;
@@ -215,7 +215,7 @@ fail:
 	b->rc = err_set(-ENOMEM, "device %s: no memory for a request", blk_name(b->m->dev));
 }
 
-static bool is_aligned(const struct medium_batch *b, const struct medium_range *r)
+static bool is_aligned(const struct fat_medium_batch *b, const struct fat_medium_range *r)
 {
 	uint64_t bits = r->offset;
 
@@ -225,14 +225,14 @@ static bool is_aligned(const struct medium_batch *b, const struct medium_range *
 }
 
 /* Requests that need no bounce go out together; the others follow one by one. */
-static int run_ranges(struct medium_batch *b, struct blk_io *ios)
+static int run_ranges(struct fat_medium_batch *b, struct blk_io *ios)
 {
 	struct blk_batch batch;
 	int rc, more = 0;
 
 	blk_batch_init(&batch);
 	for (unsigned i = 0; i < b->range_count; i++) {
-		const struct medium_range *r = &b->ranges[i];
+		const struct fat_medium_range *r = &b->ranges[i];
 
 		if (!is_aligned(b, r))
 			continue;
@@ -248,7 +248,7 @@ static int run_ranges(struct medium_batch *b, struct blk_io *ios)
 	blk_batch_submit(&batch);
 	rc = blk_batch_wait(&batch);
 	for (unsigned i = 0; rc == 0 && more == 0 && i < b->range_count; i++) {
-		const struct medium_range *r = &b->ranges[i];
+		const struct fat_medium_range *r = &b->ranges[i];
 
 		if (!is_aligned(b, r))
 			more = run_bounced(b->m, b->op, r->offset, &b->iovs[r->iov_first], r->len_bytes);
@@ -256,14 +256,14 @@ static int run_ranges(struct medium_batch *b, struct blk_io *ios)
 	return rc ? rc : more;
 }
 
-void medium_batch_drop(struct medium_batch *b)
+void fat_medium_batch_drop(struct fat_medium_batch *b)
 {
 	free(b->ranges);
 	free(b->iovs);
-	medium_batch_init(b, b->m, b->op);
+	fat_medium_batch_init(b, b->m, b->op);
 }
 
-int medium_batch_run(struct medium_batch *b)
+int fat_medium_batch_run(struct fat_medium_batch *b)
 {
 	struct blk_io one, *ios = &one;
 	int rc = b->rc;
@@ -277,6 +277,6 @@ int medium_batch_run(struct medium_batch *b)
 		rc = run_ranges(b, ios);
 	if (ios != &one)
 		free(ios);
-	medium_batch_drop(b);
+	fat_medium_batch_drop(b);
 	return rc;
 }

@@ -76,11 +76,11 @@ static uint32_t usual_cluster(const struct layout *l, unsigned type, uint64_t si
 	uint32_t bytes = 512;
 
 	if (type == 32)
-		bytes = size <= 260 * MIB  ? 512 :
-		        size <= 8 * GIB    ? 4096 :
-		        size <= 16 * GIB   ? 8192 :
-		        size <= 32 * GIB   ? 16384 :
-		                             32768;
+		bytes = size <= 260 * MIB  ? 512
+		        : size <= 8 * GIB  ? 4096
+		        : size <= 16 * GIB ? 8192
+		        : size <= 32 * GIB ? 16384
+		                           : 32768;
 	else if (type == 16 && size > 16 * MIB)
 		bytes = 2048;
 	return bytes > l->sector ? bytes : l->sector;
@@ -152,7 +152,7 @@ static void build_boot(const struct layout *l, const struct fat_mkfs_options *o,
 	put_le16(boot + BOOT_SIGNATURE, BOOT_SIGNATURE_VALUE);
 }
 
-static int write_fats(struct medium *m, const struct layout *l)
+static int write_fats(struct fat_medium *m, const struct layout *l)
 {
 	uint8_t head[12];
 	int rc = 0;
@@ -165,12 +165,12 @@ static int write_fats(struct medium *m, const struct layout *l)
 		put_le32(head + 8, FAT_END); /* the root directory */
 	}
 	for (unsigned copy = 0; rc == 0 && copy < 2; copy++)
-		rc = medium_write(m, ((uint64_t)l->reserved + (uint64_t)copy * l->fat) * l->sector, head,
-		                  l->type == 32 ? 12 : l->type / 4);
+		rc = fat_medium_write(m, ((uint64_t)l->reserved + (uint64_t)copy * l->fat) * l->sector, head,
+		                      l->type == 32 ? 12 : l->type / 4);
 	return rc;
 }
 
-static int write_fsinfo(struct medium *m, const struct layout *l)
+static int write_fsinfo(struct fat_medium *m, const struct layout *l)
 {
 	uint8_t info[BOOT_BYTES] = { 0 };
 	int rc;
@@ -180,29 +180,31 @@ static int write_fsinfo(struct medium *m, const struct layout *l)
 	put_le32(info + FSINFO_FREE_COUNT, l->clusters - 1);
 	put_le32(info + FSINFO_NEXT_FREE, FAT_FIRST_CLUSTER + 1);
 	put_le32(info + FSINFO_TRAIL, FSINFO_TRAIL_VALUE);
-	rc = medium_write(m, (uint64_t)FSINFO_SECTOR * l->sector, info, sizeof(info));
+	rc = fat_medium_write(m, (uint64_t)FSINFO_SECTOR * l->sector, info, sizeof(info));
 	if (rc == 0)
-		rc = medium_write(m, (uint64_t)(BACKUP_SECTOR + FSINFO_SECTOR) * l->sector, info, sizeof(info));
+		rc = fat_medium_write(m, (uint64_t)(BACKUP_SECTOR + FSINFO_SECTOR) * l->sector, info, sizeof(info));
 	return rc;
 }
 
-static int write_label(struct medium *m, const struct layout *l, const struct fat_mkfs_options *o, const uint8_t *label)
+static int write_label(struct fat_medium *m, const struct layout *l, const struct fat_mkfs_options *o,
+                       const uint8_t *label)
 {
 	struct fat_dirent d = { .attr = FAT_ATTR_VOLUME, .mtime_ns = o->now_ns };
 	uint8_t slot[SLOT_BYTES] = { 0 };
 
 	memcpy(d.short_name, label, SHORT_NAME_BYTES);
 	d.ctime_ns = d.atime_ns = d.mtime_ns;
-	dirent_encode(&d, (enum fat_type)l->type, 0, slot);
-	return medium_write(m, ((uint64_t)l->reserved + 2 * (uint64_t)l->fat) * l->sector, slot, sizeof(slot));
+	fat_dirent_encode(&d, (enum fat_type)l->type, 0, slot);
+	return fat_medium_write(m, ((uint64_t)l->reserved + 2 * (uint64_t)l->fat) * l->sector, slot, sizeof(slot));
 }
 
 /* The boot sector comes last: a device that was left half-way has no file system. */
-static int write_all(struct medium *m, const struct layout *l, const struct fat_mkfs_options *o, const uint8_t *label)
+static int write_all(struct fat_medium *m, const struct layout *l, const struct fat_mkfs_options *o,
+                     const uint8_t *label)
 {
 	uint64_t head = ((uint64_t)l->reserved + 2 * (uint64_t)l->fat + l->root) * l->sector;
 	uint8_t boot[BOOT_BYTES];
-	int rc = medium_zero(m, 0, head + (l->type == 32 ? l->cluster : 0));
+	int rc = fat_medium_zero(m, 0, head + (l->type == 32 ? l->cluster : 0));
 
 	build_boot(l, o, label, boot);
 	if (rc == 0)
@@ -210,14 +212,14 @@ static int write_all(struct medium *m, const struct layout *l, const struct fat_
 	if (rc == 0 && l->type == 32)
 		rc = write_fsinfo(m, l);
 	if (rc == 0 && l->type == 32)
-		rc = medium_write(m, (uint64_t)BACKUP_SECTOR * l->sector, boot, sizeof(boot));
+		rc = fat_medium_write(m, (uint64_t)BACKUP_SECTOR * l->sector, boot, sizeof(boot));
 	if (rc == 0 && o->label)
 		rc = write_label(m, l, o, label);
 	if (rc == 0)
-		rc = medium_flush(m);
+		rc = fat_medium_flush(m);
 	if (rc == 0)
-		rc = medium_write(m, 0, boot, sizeof(boot));
-	return rc ? rc : medium_flush(m);
+		rc = fat_medium_write(m, 0, boot, sizeof(boot));
+	return rc ? rc : fat_medium_flush(m);
 }
 
 int fat_mkfs(struct blk_dev *dev, const struct fat_mkfs_options *options)
@@ -225,12 +227,12 @@ int fat_mkfs(struct blk_dev *dev, const struct fat_mkfs_options *options)
 	const struct blk_caps *caps = blk_caps(dev);
 	struct layout l = { .sector = options->sector_bytes };
 	uint8_t label[SHORT_NAME_BYTES] = "NO NAME   ";
-	struct medium m;
+	struct fat_medium m;
 	int rc = 0;
 
 	label[SHORT_NAME_BYTES - 1] = ' ';
 	if (options->label)
-		rc = name_to_label(options->label, label);
+		rc = fat_name_to_label(options->label, label);
 	if (rc)
 		return rc;
 	if (!l.sector)
@@ -242,8 +244,8 @@ int fat_mkfs(struct blk_dev *dev, const struct fat_mkfs_options *options)
 	rc = choose(&l, options, caps->size_bytes);
 	if (rc)
 		return rc;
-	medium_init(&m, dev);
+	fat_medium_init(&m, dev);
 	rc = write_all(&m, &l, options, label);
-	medium_done(&m);
+	fat_medium_done(&m);
 	return rc;
 }

@@ -30,32 +30,32 @@ static int read_boot(struct fat_fs *fs)
 
 	if (caps->size_bytes < sizeof(boot))
 		return err_set(-EUCLEAN, "too small for a FAT file system");
-	rc = medium_read(&fs->medium, 0, boot, sizeof(boot));
-	return rc ? rc : bpb_decode(boot, caps->size_bytes, caps->align_bytes, &fs->g);
+	rc = fat_medium_read(&fs->medium, 0, boot, sizeof(boot));
+	return rc ? rc : fat_bpb_decode(boot, caps->size_bytes, caps->align_bytes, &fs->g);
 }
 
 /* Read the whole FAT once, and note what is free. */
-static int load_free(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int load_free(struct fat_fs *fs)
 {
 	uint32_t end = fs->g.cluster_count + FAT_FIRST_CLUSTER, run = 0;
-	int rc = alloc_init(&fs->alloc, fs->g.cluster_count);
+	int rc = fat_alloc_init(&fs->alloc, fs->g.cluster_count);
 
 	if (rc)
 		return rc;
 	if (fs->budget)
-		budget_charge(fs->budget, alloc_bytes(fs->g.cluster_count));
+		budget_charge(fs->budget, fat_alloc_bytes(fs->g.cluster_count));
 	for (uint32_t c = FAT_FIRST_CLUSTER; c <= end; c++) {
 		uint32_t value = FAT_END;
 
 		if (c < end) {
-			rc = table_get(&fs->table, c, &value);
+			rc = fat_table_get(&fs->table, c, &value);
 			if (rc)
 				return rc;
 		}
 		if (value == FAT_FREE) {
 			run++;
 		} else if (run) {
-			rc = alloc_give(&fs->alloc, c - run, run);
+			rc = fat_alloc_give(&fs->alloc, c - run, run);
 			if (rc)
 				return rc;
 			run = 0;
@@ -64,7 +64,7 @@ static int load_free(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 	return 0;
 }
 
-static void find_label(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static void find_label(struct fat_fs *fs)
 {
 	const struct fat_dir *d = fs->root->dir;
 
@@ -72,7 +72,7 @@ static void find_label(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 		const uint8_t *slot = d->raw + (size_t)i * SLOT_BYTES;
 		size_t len = SHORT_NAME_BYTES;
 
-		if (slot[0] == SLOT_DELETED || slot_is_long(slot) || !(slot[SLOT_ATTR] & FAT_ATTR_VOLUME))
+		if (slot[0] == SLOT_DELETED || fat_slot_is_long(slot) || !(slot[SLOT_ATTR] & FAT_ATTR_VOLUME))
 			continue;
 		while (len && slot[len - 1] == ' ')
 			len--;
@@ -84,20 +84,20 @@ static void find_label(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 	}
 }
 
-static int load(struct fat_fs *fs, const struct fat_mount_options *o) SYNC_REQUIRES(fs->lock)
+static int load(struct fat_fs *fs, const struct fat_mount_options *o)
 {
 	size_t limit = o->budget ? budget_limit(o->budget) / TABLE_BUDGET_SHARE : TABLE_BYTES_UNBOUNDED;
-	int rc = table_init(&fs->table, &fs->medium, &fs->g, fs->budget, limit);
+	int rc = fat_table_init(&fs->table, &fs->medium, &fs->g, fs->budget, limit);
 
 	if (rc)
 		return rc;
 	rc = load_free(fs);
 	if (rc)
 		return rc;
-	fs->was_dirty = (fs->g.state & BOOT_STATE_DIRTY) || !table_is_clean(&fs->table);
+	fs->was_dirty = (fs->g.state & BOOT_STATE_DIRTY) || !fat_table_is_clean(&fs->table);
 	/* Whoever finds a mark leaves it: only a check may say that all is well. */
 	fs->marked_dirty = fs->was_dirty;
-	rc = node_new_root(fs);
+	rc = fat_node_new_root(fs);
 	if (rc)
 		return rc;
 	find_label(fs);
@@ -115,23 +115,23 @@ static void destroy(struct fat_fs *fs) SYNC_NO_ANALYSIS
 
 		cds_list_del(&n->changed_link);
 		n->listed = false;
-		node_unref(n);
+		fat_node_unref(n);
 	}
 	if (root) {
 		fs->root = NULL;
-		node_unref(root);
-		node_trim(fs, true);
+		fat_node_unref(root);
+		fat_node_trim(fs, true);
 	}
 	free(fs->freed.runs);
 	if (fs->budget && fs->alloc.used)
-		budget_uncharge(fs->budget, alloc_bytes(fs->g.cluster_count));
-	alloc_done(&fs->alloc);
-	table_done(&fs->table);
+		budget_uncharge(fs->budget, fat_alloc_bytes(fs->g.cluster_count));
+	fat_alloc_done(&fs->alloc);
+	fat_table_done(&fs->table);
 	if (fs->budget)
 		budget_leave(fs->budget);
 	sync_cond_done(&fs->syncer_cond);
 	sync_mutex_done(&fs->lock);
-	medium_done(&fs->medium);
+	fat_medium_done(&fs->medium);
 	free(fs);
 }
 
@@ -142,7 +142,7 @@ int fat_mount(struct blk_dev *dev, const struct fat_mount_options *options, stru
 
 	if (!fs)
 		return err_set(-ENOMEM, "%s: no memory", blk_name(dev));
-	medium_init(&fs->medium, dev);
+	fat_medium_init(&fs->medium, dev);
 	sync_mutex_init(&fs->lock, SYNC_RANK_OBJECT, "fat");
 	sync_cond_init(&fs->syncer_cond);
 	CDS_INIT_LIST_HEAD(&fs->changed);
@@ -165,7 +165,7 @@ int fat_mount(struct blk_dev *dev, const struct fat_mount_options *options, stru
 	}
 	if (rc == 0 && options->sync_interval_ms && !fs->read_only) {
 		fs->sync_interval_ms = options->sync_interval_ms;
-		rc = sync_thread_start(&fs->syncer, "fat-sync", syncer_run, fs);
+		rc = sync_thread_start(&fs->syncer, "fat-sync", fat_syncer_run, fs);
 		if (rc) {
 			fs->sync_interval_ms = 0;
 			rc = err_set(rc, "no thread");
@@ -198,13 +198,13 @@ int fat_unmount(struct fat_fs *fs)
 	stop_syncer(fs);
 	sync_mutex_lock(&fs->lock);
 	if (!fs->read_only || fs->failed) {
-		rc = sync_locked(fs);
+		rc = fat_sync_locked(fs);
 		/* What deleted files had is free only now. */
 		if (rc == 0)
-			rc = sync_locked(fs);
+			rc = fat_sync_locked(fs);
 	}
 	if (rc == 0 && fs->marked_dirty && !fs->was_dirty && !fs->failed)
-		rc = fs_write_dirty_mark(fs, false);
+		rc = fat_fs_write_dirty_mark(fs, false);
 	sync_mutex_unlock(&fs->lock);
 	if (rc) {
 		struct err e;
@@ -240,7 +240,7 @@ void fat_get_info(struct fat_fs *fs, struct fat_info *ret)
 	sync_mutex_unlock(&fs->lock);
 }
 
-static int put_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]) SYNC_REQUIRES(fs->lock)
+static int put_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES])
 {
 	struct fat_node *root = fs->root;
 	struct fat_dirent d = { .attr = FAT_ATTR_VOLUME };
@@ -250,36 +250,36 @@ static int put_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]) S
 	for (at = 0; at < root->dir->end; at++) {
 		const uint8_t *slot = root->dir->raw + (size_t)at * SLOT_BYTES;
 
-		if (slot[0] != SLOT_DELETED && !slot_is_long(slot) && (slot[SLOT_ATTR] & FAT_ATTR_VOLUME))
+		if (slot[0] != SLOT_DELETED && !fat_slot_is_long(slot) && (slot[SLOT_ATTR] & FAT_ATTR_VOLUME))
 			break;
 	}
 	if (at == root->dir->end) {
-		rc = dir_reserve(root, 1, &at);
+		rc = fat_dir_reserve(root, 1, &at);
 		if (rc)
 			return rc;
-		(void)dir_take_slots(root, at, 1);
+		(void)fat_dir_take_slots(root, at, 1);
 	}
 	memcpy(d.short_name, label, SHORT_NAME_BYTES);
-	d.ctime_ns = d.atime_ns = d.mtime_ns = fs_now();
-	dirent_encode(&d, fs->g.type, fs->utc_offset_s, root->dir->raw + (size_t)at * SLOT_BYTES);
-	dir_touch(root, at, 1);
-	rc = sync_locked(fs);
+	d.ctime_ns = d.atime_ns = d.mtime_ns = fat_fs_now();
+	fat_dirent_encode(&d, fs->g.type, fs->utc_offset_s, root->dir->raw + (size_t)at * SLOT_BYTES);
+	fat_dir_touch(root, at, 1);
+	rc = fat_sync_locked(fs);
 	if (rc == 0)
-		rc = fs_write_boot_label(fs, label);
+		rc = fat_fs_write_boot_label(fs, label);
 	if (rc == 0)
-		rc = medium_flush(&fs->medium);
+		rc = fat_medium_flush(&fs->medium);
 	return rc;
 }
 
 int fat_set_label(struct fat_fs *fs, const char *label)
 {
 	uint8_t bytes[SHORT_NAME_BYTES];
-	int rc = name_to_label(label, bytes);
+	int rc = fat_name_to_label(label, bytes);
 
 	if (rc)
 		return rc;
 	sync_mutex_lock(&fs->lock);
-	rc = fs_begin_change(fs);
+	rc = fat_fs_begin_change(fs);
 	if (rc == 0)
 		rc = put_label(fs, bytes);
 	if (rc == 0)

@@ -28,7 +28,7 @@ static size_t decode_utf8(const uint8_t *s, size_t left, uint32_t *ret)
 	return n;
 }
 
-int name_from_utf8(const char *text, size_t len, struct fat_name *ret)
+int fat_name_from_utf8(const char *text, size_t len, struct fat_name *ret)
 {
 	const uint8_t *s = (const uint8_t *)text;
 	size_t at = 0;
@@ -76,7 +76,7 @@ static size_t encode_utf8(uint32_t c, char *s)
 	return 4;
 }
 
-bool name_to_utf8(const struct fat_name *n, char ret[NAME_UTF8_MAX], size_t *ret_len)
+bool fat_name_to_utf8(const struct fat_name *n, char ret[NAME_UTF8_MAX], size_t *ret_len)
 {
 	size_t len = 0;
 
@@ -97,7 +97,7 @@ bool name_to_utf8(const struct fat_name *n, char ret[NAME_UTF8_MAX], size_t *ret
 	return true;
 }
 
-int name_check(const struct fat_name *n)
+int fat_name_check(const struct fat_name *n)
 {
 	uint16_t last;
 
@@ -153,7 +153,7 @@ static const struct fold_range folds[] = {
 	{ 0xff41, 0xff5a, -32, 0 },
 };
 
-uint16_t name_fold(uint16_t unit)
+uint16_t fat_name_fold(uint16_t unit)
 {
 	if (unit < 0x80)
 		return unit >= 'a' && unit <= 'z' ? (uint16_t)(unit - 32) : unit;
@@ -169,23 +169,23 @@ uint16_t name_fold(uint16_t unit)
 	return unit;
 }
 
-bool name_equal(const struct fat_name *a, const struct fat_name *b)
+bool fat_name_equal(const struct fat_name *a, const struct fat_name *b)
 {
 	if (a->count != b->count)
 		return false;
 	for (unsigned i = 0; i < a->count; i++) {
-		if (a->units[i] != b->units[i] && name_fold(a->units[i]) != name_fold(b->units[i]))
+		if (a->units[i] != b->units[i] && fat_name_fold(a->units[i]) != fat_name_fold(b->units[i]))
 			return false;
 	}
 	return true;
 }
 
-uint32_t name_hash(const struct fat_name *n)
+uint32_t fat_name_hash(const struct fat_name *n)
 {
 	uint32_t h = 2166136261u; /* FNV-1a */
 
 	for (unsigned i = 0; i < n->count; i++) {
-		uint16_t u = name_fold(n->units[i]);
+		uint16_t u = fat_name_fold(n->units[i]);
 
 		h = (h ^ (u & 0xff)) * 16777619u;
 		h = (h ^ u >> 8) * 16777619u;

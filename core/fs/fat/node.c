@@ -13,7 +13,7 @@
 #define IDLE_MAX 1024u
 #define CHAIN_DIR_MAX(g) (DIR_BYTES_MAX / (g)->cluster_bytes + 1)
 
-uint64_t fs_now(void)
+uint64_t fat_fs_now(void)
 {
 	return sync_wall_ns();
 }
@@ -43,8 +43,8 @@ static void node_free(struct fat_node *n)
 {
 	always(!n->listed && !n->idle && !n->reserved.count);
 	cache_file_free(n->data);
-	dir_unload(n);
-	map_done(&n->map);
+	fat_dir_unload(n);
+	fat_map_done(&n->map);
 	sync_mutex_done(&n->map_lock);
 	sync_rwlock_done(&n->io_lock);
 	if (n->fs->budget)
@@ -57,21 +57,21 @@ static int load_chain(struct fat_node *n)
 {
 	struct fat_fs *fs = n->fs;
 	uint64_t need = div_round_up_u64(n->size_bytes, fs->g.cluster_bytes);
-	uint32_t most = node_is_dir(n) ? CHAIN_DIR_MAX(&fs->g) : fs->g.cluster_count;
+	uint32_t most = fat_node_is_dir(n) ? CHAIN_DIR_MAX(&fs->g) : fs->g.cluster_count;
 	int rc = 0;
 
 	if (n->d.cluster)
-		rc = map_load(fs, n->d.cluster, most, &n->map);
+		rc = fat_map_load(fs, n->d.cluster, most, &n->map);
 	if (rc == 0 && need > n->map.cluster_count)
 		rc = err_set(-EUCLEAN, "a file of %llu bytes has only %u clusters", (unsigned long long)n->size_bytes,
 		             n->map.cluster_count);
-	if (rc == 0 && node_is_dir(n) && !n->map.cluster_count)
+	if (rc == 0 && fat_node_is_dir(n) && !n->map.cluster_count)
 		rc = err_set(-EUCLEAN, "a directory has no clusters");
 	n->synced_count = n->map.cluster_count;
-	return rc == -EUCLEAN ? fs_fail(fs, rc) : rc;
+	return rc == -EUCLEAN ? fat_fs_fail(fs, rc) : rc;
 }
 
-int node_new_root(struct fat_fs *fs)
+int fat_node_new_root(struct fat_fs *fs)
 {
 	struct fat_node *n = node_alloc(fs);
 	int rc = 0;
@@ -86,7 +86,7 @@ int node_new_root(struct fat_fs *fs)
 		rc = load_chain(n);
 	}
 	if (rc == 0)
-		rc = dir_load(n);
+		rc = fat_dir_load(n);
 	if (rc) {
 		fs->root = NULL;
 		node_free(n);
@@ -94,20 +94,20 @@ int node_new_root(struct fat_fs *fs)
 	return rc;
 }
 
-static int node_new(struct fat_node *dir, struct dir_entry *e, struct fat_node **ret)
+static int node_new(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret)
 {
 	struct fat_node *n = node_alloc(dir->fs);
 	int rc;
 
 	if (!n)
 		return -ENOMEM;
-	dir_entry_decode(dir, e, &n->d);
+	fat_dir_entry_decode(dir, e, &n->d);
 	n->object = e->object;
-	if (!node_is_dir(n))
+	if (!fat_node_is_dir(n))
 		n->size_bytes = n->d.size_bytes;
 	rc = load_chain(n);
-	if (rc == 0 && !node_is_dir(n))
-		rc = data_open(n);
+	if (rc == 0 && !fat_node_is_dir(n))
+		rc = fat_data_open(n);
 	if (rc) {
 		node_free(n);
 		return rc;
@@ -115,23 +115,23 @@ static int node_new(struct fat_node *dir, struct dir_entry *e, struct fat_node *
 	n->entry = e;
 	e->node = n;
 	n->parent = dir;
-	node_ref(dir);
+	fat_node_ref(dir);
 	*ret = n;
 	return 0;
 }
 
-int node_for_entry(struct fat_node *dir, struct dir_entry *e, struct fat_node **ret)
+int fat_node_for_entry(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret)
 {
 	if (e->node) {
-		node_ref(e->node);
+		fat_node_ref(e->node);
 		*ret = e->node;
 		return 0;
 	}
-	node_trim(dir->fs, false);
+	fat_node_trim(dir->fs, false);
 	return node_new(dir, e, ret);
 }
 
-void node_ref(struct fat_node *n)
+void fat_node_ref(struct fat_node *n)
 {
 	if (n->idle) {
 		cds_list_del(&n->idle_link);
@@ -150,8 +150,8 @@ static void destroy(struct fat_node *n)
 	n->data = NULL;
 	n->refs = 1; /* what it is put on the list of changes for must not free it again */
 	if (!fs->failed && !fs->read_only)
-		(void)space_cut(n, 0);
-	space_release(n);
+		(void)fat_space_cut(n, 0);
+	fat_space_release(n);
 	if (n->listed) {
 		cds_list_del(&n->changed_link);
 		n->listed = false;
@@ -160,7 +160,7 @@ static void destroy(struct fat_node *n)
 	node_free(n);
 }
 
-void node_unref(struct fat_node *n)
+void fat_node_unref(struct fat_node *n)
 {
 	struct fat_node *parent = NULL;
 
@@ -170,7 +170,7 @@ void node_unref(struct fat_node *n)
 		always(n->refs > 0);
 		if (--n->refs)
 			return;
-		space_release(n);
+		fat_space_release(n);
 		if (n->deleted) {
 			parent = n->parent;
 			destroy(n);
@@ -184,18 +184,18 @@ void node_unref(struct fat_node *n)
 	}
 }
 
-void node_changed(struct fat_node *n)
+void fat_node_changed(struct fat_node *n)
 {
 	n->change++;
 	if (n->listed)
 		return;
 	n->listed = true;
-	node_ref(n);
+	fat_node_ref(n);
 	cds_list_add_tail(&n->changed_link, &n->fs->changed);
 	n->fs->changed_count++;
 }
 
-void node_detach(struct fat_node *n)
+void fat_node_detach(struct fat_node *n)
 {
 	struct fat_node *parent = n->parent;
 
@@ -207,12 +207,12 @@ void node_detach(struct fat_node *n)
 		cds_list_del(&n->changed_link);
 		n->listed = false;
 		n->fs->changed_count--;
-		node_unref(n);
+		fat_node_unref(n);
 	}
-	node_unref(parent);
+	fat_node_unref(parent);
 }
 
-void node_trim(struct fat_fs *fs, bool all)
+void fat_node_trim(struct fat_fs *fs, bool all)
 {
 	unsigned keep = all || __atomic_exchange_n(&fs->pressure, 0, __ATOMIC_RELAXED) ? 0 : IDLE_MAX;
 
@@ -226,6 +226,6 @@ void node_trim(struct fat_fs *fs, bool all)
 			n->entry->node = NULL;
 		node_free(n);
 		if (parent)
-			node_unref(parent);
+			fat_node_unref(parent);
 	}
 }

@@ -9,30 +9,30 @@
 #include "core/base/err.h"
 #include "core/fs/fat/fat_priv.h"
 
-int ops_begin(struct fat_node *dir, const char *name, size_t len, struct fat_name *ret)
+int fat_ops_begin(struct fat_node *dir, const char *name, size_t len, struct fat_name *ret)
 {
 	int rc;
 
-	if (!node_is_dir(dir))
+	if (!fat_node_is_dir(dir))
 		return err_set(-ENOTDIR, "not a directory");
 	if (dir->deleted)
 		return err_set(-ENOENT, "the directory was removed");
-	rc = name_from_utf8(name, len, ret);
-	return rc ? rc : dir_load(dir);
+	rc = fat_name_from_utf8(name, len, ret);
+	return rc ? rc : fat_dir_load(dir);
 }
 
 int fat_lookup(struct fat_node *dir, const char *name, size_t len, struct fat_node **ret)
 {
 	struct fat_fs *fs = dir->fs;
 	struct fat_name wanted;
-	struct dir_entry *e;
+	struct fat_dir_entry *e;
 	int rc;
 
 	sync_mutex_lock(&fs->lock);
-	rc = ops_begin(dir, name, len, &wanted);
+	rc = fat_ops_begin(dir, name, len, &wanted);
 	if (rc == 0) {
-		e = dir_find(dir->dir, &wanted);
-		rc = e ? node_for_entry(dir, e, ret) : -ENOENT;
+		e = fat_dir_find(dir->dir, &wanted);
+		rc = e ? fat_node_for_entry(dir, e, ret) : -ENOENT;
 	}
 	sync_mutex_unlock(&fs->lock);
 	return rc == -ENOENT ? err_set(-ENOENT, "no such file") : rc;
@@ -40,69 +40,68 @@ int fat_lookup(struct fat_node *dir, const char *name, size_t len, struct fat_no
 
 static void init_dirent(struct fat_fs *fs, uint8_t attr, struct fat_dirent *d)
 {
-	uint64_t now = fs_now();
+	uint64_t now = fat_fs_now();
 
 	*d = (struct fat_dirent){
 		.attr = attr,
-		.ctime_ns = dirent_round_ctime(now),
-		.mtime_ns = dirent_round_mtime(now),
-		.atime_ns = dirent_round_atime(now, fs->utc_offset_s),
+		.ctime_ns = fat_dirent_round_ctime(now),
+		.mtime_ns = fat_dirent_round_mtime(now),
+		.atime_ns = fat_dirent_round_atime(now, fs->utc_offset_s),
 	};
 }
 
 /* The number that ".." has: the root directory counts as 0. */
-uint32_t ops_parent_cluster(const struct fat_node *dir)
+uint32_t fat_ops_parent_cluster(const struct fat_node *dir)
 {
 	return dir == dir->fs->root ? 0 : dir->d.cluster;
 }
 
 /* A new directory's cluster, written at once: nothing leads there yet. */
-static int fill_new_dir(struct fat_node *n, struct fat_node *parent) SYNC_REQUIRES(n->fs->lock)
+static int fill_new_dir(struct fat_node *n, struct fat_node *parent)
 {
 	struct fat_fs *fs = n->fs;
 	uint8_t *bytes;
-	int rc = space_grow(n, 1);
+	int rc = fat_space_grow(n, 1);
 
 	if (rc)
 		return rc;
 	bytes = calloc(1, fs->g.cluster_bytes);
 	if (!bytes)
 		return err_set(-ENOMEM, "a directory: no memory");
-	dir_init_slots(n, ops_parent_cluster(parent), bytes);
-	rc = medium_write(&fs->medium, fat_cluster_offset(&fs->g, n->d.cluster), bytes, fs->g.cluster_bytes);
+	fat_dir_init_slots(n, fat_ops_parent_cluster(parent), bytes);
+	rc = fat_medium_write(&fs->medium, fat_cluster_offset(&fs->g, n->d.cluster), bytes, fs->g.cluster_bytes);
 	free(bytes);
 	return rc;
 }
 
 /* A node whose entry was just inserted. When it cannot be had, the entry goes again. */
-static int make_node(struct fat_node *dir, struct dir_entry *e, struct fat_node **ret) SYNC_REQUIRES(dir->fs->lock)
+static int make_node(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret)
 {
-	int rc = node_for_entry(dir, e, ret);
+	int rc = fat_node_for_entry(dir, e, ret);
 
 	if (rc)
-		dir_remove(dir, e);
+		fat_dir_remove(dir, e);
 	return rc;
 }
 
 static int create_locked(struct fat_node *dir, const char *name, size_t len, uint8_t attr, struct fat_node **ret)
-        SYNC_REQUIRES(dir->fs->lock)
 {
 	struct fat_fs *fs = dir->fs;
 	struct fat_name wanted;
-	struct dir_plan plan;
+	struct fat_dir_plan plan;
 	struct fat_dirent d;
-	int rc = ops_begin(dir, name, len, &wanted);
+	int rc = fat_ops_begin(dir, name, len, &wanted);
 
-	if (rc == 0 && dir_find(dir->dir, &wanted))
+	if (rc == 0 && fat_dir_find(dir->dir, &wanted))
 		rc = err_set(-EEXIST, "the name exists");
 	if (rc == 0)
-		rc = fs_begin_change(fs);
+		rc = fat_fs_begin_change(fs);
 	if (rc == 0)
-		rc = dir_plan_name(dir, &wanted, NULL, &plan);
+		rc = fat_dir_plan_name(dir, &wanted, NULL, &plan);
 	if (rc)
 		return rc;
 	init_dirent(fs, attr, &d);
-	return make_node(dir, dir_insert(dir, &plan, &d, fs->next_object++), ret);
+	return make_node(dir, fat_dir_insert(dir, &plan, &d, fs->next_object++), ret);
 }
 
 int fat_create(struct fat_node *dir, const char *name, size_t len, struct fat_node **ret)
@@ -121,7 +120,6 @@ int fat_create(struct fat_node *dir, const char *name, size_t len, struct fat_no
  * a sync that makes room finds a whole, empty file.
  */
 static int mkdir_locked(struct fat_node *dir, const char *name, size_t len, struct fat_node **ret)
-        SYNC_REQUIRES(dir->fs->lock)
 {
 	struct fat_node *n;
 	int rc = create_locked(dir, name, len, 0, &n);
@@ -130,16 +128,16 @@ static int mkdir_locked(struct fat_node *dir, const char *name, size_t len, stru
 		return rc;
 	rc = fill_new_dir(n, dir);
 	if (rc) {
-		struct dir_entry *e = n->entry;
+		struct fat_dir_entry *e = n->entry;
 
-		dir_remove(dir, e);
-		node_detach(n);
-		node_unref(n);
+		fat_dir_remove(dir, e);
+		fat_node_detach(n);
+		fat_node_unref(n);
 		return rc;
 	}
 	n->d.attr = FAT_ATTR_DIR;
 	n->entry_changed = true;
-	node_changed(n);
+	fat_node_changed(n);
 	*ret = n;
 	return 0;
 }
@@ -155,43 +153,43 @@ int fat_mkdir(struct fat_node *dir, const char *name, size_t len, struct fat_nod
 	return rc;
 }
 
-int ops_check_empty(struct fat_node *n)
+int fat_ops_check_empty(struct fat_node *n)
 {
-	int rc = dir_load(n);
+	int rc = fat_dir_load(n);
 
 	if (rc == 0 && n->dir->entry_count + n->dir->hidden_count)
 		rc = err_set(-ENOTEMPTY, "the directory is not empty");
 	return rc;
 }
 
-static int remove_locked(struct fat_node *dir, const char *name, size_t len, bool want_dir) SYNC_REQUIRES(dir->fs->lock)
+static int remove_locked(struct fat_node *dir, const char *name, size_t len, bool want_dir)
 {
 	struct fat_node *n = NULL;
 	struct fat_name wanted;
-	struct dir_entry *e;
-	int rc = ops_begin(dir, name, len, &wanted);
+	struct fat_dir_entry *e;
+	int rc = fat_ops_begin(dir, name, len, &wanted);
 
 	if (rc)
 		return rc;
-	e = dir_find(dir->dir, &wanted);
+	e = fat_dir_find(dir->dir, &wanted);
 	if (!e)
 		return err_set(-ENOENT, "no such file");
-	rc = node_for_entry(dir, e, &n);
+	rc = fat_node_for_entry(dir, e, &n);
 	if (rc)
 		return rc;
-	if (want_dir && !node_is_dir(n))
+	if (want_dir && !fat_node_is_dir(n))
 		rc = err_set(-ENOTDIR, "not a directory");
-	else if (!want_dir && node_is_dir(n))
+	else if (!want_dir && fat_node_is_dir(n))
 		rc = err_set(-EISDIR, "a directory");
 	else if (want_dir)
-		rc = ops_check_empty(n);
+		rc = fat_ops_check_empty(n);
 	if (rc == 0)
-		rc = fs_begin_change(dir->fs);
+		rc = fat_fs_begin_change(dir->fs);
 	if (rc == 0) {
-		dir_remove(dir, e);
-		node_detach(n);
+		fat_dir_remove(dir, e);
+		fat_node_detach(n);
 	}
-	node_unref(n);
+	fat_node_unref(n);
 	return rc;
 }
 
@@ -230,13 +228,13 @@ static void stat_dirent(const struct fat_fs *fs, const struct fat_dirent *d, uin
 	};
 }
 
-static void stat_locked(const struct fat_node *n, struct fat_stat *ret) SYNC_REQUIRES(n->fs->lock)
+static void stat_locked(const struct fat_node *n, struct fat_stat *ret)
 {
 	uint64_t allocated = (uint64_t)n->map.cluster_count * n->fs->g.cluster_bytes;
 
-	if (node_is_fixed_root(n))
+	if (fat_node_is_fixed_root(n))
 		allocated = n->fs->g.root_bytes;
-	stat_dirent(n->fs, &n->d, node_is_dir(n) ? allocated : n->size_bytes, ret);
+	stat_dirent(n->fs, &n->d, fat_node_is_dir(n) ? allocated : n->size_bytes, ret);
 	ret->allocated_bytes = allocated;
 	ret->object = n->object;
 	ret->change = n->change;
@@ -251,8 +249,7 @@ void fat_stat(struct fat_node *n, struct fat_stat *ret)
 	sync_mutex_unlock(&fs->lock);
 }
 
-static void describe(const struct fat_node *dir, const struct dir_entry *e, struct fat_dir_item *item)
-        SYNC_REQUIRES(dir->fs->lock)
+static void describe(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_dir_item *item)
 {
 	struct fat_dirent d;
 
@@ -260,7 +257,7 @@ static void describe(const struct fat_node *dir, const struct dir_entry *e, stru
 		stat_locked(e->node, &item->stat);
 		return;
 	}
-	dir_entry_decode(dir, e, &d);
+	fat_dir_entry_decode(dir, e, &d);
 	stat_dirent(dir->fs, &d, d.attr & FAT_ATTR_DIR ? 0 : d.size_bytes, &item->stat);
 	item->stat.object = e->object;
 }
@@ -274,18 +271,18 @@ int fat_readdir(struct fat_node *dir, uint64_t cookie, fat_dir_fn *fn, void *ctx
 	int rc;
 
 	sync_mutex_lock(&fs->lock);
-	rc = ops_begin(dir, "", 0, &none);
+	rc = fat_ops_begin(dir, "", 0, &none);
 	if (rc == 0 && cookie > dir->dir->slot_count)
 		cookie = dir->dir->slot_count;
 	for (uint32_t i = (uint32_t)cookie; rc == 0 && more && i < dir->dir->slot_count; i++) {
-		const struct dir_entry *e = dir->dir->at[i];
+		const struct fat_dir_entry *e = dir->dir->at[i];
 		struct fat_dir_item item = { .name = name, .next_cookie = i + 1 };
 		size_t len;
 
-		if (!e || !name_to_utf8(&e->name, name, &item.name_len))
+		if (!e || !fat_name_to_utf8(&e->name, name, &item.name_len))
 			continue;
-		name_from_short(dir->dir->raw + (size_t)i * SLOT_BYTES, 0, &short_name);
-		if (name_to_utf8(&short_name, text, &len))
+		fat_name_from_short(dir->dir->raw + (size_t)i * SLOT_BYTES, 0, &short_name);
+		if (fat_name_to_utf8(&short_name, text, &len))
 			memcpy(item.short_name, text, len + 1);
 		describe(dir, e, &item);
 		more = fn(ctx, &item);
@@ -301,20 +298,20 @@ int fat_setattr(struct fat_node *n, const struct fat_set *set)
 	int rc;
 
 	sync_mutex_lock(&fs->lock);
-	rc = fs_begin_change(fs);
+	rc = fat_fs_begin_change(fs);
 	if (rc == 0 && n == fs->root)
 		rc = err_set(-EPERM, "the root directory of FAT has no attributes and times");
 	if (rc == 0 && !n->deleted) {
 		if (set->what & FAT_SET_ATTR)
 			n->d.attr = (uint8_t)((n->d.attr & ~settable) | (set->attr & settable));
 		if (set->what & FAT_SET_CTIME)
-			n->d.ctime_ns = dirent_round_ctime(set->ctime_ns);
+			n->d.ctime_ns = fat_dirent_round_ctime(set->ctime_ns);
 		if (set->what & FAT_SET_MTIME)
-			n->d.mtime_ns = dirent_round_mtime(set->mtime_ns);
+			n->d.mtime_ns = fat_dirent_round_mtime(set->mtime_ns);
 		if (set->what & FAT_SET_ATIME)
-			n->d.atime_ns = dirent_round_atime(set->atime_ns, fs->utc_offset_s);
+			n->d.atime_ns = fat_dirent_round_atime(set->atime_ns, fs->utc_offset_s);
 		n->entry_changed = true;
-		node_changed(n);
+		fat_node_changed(n);
 	}
 	sync_mutex_unlock(&fs->lock);
 	return rc;
@@ -325,7 +322,7 @@ void fat_node_get(struct fat_node *n)
 	struct fat_fs *fs = n->fs;
 
 	sync_mutex_lock(&fs->lock);
-	node_ref(n);
+	fat_node_ref(n);
 	sync_mutex_unlock(&fs->lock);
 }
 
@@ -337,7 +334,7 @@ void fat_node_put(struct fat_node *n)
 		return;
 	fs = n->fs;
 	sync_mutex_lock(&fs->lock);
-	node_unref(n);
+	fat_node_unref(n);
 	sync_mutex_unlock(&fs->lock);
 }
 

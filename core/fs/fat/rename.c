@@ -14,7 +14,7 @@
 struct rename {
 	struct fat_fs *fs;
 	struct fat_node *from_dir, *to_dir;
-	struct dir_entry *from, *target; /* target: NULL when there is none */
+	struct fat_dir_entry *from, *target; /* target: NULL when there is none */
 	struct fat_node *node, *target_node; /* referenced */
 	struct fat_name to_name;
 };
@@ -28,57 +28,57 @@ static bool is_below(const struct fat_node *n, const struct fat_node *top)
 	return false;
 }
 
-static int check_target(struct rename *r, bool no_replace) SYNC_REQUIRES(r->fs->lock)
+static int check_target(struct rename *r, bool no_replace)
 {
-	if (node_is_dir(r->node) && is_below(r->to_dir, r->node))
+	if (fat_node_is_dir(r->node) && is_below(r->to_dir, r->node))
 		return err_set(-EINVAL, "a directory does not go into itself");
 	if (!r->target)
 		return 0;
 	if (no_replace)
 		return err_set(-EEXIST, "the name exists");
-	if (node_is_dir(r->target_node) && !node_is_dir(r->node))
+	if (fat_node_is_dir(r->target_node) && !fat_node_is_dir(r->node))
 		return err_set(-EISDIR, "a file does not replace a directory");
-	if (!node_is_dir(r->target_node) && node_is_dir(r->node))
+	if (!fat_node_is_dir(r->target_node) && fat_node_is_dir(r->node))
 		return err_set(-ENOTDIR, "a directory does not replace a file");
-	return node_is_dir(r->target_node) ? ops_check_empty(r->target_node) : 0;
+	return fat_node_is_dir(r->target_node) ? fat_ops_check_empty(r->target_node) : 0;
 }
 
 /* Does everything about the old name and the new one reach the device at once? */
-static bool is_atomic(const struct rename *r, const struct dir_entry *to)
+static bool is_atomic(const struct rename *r, const struct fat_dir_entry *to)
 {
 	uint32_t first = to->first_slot < r->from->first_slot ? to->first_slot : r->from->first_slot;
 	uint32_t last = to->slot > r->from->slot ? to->slot : r->from->slot;
 
-	return r->from_dir == r->to_dir && dir_is_one_sector(r->to_dir, first, last);
+	return r->from_dir == r->to_dir && fat_dir_is_one_sector(r->to_dir, first, last);
 }
 
 /* Take the old name away. Changes nothing when it fails, unless the volume becomes read-only. */
-static int remove_old(struct rename *r, bool atomic) SYNC_REQUIRES(r->fs->lock)
+static int remove_old(struct rename *r, bool atomic)
 {
 	bool on_device = r->from->born_sync < r->fs->sync_count;
 	int rc = 0;
 
 	if (!atomic && on_device)
-		rc = sync_locked(r->fs);
+		rc = fat_sync_locked(r->fs);
 	if (rc)
 		return rc;
 	r->node->entry = NULL;
-	dir_remove(r->from_dir, r->from);
+	fat_dir_remove(r->from_dir, r->from);
 	r->from = NULL;
-	return !atomic && on_device ? sync_directories(r->fs) : 0;
+	return !atomic && on_device ? fat_sync_directories(r->fs) : 0;
 }
 
 /* While it has no name, the ".." of a directory that moves can change. */
-static int change_dots(struct rename *r) SYNC_REQUIRES(r->fs->lock)
+static int change_dots(struct rename *r)
 {
 	struct fat_node *n = r->node;
-	uint32_t cluster = ops_parent_cluster(r->to_dir);
+	uint32_t cluster = fat_ops_parent_cluster(r->to_dir);
 	uint8_t *slot;
 	int rc;
 
-	if (!node_is_dir(n) || r->from_dir == r->to_dir)
+	if (!fat_node_is_dir(n) || r->from_dir == r->to_dir)
 		return 0;
-	rc = dir_load(n);
+	rc = fat_dir_load(n);
 	if (rc)
 		return rc;
 	slot = n->dir->raw + SLOT_BYTES;
@@ -87,11 +87,11 @@ static int change_dots(struct rename *r) SYNC_REQUIRES(r->fs->lock)
 	put_le16(slot + SLOT_CLUSTER_LOW, (uint16_t)cluster);
 	if (r->fs->g.type == FAT_TYPE_32)
 		put_le16(slot + SLOT_CLUSTER_HIGH, (uint16_t)(cluster >> 16));
-	dir_touch(n, 1, 1);
-	return sync_directories(r->fs);
+	fat_dir_touch(n, 1, 1);
+	return fat_sync_directories(r->fs);
 }
 
-static void attach(struct rename *r, struct dir_entry *e) SYNC_REQUIRES(r->fs->lock)
+static void attach(struct rename *r, struct fat_dir_entry *e)
 {
 	struct fat_node *old_parent = r->node->parent;
 
@@ -99,33 +99,33 @@ static void attach(struct rename *r, struct dir_entry *e) SYNC_REQUIRES(r->fs->l
 	e->object = r->node->object;
 	r->node->entry = e;
 	r->node->parent = r->to_dir;
-	node_ref(r->to_dir);
-	node_unref(old_parent);
+	fat_node_ref(r->to_dir);
+	fat_node_unref(old_parent);
 	r->node->entry_changed = true;
-	node_changed(r->node);
+	fat_node_changed(r->node);
 }
 
-static int to_new_name(struct rename *r) SYNC_REQUIRES(r->fs->lock)
+static int to_new_name(struct rename *r)
 {
-	struct dir_plan plan;
-	int rc = dir_plan_name(r->to_dir, &r->to_name, r->from_dir == r->to_dir ? r->from : NULL, &plan);
+	struct fat_dir_plan plan;
+	int rc = fat_dir_plan_name(r->to_dir, &r->to_name, r->from_dir == r->to_dir ? r->from : NULL, &plan);
 
 	if (rc)
 		return rc;
-	r->node->d.size_bytes = node_is_dir(r->node) ? 0 : (uint32_t)r->node->size_bytes;
+	r->node->d.size_bytes = fat_node_is_dir(r->node) ? 0 : (uint32_t)r->node->size_bytes;
 	rc = remove_old(r, is_atomic(r, plan.entry));
 	if (rc == 0)
 		rc = change_dots(r);
 	if (rc) {
-		dir_plan_drop(&plan);
+		fat_dir_plan_drop(&plan);
 		return rc;
 	}
-	attach(r, dir_insert(r->to_dir, &plan, &r->node->d, r->node->object));
+	attach(r, fat_dir_insert(r->to_dir, &plan, &r->node->d, r->node->object));
 	return 0;
 }
 
 /* The target's slots stay, and lead to the other file. */
-static int to_target(struct rename *r) SYNC_REQUIRES(r->fs->lock)
+static int to_target(struct rename *r)
 {
 	struct fat_dirent kept;
 	int rc = remove_old(r, is_atomic(r, r->target));
@@ -134,10 +134,10 @@ static int to_target(struct rename *r) SYNC_REQUIRES(r->fs->lock)
 		rc = change_dots(r);
 	if (rc)
 		return rc;
-	dir_entry_decode(r->to_dir, r->target, &kept);
+	fat_dir_entry_decode(r->to_dir, r->target, &kept);
 	memcpy(r->node->d.short_name, kept.short_name, SHORT_NAME_BYTES);
 	r->node->d.case_flags = kept.case_flags;
-	node_detach(r->target_node);
+	fat_node_detach(r->target_node);
 	attach(r, r->target);
 	return 0;
 }
@@ -147,16 +147,16 @@ static bool same_spelling(const struct fat_name *a, const struct fat_name *b)
 	return a->count == b->count && memcmp(a->units, b->units, a->count * sizeof(a->units[0])) == 0;
 }
 
-static int move(struct rename *r, bool no_replace) SYNC_REQUIRES(r->fs->lock)
+static int move(struct rename *r, bool no_replace)
 {
-	int rc = node_for_entry(r->from_dir, r->from, &r->node);
+	int rc = fat_node_for_entry(r->from_dir, r->from, &r->node);
 
 	if (rc == 0 && r->target)
-		rc = node_for_entry(r->to_dir, r->target, &r->target_node);
+		rc = fat_node_for_entry(r->to_dir, r->target, &r->target_node);
 	if (rc == 0)
 		rc = check_target(r, no_replace);
 	if (rc == 0)
-		rc = fs_begin_change(r->fs);
+		rc = fat_fs_begin_change(r->fs);
 	if (rc)
 		return rc;
 	if (r->target) {
@@ -180,14 +180,14 @@ int fat_rename(struct fat_node *from_dir, const char *from, size_t from_len, str
 	if (to_dir->fs != from_dir->fs)
 		return err_set(-EXDEV, "a file does not move between file systems");
 	sync_mutex_lock(&r.fs->lock);
-	rc = ops_begin(from_dir, from, from_len, &name);
+	rc = fat_ops_begin(from_dir, from, from_len, &name);
 	if (rc == 0)
-		rc = ops_begin(to_dir, to, to_len, &r.to_name);
+		rc = fat_ops_begin(to_dir, to, to_len, &r.to_name);
 	if (rc == 0)
-		rc = name_check(&r.to_name);
+		rc = fat_name_check(&r.to_name);
 	if (rc == 0) {
-		r.from = dir_find(from_dir->dir, &name);
-		r.target = dir_find(to_dir->dir, &r.to_name);
+		r.from = fat_dir_find(from_dir->dir, &name);
+		r.target = fat_dir_find(to_dir->dir, &r.to_name);
 		if (r.target == r.from)
 			r.target = NULL;
 		rc = r.from ? 0 : err_set(-ENOENT, "no such file");
@@ -196,9 +196,9 @@ int fat_rename(struct fat_node *from_dir, const char *from, size_t from_len, str
 	if (rc == 0 && !(from_dir == to_dir && same_spelling(&r.from->name, &r.to_name)))
 		rc = move(&r, no_replace);
 	if (r.node)
-		node_unref(r.node);
+		fat_node_unref(r.node);
 	if (r.target_node)
-		node_unref(r.target_node);
+		fat_node_unref(r.target_node);
 	sync_mutex_unlock(&r.fs->lock);
 	return rc;
 }

@@ -45,7 +45,7 @@ static void append(struct fat_name *n, const uint8_t *s, unsigned len, bool lowe
 	}
 }
 
-void name_from_short(const uint8_t short_name[SHORT_NAME_BYTES], uint8_t case_flags, struct fat_name *ret)
+void fat_name_from_short(const uint8_t short_name[SHORT_NAME_BYTES], uint8_t case_flags, struct fat_name *ret)
 {
 	uint8_t s[SHORT_NAME_BYTES];
 	unsigned ext;
@@ -62,7 +62,7 @@ void name_from_short(const uint8_t short_name[SHORT_NAME_BYTES], uint8_t case_fl
 	}
 }
 
-uint8_t name_short_checksum(const uint8_t short_name[SHORT_NAME_BYTES])
+uint8_t fat_name_short_checksum(const uint8_t short_name[SHORT_NAME_BYTES])
 {
 	uint8_t sum = 0;
 
@@ -77,7 +77,7 @@ static bool is_short_char(uint32_t c)
 	       (c > 0x20 && c < 0x80 && strchr("$%'-_@~`!(){}^#&", (int)c));
 }
 
-bool name_short_is_valid(const uint8_t short_name[SHORT_NAME_BYTES])
+bool fat_name_short_is_valid(const uint8_t short_name[SHORT_NAME_BYTES])
 {
 	for (unsigned i = 0; i < SHORT_NAME_BYTES; i++) {
 		uint8_t c = short_name[i];
@@ -119,7 +119,7 @@ static void put_unit(uint8_t *dst, unsigned max, uint16_t unit, struct part *p)
 		dst[p->len++] = (uint8_t)c;
 }
 
-enum short_fit name_to_short(const struct fat_name *n, uint8_t ret[SHORT_NAME_BYTES], uint8_t *ret_case_flags)
+enum fat_short_fit fat_name_to_short(const struct fat_name *n, uint8_t ret[SHORT_NAME_BYTES], uint8_t *ret_case_flags)
 {
 	struct part base = { 0 }, ext = { 0 };
 	unsigned dot = n->count, start = 0;
@@ -165,8 +165,8 @@ static void put_tail(const uint8_t *basis, unsigned base_len, unsigned number, u
 	memcpy(ret + BASE_BYTES, basis + BASE_BYTES, EXT_BYTES);
 }
 
-bool name_numeric_tail(const struct fat_name *n, const uint8_t basis[SHORT_NAME_BYTES], unsigned attempt,
-                       uint8_t ret[SHORT_NAME_BYTES])
+bool fat_name_numeric_tail(const struct fat_name *n, const uint8_t basis[SHORT_NAME_BYTES], unsigned attempt,
+                           uint8_t ret[SHORT_NAME_BYTES])
 {
 	unsigned len = trimmed(basis, BASE_BYTES);
 	uint8_t hashed[SHORT_NAME_BYTES];
@@ -183,7 +183,7 @@ bool name_numeric_tail(const struct fat_name *n, const uint8_t basis[SHORT_NAME_
 		put_tail(basis, len, attempt + 1, ret);
 		return true;
 	}
-	snprintf(hex, sizeof(hex), "%04X", (unsigned)(name_hash(n) & 0xffff));
+	snprintf(hex, sizeof(hex), "%04X", (unsigned)(fat_name_hash(n) & 0xffff));
 	len = len < 2 ? len : 2;
 	memcpy(hashed, basis, SHORT_NAME_BYTES);
 	memcpy(hashed + len, hex, 4);
@@ -191,7 +191,7 @@ bool name_numeric_tail(const struct fat_name *n, const uint8_t basis[SHORT_NAME_
 	return true;
 }
 
-int name_to_label(const char *text, uint8_t ret[SHORT_NAME_BYTES])
+int fat_name_to_label(const char *text, uint8_t ret[SHORT_NAME_BYTES])
 {
 	size_t len = strlen(text);
 

@@ -14,13 +14,13 @@
 
 #define RESERVE_BYTES_MAX (8u << 20)
 
-void space_release(struct fat_node *n)
+void fat_space_release(struct fat_node *n)
 {
 	struct fat_fs *fs = n->fs;
 
 	if (!n->reserved.count)
 		return;
-	alloc_give(&fs->alloc, n->reserved.first, n->reserved.count);
+	fat_alloc_give(&fs->alloc, n->reserved.first, n->reserved.count);
 	n->reserved = (struct fat_run){ 0 };
 	cds_list_del(&n->reserved_link);
 }
@@ -28,7 +28,7 @@ void space_release(struct fat_node *n)
 static void release_all(struct fat_fs *fs)
 {
 	while (!cds_list_empty(&fs->reserving))
-		space_release(cds_list_entry(fs->reserving.next, struct fat_node, reserved_link));
+		fat_space_release(cds_list_entry(fs->reserving.next, struct fat_node, reserved_link));
 }
 
 static void keep_reserved(struct fat_node *n, uint32_t first, uint32_t count)
@@ -45,7 +45,7 @@ static uint32_t reservation(const struct fat_node *n)
 {
 	uint32_t most = RESERVE_BYTES_MAX / n->fs->g.cluster_bytes;
 
-	if (node_is_dir(n) || n->fs->alloc.free_count / 16 < most)
+	if (fat_node_is_dir(n) || n->fs->alloc.free_count / 16 < most)
 		return 0;
 	return n->map.cluster_count < most ? n->map.cluster_count : most;
 }
@@ -54,7 +54,7 @@ static uint32_t tail_of(const struct fat_node *n)
 {
 	uint32_t run;
 
-	return n->map.cluster_count ? map_find(&n->map, n->map.cluster_count - 1, &run) : 0;
+	return n->map.cluster_count ? fat_map_find(&n->map, n->map.cluster_count - 1, &run) : 0;
 }
 
 /* Up to @want clusters, marked as used in the bitmap. */
@@ -67,9 +67,9 @@ static int take(struct fat_node *n, uint32_t want, uint32_t *ret_first, uint32_t
 	if (n->reserved.count) {
 		first = n->reserved.first;
 		count = n->reserved.count;
-	} else if (!alloc_take(&fs->alloc, goal, want + extra, &first, &count)) {
+	} else if (!fat_alloc_take(&fs->alloc, goal, want + extra, &first, &count)) {
 		release_all(fs);
-		if (!alloc_take(&fs->alloc, goal, want, &first, &count))
+		if (!fat_alloc_take(&fs->alloc, goal, want, &first, &count))
 			return -ENOSPC;
 	}
 	*ret_first = first;
@@ -86,13 +86,13 @@ static int link_run(struct fat_node *n, uint32_t first, uint32_t count)
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		rc = table_set(&fs->table, first + i, i + 1 < count ? first + i + 1 : FAT_END);
+		rc = fat_table_set(&fs->table, first + i, i + 1 < count ? first + i + 1 : FAT_END);
 	if (rc == 0 && tail && index > n->synced_count)
-		rc = table_set(&fs->table, tail, first);
+		rc = fat_table_set(&fs->table, tail, first);
 	if (rc)
 		return rc;
 	sync_mutex_lock(&n->map_lock);
-	rc = map_append(&n->map, first, count);
+	rc = fat_map_append(&n->map, first, count);
 	sync_mutex_unlock(&n->map_lock);
 	return rc;
 }
@@ -103,9 +103,9 @@ static int give_now(struct fat_fs *fs, uint32_t first, uint32_t count)
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		rc = table_set(&fs->table, first + i, FAT_FREE);
+		rc = fat_table_set(&fs->table, first + i, FAT_FREE);
 	if (rc == 0)
-		rc = alloc_give(&fs->alloc, first, count);
+		rc = fat_alloc_give(&fs->alloc, first, count);
 	return rc;
 }
 
@@ -115,17 +115,17 @@ static int drop(struct fat_node *n, uint32_t from, uint32_t end, bool now)
 	int rc = 0;
 
 	while (rc == 0 && from < end) {
-		uint32_t run, cluster = map_find(&n->map, from, &run);
+		uint32_t run, cluster = fat_map_find(&n->map, from, &run);
 
 		if (run > end - from)
 			run = end - from;
-		rc = now ? give_now(n->fs, cluster, run) : runs_add(&n->fs->freed, cluster, run);
+		rc = now ? give_now(n->fs, cluster, run) : fat_runs_add(&n->fs->freed, cluster, run);
 		from += run;
 	}
 	return rc;
 }
 
-int space_cut(struct fat_node *n, uint32_t count)
+int fat_space_cut(struct fat_node *n, uint32_t count)
 {
 	struct fat_fs *fs = n->fs;
 	uint32_t had = n->map.cluster_count, run;
@@ -133,25 +133,25 @@ int space_cut(struct fat_node *n, uint32_t count)
 
 	if (count >= had)
 		return 0;
-	node_changed(n);
-	space_release(n);
+	fat_node_changed(n);
+	fat_space_release(n);
 	rc = drop(n, count > n->synced_count ? count : n->synced_count, had, true);
 	if (rc == 0 && count < n->synced_count)
 		rc = drop(n, count, n->synced_count, false);
 	sync_mutex_lock(&n->map_lock);
-	map_cut(&n->map, count);
+	fat_map_cut(&n->map, count);
 	sync_mutex_unlock(&n->map_lock);
 	if (count < n->synced_count) {
 		n->synced_count = count;
 		n->cut = count > 0;
 	} else if (rc == 0 && count > n->synced_count) {
-		rc = table_set(&fs->table, map_find(&n->map, count - 1, &run), FAT_END);
+		rc = fat_table_set(&fs->table, fat_map_find(&n->map, count - 1, &run), FAT_END);
 	}
-	if (count == 0 && !node_is_dir(n)) {
+	if (count == 0 && !fat_node_is_dir(n)) {
 		n->d.cluster = 0;
 		n->entry_changed = true;
 	}
-	return rc ? fs_fail(fs, rc) : 0;
+	return rc ? fat_fs_fail(fs, rc) : 0;
 }
 
 /* Are there enough, counting what is only reserved, and with a sync what waits to become free? */
@@ -166,7 +166,7 @@ static int make_room(struct fat_node *n, uint32_t want)
 	cds_list_for_each_entry (other, &fs->reserving, reserved_link)
 		reserved += other->reserved.count;
 	if (want > fs->alloc.free_count + reserved && fs->freed.cluster_count) {
-		int rc = sync_locked(fs);
+		int rc = fat_sync_locked(fs);
 
 		if (rc)
 			return rc;
@@ -178,7 +178,7 @@ static int make_room(struct fat_node *n, uint32_t want)
 	return 0;
 }
 
-int space_grow(struct fat_node *n, uint32_t count)
+int fat_space_grow(struct fat_node *n, uint32_t count)
 {
 	struct fat_fs *fs = n->fs;
 	uint32_t had = n->map.cluster_count;
@@ -188,27 +188,27 @@ int space_grow(struct fat_node *n, uint32_t count)
 		return 0;
 	/* A chain that is still longer on the device is ended there before it goes elsewhere. */
 	if (n->cut)
-		rc = sync_locked(fs);
+		rc = fat_sync_locked(fs);
 	if (rc == 0)
 		rc = make_room(n, count - had);
 	if (rc)
 		return rc;
-	node_changed(n);
+	fat_node_changed(n);
 	while (rc == 0 && n->map.cluster_count < count) {
 		uint32_t first, got;
 
 		rc = take(n, count - n->map.cluster_count, &first, &got);
 		always(rc == 0);
 		rc = link_run(n, first, got);
-		if (rc && alloc_give(&fs->alloc, first, got) == 0)
-			(void)space_cut(n, had);
+		if (rc && fat_alloc_give(&fs->alloc, first, got) == 0)
+			(void)fat_space_cut(n, had);
 	}
 	if (rc)
-		return fs_fail(fs, rc);
+		return fat_fs_fail(fs, rc);
 	if (!had && count) {
 		uint32_t run;
 
-		n->d.cluster = map_find(&n->map, 0, &run);
+		n->d.cluster = fat_map_find(&n->map, 0, &run);
 		n->entry_changed = true;
 	}
 	return 0;

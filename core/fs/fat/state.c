@@ -17,7 +17,7 @@ static int read_only_error(const struct fat_fs *fs)
 	return err_set(-EROFS, "%s is mounted read-only", blk_name(fs->medium.dev));
 }
 
-int fs_fail(struct fat_fs *fs, int rc)
+int fat_fs_fail(struct fat_fs *fs, int rc)
 {
 	if (!fs->failed) {
 		err_text(err_get(), rc, 0, fs->reason, sizeof(fs->reason));
@@ -31,19 +31,19 @@ int fs_fail(struct fat_fs *fs, int rc)
 
 static int write_boot_state(struct fat_fs *fs, bool dirty)
 {
-	uint8_t sector[BOOT_BYTES], *state = sector + bpb_extended(&fs->g) + BOOT_EXT_STATE;
+	uint8_t sector[BOOT_BYTES], *state = sector + fat_bpb_extended(&fs->g) + BOOT_EXT_STATE;
 	int rc;
 
 	if (!fs->g.has_extended)
 		return 0;
-	rc = medium_read(&fs->medium, 0, sector, sizeof(sector));
+	rc = fat_medium_read(&fs->medium, 0, sector, sizeof(sector));
 	if (rc)
 		return rc;
 	*state = (uint8_t)(dirty ? *state | BOOT_STATE_DIRTY : *state & ~BOOT_STATE_DIRTY);
-	return medium_write(&fs->medium, 0, sector, sizeof(sector));
+	return fat_medium_write(&fs->medium, 0, sector, sizeof(sector));
 }
 
-int fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES])
+int fat_fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES])
 {
 	uint64_t backup = (uint64_t)fs->g.backup_sector * fs->g.sector_bytes;
 	uint8_t sector[BOOT_BYTES];
@@ -52,53 +52,53 @@ int fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]
 	if (!fs->g.has_extended)
 		return 0;
 	for (unsigned copy = 0; rc == 0 && copy < (backup ? 2u : 1u); copy++) {
-		rc = medium_read(&fs->medium, copy * backup, sector, sizeof(sector));
+		rc = fat_medium_read(&fs->medium, copy * backup, sector, sizeof(sector));
 		if (rc == 0) {
-			memcpy(sector + bpb_extended(&fs->g) + BOOT_EXT_LABEL, label, SHORT_NAME_BYTES);
-			rc = medium_write(&fs->medium, copy * backup, sector, sizeof(sector));
+			memcpy(sector + fat_bpb_extended(&fs->g) + BOOT_EXT_LABEL, label, SHORT_NAME_BYTES);
+			rc = fat_medium_write(&fs->medium, copy * backup, sector, sizeof(sector));
 		}
 	}
 	return rc;
 }
 
-int fs_write_dirty_mark(struct fat_fs *fs, bool dirty)
+int fat_fs_write_dirty_mark(struct fat_fs *fs, bool dirty)
 {
-	int rc = table_set_clean(&fs->table, !dirty);
+	int rc = fat_table_set_clean(&fs->table, !dirty);
 
 	if (rc == 0)
-		rc = table_write(&fs->table);
+		rc = fat_table_write(&fs->table);
 	if (rc == 0)
 		rc = write_boot_state(fs, dirty);
 	if (rc == 0)
-		rc = medium_flush(&fs->medium);
+		rc = fat_medium_flush(&fs->medium);
 	return rc;
 }
 
-int fs_begin_change(struct fat_fs *fs)
+int fat_fs_begin_change(struct fat_fs *fs)
 {
 	int rc;
 
 	if (fs->read_only)
 		return read_only_error(fs);
-	if (fs->changed_count > CHANGED_MAX || table_is_full(&fs->table)) {
-		rc = sync_locked(fs);
+	if (fs->changed_count > CHANGED_MAX || fat_table_is_full(&fs->table)) {
+		rc = fat_sync_locked(fs);
 		if (rc)
 			return rc;
 	}
 	if (fs->marked_dirty)
 		return 0;
-	rc = fs_write_dirty_mark(fs, true);
+	rc = fat_fs_write_dirty_mark(fs, true);
 	if (rc)
-		return fs_fail(fs, rc);
+		return fat_fs_fail(fs, rc);
 	fs->marked_dirty = true;
 	return 0;
 }
 
-int fs_write_fsinfo(struct fat_fs *fs)
+int fat_fs_write_fsinfo(struct fat_fs *fs)
 {
 	uint8_t sector[BOOT_BYTES];
 	uint64_t at = (uint64_t)fs->g.fsinfo_sector * fs->g.sector_bytes;
-	uint64_t free_count = fs->alloc.free_count;
+	uint64_t free_count = fs->alloc.free_count + fs->freed.cluster_count; /* these are written as free by now */
 	struct fat_node *n;
 	int rc;
 
@@ -106,7 +106,7 @@ int fs_write_fsinfo(struct fat_fs *fs)
 		return 0;
 	cds_list_for_each_entry (n, &fs->reserving, reserved_link)
 		free_count += n->reserved.count;
-	rc = medium_read(&fs->medium, at, sector, sizeof(sector));
+	rc = fat_medium_read(&fs->medium, at, sector, sizeof(sector));
 	if (rc)
 		return rc;
 	put_le32(sector + FSINFO_LEAD, FSINFO_LEAD_VALUE);
@@ -114,5 +114,5 @@ int fs_write_fsinfo(struct fat_fs *fs)
 	put_le32(sector + FSINFO_FREE_COUNT, (uint32_t)free_count);
 	put_le32(sector + FSINFO_NEXT_FREE, fs->alloc.next + FAT_FIRST_CLUSTER);
 	put_le32(sector + FSINFO_TRAIL, FSINFO_TRAIL_VALUE);
-	return medium_write(&fs->medium, at, sector, sizeof(sector));
+	return fat_medium_write(&fs->medium, at, sector, sizeof(sector));
 }

@@ -18,23 +18,23 @@
 #include "core/fs/fat/fat_priv.h"
 
 /* Bring the sizes, times and first clusters of changed nodes into their slots. */
-static void encode_entries(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static void encode_entries(struct fat_fs *fs)
 {
 	struct fat_node *n, *next;
 
 	cds_list_for_each_entry_safe (n, next, &fs->changed, changed_link) {
 		if (!n->entry_changed || n->deleted || !n->entry)
 			continue;
-		n->d.size_bytes = node_is_dir(n) ? 0 : (uint32_t)n->size_bytes;
-		dirent_encode(&n->d, fs->g.type, fs->utc_offset_s,
-		              n->parent->dir->raw + (size_t)n->entry->slot * SLOT_BYTES);
+		n->d.size_bytes = fat_node_is_dir(n) ? 0 : (uint32_t)n->size_bytes;
+		fat_dirent_encode(&n->d, fs->g.type, fs->utc_offset_s,
+		                  n->parent->dir->raw + (size_t)n->entry->slot * SLOT_BYTES);
 		/* Puts the parent on the list, at its end. */
-		dir_touch(n->parent, n->entry->slot, 1);
+		fat_dir_touch(n->parent, n->entry->slot, 1);
 		n->entry_changed = false;
 	}
 }
 
-static int flush_contents(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int flush_contents(struct fat_fs *fs)
 {
 	struct fat_node *n;
 	int rc = 0;
@@ -47,7 +47,7 @@ static int flush_contents(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 	return rc;
 }
 
-static int write_links(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int write_links(struct fat_fs *fs)
 {
 	struct fat_node *n;
 	int rc = 0;
@@ -57,40 +57,40 @@ static int write_links(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 
 		if (n->cut || !n->synced_count || n->synced_count >= n->map.cluster_count)
 			continue;
-		tail = map_find(&n->map, n->synced_count - 1, &run);
-		rc = table_set(&fs->table, tail, map_find(&n->map, n->synced_count, &run));
+		tail = fat_map_find(&n->map, n->synced_count - 1, &run);
+		rc = fat_table_set(&fs->table, tail, fat_map_find(&n->map, n->synced_count, &run));
 		if (rc)
 			return rc;
 	}
-	if (!table_is_dirty(&fs->table))
+	if (!fat_table_is_dirty(&fs->table))
 		return 0;
-	rc = table_write(&fs->table);
-	return rc ? rc : medium_flush(&fs->medium);
+	rc = fat_table_write(&fs->table);
+	return rc ? rc : fat_medium_flush(&fs->medium);
 }
 
-static int write_directories(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int write_directories(struct fat_fs *fs)
 {
-	struct medium_batch b;
+	struct fat_medium_batch b;
 	struct fat_node *n;
 	int rc;
 
-	medium_batch_init(&b, &fs->medium, BLK_WRITE);
+	fat_medium_batch_init(&b, &fs->medium, BLK_WRITE);
 	cds_list_for_each_entry (n, &fs->changed, changed_link) {
 		if (n->dir && n->dir->any_dirty && !n->deleted)
-			dir_add_dirty(n, &b);
+			fat_dir_add_dirty(n, &b);
 	}
-	rc = medium_batch_run(&b);
-	return rc ? rc : medium_flush(&fs->medium);
+	rc = fat_medium_batch_run(&b);
+	return rc ? rc : fat_medium_flush(&fs->medium);
 }
 
-int sync_directories(struct fat_fs *fs)
+int fat_sync_directories(struct fat_fs *fs)
 {
 	int rc = write_directories(fs);
 
-	return rc ? fs_fail(fs, rc) : 0;
+	return rc ? fat_fs_fail(fs, rc) : 0;
 }
 
-static int write_freed(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int write_freed(struct fat_fs *fs)
 {
 	struct fat_node *n;
 	uint32_t run;
@@ -98,26 +98,26 @@ static int write_freed(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 
 	for (uint32_t i = 0; i < fs->freed.count; i++) {
 		for (uint32_t k = 0; rc == 0 && k < fs->freed.runs[i].count; k++)
-			rc = table_set(&fs->table, fs->freed.runs[i].first + k, FAT_FREE);
+			rc = fat_table_set(&fs->table, fs->freed.runs[i].first + k, FAT_FREE);
 	}
 	cds_list_for_each_entry (n, &fs->changed, changed_link) {
 		if (rc == 0 && n->cut)
-			rc = table_set(&fs->table, map_find(&n->map, n->synced_count - 1, &run), FAT_END);
+			rc = fat_table_set(&fs->table, fat_map_find(&n->map, n->synced_count - 1, &run), FAT_END);
 	}
 	if (rc == 0)
-		rc = table_write(&fs->table);
+		rc = fat_table_write(&fs->table);
 	if (rc == 0)
-		rc = fs_write_fsinfo(fs);
-	return rc ? rc : medium_flush(&fs->medium);
+		rc = fat_fs_write_fsinfo(fs);
+	return rc ? rc : fat_medium_flush(&fs->medium);
 }
 
 /* Everything is on the device. */
-static int settle(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
+static int settle(struct fat_fs *fs)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; i < fs->freed.count; i++) {
-		int one = alloc_give(&fs->alloc, fs->freed.runs[i].first, fs->freed.runs[i].count);
+		int one = fat_alloc_give(&fs->alloc, fs->freed.runs[i].first, fs->freed.runs[i].count);
 
 		rc = rc ? rc : one;
 	}
@@ -130,30 +130,30 @@ static int settle(struct fat_fs *fs) SYNC_REQUIRES(fs->lock)
 		n->synced_count = n->map.cluster_count;
 		n->cut = false;
 		if (n->dir)
-			dir_is_clean(n);
+			fat_dir_is_clean(n);
 		cds_list_del(&n->changed_link);
 		n->listed = false;
 		fs->changed_count--;
-		node_unref(n);
+		fat_node_unref(n);
 	}
 	return rc;
 }
 
-int sync_locked(struct fat_fs *fs)
+int fat_sync_locked(struct fat_fs *fs)
 {
 	int rc;
 
 	if (fs->failed)
 		return err_set(-EIO, "%s is read-only: %s", blk_name(fs->medium.dev), fs->reason);
-	if (cds_list_empty(&fs->changed) && !fs->freed.count && !table_is_dirty(&fs->table))
+	if (cds_list_empty(&fs->changed) && !fs->freed.count && !fat_table_is_dirty(&fs->table))
 		return 0;
 	encode_entries(fs);
 	rc = flush_contents(fs);
 	if (rc)
 		return rc;
-	rc = table_write(&fs->table);
+	rc = fat_table_write(&fs->table);
 	if (rc == 0)
-		rc = medium_flush(&fs->medium);
+		rc = fat_medium_flush(&fs->medium);
 	if (rc == 0)
 		rc = write_links(fs);
 	if (rc == 0)
@@ -162,7 +162,7 @@ int sync_locked(struct fat_fs *fs)
 		rc = write_freed(fs);
 	if (rc == 0)
 		rc = settle(fs);
-	return rc ? fs_fail(fs, rc) : 0;
+	return rc ? fat_fs_fail(fs, rc) : 0;
 }
 
 int fat_sync(struct fat_fs *fs)
@@ -170,7 +170,7 @@ int fat_sync(struct fat_fs *fs)
 	int rc;
 
 	sync_mutex_lock(&fs->lock);
-	rc = sync_locked(fs);
+	rc = fat_sync_locked(fs);
 	sync_mutex_unlock(&fs->lock);
 	return rc;
 }
@@ -183,7 +183,7 @@ int fat_flush(struct fat_node *n)
 	return rc ? rc : fat_sync(n->fs);
 }
 
-void syncer_run(void *arg)
+void fat_syncer_run(void *arg)
 {
 	struct fat_fs *fs = arg;
 
@@ -193,7 +193,7 @@ void syncer_run(void *arg)
 
 		(void)sync_cond_wait_until(&fs->syncer_cond, &fs->lock, until);
 		if (!fs->stopping && !fs->failed)
-			(void)sync_locked(fs);
+			(void)fat_sync_locked(fs);
 	}
 	sync_mutex_unlock(&fs->lock);
 	blk_thread_done();

@@ -15,8 +15,8 @@
 #define UNIT_BYTES 512u
 #define LOADED_MIN 16u
 
-int table_init(struct fat_table *t, struct medium *m, const struct fat_geometry *g, struct budget_consumer *budget,
-               size_t limit_bytes)
+int fat_table_init(struct fat_table *t, struct fat_medium *m, const struct fat_geometry *g,
+                   struct budget_consumer *budget, size_t limit_bytes)
 {
 	uint64_t bytes = div_round_up_u64(((uint64_t)g->cluster_count + FAT_FIRST_CLUSTER) * (unsigned)g->type, 8);
 
@@ -29,16 +29,16 @@ int table_init(struct fat_table *t, struct medium *m, const struct fat_geometry 
 	return t->chunks ? 0 : err_set(-ENOMEM, "FAT: no memory");
 }
 
-static void unload(struct fat_table *t, struct table_chunk *c)
+static void unload(struct fat_table *t, struct fat_table_chunk *c)
 {
 	free(c->bytes);
-	*c = (struct table_chunk){ 0 };
+	*c = (struct fat_table_chunk){ 0 };
 	t->loaded--;
 	if (t->budget)
 		budget_uncharge(t->budget, TABLE_CHUNK_BYTES);
 }
 
-void table_done(struct fat_table *t)
+void fat_table_done(struct fat_table *t)
 {
 	for (unsigned i = 0; t->chunks && i < t->chunk_count; i++) {
 		if (t->chunks[i].bytes)
@@ -62,7 +62,7 @@ static uint64_t copy_offset(const struct fat_table *t, unsigned copy)
 static void evict_one(struct fat_table *t)
 {
 	for (unsigned tries = 0; tries < 2 * t->chunk_count; tries++) {
-		struct table_chunk *c = &t->chunks[t->hand];
+		struct fat_table_chunk *c = &t->chunks[t->hand];
 
 		t->hand = (t->hand + 1) % t->chunk_count;
 		if (!c->bytes || c->dirty)
@@ -84,7 +84,7 @@ static int read_copies(struct fat_table *t, unsigned index, uint8_t *buf)
 	for (unsigned i = 0; rc && i < copies; i++) {
 		unsigned copy = (t->g->fat_active + i) % t->g->fat_count;
 
-		rc = medium_read(t->m, copy_offset(t, copy) + at, buf, chunk_len(t, index));
+		rc = fat_medium_read(t->m, copy_offset(t, copy) + at, buf, chunk_len(t, index));
 	}
 	return rc;
 }
@@ -113,7 +113,7 @@ static int load(struct fat_table *t, unsigned index)
 }
 
 /* The chunk with entry @cluster; *@ret_at: where in it. An entry never lies in two: all of FAT12 fits into one. */
-static int find(struct fat_table *t, uint32_t cluster, struct table_chunk **ret, unsigned *ret_at)
+static int find(struct fat_table *t, uint32_t cluster, struct fat_table_chunk **ret, unsigned *ret_at)
 {
 	uint64_t at = (uint64_t)cluster * (unsigned)t->g->type / 8;
 	unsigned index = (unsigned)(at / TABLE_CHUNK_BYTES);
@@ -136,9 +136,9 @@ static uint32_t widen(uint32_t value, uint32_t bad)
 	return value >= bad ? value - bad + FAT_BAD : value;
 }
 
-int table_get(struct fat_table *t, uint32_t cluster, uint32_t *ret)
+int fat_table_get(struct fat_table *t, uint32_t cluster, uint32_t *ret)
 {
-	struct table_chunk *c;
+	struct fat_table_chunk *c;
 	unsigned at, v;
 	int rc = find(t, cluster, &c, &at);
 
@@ -159,7 +159,7 @@ int table_get(struct fat_table *t, uint32_t cluster, uint32_t *ret)
 	return 0;
 }
 
-static void mark_dirty(struct fat_table *t, struct table_chunk *c, unsigned at, unsigned len)
+static void mark_dirty(struct fat_table *t, struct fat_table_chunk *c, unsigned at, unsigned len)
 {
 	if (!c->dirty)
 		t->dirty_count++;
@@ -167,9 +167,9 @@ static void mark_dirty(struct fat_table *t, struct table_chunk *c, unsigned at, 
 	c->dirty |= 1u << ((at + len - 1) / UNIT_BYTES);
 }
 
-int table_set(struct fat_table *t, uint32_t cluster, uint32_t value)
+int fat_table_set(struct fat_table *t, uint32_t cluster, uint32_t value)
 {
-	struct table_chunk *c;
+	struct fat_table_chunk *c;
 	unsigned at, old;
 	int rc = find(t, cluster, &c, &at);
 
@@ -194,9 +194,9 @@ int table_set(struct fat_table *t, uint32_t cluster, uint32_t value)
 	return 0;
 }
 
-int table_set_clean(struct fat_table *t, bool clean)
+int fat_table_set_clean(struct fat_table *t, bool clean)
 {
-	struct table_chunk *c;
+	struct fat_table_chunk *c;
 	unsigned at, v;
 	int rc;
 
@@ -216,9 +216,9 @@ int table_set_clean(struct fat_table *t, bool clean)
 	return 0;
 }
 
-bool table_is_clean(struct fat_table *t)
+bool fat_table_is_clean(struct fat_table *t)
 {
-	struct table_chunk *c;
+	struct fat_table_chunk *c;
 	unsigned at;
 
 	if (t->g->type == FAT_TYPE_12 || find(t, 1, &c, &at))
@@ -228,44 +228,44 @@ bool table_is_clean(struct fat_table *t)
 	return get_le32(c->bytes + at) & FAT32_CLEAN;
 }
 
-bool table_is_dirty(const struct fat_table *t)
+bool fat_table_is_dirty(const struct fat_table *t)
 {
 	return t->dirty_count > 0;
 }
 
-bool table_is_full(const struct fat_table *t)
+bool fat_table_is_full(const struct fat_table *t)
 {
 	return t->dirty_count > LOADED_MIN && t->dirty_count > t->loaded_max / 2;
 }
 
-static void add_dirty(struct fat_table *t, struct medium_batch *b, unsigned copy)
+static void add_dirty(struct fat_table *t, struct fat_medium_batch *b, unsigned copy)
 {
 	for (unsigned i = 0; i < t->chunk_count; i++) {
-		struct table_chunk *c = &t->chunks[i];
+		struct fat_table_chunk *c = &t->chunks[i];
 
 		for (uint32_t m = c->dirty; m; m &= m - 1) {
 			unsigned unit = (unsigned)__builtin_ctz(m);
 			unsigned at = unit * UNIT_BYTES;
 
-			medium_batch_add(b, copy_offset(t, copy) + (uint64_t)i * TABLE_CHUNK_BYTES + at, c->bytes + at,
-			                 UNIT_BYTES);
+			fat_medium_batch_add(b, copy_offset(t, copy) + (uint64_t)i * TABLE_CHUNK_BYTES + at,
+			                     c->bytes + at, UNIT_BYTES);
 		}
 	}
 }
 
-int table_write(struct fat_table *t)
+int fat_table_write(struct fat_table *t)
 {
-	struct medium_batch b;
+	struct fat_medium_batch b;
 	int rc;
 
 	if (!t->dirty_count)
 		return 0;
-	medium_batch_init(&b, t->m, BLK_WRITE);
+	fat_medium_batch_init(&b, t->m, BLK_WRITE);
 	for (unsigned copy = 0; copy < t->g->fat_count; copy++) {
 		if (t->g->fat_mirrored || copy == t->g->fat_active)
 			add_dirty(t, &b, copy);
 	}
-	rc = medium_batch_run(&b);
+	rc = fat_medium_batch_run(&b);
 	if (rc)
 		return err_add(rc, "FAT: cannot be written");
 	for (unsigned i = 0; i < t->chunk_count; i++)
