@@ -17,60 +17,76 @@ static void handle_unref(struct vfs_handle *h)
 {
 	if (__atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (h->node->ops->close)
-		h->node->ops->close(h->node, h->writable);
+	if (h->opened && h->node->ops->close)
+		h->node->ops->close(h->node, h->access & VFS_ACCESS_WRITE);
 	vfs_node_unref(h->node);
-	sync_mutex_lock(&h->vfs->lock);
-	h->mount->handle_count--;
-	sync_mutex_unlock(&h->vfs->lock);
+	__atomic_sub_fetch(&h->mount->handle_count, 1, __ATOMIC_SEQ_CST);
 	mount_unref(h->mount);
 	free(h);
 }
 
-static int open_node(struct vfs_mount_point *m, struct vfs_node *node, bool writable)
+static int open_data(struct vfs_handle *h)
 {
+	bool writable = h->access & VFS_ACCESS_WRITE;
 	struct vfs_stat st;
 	int ret;
 
-	if (node->type != VFS_TYPE_FILE)
+	if (h->node->type == VFS_TYPE_DIR)
 		return err_set(-EISDIR, "it is a directory");
-	ret = node->ops->stat(node, &st);
+	if (h->node->type != VFS_TYPE_FILE)
+		return err_set(-ENXIO, "it is not a file");
+	ret = handle_stat(h, &st);
 	if (ret)
 		return ret;
-	if (writable && (m->read_only || st.read_only))
+	if (writable && st.read_only)
 		return err_set(-EROFS, "it is read-only");
-	return node->ops->open ? node->ops->open(node, writable) : 0;
+	if (writable && st.flags & VFS_FLAG_IMMUTABLE)
+		return err_set(-EPERM, "it is immutable");
+	if (h->node->ops->open)
+		ret = h->node->ops->open(h->node, writable);
+	h->opened = !ret;
+	return ret;
+}
+
+int handle_new(struct vfs *v, struct place *at, unsigned access, const struct vfs_cred *cred,
+               struct vfs_handle **ret_handle)
+{
+	struct vfs_handle *h = calloc(1, sizeof(*h));
+	int ret = 0;
+
+	if (!h) {
+		place_drop(at);
+		return err_set(-ENOMEM, "no memory for a handle");
+	}
+	*h = (struct vfs_handle){ .vfs = v,
+		                  .mount = at->mount,
+		                  .node = at->node,
+		                  .access = access & (VFS_ACCESS_READ | VFS_ACCESS_WRITE),
+		                  .by_root = cred->uid == 0,
+		                  .refs = 1 };
+	/* Counted before the mark is looked at: an unmount does these two the other way round. */
+	__atomic_add_fetch(&h->mount->handle_count, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&h->mount->gone, __ATOMIC_SEQ_CST))
+		ret = err_set(-ESTALE, "/%s is not mounted any more", h->mount->name);
+	else if (h->access)
+		ret = open_data(h);
+	if (ret)
+		handle_unref(h);
+	else
+		*ret_handle = h;
+	return ret;
 }
 
 int vfs_open(struct vfs *v, const char *path, bool writable, struct vfs_handle **ret_handle)
 {
-	struct vfs_mount_point *m;
-	struct vfs_node *node;
-	struct vfs_handle *h;
-	int ret = path_walk(v, path, &m, &node);
+	struct place at;
+	int ret = walk_plain(v, path, &at);
 
 	if (ret)
 		return ret;
-	if (!node)
-		return err_set(-EISDIR, "open '/': it is a directory");
-	h = calloc(1, sizeof(*h));
-	/* Counted before the node is opened, so that an unmount in between finds the mount busy. */
-	sync_mutex_lock(&v->lock);
-	m->handle_count++;
-	sync_mutex_unlock(&v->lock);
-	ret = h ? open_node(m, node, writable) : err_set(-ENOMEM, "no memory for a handle");
-	if (ret) {
-		sync_mutex_lock(&v->lock);
-		m->handle_count--;
-		sync_mutex_unlock(&v->lock);
-		vfs_node_unref(node);
-		mount_unref(m);
-		free(h);
-		return err_add(ret, "open '%s'", path);
-	}
-	*h = (struct vfs_handle){ .vfs = v, .mount = m, .node = node, .writable = writable, .refs = 1 };
-	*ret_handle = h;
-	return 0;
+	ret = handle_new(v, &at, writable ? VFS_ACCESS_READ | VFS_ACCESS_WRITE : VFS_ACCESS_READ, &vfs_cred_root,
+	                 ret_handle);
+	return ret ? err_add(ret, "open '%s'", path) : 0;
 }
 
 void vfs_close(struct vfs_handle *h)
@@ -79,11 +95,29 @@ void vfs_close(struct vfs_handle *h)
 		handle_unref(h);
 }
 
-int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
+int handle_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
 {
 	int ret = h->node->ops->stat(h->node, ret_stat);
 
 	ret_stat->read_only |= h->mount->read_only;
+	return ret;
+}
+
+int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
+{
+	return handle_stat(h, ret_stat);
+}
+
+int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret_stat)
+{
+	struct place at;
+	int ret = walk_plain(v, path, &at);
+
+	if (ret)
+		return ret;
+	ret = at.node->ops->stat(at.node, ret_stat);
+	ret_stat->read_only |= at.mount->read_only;
+	place_drop(&at);
 	return ret;
 }
 
@@ -101,23 +135,43 @@ static int check_range(struct vfs_handle *h, uint64_t offset, uint64_t len, int 
 	return 0;
 }
 
-/* May something be written there? What lies beyond the end extends a file that grows. */
-static int check_write_range(struct vfs_handle *h, uint64_t offset, uint64_t len)
+/*
+ * May something be written there? What lies beyond the end extends a file that grows. Whoever is not root makes the
+ * file lose its setuid bit by writing (POSIX.1-2017, write()).
+ */
+static int check_write(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct vfs_stat st;
 	int ret = h->node->ops->stat(h->node, &st);
 
 	if (ret)
 		return ret;
-	if (range_within(offset, len, st.grows ? VFS_FILE_BYTES_MAX : st.size_bytes))
-		return 0;
-	return err_set(st.grows ? -EFBIG : -ENOSPC, "range %" PRIu64 "+%" PRIu64 " is outside the file's bounds",
-	               offset, len);
+	if (st.flags && (st.flags & VFS_FLAG_IMMUTABLE || !(flags & VFS_APPEND)))
+		return err_set(-EPERM, "the file is immutable, or takes data at its end only");
+	if (flags & VFS_APPEND)
+		offset = st.size_bytes;
+	if (!range_within(offset, len, st.grows ? VFS_FILE_BYTES_MAX : st.size_bytes))
+		return err_set(st.grows ? -EFBIG : -ENOSPC,
+		               "range %" PRIu64 "+%" PRIu64 " is outside the file's bounds", offset, len);
+	if (st.mode & 06000 && !h->by_root) {
+		const struct vfs_set_attr kill = { .valid = VFS_SET_KILL_SUID };
+
+		/* It waits for a device, perhaps. */
+		if (flags & VFS_NOWAIT)
+			return -EAGAIN;
+		return h->node->ops->set_attr ? h->node->ops->set_attr(h->node, &kill) : 0;
+	}
+	return 0;
 }
 
 static int check_writable(struct vfs_handle *h)
 {
-	return h->writable ? 0 : err_set(-EROFS, "the file is not open for writing");
+	return h->access & VFS_ACCESS_WRITE ? 0 : err_set(-EROFS, "the file is not open for writing");
+}
+
+static int check_readable(struct vfs_handle *h)
+{
+	return h->access & VFS_ACCESS_READ ? 0 : err_set(-EBADF, "the file is not open for reading");
 }
 
 static int iov_total(const struct iovec *iov, int iov_count, uint64_t *ret_len)
@@ -154,8 +208,10 @@ static struct iovec *iov_head(const struct iovec *iov, int iov_count, uint64_t l
 int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
 	uint64_t len;
-	int ret = iov_total(iov, iov_count, &len);
+	int ret = check_readable(h);
 
+	if (!ret)
+		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
 		ret = check_range(h, offset, len, -EINVAL);
 	if (ret || !len)
@@ -174,7 +230,7 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	if (!ret)
 		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
-		ret = check_write_range(h, flags & VFS_APPEND ? 0 : offset, len);
+		ret = check_write(h, offset, len, flags);
 	if (ret || !len)
 		return ret;
 	if (!h->node->ops->write)
@@ -227,8 +283,10 @@ int vfs_read_some(struct vfs_handle *h, const struct iovec *iov, int iov_count, 
 
 int vfs_read_ref(struct vfs_handle *h, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret_ref)
 {
-	int ret = check_range(h, offset, len, -EINVAL);
+	int ret = check_readable(h);
 
+	if (!ret)
+		ret = check_range(h, offset, len, -EINVAL);
 	if (ret)
 		return ret;
 	if (!h->node->ops->read_ref || !len || len > VFS_REF_BYTES_MAX)
@@ -264,6 +322,8 @@ static int change_range(struct vfs_handle *h, range_fn *fn, uint64_t offset, uin
 
 	if (!ret)
 		ret = check_range(h, offset, len, outside);
+	if (!ret)
+		ret = check_write(h, offset, len, 0);
 	if (ret || !len)
 		return ret;
 	if (!fn)
@@ -287,8 +347,10 @@ int vfs_zero(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags
 int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret_extents,
                 unsigned max, unsigned *ret_count)
 {
-	int ret = check_range(h, offset, len, -EINVAL);
+	int ret = check_readable(h);
 
+	if (!ret)
+		ret = check_range(h, offset, len, -EINVAL);
 	if (ret)
 		return ret;
 	if (!len || !max)
@@ -306,8 +368,10 @@ int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned fl
 
 int vfs_prefetch(struct vfs_handle *h, uint64_t offset, uint64_t len)
 {
-	int ret = check_range(h, offset, len, -EINVAL);
+	int ret = check_readable(h);
 
+	if (!ret)
+		ret = check_range(h, offset, len, -EINVAL);
 	if (ret || !len || !h->node->ops->prefetch)
 		return ret;
 	handle_ref(h);

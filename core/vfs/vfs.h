@@ -135,7 +135,7 @@ int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned fl
 /* Bring the range into memory, best effort. Blocks. */
 int vfs_prefetch(struct vfs_handle *h, uint64_t offset, uint64_t len);
 
-/* Call @fn for each entry of a directory, in unspecified order, until it returns false. "/" lists the mount points. */
+/* An entry of a directory (vfs_readdir() in vfs_tree.h). */
 struct vfs_dirent {
 	const char *name; /* not terminated; valid during the call */
 	size_t name_len;
@@ -143,7 +143,6 @@ struct vfs_dirent {
 	uint64_t object;
 	uint64_t cookie; /* to go on behind this entry; the same for as long as the entry exists; never 0 */
 };
-typedef bool vfs_dir_fn(void *ctx, const struct vfs_dirent *e);
-int vfs_readdir_path(struct vfs *v, const char *path, vfs_dir_fn *fn, void *ctx);
+typedef bool vfs_dir_fn(void *ctx, const struct vfs_dirent *e); /* false: enough */
 
 #endif

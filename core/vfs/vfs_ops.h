@@ -29,7 +29,7 @@ struct vfs_node_ops {
 	/* Entries behind @cookie (0: from the start), until @fn returns false or there are no more. "." and ".." are
 	 * not among them. @fn is called without locks that a lookup or stat would need. */
 	int (*readdir)(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
-	/* The directory that holds this one; of the file system's top: -ENOENT. *ret is referenced. */
+	/* The directory that holds this one; of the mount's top: -ENOENT. *ret is referenced. */
 	int (*parent)(struct vfs_node *dir, struct vfs_node **ret);
 	/* A new object of any type. -EEXIST, -ENOSPC, -EDQUOT. *ret is referenced. */
 	int (*create)(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
@@ -57,8 +57,8 @@ struct vfs_node_ops {
 	int (*remove_xattr)(struct vfs_node *n, const char *name);
 	int (*list_xattr)(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 	int (*statfs)(struct vfs_node *n, struct vfs_statfs *ret);
-	/* Of any node of the file system: another one by its number. -ESTALE: there is none. *ret is referenced. */
-	int (*by_object)(struct vfs_node *any, uint64_t object, struct vfs_node **ret);
+	/* Of any node of the mount: another one by its place. -ESTALE: there is none. *ret is referenced. */
+	int (*by_object)(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret);
 
 	/* Files. Contracts as in vfs.h; ranges are within the size that stat reported, or the file grows. NULL:
 	 * -EOPNOTSUPP. */

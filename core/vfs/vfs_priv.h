@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Private to the VFS: mounts, handles, and the walk along a path. */
+/* Private to the VFS: mounts, handles, places in the namespace, and the one gate for access. */
 #ifndef WFSD_CORE_VFS_VFS_PRIV_H
 #define WFSD_CORE_VFS_VFS_PRIV_H
 
@@ -11,34 +11,96 @@
 struct vfs_mount_point {
 	struct cds_list_head link; /* vfs->mounts */
 	struct vfs_node *root; /* referenced */
+	uint64_t id; /* never reused: the cookie of its entry in the top directory */
 	bool read_only;
+	bool gone; /* atomic: it is being unmounted, or is */
 	unsigned refs; /* atomic: one for the table, one for each handle or walk in progress */
-	unsigned handle_count; /* vfs->lock */
+	unsigned handle_count; /* atomic */
 	size_t name_len;
 	char name[VFS_NAME_MAX + 1];
 };
 
 struct vfs {
 	struct sync_mutex lock; /* SYNC_RANK_NAMESPACE: the table of mounts */
-	struct cds_list_head mounts;
+	struct cds_list_head mounts SYNC_GUARDED_BY(lock); /* ascending id */
+	uint64_t next_mount_id SYNC_GUARDED_BY(lock);
+	struct vfs_mount_point top; /* "/", whose directory holds the mounts; not in the table */
+	struct vfs_node top_node; /* its root */
+	struct vfs_locks *locks;
 };
 
 /*
- * An open file. References: one for the opener, given up by vfs_close(); operations hold one while they run, so that a
- * close on another thread never pulls the node away from under them.
+ * An object in use. References: one for the opener, given up by vfs_close(); operations hold one while they run, so
+ * that a close on another thread never pulls the node away from under them.
  */
 struct vfs_handle {
 	struct vfs *vfs;
 	struct vfs_mount_point *mount;
 	struct vfs_node *node;
-	bool writable;
+	unsigned access; /* to data: VFS_ACCESS_READ, VFS_ACCESS_WRITE */
+	bool opened; /* by the file system: has access to data */
+	bool by_root; /* opened by uid 0: writing leaves the setuid bit alone */
 	uint64_t refs; /* atomic */
 };
 
-void mount_unref(struct vfs_mount_point *m);
-/*
- * Find what @path names. On success *ret_node is referenced and so is *ret_mount; for "/" both are NULL. May block.
+/* An object and the mount it was reached through; both referenced. */
+struct place {
+	struct vfs_mount_point *mount;
+	struct vfs_node *node;
+};
+
+/* mount.c */
+void mount_ref(struct vfs_mount_point *m);
+void mount_unref(struct vfs_mount_point *m); /* NULL is fine */
+/* The root of what is mounted under that name; -ENOENT. */
+int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret);
+void place_drop(struct place *at);
+
+/* walk.c */
+/* One name further, as vfs_lookup(). @at is replaced; on an error it is as before. @limit (may be NULL): ".." does not
+ * lead above it. */
+int walk_step(struct vfs *v, struct place *at, const struct vfs_node *limit, const struct vfs_cred *cred,
+              const char *name, size_t len);
+/* From the top along @path, which must be plain: absolute, no empty, "." or ".." components, no control characters. For
+ * administrators. *ret is referenced. */
+int walk_plain(struct vfs *v, const char *path, struct place *ret);
+
+/* handle.c */
+/* A handle on @at, whose references it takes over (or drops, on an error), with @access to data, not checked here. */
+int handle_new(struct vfs *v, struct place *at, unsigned access, const struct vfs_cred *cred, struct vfs_handle **ret);
+int handle_stat(struct vfs_handle *h, struct vfs_stat *ret);
+
+/* access.c */
+/* May @cred do @access (VFS_ACCESS_*, all of it) with the object? 0 or -EACCES. */
+int access_check(struct vfs_node *n, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
+bool access_in_group(const struct vfs_cred *cred, uint32_t gid);
+/* Its mount and its file system take changes: 0 or -EROFS. */
+int access_check_writable(const struct vfs_handle *h, const struct vfs_stat *st);
+/* May names be added to (or, with @removing, taken out of) the directory? *ret_st is its state. */
+int access_check_dir_change(struct vfs_handle *dir, const struct vfs_cred *cred, bool removing,
+                            struct vfs_stat *ret_st);
+/* May @victim be taken out of a directory that looks like @dir_st? 0 or -EPERM. */
+int access_check_victim(const struct vfs_stat *dir_st, const struct vfs_cred *cred, struct vfs_node *victim);
+
+/* acl.c: POSIX ACLs as extended attributes */
+#define ACL_ACCESS_NAME "system.posix_acl_access"
+#define ACL_DEFAULT_NAME "system.posix_acl_default"
+#define ACL_BYTES_MAX (4u + 8u * 1024u)
+/* Does the ACL of an object of @st allow @cred all of @access? 0, -EACCES, -EINVAL (malformed). */
+int acl_check(const void *acl, size_t len, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
+/* Well-formed? 0 or -EINVAL. *ret_mode: what it says as permission bits; *ret_minimal: it says nothing else. */
+int acl_validate(const void *acl, size_t len, uint32_t *ret_mode, bool *ret_minimal);
+/* Make a (valid) ACL say what the permission bits say: those of its entries that stand for them. */
+void acl_set_mode(void *acl, size_t len, uint32_t mode);
+/* Make the default ACL of a directory the ACL of an object that is created with @mode; returns the object's mode. */
+uint32_t acl_inherit(void *acl, size_t len, uint32_t mode);
+
+/* xattr.c: of any object, without checks of access. -ENODATA also where the file system has none. *ret is the caller's.
  */
-int path_walk(struct vfs *v, const char *path, struct vfs_mount_point **ret_mount, struct vfs_node **ret_node);
+int xattr_read_acl(struct vfs_node *n, const char *name, void **ret, size_t *ret_len);
+
+/* lock.c */
+struct vfs_locks *locks_new(void); /* NULL: memory */
+void locks_free(struct vfs_locks *l);
 
 #endif

@@ -158,14 +158,15 @@ struct vfs_lock {
 	enum vfs_lock_type type;
 	uint64_t offset, len_bytes;
 };
-struct vfs_lock_wait; /* a lock that waits */
 typedef void vfs_lock_granted_fn(void *ctx, int result);
-/* 0: granted. -EAGAIN: somebody else has it (and @granted is NULL). -EINPROGRESS: it waits; *ret_wait is for
- * vfs_lock_cancel(), and is no longer valid once @granted was called. -EDEADLK, -ENOLCK. Locks of one owner that touch
- * are joined, the newer type wins. */
+/* 0: granted. -EAGAIN: somebody else has it (and @granted is NULL). -EINPROGRESS: it waits; *ret_wait is its number for
+ * vfs_lock_cancel(), never used again. -EDEADLK, -ENOLCK. Locks of one owner that touch are joined, the newer type
+ * wins.
+ */
 int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
-             struct vfs_lock_wait **ret_wait);
-void vfs_lock_cancel(struct vfs *v, struct vfs_lock_wait *w);
+             uint64_t *ret_wait);
+/* When it still waits, @granted is called with -ECANCELED before this returns. */
+void vfs_lock_cancel(struct vfs *v, uint64_t wait);
 int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t len);
 /* Who would keep @lock from being granted? -ENOENT: nobody. */
 int vfs_lock_test(struct vfs_handle *h, const struct vfs_lock *lock, struct vfs_lock *ret);

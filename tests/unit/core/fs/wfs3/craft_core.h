@@ -262,13 +262,17 @@ static inline void craft_use_pool(struct craft_core *k)
 {
 	const struct pool_driver *d = k->admin.driver;
 	void *ctx = k->admin.ctx;
+	struct vfs_handle *h;
 	struct pool_info info;
 	uint64_t sum = 0;
 	unsigned n = 0;
 
 	(void)d->pool_each(ctx, craft_ignore_pool, &n);
 	(void)d->volume_each(ctx, "tank", craft_ignore_volume, &n);
-	(void)vfs_readdir_path(k->vfs, "/tank", craft_ignore_entry, &sum);
+	if (!vfs_walk(k->vfs, &vfs_cred_root, NULL, NULL, "/tank", 0, &h)) {
+		(void)vfs_readdir(h, &vfs_cred_root, 0, craft_ignore_entry, &sum);
+		vfs_close(h);
+	}
 	craft_use_volume(k, "/tank/a");
 	craft_use_volume(k, "/tank/b");
 	(void)d->volume_create(ctx, "tank", "c", CRAFT_MIB);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Attributes of an object, other handles on it, and its place for clients to keep. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/err.h"
+#include "core/vfs/vfs_priv.h"
+
+#define SET_OWNER_ONLY (VFS_SET_MODE | VFS_SET_ATIME | VFS_SET_MTIME)
+#define SET_NOW (VFS_SET_ATIME_NOW | VFS_SET_MTIME_NOW)
+#define SET_ALL                                                                                                        \
+	(VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID | VFS_SET_SIZE | VFS_SET_ATIME | VFS_SET_MTIME | SET_NOW |           \
+	 VFS_SET_FLAGS)
+
+static int check_values(const struct vfs_set_attr *a, const struct vfs_stat *st)
+{
+	if (a->valid & ~(unsigned)SET_ALL ||
+	    (a->valid & VFS_SET_FLAGS && a->flags & ~(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND)) ||
+	    (a->valid & VFS_SET_MODE && a->mode & ~UINT32_C(07777)) ||
+	    (a->valid & VFS_SET_ATIME && a->valid & VFS_SET_ATIME_NOW) ||
+	    (a->valid & VFS_SET_MTIME && a->valid & VFS_SET_MTIME_NOW))
+		return err_set(-EINVAL, "attributes %#x are not what can be set", a->valid);
+	if (a->valid & VFS_SET_SIZE && st->type == VFS_TYPE_DIR)
+		return err_set(-EISDIR, "a directory's size cannot be set");
+	if (a->valid & VFS_SET_SIZE && (st->type != VFS_TYPE_FILE || !st->grows))
+		return err_set(-EINVAL, "its size cannot be set");
+	if (a->valid & VFS_SET_SIZE && a->size_bytes > VFS_FILE_BYTES_MAX)
+		return err_set(-EFBIG, "a file cannot have that size");
+	if (a->valid & VFS_SET_MODE && st->type == VFS_TYPE_SYMLINK)
+		return err_set(-EOPNOTSUPP, "a symbolic link has no permissions");
+	return 0;
+}
+
+/* Flags of the object that forbid the change, whoever asks. */
+static int check_flags(const struct vfs_set_attr *a, const struct vfs_stat *st)
+{
+	bool frozen = st->flags & (VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND);
+
+	if ((frozen && a->valid & ~(unsigned)(VFS_SET_FLAGS | SET_NOW)) ||
+	    (st->flags & VFS_FLAG_IMMUTABLE && a->valid & SET_NOW))
+		return err_set(-EPERM, "the object is immutable, or append-only");
+	return 0;
+}
+
+static int check_owner(const struct vfs_set_attr *a, const struct vfs_stat *st, const struct vfs_cred *cred)
+{
+	bool owner = cred->uid == st->uid;
+
+	if (cred->uid == 0)
+		return 0;
+	if ((a->valid & SET_OWNER_ONLY && !owner) || a->valid & VFS_SET_FLAGS)
+		return err_set(-EPERM, "uid %u is not its owner", cred->uid);
+	if (a->valid & VFS_SET_UID && (!owner || a->uid != st->uid))
+		return err_set(-EPERM, "uid %u may not give it away", cred->uid);
+	if (a->valid & VFS_SET_GID && (!owner || (a->gid != st->gid && !access_in_group(cred, a->gid))))
+		return err_set(-EPERM, "uid %u may not give it to group %u", cred->uid, a->gid);
+	return 0;
+}
+
+static int check_set(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *a,
+                     const struct vfs_stat *st)
+{
+	bool now = a->valid & SET_NOW && cred->uid && cred->uid != st->uid;
+	bool size = a->valid & VFS_SET_SIZE && !(h->access & VFS_ACCESS_WRITE);
+	int ret = check_values(a, st);
+
+	if (!ret)
+		ret = access_check_writable(h, st);
+	if (!ret)
+		ret = check_flags(a, st);
+	if (!ret)
+		ret = check_owner(a, st, cred);
+	if (!ret && (now || size))
+		ret = access_check(h->node, st, cred, VFS_ACCESS_WRITE);
+	return ret;
+}
+
+/* What the change entails for the bits that lend identities (POSIX.1-2017, chmod(), chown(), ftruncate()). */
+static void keep_bits_safe(const struct vfs_cred *cred, const struct vfs_stat *st, struct vfs_set_attr *a)
+{
+	if (a->valid & VFS_SET_MODE && cred->uid && st->type != VFS_TYPE_DIR &&
+	    !access_in_group(cred, a->valid & VFS_SET_GID ? a->gid : st->gid))
+		a->mode &= ~UINT32_C(02000);
+	if (a->valid & VFS_SET_MODE || st->type == VFS_TYPE_DIR)
+		return;
+	if (a->valid & (VFS_SET_UID | VFS_SET_GID) || (a->valid & VFS_SET_SIZE && cred->uid))
+		a->valid |= VFS_SET_KILL_SUID;
+}
+
+/* The ACL's entries for owner, mask and others follow the permission bits. */
+static int update_acl(struct vfs_node *n, uint32_t mode)
+{
+	size_t len;
+	void *acl;
+	uint32_t acl_mode;
+	bool minimal;
+	int ret = xattr_read_acl(n, ACL_ACCESS_NAME, &acl, &len);
+
+	if (ret)
+		return ret == -ENODATA ? 0 : ret;
+	ret = acl_validate(acl, len, &acl_mode, &minimal);
+	if (!ret) {
+		acl_set_mode(acl, len, mode);
+		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0);
+	}
+	free(acl);
+	return ret;
+}
+
+int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
+                 struct vfs_stat *ret_stat)
+{
+	struct vfs_set_attr a = *attr;
+	struct vfs_stat st;
+	int ret = handle_stat(h, &st);
+
+	if (!ret)
+		ret = check_set(h, cred, &a, &st);
+	if (!ret && !h->node->ops->set_attr)
+		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
+	if (!ret && a.valid) {
+		keep_bits_safe(cred, &st, &a);
+		if (a.valid & VFS_SET_MODE && st.has_acl)
+			ret = update_acl(h->node, a.mode);
+		if (!ret)
+			ret = h->node->ops->set_attr(h->node, &a);
+	}
+	if (!ret && ret_stat)
+		ret = handle_stat(h, ret_stat);
+	return ret;
+}
+
+int vfs_read_link(struct vfs_handle *h, char *buf, size_t *ret_len)
+{
+	int ret;
+
+	if (h->node->type != VFS_TYPE_SYMLINK || !h->node->ops->read_link)
+		return err_set(-EINVAL, "it is not a symbolic link");
+	ret = h->node->ops->read_link(h->node, buf, ret_len);
+	if (!ret)
+		buf[*ret_len] = 0;
+	return ret;
+}
+
+int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret)
+{
+	int err;
+
+	if (!h->node->ops->statfs)
+		return err_set(-EOPNOTSUPP, "the file system does not tell");
+	err = h->node->ops->statfs(h->node, ret);
+	ret->read_only |= h->mount->read_only;
+	return err;
+}
+
+static struct place same_place(struct vfs_handle *h)
+{
+	mount_ref(h->mount);
+	vfs_node_ref(h->node);
+	return (struct place){ .mount = h->mount, .node = h->node };
+}
+
+int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned access, struct vfs_handle **ret)
+{
+	struct place at;
+	struct vfs_stat st;
+	int err = 0;
+
+	if (cred) {
+		err = handle_stat(h, &st);
+		if (!err)
+			err = access_check(h->node, &st, cred, access);
+	}
+	if (err)
+		return err;
+	at = same_place(h);
+	return handle_new(h->vfs, &at, access, cred ? cred : &vfs_cred_root, ret);
+}
+
+int vfs_get_fid(struct vfs_handle *h, struct vfs_fid *ret)
+{
+	struct vfs_stat st;
+	int err = handle_stat(h, &st);
+
+	if (!err)
+		*ret = (struct vfs_fid){ .fsid = st.fsid, .object = st.object };
+	return err;
+}
+
+int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vfs_handle **ret)
+{
+	struct vfs_node *node;
+	struct place at;
+	int err;
+
+	if (!beside->node->ops->by_object)
+		return err_set(-ESTALE, "the file system does not find objects by number");
+	err = beside->node->ops->by_object(beside->node, fid->fsid, fid->object, &node);
+	if (err)
+		return err;
+	mount_ref(beside->mount);
+	at = (struct place){ .mount = beside->mount, .node = node };
+	return handle_new(beside->vfs, &at, 0, &vfs_cred_root, ret);
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Advisory locks on byte ranges, as fcntl() of POSIX.1-2017 knows them, with a queue for those who wait. Everything is
+ * under one lock: it is held for as long as a walk along one file's locks takes.
+ *
+ * Fairness: a request waits behind an earlier one that it conflicts with, unless its owner has a lock on the file
+ * already (the earlier one may be waiting for that). Deadlock: before an owner begins to wait, it is followed whom it
+ * would wait for, whom those wait for, and so on, over all files.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/vfs/vfs_priv.h"
+
+#define BUCKETS 256u
+#define LOCKS_MAX 1000000u /* held, of all owners */
+#define WAITS_MAX 4096u
+
+struct range {
+	struct cds_list_head link; /* file->held, ascending start */
+	uint64_t owner;
+	uint64_t start, end; /* end: not a part of it; UINT64_MAX: none */
+	enum vfs_lock_type type;
+};
+
+struct lock_file {
+	struct cds_list_head link; /* bucket */
+	struct vfs_node *node; /* referenced */
+	struct cds_list_head held;
+	struct cds_list_head waits; /* first come first */
+};
+
+struct lock_wait {
+	struct cds_list_head link; /* file->waits, then a list of those to be told */
+	struct cds_list_head all_link; /* locks->waits */
+	uint64_t number;
+	struct lock_file *file;
+	struct range range;
+	struct range *spare[2]; /* memory for when it is granted */
+	vfs_lock_granted_fn *granted;
+	void *ctx;
+	int result;
+	bool seen; /* by the search for a deadlock */
+};
+
+struct vfs_locks {
+	struct sync_mutex lock; /* SYNC_RANK_LEAF */
+	struct cds_list_head buckets[BUCKETS];
+	struct cds_list_head waits; /* all of them */
+	unsigned held_count, wait_count;
+	uint64_t last_wait; /* number */
+};
+
+struct vfs_locks *locks_new(void)
+{
+	struct vfs_locks *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	sync_mutex_init(&l->lock, SYNC_RANK_LEAF, "vfs locks");
+	for (unsigned i = 0; i < BUCKETS; i++)
+		CDS_INIT_LIST_HEAD(&l->buckets[i]);
+	CDS_INIT_LIST_HEAD(&l->waits);
+	return l;
+}
+
+static void free_file(struct lock_file *f)
+{
+	vfs_node_unref(f->node);
+	free(f);
+}
+
+void locks_free(struct vfs_locks *l)
+{
+	struct lock_file *f, *next_file;
+	struct range *r, *next;
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		cds_list_for_each_entry_safe (f, next_file, &l->buckets[i], link) {
+			cds_list_for_each_entry_safe (r, next, &f->held, link)
+				free(r);
+			free_file(f);
+		}
+	}
+	sync_mutex_done(&l->lock);
+	free(l);
+}
+
+/* ---- files ---- */
+
+static struct cds_list_head *bucket_of(struct vfs_locks *l, const struct vfs_node *n)
+{
+	/* Multiplicative hashing (Knuth, volume 3, section 6.4). */
+	return &l->buckets[((uintptr_t)n >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 56];
+}
+
+static struct lock_file *find_file(struct vfs_locks *l, const struct vfs_node *n)
+{
+	struct lock_file *f;
+
+	cds_list_for_each_entry (f, bucket_of(l, n), link)
+		if (f->node == n)
+			return f;
+	return NULL;
+}
+
+static struct lock_file *make_file(struct vfs_locks *l, struct vfs_node *n)
+{
+	struct lock_file *f = find_file(l, n);
+
+	if (f)
+		return f;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return NULL;
+	vfs_node_ref(n);
+	f->node = n;
+	CDS_INIT_LIST_HEAD(&f->held);
+	CDS_INIT_LIST_HEAD(&f->waits);
+	cds_list_add(&f->link, bucket_of(l, n));
+	return f;
+}
+
+/* To be freed by the caller, without the lock, when nothing is left of it; otherwise NULL. */
+static struct lock_file *retire_file(struct lock_file *f)
+{
+	if (!cds_list_empty(&f->held) || !cds_list_empty(&f->waits))
+		return NULL;
+	cds_list_del(&f->link);
+	return f;
+}
+
+/* ---- ranges ---- */
+
+static bool overlap(const struct range *a, const struct range *b)
+{
+	return a->start < b->end && b->start < a->end;
+}
+
+static bool conflict(const struct range *a, const struct range *b)
+{
+	return a->owner != b->owner && overlap(a, b) &&
+	       (a->type == VFS_LOCK_EXCLUSIVE || b->type == VFS_LOCK_EXCLUSIVE);
+}
+
+static void insert(struct lock_file *f, struct range *r)
+{
+	struct range *at;
+
+	cds_list_for_each_entry (at, &f->held, link) {
+		if (at->start > r->start)
+			break;
+	}
+	cds_list_add_tail(&r->link, &at->link);
+}
+
+static void drop_range(struct vfs_locks *l, struct range *r)
+{
+	cds_list_del(&r->link);
+	free(r);
+	l->held_count--;
+}
+
+/* What @owner has of [start, end) goes. Cutting a piece out of the middle takes *@spare. */
+static void cut(struct vfs_locks *l, struct lock_file *f, uint64_t owner, uint64_t start, uint64_t end,
+                struct range **spare)
+{
+	const struct range piece = { .start = start, .end = end };
+	struct range *r, *next;
+
+	cds_list_for_each_entry_safe (r, next, &f->held, link) {
+		if (r->owner != owner || !overlap(r, &piece))
+			continue;
+		if (r->start < start && r->end > end) {
+			struct range *tail = *spare;
+
+			*spare = NULL;
+			*tail = *r;
+			tail->start = end;
+			r->end = start;
+			insert(f, tail);
+			l->held_count++;
+			return;
+		}
+		if (r->start >= start && r->end <= end) {
+			drop_range(l, r);
+		} else if (r->start < start) {
+			r->end = start;
+		} else {
+			r->start = end;
+			/* Its place among the others may be another one now. */
+			cds_list_del(&r->link);
+			insert(f, r);
+		}
+	}
+}
+
+/* Ranges of one owner and type that touch become one. */
+static void join(struct vfs_locks *l, struct lock_file *f, struct range *r)
+{
+	struct range *o, *next;
+
+	cds_list_for_each_entry_safe (o, next, &f->held, link) {
+		if (o == r || o->owner != r->owner || o->type != r->type || o->end < r->start || o->start > r->end)
+			continue;
+		r->start = min_u64(r->start, o->start);
+		r->end = max_u64(r->end, o->end);
+		drop_range(l, o);
+	}
+	cds_list_del(&r->link);
+	insert(f, r);
+}
+
+static void take(struct vfs_locks *l, struct lock_file *f, const struct range *want, struct range *spare[2])
+{
+	struct range *r = spare[0];
+
+	spare[0] = NULL;
+	cut(l, f, want->owner, want->start, want->end, &spare[1]);
+	*r = *want;
+	insert(f, r);
+	l->held_count++;
+	join(l, f, r);
+}
+
+/* ---- waiting ---- */
+
+static bool holds_some(const struct lock_file *f, uint64_t owner)
+{
+	const struct range *r;
+
+	cds_list_for_each_entry (r, &f->held, link)
+		if (r->owner == owner)
+			return true;
+	return false;
+}
+
+/* Must @want wait, as one that came before @limit (NULL: the last) among those who wait? */
+static bool blocked(const struct lock_file *f, const struct range *want, const struct lock_wait *limit)
+{
+	const struct lock_wait *w;
+	const struct range *r;
+
+	cds_list_for_each_entry (r, &f->held, link)
+		if (conflict(r, want))
+			return true;
+	if (holds_some(f, want->owner))
+		return false;
+	cds_list_for_each_entry (w, &f->waits, link) {
+		if (w == limit)
+			break;
+		if (conflict(&w->range, want))
+			return true;
+	}
+	return false;
+}
+
+static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
+                     const struct lock_wait *limit, uint64_t owner);
+
+/* Does anything that @by waits for lead to @owner? */
+static bool owner_leads_to(struct vfs_locks *l, uint64_t by, uint64_t owner)
+{
+	struct lock_wait *w;
+
+	if (by == owner)
+		return true;
+	cds_list_for_each_entry (w, &l->waits, all_link) {
+		if (w->range.owner != by || w->seen)
+			continue;
+		w->seen = true;
+		if (leads_to(l, w->file, &w->range, w, owner))
+			return true;
+	}
+	return false;
+}
+
+/* Recursion is as deep as there are waits at most, since each is looked at once. */
+static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
+                     const struct lock_wait *limit, uint64_t owner)
+{
+	const struct lock_wait *w;
+	const struct range *r;
+
+	cds_list_for_each_entry (r, &f->held, link)
+		if (conflict(r, want) && owner_leads_to(l, r->owner, owner))
+			return true;
+	cds_list_for_each_entry (w, &f->waits, link) {
+		if (w == limit)
+			break;
+		if (conflict(&w->range, want) && owner_leads_to(l, w->range.owner, owner))
+			return true;
+	}
+	return false;
+}
+
+static bool would_deadlock(struct vfs_locks *l, const struct lock_file *f, const struct range *want)
+{
+	struct lock_wait *w;
+
+	cds_list_for_each_entry (w, &l->waits, all_link)
+		w->seen = false;
+	return leads_to(l, f, want, NULL, want->owner);
+}
+
+static void end_wait(struct vfs_locks *l, struct lock_wait *w, int result, struct cds_list_head *told)
+{
+	cds_list_del(&w->link);
+	cds_list_del(&w->all_link);
+	l->wait_count--;
+	w->result = result;
+	cds_list_add_tail(&w->link, told);
+}
+
+/* Something was given up: who can have what it waits for? */
+static void grant(struct vfs_locks *l, struct lock_file *f, struct cds_list_head *told)
+{
+	struct lock_wait *w, *next;
+
+	cds_list_for_each_entry_safe (w, next, &f->waits, link) {
+		if (blocked(f, &w->range, w))
+			continue;
+		take(l, f, &w->range, w->spare);
+		end_wait(l, w, 0, told);
+	}
+}
+
+static void tell(struct cds_list_head *told)
+{
+	struct lock_wait *w, *next;
+
+	cds_list_for_each_entry_safe (w, next, told, link) {
+		w->granted(w->ctx, w->result);
+		free(w->spare[0]);
+		free(w->spare[1]);
+		free(w);
+	}
+}
+
+/* ---- calls ---- */
+
+static int make_range(const struct vfs_lock *lock, struct range *ret)
+{
+	if ((lock->type != VFS_LOCK_SHARED && lock->type != VFS_LOCK_EXCLUSIVE) || !lock->len_bytes)
+		return err_set(-EINVAL, "a lock of type %d on %" PRIu64 " bytes", (int)lock->type, lock->len_bytes);
+	*ret = (struct range){ .owner = lock->owner, .start = lock->offset, .type = lock->type };
+	if (lock->len_bytes == UINT64_MAX)
+		ret->end = UINT64_MAX;
+	else if (!checked_add(lock->offset, lock->len_bytes, &ret->end))
+		return err_set(-EOVERFLOW, "the range of a lock overflows");
+	return 0;
+}
+
+static struct lock_wait *new_wait(const struct range *want, vfs_lock_granted_fn *granted, void *ctx)
+{
+	struct lock_wait *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	*w = (struct lock_wait){ .range = *want, .granted = granted, .ctx = ctx };
+	for (unsigned i = 0; i < 2; i++)
+		w->spare[i] = malloc(sizeof(struct range));
+	if (w->spare[0] && w->spare[1])
+		return w;
+	free(w->spare[0]);
+	free(w->spare[1]);
+	free(w);
+	return NULL;
+}
+
+static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wait *w)
+{
+	/* One more than is taken: a range may be cut in two. */
+	if (l->held_count + 2 > LOCKS_MAX)
+		return err_set(-ENOLCK, "%u locks are held", l->held_count);
+	if (!blocked(f, &w->range, NULL)) {
+		take(l, f, &w->range, w->spare);
+		return 0;
+	}
+	if (!w->granted)
+		return -EAGAIN;
+	if (would_deadlock(l, f, &w->range))
+		return err_set(-EDEADLK, "owner %" PRIu64 " would wait for itself", w->range.owner);
+	if (l->wait_count == WAITS_MAX)
+		return err_set(-ENOLCK, "%u locks are waited for", l->wait_count);
+	w->file = f;
+	cds_list_add_tail(&w->link, &f->waits);
+	cds_list_add_tail(&w->all_link, &l->waits);
+	l->wait_count++;
+	w->number = ++l->last_wait;
+	return -EINPROGRESS;
+}
+
+int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
+             uint64_t *ret_wait)
+{
+	struct vfs_locks *l = h->vfs->locks;
+	struct lock_file *f, *empty = NULL;
+	CDS_LIST_HEAD(told);
+	struct lock_wait *w;
+	struct range want;
+	int ret = make_range(lock, &want);
+
+	if (ret)
+		return ret;
+	w = new_wait(&want, granted, ctx);
+	if (!w)
+		return err_set(-ENOMEM, "no memory for a lock");
+	sync_mutex_lock(&l->lock);
+	f = make_file(l, h->node);
+	ret = f ? lock_or_wait(l, f, w) : err_set(-ENOMEM, "no memory for a lock");
+	if (ret == -EINPROGRESS)
+		*ret_wait = w->number;
+	/* An exclusive lock may have become a shared one. */
+	if (!ret)
+		grant(l, f, &told);
+	if (f)
+		empty = retire_file(f);
+	sync_mutex_unlock(&l->lock);
+	if (ret != -EINPROGRESS) {
+		free(w->spare[0]);
+		free(w->spare[1]);
+		free(w);
+	}
+	tell(&told);
+	if (empty)
+		free_file(empty);
+	return ret;
+}
+
+static struct lock_wait *find_wait(struct vfs_locks *l, uint64_t number)
+{
+	struct lock_wait *w;
+
+	cds_list_for_each_entry (w, &l->waits, all_link)
+		if (w->number == number)
+			return w;
+	return NULL;
+}
+
+void vfs_lock_cancel(struct vfs *v, uint64_t wait)
+{
+	struct vfs_locks *l = v->locks;
+	struct lock_file *empty = NULL;
+	CDS_LIST_HEAD(told);
+	struct lock_wait *w;
+
+	sync_mutex_lock(&l->lock);
+	w = find_wait(l, wait);
+	if (w) {
+		end_wait(l, w, -ECANCELED, &told);
+		grant(l, w->file, &told); /* those behind it */
+		empty = retire_file(w->file);
+	}
+	sync_mutex_unlock(&l->lock);
+	tell(&told);
+	if (empty)
+		free_file(empty);
+}
+
+int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t len)
+{
+	const struct vfs_lock lock = { .owner = owner, .type = VFS_LOCK_SHARED, .offset = offset, .len_bytes = len };
+	struct vfs_locks *l = h->vfs->locks;
+	struct lock_file *f, *empty = NULL;
+	CDS_LIST_HEAD(told);
+	struct range *spare, piece;
+	int ret = make_range(&lock, &piece);
+
+	if (ret)
+		return ret;
+	spare = malloc(sizeof(*spare));
+	if (!spare)
+		return err_set(-ENOMEM, "no memory to unlock a part of a range");
+	sync_mutex_lock(&l->lock);
+	f = find_file(l, h->node);
+	if (f && l->held_count == LOCKS_MAX) {
+		ret = err_set(-ENOLCK, "%u locks are held", l->held_count);
+	} else if (f) {
+		cut(l, f, owner, piece.start, piece.end, &spare);
+		grant(l, f, &told);
+		empty = retire_file(f);
+	}
+	sync_mutex_unlock(&l->lock);
+	free(spare);
+	tell(&told);
+	if (empty)
+		free_file(empty);
+	return ret;
+}
+
+int vfs_lock_test(struct vfs_handle *h, const struct vfs_lock *lock, struct vfs_lock *ret_lock)
+{
+	struct vfs_locks *l = h->vfs->locks;
+	const struct lock_file *f;
+	const struct range *r;
+	struct range want;
+	int ret = make_range(lock, &want);
+
+	if (ret)
+		return ret;
+	ret = -ENOENT;
+	sync_mutex_lock(&l->lock);
+	f = find_file(l, h->node);
+	if (f) {
+		cds_list_for_each_entry (r, &f->held, link) {
+			if (!conflict(r, &want))
+				continue;
+			*ret_lock =
+			        (struct vfs_lock){ .owner = r->owner,
+				                   .type = r->type,
+				                   .offset = r->start,
+				                   .len_bytes = r->end == UINT64_MAX ? UINT64_MAX : r->end - r->start };
+			ret = 0;
+			break;
+		}
+	}
+	sync_mutex_unlock(&l->lock);
+	return ret;
+}
+
+/* Of one file; then who waits there. */
+static void unlock_file(struct vfs_locks *l, struct lock_file *f, uint64_t owner, struct cds_list_head *told)
+{
+	struct lock_wait *w, *next_wait;
+	struct range *r, *next;
+
+	cds_list_for_each_entry_safe (w, next_wait, &f->waits, link)
+		if (w->range.owner == owner)
+			end_wait(l, w, -ECANCELED, told);
+	cds_list_for_each_entry_safe (r, next, &f->held, link)
+		if (r->owner == owner)
+			drop_range(l, r);
+	grant(l, f, told);
+}
+
+void vfs_unlock_owner(struct vfs *v, uint64_t owner)
+{
+	struct vfs_locks *l = v->locks;
+	struct lock_file *f, *next;
+	CDS_LIST_HEAD(told);
+	CDS_LIST_HEAD(empty);
+
+	sync_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		cds_list_for_each_entry_safe (f, next, &l->buckets[i], link) {
+			unlock_file(l, f, owner, &told);
+			if (retire_file(f))
+				cds_list_add(&f->link, &empty);
+		}
+	}
+	sync_mutex_unlock(&l->lock);
+	tell(&told);
+	cds_list_for_each_entry_safe (f, next, &empty, link)
+		free_file(f);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Changes of the namespace: creating, linking, removing, renaming; and listing directories. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/vfs/vfs_priv.h"
+
+static int check_new_name(const char *name, size_t len)
+{
+	if (!len || (len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
+		return err_set(-EINVAL, "'%.*s' cannot be given as a name", (int)len, name);
+	if (len > VFS_NAME_MAX)
+		return err_set(-ENAMETOOLONG, "a name of %zu bytes is longer than %d", len, VFS_NAME_MAX);
+	if (memchr(name, '/', len) || memchr(name, 0, len))
+		return err_set(-EINVAL, "a name must not hold '/' or NUL");
+	return 0;
+}
+
+static int unsupported(void)
+{
+	return err_set(-EOPNOTSUPP, "the file system cannot do that");
+}
+
+static struct place place_of(struct vfs_mount_point *m, struct vfs_node *node)
+{
+	mount_ref(m);
+	return (struct place){ .mount = m, .node = node };
+}
+
+/* ---- creating ---- */
+
+static int check_new(const struct vfs_new *attr)
+{
+	bool is_link = attr->type == VFS_TYPE_SYMLINK;
+
+	if (attr->type < VFS_TYPE_FILE || attr->type > VFS_TYPE_SOCKET || attr->mode & ~UINT32_C(07777))
+		return err_set(-EINVAL, "type %d or mode %#o does not exist", (int)attr->type, attr->mode);
+	if (is_link &&
+	    (!attr->target_len || attr->target_len >= VFS_PATH_MAX || memchr(attr->target, 0, attr->target_len)))
+		return err_set(attr->target_len >= VFS_PATH_MAX ? -ENAMETOOLONG : -EINVAL,
+		               "a symbolic link cannot have a target of %zu bytes", attr->target_len);
+	return 0;
+}
+
+/* The directory's default ACL (POSIX 1003.1e, 23.3): NULL when it has none. */
+static int default_acl(struct vfs_handle *dir, void **ret, size_t *ret_len)
+{
+	int err = xattr_read_acl(dir->node, ACL_DEFAULT_NAME, ret, ret_len);
+
+	return err == -ENODATA ? 0 : err;
+}
+
+/* The new object gets the ACL; until then its group bits, which stand for the mask, allow nothing. */
+static int apply_acl(struct vfs_node *n, const struct vfs_new *attr, void *acl, size_t len, uint32_t mode)
+{
+	struct vfs_set_attr set = { .valid = VFS_SET_MODE, .mode = mode };
+	bool minimal;
+	uint32_t acl_mode;
+	int ret = 0;
+
+	if (!n->ops->set_xattr || !n->ops->set_attr)
+		return unsupported();
+	if (attr->type == VFS_TYPE_DIR)
+		ret = n->ops->set_xattr(n, ACL_DEFAULT_NAME, acl, len, 0);
+	(void)acl_inherit(acl, len, mode);
+	if (!ret)
+		ret = acl_validate(acl, len, &acl_mode, &minimal);
+	if (!ret && !minimal)
+		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0);
+	if (!ret)
+		ret = n->ops->set_attr(n, &set);
+	return ret;
+}
+
+/* Owner, group and mode as the directory says; then the object, and its inherited ACL. */
+static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, const struct vfs_cred *cred,
+                       const char *name, size_t name_len, const struct vfs_new *attr, struct vfs_node **ret)
+{
+	struct vfs_new new = *attr;
+	uint32_t mode = attr->mode;
+	size_t acl_len = 0;
+	void *acl = NULL;
+	int err = 0;
+
+	new.uid = cred->uid;
+	new.gid = cred->gid;
+	if (dir_st->mode & 02000) {
+		new.gid = dir_st->gid;
+		if (attr->type == VFS_TYPE_DIR)
+			mode |= 02000;
+	}
+	if (attr->type == VFS_TYPE_SYMLINK)
+		mode = 0777;
+	else
+		err = default_acl(dir, &acl, &acl_len);
+	if (err)
+		return err;
+	if (acl) {
+		void *copy = malloc(acl_len);
+
+		if (copy) {
+			memcpy(copy, acl, acl_len);
+			mode = acl_inherit(copy, acl_len, mode);
+			free(copy);
+		} else {
+			err = err_set(-ENOMEM, "no memory for an ACL");
+		}
+	}
+	new.mode = acl ? mode & ~UINT32_C(070) : mode;
+	if (!err && name)
+		err = dir->node->ops->create(dir->node, name, name_len, &new, ret);
+	else if (!err)
+		err = dir->node->ops->create_nameless(dir->node, &new, ret);
+	if (!err && acl) {
+		err = apply_acl(*ret, attr, acl, acl_len, mode);
+		if (err && name)
+			(void)dir->node->ops->unlink(dir->node, name, name_len, attr->type == VFS_TYPE_DIR);
+		if (err)
+			vfs_node_unref(*ret);
+	}
+	free(acl);
+	return err;
+}
+
+int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               const struct vfs_new *attr, unsigned access, struct vfs_handle **ret_handle, struct vfs_stat *ret_stat)
+{
+	struct vfs_stat dir_st;
+	struct vfs_node *node;
+	struct place at;
+	int ret = check_new_name(name, name_len);
+
+	if (!ret)
+		ret = check_new(attr);
+	if (!ret && cred->uid && (attr->type == VFS_TYPE_CHAR || attr->type == VFS_TYPE_BLOCK))
+		ret = err_set(-EPERM, "only root makes device nodes");
+	if (!ret)
+		ret = access_check_dir_change(dir, cred, false, &dir_st);
+	if (!ret && !dir->node->ops->create)
+		ret = unsupported();
+	if (!ret)
+		ret = create_node(dir, &dir_st, cred, name, name_len, attr, &node);
+	if (ret)
+		return err_add(ret, "create '%.*s'", (int)name_len, name);
+	at = place_of(dir->mount, node);
+	ret = handle_new(dir->vfs, &at, attr->type == VFS_TYPE_FILE ? access : 0, cred, ret_handle);
+	if (!ret && ret_stat)
+		ret = handle_stat(*ret_handle, ret_stat);
+	return ret;
+}
+
+int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uint32_t mode,
+                        struct vfs_handle **ret_handle)
+{
+	const struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = mode };
+	struct vfs_stat dir_st;
+	struct vfs_node *node;
+	struct place at;
+	int ret = check_new(&attr);
+
+	if (!ret)
+		ret = access_check_dir_change(dir, cred, false, &dir_st);
+	if (!ret && !dir->node->ops->create_nameless)
+		ret = unsupported();
+	if (!ret)
+		ret = create_node(dir, &dir_st, cred, NULL, 0, &attr, &node);
+	if (ret)
+		return err_add(ret, "create a file without a name");
+	at = place_of(dir->mount, node);
+	return handle_new(dir->vfs, &at, VFS_ACCESS_READ | VFS_ACCESS_WRITE, cred, ret_handle);
+}
+
+/* ---- linking, removing, renaming ---- */
+
+int vfs_link(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+             struct vfs_handle *target)
+{
+	struct vfs_stat dir_st, st;
+	int ret = check_new_name(name, name_len);
+
+	if (!ret)
+		ret = access_check_dir_change(dir, cred, false, &dir_st);
+	if (!ret)
+		ret = handle_stat(target, &st);
+	if (!ret && dir->mount != target->mount)
+		ret = err_set(-EXDEV, "directory and object are on different mounts");
+	if (!ret && st.type == VFS_TYPE_DIR)
+		ret = err_set(-EPERM, "a directory has one name only");
+	if (!ret && st.flags & (VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
+		ret = err_set(-EPERM, "the object is immutable, or append-only");
+	if (!ret && !dir->node->ops->link)
+		ret = unsupported();
+	if (!ret)
+		ret = dir->node->ops->link(dir->node, name, name_len, target->node);
+	return ret ? err_add(ret, "link '%.*s'", (int)name_len, name) : 0;
+}
+
+int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len, bool want_dir)
+{
+	struct vfs_stat dir_st;
+	struct vfs_node *victim = NULL;
+	int ret = check_new_name(name, name_len);
+
+	if (!ret)
+		ret = access_check_dir_change(dir, cred, true, &dir_st);
+	if (!ret && !dir->node->ops->unlink)
+		ret = unsupported();
+	if (!ret)
+		ret = dir->node->ops->lookup(dir->node, name, name_len, &victim);
+	if (!ret)
+		ret = access_check_victim(&dir_st, cred, victim);
+	if (!ret)
+		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir);
+	vfs_node_unref(victim);
+	return ret ? err_add(ret, "remove '%.*s'", (int)name_len, name) : 0;
+}
+
+/* The moved object: a directory that gets another parent is itself changed (its ".."). */
+static int check_moved(const struct vfs_cred *cred, struct vfs_node *moved, bool same_dir)
+{
+	struct vfs_stat st;
+	int ret;
+
+	if (same_dir || moved->type != VFS_TYPE_DIR)
+		return 0;
+	ret = moved->ops->stat(moved, &st);
+	return ret ? ret : access_check(moved, &st, cred, VFS_ACCESS_WRITE);
+}
+
+/* What leaves @dir under that name. With @optional there need be nothing. */
+static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, const struct vfs_cred *cred,
+                         const char *name, size_t name_len, bool same_dir, bool optional)
+{
+	struct vfs_node *node;
+	int ret = dir->node->ops->lookup(dir->node, name, name_len, &node);
+
+	if (ret)
+		return ret == -ENOENT && optional ? 0 : ret;
+	ret = access_check_victim(dir_st, cred, node);
+	if (!ret && !optional)
+		ret = check_moved(cred, node, same_dir);
+	vfs_node_unref(node);
+	return ret;
+}
+
+int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
+{
+	const unsigned both = VFS_RENAME_NOREPLACE | VFS_RENAME_EXCHANGE;
+	bool same_dir = dir->node == new_dir->node;
+	struct vfs_stat st, new_st;
+	int ret = check_new_name(name, name_len);
+
+	if (!ret)
+		ret = check_new_name(new_name, new_name_len);
+	if (!ret && (flags & ~both || flags == both))
+		ret = err_set(-EINVAL, "flags %#x of a rename", flags);
+	if (!ret)
+		ret = access_check_dir_change(dir, cred, true, &st);
+	if (!ret)
+		ret = access_check_dir_change(new_dir, cred, flags & VFS_RENAME_EXCHANGE, &new_st);
+	if (!ret && dir->mount != new_dir->mount)
+		ret = err_set(-EXDEV, "the directories are on different mounts");
+	if (!ret && !dir->node->ops->rename)
+		ret = unsupported();
+	if (!ret)
+		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false);
+	if (!ret)
+		ret = check_leaving(new_dir, &new_st, cred, new_name, new_name_len, same_dir,
+		                    !(flags & VFS_RENAME_EXCHANGE));
+	if (!ret)
+		ret = dir->node->ops->rename(dir->node, name, name_len, new_dir->node, new_name, new_name_len, flags);
+	return ret ? err_add(ret, "rename '%.*s' to '%.*s'", (int)name_len, name, (int)new_name_len, new_name) : 0;
+}
+
+/* ---- listing ---- */
+
+int vfs_readdir(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
+{
+	struct vfs_stat st;
+	int ret;
+
+	if (dir->node->type != VFS_TYPE_DIR)
+		return err_set(-ENOTDIR, "it is not a directory");
+	ret = handle_stat(dir, &st);
+	if (!ret)
+		ret = access_check(dir->node, &st, cred, VFS_ACCESS_READ);
+	return ret ? ret : dir->node->ops->readdir(dir->node, cookie, fn, ctx);
+}

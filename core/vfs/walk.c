@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Walking along paths (POSIX.1-2017, 4.13 "Pathname Resolution"). A step never holds a lock; what it goes through may
+ * be renamed meanwhile, and the walk then ends where the names led at each moment.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/vfs/vfs_priv.h"
+
+const struct vfs_cred vfs_cred_root = { .uid = 0, .gid = 0 };
+
+static void place_copy(struct place *to, const struct place *from)
+{
+	mount_ref(from->mount);
+	vfs_node_ref(from->node);
+	*to = *from;
+}
+
+static void top_place(struct vfs *v, struct place *ret)
+{
+	place_copy(ret, &(struct place){ .mount = &v->top, .node = &v->top_node });
+}
+
+static int step_up(struct vfs *v, struct place *at, const struct vfs_node *limit, struct place *ret)
+{
+	int err = -ENOENT;
+
+	if (at->node == limit || at->node == &v->top_node) {
+		place_copy(ret, at);
+		return 0;
+	}
+	if (at->node->ops->parent)
+		err = at->node->ops->parent(at->node, &ret->node);
+	if (!err) {
+		mount_ref(at->mount);
+		ret->mount = at->mount;
+	} else if (at->node == at->mount->root) {
+		top_place(v, ret);
+		err = 0;
+	}
+	return err;
+}
+
+static int step_down(struct vfs *v, struct place *at, const char *name, size_t len, struct place *ret)
+{
+	int err;
+
+	if (len > VFS_NAME_MAX)
+		return err_set(-ENAMETOOLONG, "a name of %zu bytes is longer than %d", len, VFS_NAME_MAX);
+	if (at->node == &v->top_node)
+		return mount_find(v, name, len, ret);
+	err = at->node->ops->lookup(at->node, name, len, &ret->node);
+	if (err)
+		return err;
+	mount_ref(at->mount);
+	ret->mount = at->mount;
+	return 0;
+}
+
+int walk_step(struct vfs *v, struct place *at, const struct vfs_node *limit, const struct vfs_cred *cred,
+              const char *name, size_t len)
+{
+	struct place next;
+	struct vfs_stat st;
+	int ret;
+
+	if (at->node->type != VFS_TYPE_DIR)
+		return err_set(-ENOTDIR, "'%.*s' is looked up in something that is not a directory", (int)len, name);
+	ret = at->node->ops->stat(at->node, &st);
+	if (!ret)
+		ret = access_check(at->node, &st, cred, VFS_ACCESS_EXEC);
+	if (ret || (len == 1 && name[0] == '.'))
+		return ret;
+	if (len == 2 && name[0] == '.' && name[1] == '.')
+		ret = step_up(v, at, limit, &next);
+	else
+		ret = step_down(v, at, name, len, &next);
+	if (ret)
+		return ret;
+	place_drop(at);
+	*at = next;
+	return 0;
+}
+
+/* ---- paths of users ---- */
+
+struct walk {
+	struct vfs *vfs;
+	const struct vfs_cred *cred;
+	struct vfs_handle *root; /* or NULL */
+	struct place at;
+	char *rest; /* VFS_PATH_MAX bytes: what is still to be walked */
+	char *spare; /* likewise */
+	unsigned links; /* followed */
+};
+
+static void go_to_root(struct walk *w)
+{
+	if (w->at.node)
+		place_drop(&w->at);
+	if (w->root)
+		place_copy(&w->at, &(struct place){ .mount = w->root->mount, .node = w->root->node });
+	else
+		top_place(w->vfs, &w->at);
+}
+
+/* @w->at is a symbolic link that was found in @dir, which it takes over: its target goes before @rest. */
+static int follow(struct walk *w, struct place *dir, const char *rest)
+{
+	size_t len, rest_len = strlen(rest);
+	char *target = w->spare;
+	int ret;
+
+	if (++w->links > VFS_SYMLINKS_MAX)
+		ret = err_set(-ELOOP, "more than %u symbolic links", VFS_SYMLINKS_MAX);
+	else if (!w->at.node->ops->read_link)
+		ret = err_set(-EOPNOTSUPP, "the file system has no symbolic links");
+	else
+		ret = w->at.node->ops->read_link(w->at.node, target, &len);
+	if (!ret && (!len || len + 1 + rest_len >= VFS_PATH_MAX))
+		ret = err_set(len ? -ENAMETOOLONG : -ENOENT, "the target of a symbolic link has %zu bytes", len);
+	if (ret) {
+		place_drop(dir);
+		return ret;
+	}
+	target[len] = '/';
+	memcpy(target + len + 1, rest, rest_len + 1);
+	w->spare = w->rest;
+	w->rest = target;
+	place_drop(&w->at);
+	w->at = *dir;
+	if (target[0] == '/')
+		go_to_root(w);
+	return 0;
+}
+
+/* One component of @w->rest; *@pos is where it begins, then where the next one does. */
+static int walk_component(struct walk *w, size_t *pos, unsigned flags)
+{
+	const char *name = w->rest + *pos;
+	size_t len = strcspn(name, "/");
+	const char *after = name + len;
+	struct place dir;
+	bool last;
+	int ret;
+
+	while (*after == '/')
+		after++;
+	last = !*after;
+	place_copy(&dir, &w->at);
+	ret = walk_step(w->vfs, &w->at, w->root ? w->root->node : NULL, w->cred, name, len);
+	if (!ret && w->at.node->type == VFS_TYPE_SYMLINK && (!last || name[len] == '/' || flags & VFS_WALK_FOLLOW)) {
+		ret = follow(w, &dir, after);
+		*pos = 0;
+		return ret;
+	}
+	place_drop(&dir);
+	if (!ret && last && name[len] == '/' && w->at.node->type != VFS_TYPE_DIR)
+		ret = err_set(-ENOTDIR, "what stands before the last '/' is not a directory");
+	*pos = (size_t)(after - w->rest);
+	return ret;
+}
+
+int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
+             const char *path, unsigned flags, struct vfs_handle **ret_handle)
+{
+	struct walk w = { .vfs = v, .cred = cred, .root = root };
+	size_t pos = 0, len = strnlen(path, VFS_PATH_MAX);
+	char *bufs;
+	int ret = 0;
+
+	if (len == VFS_PATH_MAX)
+		return err_set(-ENAMETOOLONG, "the path is longer than %d bytes", VFS_PATH_MAX - 1);
+	if (!len)
+		return err_set(-ENOENT, "the path is empty");
+	bufs = malloc((size_t)2 * VFS_PATH_MAX);
+	if (!bufs)
+		return err_set(-ENOMEM, "no memory to walk along a path");
+	w.rest = bufs;
+	w.spare = bufs + VFS_PATH_MAX;
+	memcpy(w.rest, path, len + 1);
+	if (base && path[0] != '/')
+		place_copy(&w.at, &(struct place){ .mount = base->mount, .node = base->node });
+	else
+		go_to_root(&w);
+	while (!ret) {
+		pos += strspn(w.rest + pos, "/");
+		if (!w.rest[pos])
+			break;
+		ret = walk_component(&w, &pos, flags);
+	}
+	free(bufs);
+	if (ret) {
+		place_drop(&w.at);
+		return err_add(ret, "path '%s'", path);
+	}
+	return handle_new(v, &w.at, 0, cred, ret_handle);
+}
+
+int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               struct vfs_handle **ret_handle)
+{
+	struct place at;
+	int ret;
+
+	if (!name_len || memchr(name, '/', name_len) || memchr(name, 0, name_len))
+		return err_set(-EINVAL, "'%.*s' is not a name", (int)name_len, name);
+	place_copy(&at, &(struct place){ .mount = dir->mount, .node = dir->node });
+	ret = walk_step(dir->vfs, &at, NULL, cred, name, name_len);
+	if (ret) {
+		place_drop(&at);
+		return ret;
+	}
+	return handle_new(dir->vfs, &at, 0, cred, ret_handle);
+}
+
+/* ---- paths of administrators ---- */
+
+int walk_plain(struct vfs *v, const char *path, struct place *ret)
+{
+	const char *name = path;
+	int err = 0;
+
+	if (strnlen(path, VFS_PATH_MAX) == VFS_PATH_MAX)
+		return err_set(-ENAMETOOLONG, "the path is longer than %d bytes", VFS_PATH_MAX - 1);
+	if (path[0] != '/')
+		return err_set(-EINVAL, "path '%s' is not absolute", path);
+	top_place(v, ret);
+	while (!err && *name && name[1]) {
+		size_t len = strcspn(++name, "/");
+
+		err = vfs_check_name(name, len);
+		if (!err)
+			err = walk_step(v, ret, NULL, &vfs_cred_root, name, len);
+		name += len;
+		/* "/a/" names nothing. */
+		if (!err && *name && !name[1])
+			err = vfs_check_name(name + 1, 0);
+	}
+	if (err) {
+		place_drop(ret);
+		return err_add(err, "path '%s'", path);
+	}
+	return 0;
+}
