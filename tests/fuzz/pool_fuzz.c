@@ -256,7 +256,6 @@ static void operate_on_pool(struct session *s, unsigned op, struct rd *r)
 	const struct pool_driver *d = s->k->admin.driver;
 	void *ctx = s->k->admin.ctx;
 	const char *name = volume_names[take(r, 1) % 4], *other = volume_names[take(r, 1) % 4];
-	uint64_t sum = 0;
 	unsigned n = 0;
 
 	switch (op) {
@@ -280,7 +279,7 @@ static void operate_on_pool(struct session *s, unsigned op, struct rd *r)
 	case 5:
 		(void)d->pool_check(ctx, s->pool, false);
 		(void)d->volume_each(ctx, s->pool, craft_ignore_volume, &n);
-		(void)vfs_readdir(s->k->vfs, "/", craft_ignore_entry, &sum);
+		craft_list(s->k->vfs, "/");
 		break;
 	default:
 		open_volume(s, name);

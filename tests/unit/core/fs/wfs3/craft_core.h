@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/cache/cache.h"
 #include "core/fs/wfs3/wfs3.h"
+#include "core/vfs/vfs_tree.h"
 #include "tests/unit/core/fs/wfs3/craft.h"
 
 #define CRAFT_MIB (UINT64_C(1) << 20)
@@ -232,6 +233,17 @@ static inline bool craft_ignore_entry(void *ctx, const struct vfs_dirent *e)
 	return true;
 }
 
+static inline void craft_list(struct vfs *v, const char *path)
+{
+	struct vfs_handle *h;
+	uint64_t sum = 0;
+
+	if (vfs_walk(v, &vfs_cred_root, NULL, NULL, path, 0, &h))
+		return;
+	(void)vfs_readdir(h, &vfs_cred_root, 0, craft_ignore_entry, &sum);
+	vfs_close(h);
+}
+
 /* Read, overwrite and discard here and there. */
 static inline void craft_use_volume(struct craft_core *k, const char *path)
 {
@@ -262,17 +274,12 @@ static inline void craft_use_pool(struct craft_core *k)
 {
 	const struct pool_driver *d = k->admin.driver;
 	void *ctx = k->admin.ctx;
-	struct vfs_handle *h;
 	struct pool_info info;
-	uint64_t sum = 0;
 	unsigned n = 0;
 
 	(void)d->pool_each(ctx, craft_ignore_pool, &n);
 	(void)d->volume_each(ctx, "tank", craft_ignore_volume, &n);
-	if (!vfs_walk(k->vfs, &vfs_cred_root, NULL, NULL, "/tank", 0, &h)) {
-		(void)vfs_readdir(h, &vfs_cred_root, 0, craft_ignore_entry, &sum);
-		vfs_close(h);
-	}
+	craft_list(k->vfs, "/tank");
 	craft_use_volume(k, "/tank/a");
 	craft_use_volume(k, "/tank/b");
 	(void)d->volume_create(ctx, "tank", "c", CRAFT_MIB);
