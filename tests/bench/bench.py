@@ -6,7 +6,7 @@ What is compared: the same volume size, the same random bytes in it, the same fi
 socket. Servers on tmpfs have their data in memory; wfsd's cache is 1.5 times the volume, so its reads are cached too.
 The btrfs peer stands on a loop device whose file is on the disk's file system, the same where the pool file of
 "ours-disk" is; both write to the same disk underneath, as do the
-peers of the rows that flush after every write.
+peers of the rows that flush after every write, whose files stand in that file system itself.
 """
 
 import argparse

@@ -26,6 +26,8 @@ BUDGETS = [
     Budget("randwrite-q32", "ours", "qemu-qcow2", 1.0),
     Budget("randwrite-q32", "ours-disk", "nbdkit-btrfs", 4.0),
     Budget("randwrite-q32-flush", "ours-disk", "nbdkit-btrfs", 4.0),
+    Budget("write-flush-1", "ours-disk", "nbdkit-disk", 0.9),
+    Budget("write-flush-8", "ours-disk", "nbdkit-disk", 1.0),
     Budget("read-256k", "ours", "nbdkit-file", 0.8),
     Budget("write-256k", "ours", "nbdkit-file", 0.8),
 ]

@@ -110,10 +110,8 @@ class QemuNbdQcow2(QemuNbd):
     image_format = "qcow2"
 
 
-class NbdkitOnLoop(NbdkitFile):
-    """nbdkit's file plugin on a file in a file system on a loop device, whose backing file is in @folder."""
-
-    make_file_system: tuple[str, ...] = ()
+class NbdkitBtrfs(NbdkitFile):
+    """nbdkit's file plugin on a file on btrfs on a loop device, whose backing file is in @folder."""
 
     def start(self) -> None:
         self.outer = self.folder
@@ -122,7 +120,7 @@ class NbdkitOnLoop(NbdkitFile):
             image.truncate(max(self.size * 4, 1 << 30))
         losetup = subprocess.run(["losetup", "-f", "--show", str(backing)], check=True, capture_output=True, text=True)
         self.loop = losetup.stdout.strip()
-        subprocess.run([*self.make_file_system, self.loop], check=True, capture_output=True)
+        subprocess.run(["mkfs.btrfs", "-q", "-f", self.loop], check=True, capture_output=True)
         self.folder = self.outer / f"{self.name}.mount"
         self.folder.mkdir()
         subprocess.run(["mount", self.loop, str(self.folder)], check=True)
@@ -142,14 +140,6 @@ class NbdkitOnLoop(NbdkitFile):
             subprocess.run(["umount", str(self.folder)], check=False)
         if getattr(self, "loop", ""):
             subprocess.run(["losetup", "-d", self.loop], check=False)
-
-
-class NbdkitBtrfs(NbdkitOnLoop):
-    make_file_system = ("mkfs.btrfs", "-q", "-f")
-
-
-class NbdkitExt4(NbdkitOnLoop):
-    make_file_system = ("mkfs.ext4", "-q", "-F")
 
 
 class Ours(Target):
@@ -202,6 +192,6 @@ def all_targets(folders: Folders, size: int) -> list[Target]:
         NbdkitBtrfs(
             "nbdkit-btrfs", "nbdkit file plugin, file on btrfs on a loop device on that file system", folders.disk, size, True
         ),
-        NbdkitExt4("nbdkit-ext4", "the same with ext4", folders.disk, size, True, True),
+        NbdkitFile("nbdkit-disk", "nbdkit file plugin, plain file on that file system", folders.disk, size, True, True),
         QemuNbdQcow2("qemu-qcow2-disk", "qemu-nbd, qcow2 file on that file system", folders.disk, size, True, True),
     ]
