@@ -151,8 +151,6 @@ int cache_file_new(struct cache *c, const struct cache_file_ops *ops, void *ctx,
 	sync_mutex_init(&f->lock, SYNC_RANK_PAGES, "cache file");
 	sync_cond_init(&f->cond);
 	sync_mutex_init(&f->ra_lock, SYNC_RANK_LEAF, "cache streams");
-	CDS_INIT_LIST_HEAD(&f->dirty);
-	CDS_INIT_LIST_HEAD(&f->logged);
 	CDS_INIT_LIST_HEAD(&f->batches);
 	CDS_INIT_LIST_HEAD(&f->flushers);
 	CDS_INIT_LIST_HEAD(&f->punches);

@@ -6,13 +6,13 @@
  *   shard->lock    (RANK_CACHE)  hash chains, queues and free headers of one shard
  *   chunk->lock    (RANK_CACHE)  taken after the shard's lock or alone; several only by a write, in ascending index of
  *                                one file, and then without a shard's lock
- *   file->lock     (RANK_PAGES)  dirty list, batches, flushers and punches of one file
+ *   file->lock     (RANK_PAGES)  dirty trees, batches, flushers and punches of one file
  *   wait->lock     (RANK_PAGES)  one bucket of those who wait for a chunk
  *   pages' locks   (RANK_PAGES)  free lists; nothing is taken under them
  *   cache->wb_lock, ra_lock, throttle_lock, mem_lock, file->ra_lock (RANK_LEAF)
  *
  * A chunk is evicted only with no references, checked under its shard's lock; the count leaves zero only under that
- * lock. Being on a dirty list, in a batch, or worked on by a thread are references.
+ * lock. Being in a dirty tree, in a batch, or worked on by a thread are references.
  */
 #ifndef WFSD_CORE_CACHE_CACHE_PRIV_H
 #define WFSD_CORE_CACHE_CACHE_PRIV_H
@@ -23,6 +23,7 @@
 #include "core/base/metrics.h"
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
+#include "core/cache/dirty_tree.h"
 
 #define CACHE_SHARDS 64u
 #define CACHE_WAITS 64u
@@ -123,7 +124,7 @@ struct chunk {
 	uint8_t freq; /* atomic, 0..3: S3-FIFO's counter */
 	bool in_main; /* shard lock */
 	bool waited_for; /* chunk lock: somebody waits for a change of state */
-	bool listed; /* chunk lock: on one of the file's lists; so exactly when dirty & ~writeback is not empty */
+	bool listed; /* chunk lock: in one of the file's trees; so exactly when dirty & ~writeback is not empty */
 	bool listed_logged; /* chunk lock: namely on that of chunks whose dirty pages are all in the log */
 	/* Set when the chunk enters its shard. */
 	struct cache_file *file;
@@ -132,7 +133,7 @@ struct chunk {
 	struct chunk *hash_next;
 	struct cds_list_head queue;
 	/* File lock. */
-	struct cds_list_head dirty_link;
+	struct chunk *dirty_left, *dirty_right; /* in one of the file's trees */
 	uint64_t dirty_seq; /* order of first dirtying; valid while dirty is not empty */
 	uint64_t dirty_ns;
 	/* Chunk lock: one bit per page. */
@@ -247,16 +248,16 @@ struct cache_file {
 	uint64_t chunk_count; /* atomic: resident */
 	uint64_t index_max; /* atomic: no chunk above */
 	uint64_t dirty_pages; /* atomic: dirty, and in write-back (both: twice) */
-	uint64_t oldest_ns; /* atomic: when the first of the dirty list became dirty; UINT64_MAX: none */
+	uint64_t oldest_ns; /* atomic: when the oldest of the dirty trees became dirty; UINT64_MAX: none */
 	uint64_t retry_ns; /* atomic: background write-back leaves it alone until then */
 	int wb_error; /* atomic: of the last write-back; 0 when it went well */
 	unsigned punch_count; /* atomic */
 
 	struct sync_mutex lock;
 	struct sync_cond cond; /* a batch ended, a punch went on or ended */
-	/* Chunks, ascending dirty_seq: with dirty pages that no log has, and with others only. */
-	struct cds_list_head dirty SYNC_GUARDED_BY(lock);
-	struct cds_list_head logged SYNC_GUARDED_BY(lock);
+	/* Chunks by dirty_seq: with dirty pages that no log has, and with others only. */
+	struct dirty_tree dirty SYNC_GUARDED_BY(lock);
+	struct dirty_tree logged SYNC_GUARDED_BY(lock);
 	uint64_t dirty_seq SYNC_GUARDED_BY(lock);
 	struct cds_list_head batches SYNC_GUARDED_BY(lock);
 	uint64_t batch_seq SYNC_GUARDED_BY(lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is dirty: page states and counts, each file's list of dirty chunks in order of first dirtying, and the limit at
+ * What is dirty: page states and counts, each file's dirty chunks in order of first dirtying, and the limit at
  * which writers wait.
  */
 #include "core/cache/cache_priv.h"
@@ -16,18 +16,18 @@
 
 static void update_oldest(struct cache_file *f) SYNC_REQUIRES(f->lock)
 {
-	uint64_t ns = UINT64_MAX;
+	const struct chunk *dirty = dirty_tree_after(&f->dirty, 0);
+	const struct chunk *logged = dirty_tree_after(&f->logged, 0);
+	uint64_t ns = dirty ? dirty->dirty_ns : UINT64_MAX;
 
-	if (!cds_list_empty(&f->dirty))
-		ns = cds_list_first_entry(&f->dirty, struct chunk, dirty_link)->dirty_ns;
-	if (!cds_list_empty(&f->logged))
-		ns = min_u64(ns, cds_list_first_entry(&f->logged, struct chunk, dirty_link)->dirty_ns);
+	if (logged)
+		ns = min_u64(ns, logged->dirty_ns);
 	__atomic_store_n(&f->oldest_ns, ns, __ATOMIC_RELAXED);
 }
 
 static bool nothing_listed(struct cache_file *f) SYNC_REQUIRES(f->lock)
 {
-	return cds_list_empty(&f->dirty) && cds_list_empty(&f->logged);
+	return !f->dirty.root && !f->logged.root;
 }
 
 /* Something of the chunk can be taken that could not before. */
@@ -41,23 +41,15 @@ static void tell_flushers(struct cache_file *f, const struct chunk *k) SYNC_REQU
 	}
 }
 
-/* Into one of the file's lists, which stay sorted by dirty_seq. New ones are the youngest; what comes back is old. */
+/* Into one of the file's trees. */
 static void list_insert(struct cache_file *f, struct chunk *k, bool logged) SYNC_REQUIRES(f->lock)
 {
-	struct cds_list_head *list = logged ? &f->logged : &f->dirty;
 	bool was_empty = nothing_listed(f);
-	struct cds_list_head *at = list->next;
 
 	k->listed = true;
 	k->listed_logged = logged;
 	chunk_ref(k);
-	if (cds_list_empty(list) || cds_list_entry(list->prev, struct chunk, dirty_link)->dirty_seq <= k->dirty_seq) {
-		cds_list_add_tail(&k->dirty_link, list);
-	} else {
-		while (cds_list_entry(at, struct chunk, dirty_link)->dirty_seq < k->dirty_seq)
-			at = at->next;
-		cds_list_add_tail(&k->dirty_link, at);
-	}
+	dirty_tree_insert(logged ? &f->logged : &f->dirty, k);
 	tell_flushers(f, k);
 	update_oldest(f);
 	if (was_empty)
@@ -66,7 +58,7 @@ static void list_insert(struct cache_file *f, struct chunk *k, bool logged) SYNC
 
 static void list_remove(struct cache_file *f, struct chunk *k) SYNC_REQUIRES(f->lock)
 {
-	cds_list_del(&k->dirty_link);
+	dirty_tree_remove(k->listed_logged ? &f->logged : &f->dirty, k);
 	k->listed = false;
 	chunk_unref(k);
 	update_oldest(f);

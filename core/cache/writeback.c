@@ -106,35 +106,33 @@ void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t en
 	dirty_to_writeback(k, mask);
 }
 
-/* The oldest chunk of @list younger than *@seq, referenced, or NULL; *@seq becomes its age. */
-static struct chunk *list_next(struct cache_file *f, struct cds_list_head *list, uint64_t first, uint64_t end,
+/* The oldest chunk of @tree younger than *@seq, referenced, or NULL; *@seq becomes its age. */
+static struct chunk *list_next(struct cache_file *f, const struct dirty_tree *tree, uint64_t first, uint64_t end,
                                uint64_t limit, uint64_t ns, uint64_t *seq)
 {
 	struct chunk *k;
-	struct chunk *found = NULL;
 
 	sync_mutex_lock(&f->lock);
-	cds_list_for_each_entry (k, list, dirty_link) {
-		if (k->dirty_seq > limit || k->dirty_ns > ns)
-			break;
-		if (k->dirty_seq <= *seq || !chunk_mask(k->index, first, end))
-			continue;
-		found = k;
-		*seq = k->dirty_seq;
-		chunk_ref(k); /* the list has one, so it is not going away */
-		break;
-	}
+	do {
+		k = dirty_tree_after(tree, *seq);
+		if (k && (k->dirty_seq > limit || k->dirty_ns > ns))
+			k = NULL;
+		if (k)
+			*seq = k->dirty_seq;
+	} while (k && !chunk_mask(k->index, first, end));
+	if (k)
+		chunk_ref(k); /* the tree has one, so it is not going away */
 	sync_mutex_unlock(&f->lock);
-	return found;
+	return k;
 }
 
-static void take_list(struct cache_file *f, struct cds_list_head *list, struct wb_batch *b, uint64_t first,
+static void take_list(struct cache_file *f, const struct dirty_tree *tree, struct wb_batch *b, uint64_t first,
                       uint64_t end, uint64_t limit, uint64_t ns)
 {
 	uint64_t seq = 0;
 
 	while (!b->full) {
-		struct chunk *k = list_next(f, list, first, end, limit, ns, &seq);
+		struct chunk *k = list_next(f, tree, first, end, limit, ns, &seq);
 
 		if (!k)
 			break;
