@@ -23,6 +23,7 @@ static const char *const names[FAT_FINDING_COUNT] = {
 	[FAT_FINDING_SIZE] = "size",
 	[FAT_FINDING_DIRECTORY] = "directory",
 	[FAT_FINDING_DOTS] = "dots",
+	[FAT_FINDING_BEHIND_END] = "behind-end",
 	[FAT_FINDING_LONG_NAME] = "long-name",
 	[FAT_FINDING_NAME] = "short-name",
 	[FAT_FINDING_DUPLICATE] = "duplicate-name",

@@ -24,6 +24,7 @@ enum fat_finding_kind {
 	FAT_FINDING_SIZE, /* ... or shorter; or a directory has a size */
 	FAT_FINDING_DIRECTORY, /* a directory without clusters, or too large */
 	FAT_FINDING_DOTS, /* "." or ".." is wrong */
+	FAT_FINDING_BEHIND_END, /* something behind the end of a directory, which some drivers take for entries */
 	FAT_FINDING_LONG_NAME, /* parts of a long name that belong to nothing */
 	FAT_FINDING_NAME, /* an impossible short name */
 	FAT_FINDING_DUPLICATE, /* two entries with one name */

@@ -7,6 +7,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/checked.h"
+#include "core/base/checksum.h"
 #include "core/base/err.h"
 #include "core/fs/fat/check_priv.h"
 
@@ -273,6 +274,18 @@ static void orphans(struct fat_check *c, struct fat_check_dir *d, uint32_t first
 		remove_slots(d, first, at - 1);
 }
 
+static void behind_end(struct fat_check *c, struct fat_check_dir *d, uint32_t end)
+{
+	uint8_t *rest = d->raw + (size_t)end * SLOT_BYTES;
+	size_t len = (size_t)(d->slot_count - end) * SLOT_BYTES;
+
+	if (bytes_are_zero(rest, len) ||
+	    !fat_check_found(c, FAT_FINDING_BEHIND_END, true, "%s: there is something behind the end", d->path))
+		return;
+	memset(rest, 0, len);
+	d->changed = true;
+}
+
 static int check_slots(struct fat_check *c, struct fat_check_dir *d, struct names *n)
 {
 	uint32_t first = 0; /* parts of a long name since */
@@ -288,8 +301,10 @@ static int check_slots(struct fat_check *c, struct fat_check_dir *d, struct name
 		if (slot[0] == SLOT_END || slot[0] == SLOT_DELETED) {
 			orphans(c, d, first, i);
 			first = i + 1;
-			if (slot[0] == SLOT_END)
+			if (slot[0] == SLOT_END) {
+				behind_end(c, d, i);
 				return 0;
+			}
 			continue;
 		}
 		if (fat_slot_is_long(slot))

@@ -306,9 +306,9 @@ void fat_dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count)
 	fat_node_changed(n);
 }
 
-bool fat_dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot)
+bool fat_dir_is_atomic(uint32_t first_slot, uint32_t last_slot)
 {
-	return first_slot / fat_slots_per_sector(n->fs) == last_slot / fat_slots_per_sector(n->fs);
+	return first_slot / ATOMIC_SLOTS == last_slot / ATOMIC_SLOTS;
 }
 
 void fat_dir_add_dirty(struct fat_node *n, struct fat_medium_batch *b)

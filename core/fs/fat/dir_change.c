@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names in and out of a loaded directory. The slots of a name are kept in one sector where they fit into one, so that a
- * name reaches the device as a whole or not at all. */
+/* Names in and out of a loaded directory. The slots of a name are kept within 512 bytes where they fit, so that a name
+ * reaches the device as a whole or not at all. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,17 +51,17 @@ static bool is_deleted(const struct fat_dir *d, uint32_t slot)
 }
 
 /* A free run before the end. */
-static bool find_deleted(const struct fat_node *n, uint32_t count, bool one_sector, uint32_t *ret)
+static bool find_deleted(const struct fat_node *n, uint32_t count, bool atomic, uint32_t *ret)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = fat_slots_per_sector(n->fs), run = 0;
+	uint32_t run = 0;
 
-	if (count > d->deleted || count >= d->run_missing[one_sector])
+	if (count > d->deleted || count >= d->run_missing[atomic])
 		return false;
 	while (d->first_deleted < d->end && !is_deleted(d, d->first_deleted))
 		d->first_deleted++;
 	for (uint32_t i = d->first_deleted; i < d->end; i++) {
-		if (one_sector && i % per_sector == 0)
+		if (atomic && i % ATOMIC_SLOTS == 0)
 			run = 0;
 		run = is_deleted(d, i) ? run + 1 : 0;
 		if (run == count) {
@@ -70,7 +70,7 @@ static bool find_deleted(const struct fat_node *n, uint32_t count, bool one_sect
 		}
 	}
 	d->run_missing[1] = count < d->run_missing[1] ? count : d->run_missing[1];
-	if (!one_sector)
+	if (!atomic)
 		d->run_missing[0] = count;
 	return false;
 }
@@ -102,12 +102,12 @@ static int extend(struct fat_node *n)
 int fat_dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret)
 {
 	struct fat_dir *d = n->dir;
-	uint32_t per_sector = fat_slots_per_sector(n->fs), pad = 0;
+	uint32_t pad = 0;
 
-	if (count <= per_sector) {
+	if (count <= ATOMIC_SLOTS) {
 		if (find_deleted(n, count, true, ret))
 			return 0;
-		pad = d->end % per_sector + count > per_sector ? per_sector - d->end % per_sector : 0;
+		pad = d->end % ATOMIC_SLOTS + count > ATOMIC_SLOTS ? ATOMIC_SLOTS - d->end % ATOMIC_SLOTS : 0;
 	}
 	/* A full fixed root directory gives up the nicety. */
 	if (pad && fat_node_is_fixed_root(n) && d->end + pad + count > d->slot_count)

@@ -61,7 +61,7 @@ struct fat_dir {
 	uint32_t end; /* slots from here on were never used */
 	uint32_t deleted; /* free slots before the end */
 	uint32_t first_deleted; /* none lies before */
-	uint32_t run_missing[2]; /* no free run of this length lies before the end; [1]: within a sector */
+	uint32_t run_missing[2]; /* no free run of this length lies before the end; [1]: within 512 bytes */
 	uint32_t entry_count;
 	uint32_t hidden_count; /* entries whose name cannot be said */
 	uint32_t bucket_count;
@@ -190,7 +190,7 @@ struct fat_dir_entry *fat_dir_insert(struct fat_node *n, struct fat_dir_plan *pl
 int fat_dir_reserve(struct fat_node *n, uint32_t count, uint32_t *ret_first);
 uint8_t *fat_dir_take_slots(struct fat_node *n, uint32_t first, uint32_t count);
 void fat_dir_remove(struct fat_node *n, struct fat_dir_entry *e);
-bool fat_dir_is_one_sector(const struct fat_node *n, uint32_t first_slot, uint32_t last_slot);
+bool fat_dir_is_atomic(uint32_t first_slot, uint32_t last_slot);
 /* Write what is dirty, with all others in @b. */
 void fat_dir_add_dirty(struct fat_node *n, struct fat_medium_batch *b);
 void fat_dir_is_clean(struct fat_node *n);
@@ -227,6 +227,9 @@ uint32_t fat_ops_parent_cluster(const struct fat_node *dir);
 int fat_sync_directories(struct fat_fs *fs);
 int fat_sync_locked(struct fat_fs *fs);
 void fat_syncer_run(void *arg);
+
+/* What a device writes as a whole or not at all, whatever its sector size: slots in 512 bytes. */
+#define ATOMIC_SLOTS (FAT_SECTOR_BYTES_MIN / SLOT_BYTES)
 
 static inline uint32_t fat_slots_per_sector(const struct fat_fs *fs)
 {

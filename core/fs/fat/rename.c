@@ -49,7 +49,7 @@ static bool is_atomic(const struct rename *r, const struct fat_dir_entry *to)
 	uint32_t first = to->first_slot < r->from->first_slot ? to->first_slot : r->from->first_slot;
 	uint32_t last = to->slot > r->from->slot ? to->slot : r->from->slot;
 
-	return r->from_dir == r->to_dir && fat_dir_is_one_sector(r->to_dir, first, last);
+	return r->from_dir == r->to_dir && fat_dir_is_atomic(first, last);
 }
 
 /* Take the old name away. Changes nothing when it fails, unless the volume becomes read-only. */

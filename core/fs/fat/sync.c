@@ -5,7 +5,8 @@
  *   1  file contents; FAT entries of clusters that were not in use
  *   2  links to them from clusters that were
  *   3  directory sectors (names, sizes, first clusters)
- *   4  FAT entries of what was freed, and ends of chains that were cut; FSInfo
+ *   4  ends of chains that were cut
+ *   5  FAT entries of what was freed; FSInfo
  *
  * A step whose device writes fail makes the volume read-only, except for file contents: they stay in the cache, and
  * nothing of the other steps is done.
@@ -90,19 +91,30 @@ int fat_sync_directories(struct fat_fs *fs)
 	return rc ? fat_fs_fail(fs, rc) : 0;
 }
 
-static int write_freed(struct fat_fs *fs)
+/* A chain that was cut ends before what comes behind is free. */
+static int write_ends(struct fat_fs *fs)
 {
 	struct fat_node *n;
 	uint32_t run;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < fs->freed.count; i++) {
-		for (uint32_t k = 0; rc == 0 && k < fs->freed.runs[i].count; k++)
-			rc = fat_table_set(&fs->table, fs->freed.runs[i].first + k, FAT_FREE);
-	}
 	cds_list_for_each_entry (n, &fs->changed, changed_link) {
 		if (rc == 0 && n->cut)
 			rc = fat_table_set(&fs->table, fat_map_find(&n->map, n->synced_count - 1, &run), FAT_END);
+	}
+	if (rc || !fat_table_is_dirty(&fs->table))
+		return rc;
+	rc = fat_table_write(&fs->table);
+	return rc ? rc : fat_medium_flush(&fs->medium);
+}
+
+static int write_freed(struct fat_fs *fs)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < fs->freed.count; i++) {
+		for (uint32_t k = 0; rc == 0 && k < fs->freed.runs[i].count; k++)
+			rc = fat_table_set(&fs->table, fs->freed.runs[i].first + k, FAT_FREE);
 	}
 	if (rc == 0)
 		rc = fat_table_write(&fs->table);
@@ -158,6 +170,8 @@ int fat_sync_locked(struct fat_fs *fs)
 		rc = write_links(fs);
 	if (rc == 0)
 		rc = write_directories(fs);
+	if (rc == 0)
+		rc = write_ends(fs);
 	if (rc == 0)
 		rc = write_freed(fs);
 	if (rc == 0)
