@@ -135,7 +135,7 @@ static int decode_32(const uint8_t *boot, const struct areas *a, struct fat_geom
 	/* Neither is needed to read the volume: what lies elsewhere counts as missing. */
 	if (g->fsinfo_sector >= a->reserved)
 		g->fsinfo_sector = 0;
-	if (g->backup_sector >= a->reserved)
+	if (g->backup_sector >= a->reserved || g->backup_sector == g->fsinfo_sector)
 		g->backup_sector = 0;
 	return 0;
 }

@@ -62,7 +62,8 @@ static int read_dir(struct fat_check *c, struct fat_check_dir *d)
 	return transfer(c, d, BLK_READ);
 }
 
-static void path_of(const struct fat_check_dir *d, const uint8_t *slots, uint32_t at, char *path, size_t len)
+static void path_of(const struct fat_check *c, const struct fat_check_dir *d, const uint8_t *slots, uint32_t at,
+                    char *path, size_t len)
 {
 	char text[NAME_UTF8_MAX];
 	struct fat_name name;
@@ -77,7 +78,7 @@ static void path_of(const struct fat_check_dir *d, const uint8_t *slots, uint32_
 			*p = '?';
 	}
 	/* Of a very long path only the beginning is told. */
-	if (snprintf(path, len, "%s/%s", strcmp(d->path, "/") == 0 ? "" : d->path, text) >= (int)len)
+	if (snprintf(path, len, "%s/%s", d == &c->root ? "" : d->path, text) >= (int)len)
 		memcpy(path + len - 4, "...", 4);
 }
 
@@ -126,7 +127,7 @@ static int check_subdir(struct fat_check *c, struct fat_check_dir *d, const char
 		d->changed = true;
 	}
 	q->dir.first_cluster = e->cluster;
-	q->dir.parent_cluster = strcmp(d->path, "/") == 0 ? 0 : d->first_cluster;
+	q->dir.parent_cluster = d == &c->root ? 0 : d->first_cluster;
 	snprintf(q->dir.path, sizeof(q->dir.path), "%s", path);
 	if (e->cluster)
 		rc = claim_dir(c, &q->dir);
@@ -205,7 +206,7 @@ static void rename_slot(struct fat_check *c, struct fat_check_dir *d, struct nam
 /* A label has no clusters, and there is one, in the root directory. */
 static bool label_is_misplaced(struct fat_check *c, const struct fat_check_dir *d)
 {
-	if (strcmp(d->path, "/") != 0)
+	if (d != &c->root)
 		return fat_check_found(c, FAT_FINDING_LABEL, true, "%s: a volume label", d->path);
 	if (c->label_seen)
 		return fat_check_found(c, FAT_FINDING_LABEL, true, "a second volume label");
@@ -221,7 +222,7 @@ static int check_entry(struct fat_check *c, struct fat_check_dir *d, struct name
 	bool gone = false;
 	int rc;
 
-	path_of(d, d->raw, at, path, sizeof(path));
+	path_of(c, d, d->raw, at, path, sizeof(path));
 	if (!fat_name_short_is_valid(slot)) {
 		if (fat_check_found(c, FAT_FINDING_NAME, true, "%s: an impossible short name", path))
 			rename_slot(c, d, n, first, at);
@@ -247,13 +248,13 @@ static void check_dots(struct fat_check *c, struct fat_check_dir *d)
 	for (uint32_t i = 0; i < 2; i++) {
 		uint8_t *slot = d->raw + (size_t)i * SLOT_BYTES;
 		struct fat_dirent e;
-		bool there = memcmp(slot, names[i], SHORT_NAME_BYTES) == 0 && (slot[SLOT_ATTR] & FAT_ATTR_DIR);
-		bool empty = slot[0] == SLOT_DELETED || slot[0] == SLOT_END;
+		bool there = memcmp(slot, names[i], SHORT_NAME_BYTES) == 0 &&
+		             (slot[SLOT_ATTR] & (FAT_ATTR_DIR | FAT_ATTR_VOLUME)) == FAT_ATTR_DIR;
 
 		fat_dirent_decode(slot, c->g.type, 0, &e);
 		if (there && e.cluster == clusters[i])
 			continue;
-		if (!fat_check_found(c, FAT_FINDING_DOTS, there || empty, "%s: '%.2s' is missing or wrong", d->path,
+		if (!fat_check_found(c, FAT_FINDING_DOTS, true, "%s: '%.2s' is missing or wrong", d->path,
 		                     i ? ".." : "."))
 			continue;
 		if (!there && slot[0] == SLOT_END)
@@ -291,7 +292,7 @@ static int check_slots(struct fat_check *c, struct fat_check_dir *d, struct name
 	uint32_t first = 0; /* parts of a long name since */
 	int rc = 0;
 
-	if (strcmp(d->path, "/") != 0)
+	if (d != &c->root)
 		check_dots(c, d);
 	for (uint32_t i = 0; rc == 0 && i < d->slot_count; i++) {
 		uint8_t *slot = d->raw + (size_t)i * SLOT_BYTES;
@@ -315,7 +316,7 @@ static int check_slots(struct fat_check *c, struct fat_check_dir *d, struct name
 		if (slot[SLOT_ATTR] & FAT_ATTR_VOLUME) {
 			if (label_is_misplaced(c, d))
 				remove_slots(d, i, i);
-		} else if (strcmp(d->path, "/") == 0 || i >= 2 || slot[0] != '.') {
+		} else if (d == &c->root || i >= 2 || slot[0] != '.') {
 			rc = check_entry(c, d, n, i - parts, i);
 		}
 	}

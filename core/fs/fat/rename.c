@@ -17,6 +17,7 @@ struct rename {
 	struct fat_dir_entry *from, *target; /* target: NULL when there is none */
 	struct fat_node *node, *target_node; /* referenced */
 	struct fat_name to_name;
+	bool old_may_stay; /* on the device, until the sector of the new name is written */
 };
 
 static bool is_below(const struct fat_node *n, const struct fat_node *top)
@@ -62,6 +63,7 @@ static int remove_old(struct rename *r, bool atomic)
 		rc = fat_sync_locked(r->fs);
 	if (rc)
 		return rc;
+	r->old_may_stay = atomic && on_device;
 	r->node->entry = NULL;
 	fat_dir_remove(r->from_dir, r->from);
 	r->from = NULL;
@@ -88,13 +90,16 @@ static int change_dots(struct rename *r)
 	if (r->fs->g.type == FAT_TYPE_32)
 		put_le16(slot + SLOT_CLUSTER_HIGH, (uint16_t)(cluster >> 16));
 	fat_dir_touch(n, 1, 1);
-	return fat_sync_directories(r->fs);
+	return fat_sync_locked(r->fs);
 }
 
 static void attach(struct rename *r, struct fat_dir_entry *e)
 {
 	struct fat_node *old_parent = r->node->parent;
 
+	/* Who moves on from here must know that the device still has a name for it. */
+	if (r->old_may_stay)
+		e->born_sync = 0;
 	e->node = r->node;
 	e->object = r->node->object;
 	r->node->entry = e;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fat_model.h"
+#include "tests/unit/core/fs/fat/fat_model.h"
 
 #define SEEDS 150u
 #define JUDGED_EVERY 15u

@@ -3,7 +3,7 @@
 #ifndef WFSD_TESTS_UNIT_CORE_FS_FAT_FAT_MODEL_H
 #define WFSD_TESTS_UNIT_CORE_FS_FAT_FAT_MODEL_H
 
-#include "fat_fixture.h"
+#include "tests/unit/core/fs/fat/fat_fixture.h"
 
 #define MODEL_FILES 24
 #define MODEL_DIRS 4

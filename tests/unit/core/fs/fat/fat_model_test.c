@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Random operations on volumes of every type, cluster and sector size, compared with a model, mounted again, checked.
  */
-#include "fat_model.h"
+#include "tests/unit/core/fs/fat/fat_model.h"
 
 static const struct {
 	uint64_t size;
