@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The mirror: fan-out of writes, choice and second chances of reads, and copies that go away and come back. */
-#include "core/blk/mirror.h"
+#include "core/blk/mirror_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,31 +10,9 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/base/sync.h"
-#include "core/blk/blk_ops.h"
 
 /* Reads go back and forth between idle copies in pieces of this size, so that each sees runs in sequence. */
 #define STRIPE_BYTES (1u << 20)
-
-/* All fields: atomic. Written under mirror.lock, but for the counters. */
-struct copy {
-	struct blk_dev *dev;
-	int state; /* enum mirror_state */
-	uint64_t since;
-	unsigned reads; /* in flight */
-	uint64_t checksum_errors, repairs;
-};
-
-struct mirror {
-	struct blk_dev dev;
-	struct mirror_events events;
-	struct sync_mutex lock; /* SYNC_RANK_BLK: states */
-	struct copy copies[MIRROR_COPIES_MAX];
-	/* Requests in flight, by the parity of @epoch when they began: see drain(). Atomics. */
-	unsigned users[2];
-	unsigned epoch;
-	uint64_t change, recorded; /* atomics */
-};
 
 /* A request to the mirror and its parts. */
 struct op {
@@ -58,7 +36,7 @@ static const struct blk_ops mirror_ops = {
 	.close = mirror_close,
 };
 
-static struct mirror *to_mirror(struct blk_dev *dev)
+struct mirror *mirror_of(struct blk_dev *dev)
 {
 	always(dev->ops == &mirror_ops);
 	return (struct mirror *)dev;
@@ -69,17 +47,12 @@ bool blk_is_mirror(const struct blk_dev *dev)
 	return dev->ops == &mirror_ops;
 }
 
-static int state_of(const struct copy *c)
-{
-	return __atomic_load_n(&c->state, __ATOMIC_SEQ_CST);
-}
-
 static unsigned count_online(const struct mirror *m)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++)
-		n += state_of(&m->copies[i]) == MIRROR_ONLINE;
+		n += mirror_state_of(&m->copies[i]) == MIRROR_ONLINE;
 	return n;
 }
 
@@ -92,7 +65,7 @@ static bool send_away(struct mirror *m, unsigned index)
 	int state;
 
 	sync_mutex_lock(&m->lock);
-	state = state_of(c);
+	state = mirror_state_of(c);
 	if (state == MIRROR_FILLING || (state == MIRROR_ONLINE && count_online(m) > 1)) {
 		/* What it did not hold when it began to be filled it may not hold now. */
 		if (state == MIRROR_ONLINE)
@@ -107,10 +80,10 @@ static bool send_away(struct mirror *m, unsigned index)
 	return went || state == MIRROR_AWAY;
 }
 
-static bool fail_copy(struct mirror *m, unsigned index, const char *doing, uint64_t offset, int error)
+bool mirror_fail_copy(struct mirror *m, unsigned index, const char *doing, uint64_t offset, int error)
 {
 	const struct blk_dev *dev = __atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST);
-	bool was_away = state_of(&m->copies[index]) == MIRROR_AWAY;
+	bool was_away = mirror_state_of(&m->copies[index]) == MIRROR_AWAY;
 
 	if (!send_away(m, index))
 		return false;
@@ -118,20 +91,6 @@ static bool fail_copy(struct mirror *m, unsigned index, const char *doing, uint6
 		log_error("blk", "device=%s mirror=%s: %s at offset %" PRIu64 " failed, going on without it errno=%d",
 		          blk_name(dev), m->dev.name, doing, offset, -error);
 	return true;
-}
-
-/* Enter and leave the set of requests that drain() waits for. */
-static unsigned enter(struct mirror *m)
-{
-	unsigned epoch = __atomic_load_n(&m->epoch, __ATOMIC_SEQ_CST) & 1;
-
-	__atomic_add_fetch(&m->users[epoch], 1, __ATOMIC_SEQ_CST);
-	return epoch;
-}
-
-static void leave(struct mirror *m, unsigned epoch)
-{
-	__atomic_sub_fetch(&m->users[epoch], 1, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -154,14 +113,14 @@ static void part_done(struct blk_io *part)
 	struct op *op = part->owner;
 
 	if (part->op == BLK_READ)
-		__atomic_sub_fetch(&to_mirror(op->whole->dev)->copies[op->index[0]].reads, 1, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&mirror_of(op->whole->dev)->copies[op->index[0]].reads, 1, __ATOMIC_RELAXED);
 	if (--op->left == 0)
 		blk_parts_are_done(op->whole);
 }
 
 static void add_part(struct op *op, unsigned n, unsigned index)
 {
-	struct copy *c = &to_mirror(op->whole->dev)->copies[index];
+	struct copy *c = &mirror_of(op->whole->dev)->copies[index];
 	const struct blk_io *io = op->whole;
 
 	op->index[n] = index;
@@ -187,7 +146,7 @@ static unsigned choose_copy(const struct mirror *m, uint64_t offset, unsigned fa
 		unsigned i = (first + n) % MIRROR_COPIES_MAX;
 		unsigned reads = __atomic_load_n(&m->copies[i].reads, __ATOMIC_RELAXED);
 
-		if (state_of(&m->copies[i]) != MIRROR_ONLINE || (failed & 1u << i))
+		if (mirror_state_of(&m->copies[i]) != MIRROR_ONLINE || (failed & 1u << i))
 			continue;
 		if (best == MIRROR_COPIES_MAX || reads < best_reads) {
 			best = i;
@@ -213,14 +172,14 @@ static void complete(struct mirror *m, struct op *op, int result)
 {
 	struct blk_io *whole = op->whole;
 
-	leave(m, op->epoch);
+	mirror_leave(m, op->epoch);
 	free(op);
 	blk_whole_complete(whole, result);
 }
 
 static void mirror_start(struct blk_io *io)
 {
-	struct mirror *m = to_mirror(io->dev);
+	struct mirror *m = mirror_of(io->dev);
 	struct op *op = malloc(sizeof(*op));
 
 	if (!op) {
@@ -231,14 +190,14 @@ static void mirror_start(struct blk_io *io)
 	op->left = op->count = op->failed = 0;
 	op->error = 0;
 	io->owner = op;
-	op->epoch = enter(m);
+	op->epoch = mirror_enter(m);
 	if (io->op == BLK_READ) {
 		if (!add_read(m, op))
 			complete(m, op, -ENXIO);
 		return;
 	}
 	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
-		int state = state_of(&m->copies[i]);
+		int state = mirror_state_of(&m->copies[i]);
 
 		if (state == MIRROR_ONLINE || state == MIRROR_FILLING)
 			add_part(op, op->count++, i);
@@ -247,41 +206,13 @@ static void mirror_start(struct blk_io *io)
 		complete(m, op, -ENXIO);
 }
 
-/* Give what was read from a good copy to those in @bad. */
-static void repair(struct mirror *m, unsigned bad, uint64_t offset, uint64_t len, const struct iovec *iov,
-                   int iov_count)
-{
-	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
-		struct copy *c = &m->copies[i];
-		struct blk_io io = {
-			.op = BLK_WRITE, .offset = offset, .len_bytes = len, .iov = iov, .iov_count = iov_count
-		};
-		struct blk_batch batch;
-		int rc;
-
-		if (!(bad & 1u << i) || state_of(c) != MIRROR_ONLINE)
-			continue;
-		blk_batch_init(&batch);
-		blk_batch_add(&batch, __atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), &io);
-		rc = blk_batch_wait(&batch);
-		if (rc) {
-			fail_copy(m, i, "repair", offset, rc);
-			continue;
-		}
-		__atomic_add_fetch(&c->repairs, 1, __ATOMIC_RELAXED);
-		log_notice("blk",
-		           "device=%s mirror=%s: %" PRIu64 " bytes at offset %" PRIu64 " repaired from another copy",
-		           blk_name(io.dev), m->dev.name, len, offset);
-	}
-}
-
 static void finish_read(struct mirror *m, struct op *op)
 {
 	const struct blk_io *io = op->whole;
 	int result = op->parts[0].result;
 
 	if (!result) {
-		repair(m, op->failed, io->offset, io->len_bytes, io->iov, io->iov_count);
+		mirror_rewrite_copies(m, op->failed, io->offset, io->len_bytes, io->iov, io->iov_count);
 		complete(m, op, 0);
 		return;
 	}
@@ -289,7 +220,7 @@ static void finish_read(struct mirror *m, struct op *op)
 	if (!op->error)
 		op->error = result;
 	if (result == -ENXIO)
-		fail_copy(m, op->index[0], "read", io->offset, result);
+		mirror_fail_copy(m, op->index[0], "read", io->offset, result);
 	if (!add_read(m, op))
 		complete(m, op, op->error);
 }
@@ -307,7 +238,7 @@ static void finish_change(struct mirror *m, struct op *op)
 	int result = 0;
 
 	for (unsigned i = 0; i < op->count; i++) {
-		if (!op->parts[i].result && state_of(&m->copies[op->index[i]]) == MIRROR_ONLINE)
+		if (!op->parts[i].result && mirror_state_of(&m->copies[op->index[i]]) == MIRROR_ONLINE)
 			whole_copy = true;
 		else if (op->parts[i].result && !result)
 			result = op->parts[i].result;
@@ -315,7 +246,7 @@ static void finish_change(struct mirror *m, struct op *op)
 	/* With no whole copy left, those that failed stay: the error is the answer. */
 	for (unsigned i = 0; i < op->count && whole_copy && io->op != BLK_DISCARD; i++)
 		if (op->parts[i].result)
-			fail_copy(m, op->index[i], names[io->op], io->offset, op->parts[i].result);
+			mirror_fail_copy(m, op->index[i], names[io->op], io->offset, op->parts[i].result);
 	if (whole_copy)
 		result = 0;
 	else if (!result)
@@ -327,7 +258,7 @@ static void finish_change(struct mirror *m, struct op *op)
 
 static void mirror_finish(struct blk_io *io)
 {
-	struct mirror *m = to_mirror(io->dev);
+	struct mirror *m = mirror_of(io->dev);
 
 	if (io->op == BLK_READ)
 		finish_read(m, io->owner);
@@ -364,7 +295,7 @@ int mirror_new(const char *name, uint64_t size_bytes, bool discard, const struct
 
 static void mirror_close(struct blk_dev *dev)
 {
-	struct mirror *m = to_mirror(dev);
+	struct mirror *m = mirror_of(dev);
 
 	sync_mutex_done(&m->lock);
 	blk_dev_free(dev);
@@ -377,7 +308,7 @@ void mirror_get(const struct blk_dev *mirror, unsigned index, struct mirror_copy
 	always(blk_is_mirror(mirror) && index < MIRROR_COPIES_MAX);
 	*ret = (struct mirror_copy){
 		.dev = __atomic_load_n(&c->dev, __ATOMIC_SEQ_CST),
-		.state = (enum mirror_state)state_of(c),
+		.state = (enum mirror_state)mirror_state_of(c),
 		.since = __atomic_load_n(&c->since, __ATOMIC_RELAXED),
 		.checksum_errors = __atomic_load_n(&c->checksum_errors, __ATOMIC_RELAXED),
 		.repairs = __atomic_load_n(&c->repairs, __ATOMIC_RELAXED),
@@ -386,7 +317,7 @@ void mirror_get(const struct blk_dev *mirror, unsigned index, struct mirror_copy
 
 void mirror_put(struct blk_dev *mirror, unsigned index, struct blk_dev *dev, enum mirror_state state, uint64_t since)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 	struct copy *c = &m->copies[index];
 
 	always(index < MIRROR_COPIES_MAX && !c->dev && state != MIRROR_EMPTY && (dev || state == MIRROR_AWAY));
@@ -402,21 +333,21 @@ void mirror_put(struct blk_dev *mirror, unsigned index, struct blk_dev *dev, enu
 
 void mirror_refill(struct blk_dev *mirror, unsigned index)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 	struct copy *c = &m->copies[index];
 
 	sync_mutex_lock(&m->lock);
-	always(state_of(c) == MIRROR_AWAY && c->dev);
+	always(mirror_state_of(c) == MIRROR_AWAY && c->dev);
 	__atomic_store_n(&c->state, MIRROR_FILLING, __ATOMIC_SEQ_CST);
 	sync_mutex_unlock(&m->lock);
 }
 
 void mirror_set_since(struct blk_dev *mirror, unsigned index, uint64_t since)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 
 	sync_mutex_lock(&m->lock);
-	always(state_of(&m->copies[index]) == MIRROR_AWAY);
+	always(mirror_state_of(&m->copies[index]) == MIRROR_AWAY);
 	__atomic_store_n(&m->copies[index].since, since, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&m->change, 1, __ATOMIC_SEQ_CST);
 	sync_mutex_unlock(&m->lock);
@@ -424,12 +355,12 @@ void mirror_set_since(struct blk_dev *mirror, unsigned index, uint64_t since)
 
 bool mirror_set_online(struct blk_dev *mirror, unsigned index)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 	struct copy *c = &m->copies[index];
 	bool filling;
 
 	sync_mutex_lock(&m->lock);
-	filling = state_of(c) == MIRROR_FILLING;
+	filling = mirror_state_of(c) == MIRROR_FILLING;
 	if (filling)
 		__atomic_store_n(&c->state, MIRROR_ONLINE, __ATOMIC_SEQ_CST);
 	sync_mutex_unlock(&m->lock);
@@ -438,29 +369,29 @@ bool mirror_set_online(struct blk_dev *mirror, unsigned index)
 
 bool mirror_give_up(struct blk_dev *mirror, unsigned index, const char *doing, int error)
 {
-	return fail_copy(to_mirror(mirror), index, doing, 0, error);
+	return mirror_fail_copy(mirror_of(mirror), index, doing, 0, error);
 }
 
 int mirror_fill(struct blk_dev *mirror, unsigned index, uint64_t offset, const void *buf, size_t len)
 {
-	struct mirror *m = to_mirror(mirror);
-	unsigned epoch = enter(m);
+	struct mirror *m = mirror_of(mirror);
+	unsigned epoch = mirror_enter(m);
 	int rc = -ECANCELED;
 
-	if (state_of(&m->copies[index]) == MIRROR_FILLING) {
+	if (mirror_state_of(&m->copies[index]) == MIRROR_FILLING) {
 		rc = blk_write(__atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST), offset, buf, len, 0);
 		if (rc)
-			fail_copy(m, index, "fill", offset, rc);
+			mirror_fail_copy(m, index, "fill", offset, rc);
 	} else {
 		err_set(rc, "mirror %s: the device that was filled is away", mirror->name);
 	}
-	leave(m, epoch);
+	mirror_leave(m, epoch);
 	return rc;
 }
 
 int mirror_set_away(struct blk_dev *mirror, unsigned index)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 
 	if (!send_away(m, index))
 		return err_set(-EBUSY, "%s: this is its last whole copy", mirror->name);
@@ -469,11 +400,11 @@ int mirror_set_away(struct blk_dev *mirror, unsigned index)
 
 struct blk_dev *mirror_take(struct blk_dev *mirror, unsigned index, bool keep_place)
 {
-	struct mirror *m = to_mirror(mirror);
+	struct mirror *m = mirror_of(mirror);
 	struct copy *c = &m->copies[index];
 	struct blk_dev *dev = c->dev;
 
-	always(state_of(c) == MIRROR_AWAY);
+	always(mirror_state_of(c) == MIRROR_AWAY);
 	drain(m);
 	sync_mutex_lock(&m->lock);
 	__atomic_store_n(&c->dev, NULL, __ATOMIC_SEQ_CST);
@@ -496,100 +427,5 @@ bool mirror_is_recorded(const struct blk_dev *mirror)
 
 void mirror_set_recorded(struct blk_dev *mirror, uint64_t change)
 {
-	__atomic_store_n(&to_mirror(mirror)->recorded, change, __ATOMIC_SEQ_CST);
-}
-
-int mirror_read_verified(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx)
-{
-	struct mirror *m;
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	unsigned bad = 0, epoch;
-	int rc = -ENXIO, worst = -ENXIO;
-
-	if (!blk_is_mirror(dev)) {
-		rc = blk_read(dev, offset, buf, len);
-		return rc ? rc : good(ctx, buf) ? 0 : -EUCLEAN;
-	}
-	m = to_mirror(dev);
-	epoch = enter(m);
-	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
-		struct copy *c = &m->copies[i];
-
-		if (state_of(c) != MIRROR_ONLINE)
-			continue;
-		rc = blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, buf, len);
-		if (!rc && good(ctx, buf))
-			break;
-		if (!rc) {
-			__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
-			rc = -EUCLEAN;
-		}
-		bad |= 1u << i;
-		if (worst != -EUCLEAN)
-			worst = rc;
-	}
-	/* Copies behind the first good one are not read: whoever reads them finds what is wrong with them. */
-	if (!rc)
-		repair(m, bad, offset, len, &iov, 1);
-	leave(m, epoch);
-	return rc ? worst : 0;
-}
-
-int mirror_read_copy(struct blk_dev *dev, unsigned index, uint64_t offset, void *buf, size_t len)
-{
-	struct mirror *m;
-	unsigned epoch;
-	int rc = -ENOENT;
-
-	if (!blk_is_mirror(dev))
-		return index ? -ENOENT : blk_read(dev, offset, buf, len);
-	m = to_mirror(dev);
-	epoch = enter(m);
-	if (state_of(&m->copies[index]) == MIRROR_ONLINE)
-		rc = blk_read(__atomic_load_n(&m->copies[index].dev, __ATOMIC_SEQ_CST), offset, buf, len);
-	leave(m, epoch);
-	return rc;
-}
-
-int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx)
-{
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	unsigned bad = 0, epoch;
-	int rc = -ENXIO, worst = -ENXIO;
-	struct mirror *m;
-	uint8_t *page;
-
-	if (!blk_is_mirror(dev))
-		return mirror_read_verified(dev, offset, buf, len, good, ctx);
-	page = aligned_alloc(BLK_ALIGN_MAX, len);
-	if (!page)
-		return err_set(-ENOMEM, "%s: no memory to repair %zu bytes", blk_name(dev), len);
-	m = to_mirror(dev);
-	epoch = enter(m);
-	for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
-		struct copy *c = &m->copies[i];
-		int one;
-
-		if (state_of(c) != MIRROR_ONLINE)
-			continue;
-		one = blk_read(__atomic_load_n(&c->dev, __ATOMIC_SEQ_CST), offset, page, len);
-		if (!one && good(ctx, page)) {
-			memcpy(buf, page, len);
-			rc = 0;
-			continue;
-		}
-		bad |= 1u << i;
-		if (!one) {
-			__atomic_add_fetch(&c->checksum_errors, 1, __ATOMIC_RELAXED);
-			one = -EUCLEAN;
-		}
-		/* Nobody knows what an unreadable copy holds; a device that is gone is not asked any more. */
-		if (worst == -ENXIO || (worst == -EUCLEAN && one != -ENXIO))
-			worst = one;
-	}
-	if (!rc)
-		repair(m, bad, offset, len, &iov, 1);
-	leave(m, epoch);
-	free(page);
-	return rc ? worst : 0;
+	__atomic_store_n(&mirror_of(mirror)->recorded, change, __ATOMIC_SEQ_CST);
 }

@@ -101,5 +101,8 @@ int mirror_read_copy(struct blk_dev *dev, unsigned index, uint64_t offset, void 
  * is what is good. 0; -EUCLEAN: all copies that are there could be read, and are bad; -EIO and others: one that is not
  * gone could not be read, and no other one is good; -ENXIO: all are gone; -ENOMEM. */
 int mirror_repair(struct blk_dev *dev, uint64_t offset, void *buf, size_t len, mirror_good_fn *good, void *ctx);
+/* Write what is good to copies (a bit mask) that hold something else, of a range that nobody writes to. One that fails
+ * goes away, but for the last one. Nothing happens when @dev is no mirror. Blocks. */
+void mirror_rewrite(struct blk_dev *dev, unsigned copies, uint64_t offset, const void *buf, size_t len);
 
 #endif

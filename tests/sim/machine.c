@@ -172,9 +172,6 @@ int machine_export(struct machine *m)
 /* What comes of devices and crashes, and not of the core. */
 static bool is_explained(const struct machine *m, const struct pool_finding *f)
 {
-	/* Labels of a mirror change while it works; a crash cuts that off like anything else. */
-	if (f->kind == POOL_FINDING_LABEL)
-		return m->config.mirror;
 	/* Another thread's flush failed while a root was written, and took one of its copies along. */
 	return f->kind == POOL_FINDING_ROOT && m->power.lost;
 }

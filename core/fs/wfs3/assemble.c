@@ -20,6 +20,7 @@ struct found {
 	struct blk_dev *dev;
 	int result; /* of reading its label */
 	struct label label;
+	bool differs; /* one of its two labels from the other */
 	int index; /* in the newest label; -1: the pool has let go of it */
 };
 
@@ -65,7 +66,8 @@ static int read_labels(struct assembly *a, struct blk_dev *const devs[])
 			a->label_error = f->result;
 			err_take(&a->label_err);
 		}
-		if (!f->result && text[0])
+		f->differs = !f->result && text[0];
+		if (f->differs)
 			note(a, text);
 		if (!f->result) {
 			a->labels[a->label_count] = &f->label;
@@ -229,8 +231,10 @@ SYNC_NO_ANALYSIS static void put_devices(const struct assembly *a, struct pool *
 	struct members *m = p->members;
 
 	m->label = *a->newest;
-	for (unsigned i = 0; i < a->label_count; i++)
+	for (unsigned i = 0; i < a->label_count; i++) {
 		m->label.generation = max_u64(m->label.generation, a->labels[i]->generation);
+		m->labels_differ |= a->of_label[i]->differs || a->labels[i]->generation != a->newest->generation;
+	}
 	for (unsigned i = 0; i < m->label.device_count; i++) {
 		const struct label_device *d = &m->label.devices[i];
 		struct blk_dev *dev = a->by_index[i] ? a->by_index[i]->dev : NULL;

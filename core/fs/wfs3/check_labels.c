@@ -166,20 +166,29 @@ out:
 	return rc;
 }
 
-/* 0: as it should be; else why not, with context. */
-static int look_at(const struct check_member *m, uint64_t offset, uint8_t *block, const uint8_t *want)
+/* 0: as it should be; else why not, with context. *ret_crash: a crash may have left it so: labels are written in the
+ * back first, then in front. */
+static int look_at(const struct check_member *m, bool back, uint64_t offset, uint8_t *block, const uint8_t *want,
+                   bool *ret_crash)
 {
 	struct label l;
 	int rc = blk_read(m->dev, offset, block, WFS3_BLOCK_BYTES);
 
-	if (!rc)
-		rc = label_decode(block, &l);
-	if (!rc && memcmp(l.pool_uuid, m->label.pool_uuid, 16) != 0)
-		rc = err_set(-EUCLEAN, "it is of another pool");
-	if (!rc && memcmp(block, want, WFS3_BLOCK_BYTES) != 0)
-		rc = err_set(-EUCLEAN, "it is stale: generation %" PRIu64 ", the other one has %" PRIu64, l.generation,
-		             m->label.generation);
-	return rc;
+	*ret_crash = false;
+	if (rc)
+		return rc;
+	rc = label_decode(block, &l);
+	if (rc) {
+		*ret_crash = rc == -EUCLEAN && label_is_torn(block, &m->label);
+		return rc;
+	}
+	if (!memcmp(block, want, WFS3_BLOCK_BYTES))
+		return 0;
+	if (memcmp(l.pool_uuid, m->label.pool_uuid, 16) != 0)
+		return err_set(-EUCLEAN, "it is of another pool");
+	*ret_crash = !back && l.generation < m->label.generation;
+	return err_set(-EUCLEAN, "it is stale: generation %" PRIu64 ", the other one has %" PRIu64, l.generation,
+	               m->label.generation);
 }
 
 static void check_copies_of(struct check *c, unsigned index, uint8_t *blocks)
@@ -190,13 +199,19 @@ static void check_copies_of(struct check *c, unsigned index, uint8_t *blocks)
 	label_encode(&m->label, blocks + WFS3_BLOCK_BYTES);
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t offset = offsets[i] + LABEL_HEADER_OFFSET;
+		const char *where = i ? "back" : "front";
+		struct pool_finding *f = NULL;
 		char why[CHECK_WHY_BYTES];
-		int rc = look_at(m, offset, blocks, blocks + WFS3_BLOCK_BYTES);
+		bool crash;
+		int rc = look_at(m, i, offset, blocks, blocks + WFS3_BLOCK_BYTES, &crash);
 
+		if (rc && crash)
+			f = check_note(c, POOL_FINDING_LABEL, "%s label: %s (it was being written at a crash)", where,
+			               check_why(rc, why));
+		else if (rc)
+			f = check_damage(c, POOL_FINDING_LABEL, "%s label: %s", where, check_why(rc, why));
 		if (rc)
-			check_at_device(check_damage(c, POOL_FINDING_LABEL, "%s label: %s", i ? "back" : "front",
-			                             check_why(rc, why)),
-			                index, offset);
+			check_at_device(f, index, offset);
 	}
 }
 

@@ -226,3 +226,20 @@ int label_decode(const void *block, struct label *ret)
 	*ret = l;
 	return 0;
 }
+
+bool label_is_torn(const void *block, const struct label *l)
+{
+	uint8_t want[WFS3_BLOCK_BYTES];
+	struct label old = { 0 }, mixed = *l;
+
+	(void)get_fields(block, &old);
+	if (!old.device_count || old.device_count > WFS3_DEVICES_MAX || old.device_index >= old.device_count)
+		return false;
+	/* What a new label changes. */
+	mixed.generation = old.generation;
+	mixed.device_index = old.device_index;
+	mixed.device_count = old.device_count;
+	memcpy(mixed.devices, old.devices, sizeof(mixed.devices));
+	label_encode(&mixed, want);
+	return !memcmp(block, want, LABEL_OFF_CHECKSUM);
+}

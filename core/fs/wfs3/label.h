@@ -89,6 +89,9 @@ struct root {
  * -EMEDIUMTYPE: no magic; -ENOTSUP: newer version or unknown incompatible feature. */
 void label_encode(const struct label *l, void *block);
 int label_decode(const void *block, struct label *ret);
+/* A block with a wrong checksum: can a crash have left it, in the middle of writing @l over an older label of the same
+ * device, or a newer one over @l? */
+bool label_is_torn(const void *block, const struct label *l);
 void root_encode(const struct root *r, void *block);
 int root_decode(const void *block, const uint8_t pool_uuid[16], struct root *ret);
 
@@ -127,5 +130,7 @@ int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *
  */
 int root_write(struct blk_dev *const devs[], const struct label *const labels[], unsigned device_count,
                const struct root *r);
+/* Write a root that other slots hold to both rings of one device. Not durable yet. Blocks. */
+int root_rewrite(struct blk_dev *dev, const struct label *l, const struct root *r);
 
 #endif

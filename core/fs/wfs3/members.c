@@ -157,6 +157,19 @@ int members_write_labels(struct members *m)
 	return rc ? err_add(rc, "pool %s: record the states of its devices", p->name) : 0;
 }
 
+void members_repair_labels(struct pool *p)
+{
+	struct members *m = p->members;
+	char text[256];
+	int rc;
+
+	sync_mutex_lock(&m->lock);
+	rc = m->labels_differ ? members_write_labels(m) : 0;
+	sync_mutex_unlock(&m->lock);
+	if (rc)
+		log_warning("wfs3", "pool=%s: %s", p->name, err_text(err_get(), rc, 0, text, sizeof(text)));
+}
+
 static bool all_recorded(const struct pool *p)
 {
 	for (unsigned g = 0; g < p->device_count; g++)

@@ -31,6 +31,7 @@ struct members {
 	/* A device that is to be detached once the other one of its group is whole; all zeros: none. */
 	uint8_t replaced_uuid[16] SYNC_GUARDED_BY(lock);
 	uint8_t replacement_uuid[16] SYNC_GUARDED_BY(lock);
+	bool labels_differ; /* at import: a label is damaged, or older than the others */
 	bool labels_stay; /* read-only: nothing is recorded */
 	struct blk_dev *useless[WFS3_DEVICES_MAX]; /* opened for the import, and not of the pool */
 	unsigned useless_count;
@@ -95,6 +96,8 @@ struct mirror_copy members_copy(const struct members *m, unsigned index) SYNC_RE
 void members_uuid_text(const uint8_t uuid[16], char ret[MEMBER_UUID_BYTES]);
 /* Write the labels with the table as it is. All or, on an error, perhaps some. */
 int members_write_labels(struct members *m) SYNC_REQUIRES(m->lock);
+/* At import: write the labels if one is not as it should be. */
+void members_repair_labels(struct pool *p);
 
 /* resilver.c */
 /* Fill one copy of a group. 0: it is whole and online; -ECANCELED: the thread stops, or the copy went away. */

@@ -17,6 +17,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/base/mutate.h"
+#include "core/fs/wfs3/import.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/scrub.h"
@@ -30,14 +31,6 @@ static void note_add(struct pool *p, const char *text)
 	snprintf(p->note + len, sizeof(p->note) - len, "%s%s", len ? "; " : "", text);
 }
 
-/* Candidates, newest first, each txg once. */
-struct candidates {
-	struct root *roots;
-	unsigned count;
-	unsigned bad_count;
-	uint64_t txg_max; /* that any slot seems to have held */
-};
-
 static int root_newer(const void *a, const void *b)
 {
 	const struct root *x = a, *y = b;
@@ -46,12 +39,7 @@ static int root_newer(const void *a, const void *b)
 }
 
 /* Each group's root is on every device before the next one begins. Which of a device's slots tell how far it came? */
-struct progress {
-	uint64_t newest_txg;
-	uint64_t bad_slots;
-};
-
-static bool may_hold(const struct progress *g, uint64_t txg)
+static bool may_hold(const struct import_progress *g, uint64_t txg)
 {
 	return g->newest_txg >= txg || g->bad_slots >> txg % LABEL_ROOT_SLOTS & 1;
 }
@@ -60,11 +48,12 @@ static bool may_hold(const struct progress *g, uint64_t txg)
  * A device that has neither the newest root nor the one before it, nor damage in their places, missed what the others
  * got: it was away, or it is an old copy. When its group has another one, that is used.
  */
-static int check_same_time(struct pool *p, const struct progress progress[][MIRROR_COPIES_MAX], uint64_t newest_txg)
+static int check_same_time(struct pool *p, const struct import_progress progress[][MIRROR_COPIES_MAX],
+                           uint64_t newest_txg)
 {
 	for (unsigned g = 0; g < p->device_count; g++)
 		for (unsigned i = 0; i < MIRROR_COPIES_MAX; i++) {
-			const struct progress *at = &progress[g][i];
+			const struct import_progress *at = &progress[g][i];
 			struct mirror_copy c;
 			int ret;
 
@@ -82,8 +71,8 @@ static int check_same_time(struct pool *p, const struct progress progress[][MIRR
 }
 
 /* The roots of one copy of a group. What cannot be read may be on another one. */
-static int read_roots(struct pool *p, unsigned group, unsigned copy, struct root_list *list, struct candidates *c,
-                      struct progress *ret)
+static int read_roots(struct pool *p, unsigned group, unsigned copy, struct root_list *list, struct import_roots *c,
+                      struct import_progress *ret)
 {
 	const struct pool_device *d = &p->devices[group];
 	struct mirror_copy at;
@@ -104,22 +93,22 @@ static int read_roots(struct pool *p, unsigned group, unsigned copy, struct root
 	return 0;
 }
 
-static int find_roots(struct pool *p, struct candidates *ret)
+static int find_roots(struct pool *p, struct import_roots *ret)
 {
 	struct root_list *list = malloc(sizeof(*list));
-	struct progress(*progress)[MIRROR_COPIES_MAX] = calloc(p->device_count, sizeof(*progress));
 	size_t slots = (size_t)p->device_count * MIRROR_COPIES_MAX * 2 * LABEL_ROOT_SLOTS;
 	int err = 0;
 	unsigned kept = 0;
 
 	ret->roots = calloc(slots, sizeof(struct root));
-	if (!list || !ret->roots || !progress) {
+	ret->progress = calloc(p->device_count, sizeof(*ret->progress));
+	if (!list || !ret->roots || !ret->progress) {
 		err = err_set(-ENOMEM, "no memory for roots");
 		goto out;
 	}
 	for (unsigned g = 0; g < p->device_count; g++)
 		for (unsigned i = 0; i < MIRROR_COPIES_MAX && !err; i++)
-			err = read_roots(p, g, i, list, ret, &progress[g][i]);
+			err = read_roots(p, g, i, list, ret, &ret->progress[g][i]);
 	if (err)
 		goto out;
 	qsort(ret->roots, ret->count, sizeof(struct root), root_newer);
@@ -129,12 +118,11 @@ static int find_roots(struct pool *p, struct candidates *ret)
 	ret->count = kept;
 	if (kept) {
 		ret->txg_max = max_u64(ret->txg_max, ret->roots[0].txg);
-		err = check_same_time(p, progress, ret->roots[0].txg);
+		err = check_same_time(p, ret->progress, ret->roots[0].txg);
 	} else {
 		err = err_set(-EUCLEAN, "no valid root on any device (%u damaged)", ret->bad_count);
 	}
 out:
-	free(progress);
 	free(list);
 	return err;
 }
@@ -262,7 +250,8 @@ static int try_root(struct pool *p, const struct root *r)
 	struct space_device devs[WFS3_DEVICES_MAX];
 	struct space_config config = { .devices = devs,
 		                       .device_count = p->device_count,
-		                       .region_bytes = p->devices[0].label.region_bytes };
+		                       .region_bytes = p->devices[0].label.region_bytes,
+		                       .repair = !p->read_only };
 	size_t cache_min = p->w->config.node_cache_min_bytes;
 	int ret;
 
@@ -286,7 +275,7 @@ static int try_root(struct pool *p, const struct root *r)
 }
 
 /* Try candidates until one works; @p notes what was passed over. */
-static int choose_root(struct pool *p, const struct candidates *c, const struct root **ret)
+static int choose_root(struct pool *p, const struct import_roots *c, const struct root **ret)
 {
 	int err = -EUCLEAN;
 
@@ -316,7 +305,7 @@ static int choose_root(struct pool *p, const struct candidates *c, const struct 
 	return err_set(err, "no root of pool %s can be used: %s", p->name, p->note);
 }
 
-static void note_damage(struct pool *p, const struct candidates *c, const struct root *chosen)
+static void note_damage(struct pool *p, const struct import_roots *c, const struct root *chosen)
 {
 	char text[160];
 
@@ -399,7 +388,7 @@ static int check_name_is_free(struct wfs3 *w, const struct pool *wanted)
 int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned device_count, bool read_only,
                       struct pool **ret)
 {
-	struct candidates c = { 0 };
+	struct import_roots c = { 0 };
 	const struct root *chosen;
 	struct pool *p;
 	char notes[POOL_REASON_MAX];
@@ -424,6 +413,8 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
 	note_damage(p, &c, chosen);
 	txg_init(p, max_u64(chosen->txg, c.txg_max) + 1);
 	members_passed_over(p, chosen->txg);
+	if (!p->read_only)
+		import_repair(p, &c, chosen);
 	err = go_live(p, chosen);
 	if (err) {
 		members_disown(p);
@@ -434,6 +425,7 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
 	         p->read_only);
 	*ret = p;
 out:
+	free(c.progress);
 	free(c.roots);
 	return err;
 }

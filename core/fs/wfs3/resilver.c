@@ -26,6 +26,7 @@
 
 #define BATCH_BLOCKS 256u
 #define STATE_CHUNK_BYTES (1u << 20)
+#define READ_TRIES 4u /* of a block that cannot be read, before it counts as lost */
 
 struct block {
 	uint64_t addr;
@@ -117,6 +118,16 @@ static bool crc_is_good(void *ctx, const void *buf)
 	return crc32c(buf, WFS3_BLOCK_BYTES) == *(const uint32_t *)ctx;
 }
 
+/* The only good copy may have had a bad moment. */
+static int read_block(struct fill *f, struct block *b, uint64_t offset, uint8_t *p)
+{
+	int rc = -EIO;
+
+	for (unsigned i = 0; i < READ_TRIES && rc == -EIO; i++)
+		rc = mirror_read_verified(f->group_dev, offset, p, WFS3_BLOCK_BYTES, crc_is_good, &b->crc);
+	return rc;
+}
+
 /* Blocks [from, to) have adjacent addresses; all of them are in the group. */
 static int copy_run(struct fill *f, unsigned from, unsigned to, uint64_t offset)
 {
@@ -130,8 +141,7 @@ static int copy_run(struct fill *f, unsigned from, unsigned to, uint64_t offset)
 
 		if (!rc && crc_is_good(&b->crc, p))
 			continue;
-		one = mirror_read_verified(f->group_dev, offset + (uint64_t)(i - from) * WFS3_BLOCK_BYTES, p,
-		                           WFS3_BLOCK_BYTES, crc_is_good, &b->crc);
+		one = read_block(f, b, offset + (uint64_t)(i - from) * WFS3_BLOCK_BYTES, p);
 		if (!one)
 			continue;
 		/* It is lost here and there: that is no reason not to mirror the rest. */

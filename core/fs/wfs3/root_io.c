@@ -78,6 +78,27 @@ static void read_ring(const uint8_t *ring, const uint8_t pool_uuid[16], struct r
 	}
 }
 
+/* A block that cannot be read is as good as a damaged one; all of them: that is an error. */
+static int read_blocks(struct blk_dev *dev, uint64_t offset, uint8_t *ring)
+{
+	int rc = blk_read(dev, offset, ring, LABEL_ROOTS_BYTES);
+	unsigned unreadable = 0;
+
+	if (rc != -EIO)
+		return rc;
+	for (unsigned i = 0; i < LABEL_ROOT_SLOTS; i++) {
+		uint8_t *block = ring + i * WFS3_BLOCK_BYTES;
+
+		rc = blk_read(dev, offset + i * WFS3_BLOCK_BYTES, block, WFS3_BLOCK_BYTES);
+		if (rc && rc != -EIO)
+			return rc;
+		if (rc)
+			memset(block, 0xff, WFS3_BLOCK_BYTES);
+		unreadable += rc != 0;
+	}
+	return unreadable == LABEL_ROOT_SLOTS ? -EIO : 0;
+}
+
 int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *ret)
 {
 	const uint64_t offsets[2] = { 0, label_back_offset(l->layout.device_bytes) };
@@ -91,7 +112,7 @@ int root_read_all(struct blk_dev *dev, const struct label *l, struct root_list *
 		goto out;
 	}
 	for (unsigned i = 0; i < 2; i++) {
-		int result = blk_read(dev, offsets[i] + LABEL_ROOTS_OFFSET, buf, LABEL_ROOTS_BYTES);
+		int result = read_blocks(dev, offsets[i] + LABEL_ROOTS_OFFSET, buf);
 
 		if (result) {
 			rc = result;
@@ -148,6 +169,21 @@ static int write_rings(struct blk_dev *const devs[], const struct label *const l
 			               back ? "back" : "front");
 	}
 	return 0;
+}
+
+int root_rewrite(struct blk_dev *dev, const struct label *l, const struct root *r)
+{
+	uint8_t *block = aligned_alloc(4096, WFS3_BLOCK_BYTES);
+	int rc;
+
+	if (!block)
+		return err_set(-ENOMEM, "write root %llu", (unsigned long long)r->txg);
+	root_encode(r, block);
+	rc = blk_write(dev, slot_offset(l, false, r->txg), block, WFS3_BLOCK_BYTES, 0);
+	if (!rc)
+		rc = blk_write(dev, slot_offset(l, true, r->txg), block, WFS3_BLOCK_BYTES, 0);
+	free(block);
+	return rc;
 }
 
 int root_write(struct blk_dev *const devs[], const struct label *const labels[], unsigned device_count,

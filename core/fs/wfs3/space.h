@@ -53,6 +53,7 @@ struct space_config {
 	uint64_t region_bytes;
 	uint8_t pool_uuid[16];
 	bool any_used_blocks; /* space_load(): do not compare with the root's number */
+	bool repair; /* space_load(): remember what one copy of a mirror has and another one lacks: space_repair() */
 };
 
 /* Positions in the ring never come near this. */
@@ -70,10 +71,13 @@ struct space_root {
 int space_create(const struct space_config *config, uint64_t txg, struct space **ret, struct space_root *ret_root);
 /*
  * Load the state of txg @txg: newest slots with txg <= @txg, then the ring's records up to @txg. Blocks freed in @txg
- * itself become pending. Blocks. -EUCLEAN with context (a slot pair both damaged, ring damaged, used_blocks mismatch),
- * -EIO, -ENOMEM.
+ * itself become pending. Of a mirror, what one copy lacks is taken from another. Blocks. -EUCLEAN with context (a slot
+ * pair both damaged, ring damaged, used_blocks mismatch), -EIO, -ENOMEM.
  */
 int space_load(const struct space_config *config, uint64_t txg, const struct space_root *root, struct space **ret);
+/* Write anew what copies of a mirror lack of what was loaded; at once, before any commit. A copy that fails goes away.
+ * Blocks. */
+void space_repair(struct space *s);
 void space_free(struct space *s);
 
 enum space_stream {

@@ -12,6 +12,7 @@
 /* Both begin alike: magic, checksum of all bytes after it, pool. */
 #define OFF_CHECKSUM 8u
 #define OFF_BODY 24u
+#define OFF_RECORD_LEN 72u
 
 static void seal(void *buf, uint64_t len)
 {
@@ -113,6 +114,14 @@ void space_record_encode(const struct space_record *r, const uint8_t pool_uuid[1
 	wr_zero(&w, wr_left(&w));
 	always(!w.bad);
 	seal(buf, r->len_bytes);
+}
+
+uint32_t space_record_probe(const void *block)
+{
+	const uint8_t *b = block;
+	uint32_t len = get_le32(b + OFF_RECORD_LEN);
+
+	return get_le64(b) == SPACE_RECORD_MAGIC && len >= WFS3_BLOCK_BYTES && len % WFS3_BLOCK_BYTES == 0 ? len : 0;
 }
 
 int space_record_decode(const void *buf, uint64_t available, const uint8_t pool_uuid[16], uint64_t position,

@@ -64,6 +64,8 @@ static inline uint64_t space_record_bytes(uint64_t entry_count)
 
 /* The entries stand in @buf already, behind the header; the rest of len_bytes is zeroed here. */
 void space_record_encode(const struct space_record *r, const uint8_t pool_uuid[16], void *buf);
+/* How long the record that begins with this block says it is; 0: there is none. Nothing else of it is checked. */
+uint32_t space_record_probe(const void *block);
 /* Header at @buf, of which @available bytes are there. Checks magic, pool, position, lengths, checksum. */
 int space_record_decode(const void *buf, uint64_t available, const uint8_t pool_uuid[16], uint64_t position,
                         struct space_record *ret);

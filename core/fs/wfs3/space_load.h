@@ -22,6 +22,8 @@ struct space_before {
 
 /* Read; units that cannot be read become zeros, which no decoder accepts. -EIO only when the device is gone. */
 int space_read_tolerant(struct blk_dev *dev, uint64_t offset, uint8_t *buf, uint64_t len, uint64_t unit);
+/* The same of one copy of a mirror, and of that alone; -ENOENT: it is not there. */
+int space_read_copy(struct blk_dev *dev, unsigned copy, uint64_t offset, uint8_t *buf, uint64_t len, uint64_t unit);
 
 /* The records of root @root of txg @txg. -EUCLEAN: not even the newest one is whole. @ret: space_chain_done(). */
 int space_chain_read(const struct space *s, uint64_t txg, const struct space_root *root, struct space_chain *ret);
@@ -33,5 +35,13 @@ int space_chain_apply(struct space *s, const struct space_chain *c, struct space
 /* What txg @txg freed, as runs; @ret NULL when nothing. */
 int space_chain_freed(const struct space *s, const struct space_chain *c, uint64_t txg,
                       const struct space_before *before, struct space_pending **ret);
+
+/* space_repair.c: what is to be written anew. The chain is taken over. -ENOMEM. */
+struct space_repairs *space_repairs_new(void);
+int space_repairs_add_slot(struct space_repairs *r, uint64_t offset, uint32_t device, unsigned good, unsigned lacking);
+void space_repairs_set_chain(struct space_repairs *r, struct space_chain *c);
+
+/* Where a position of the ring stands; how much of @len follows there. */
+uint64_t space_ring_locate(const struct space *s, uint64_t position, uint64_t len, uint64_t *ret_offset);
 
 #endif

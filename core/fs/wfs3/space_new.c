@@ -98,6 +98,7 @@ void space_free(struct space *s)
 		return;
 	space_free_chunks(s);
 	space_ring_done(&s->ring);
+	space_repairs_free(s->repairs);
 	free(s->devices);
 	free(s->regions);
 	free(s->disk);

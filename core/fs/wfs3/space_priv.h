@@ -90,6 +90,8 @@ struct space_pins {
 	struct space_pin_slot slots[SPACE_PIN_SLOTS];
 };
 
+struct space_repairs; /* space_repair.c */
+
 struct space {
 	struct space_device *devices;
 	unsigned device_count;
@@ -130,6 +132,8 @@ struct space {
 	struct space_pending *pending, *pending_last;
 
 	struct space_pins pins;
+
+	struct space_repairs *repairs; /* from loading to space_repair(); NULL: none */
 };
 
 static inline uint64_t *space_bitmap(const struct space *s, uint64_t *bitmaps, uint32_t region)
@@ -179,6 +183,9 @@ void space_free_chunks(struct space *s);
 void space_pins_init(struct space_pins *p, uint64_t txg);
 /* Smallest txg that is pinned, UINT64_MAX without pins. */
 uint64_t space_pins_oldest(const struct space_pins *p);
+
+/* space_repair.c */
+void space_repairs_free(struct space_repairs *r); /* NULL is fine */
 
 /* space_ring.c */
 int space_ring_new(struct space_ring *r, uint64_t bytes);

@@ -7,43 +7,67 @@
 
 #include "core/base/assert.h"
 #include "core/base/bytes.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/blk/blk.h"
+#include "core/blk/mirror.h"
 #include "core/fs/wfs3/space_load.h"
-
-int space_read_tolerant(struct blk_dev *dev, uint64_t offset, uint8_t *buf, uint64_t len, uint64_t unit)
-{
-	int rc = blk_read(dev, offset, buf, len);
-
-	if (rc != -EIO)
-		return rc;
-	for (uint64_t at = 0; at < len; at += unit) {
-		uint64_t n = min_u64(unit, len - at);
-
-		rc = blk_read(dev, offset + at, buf + at, n);
-		if (rc == -EIO)
-			memset(buf + at, 0, n);
-		else if (rc)
-			return rc;
-	}
-	return 0;
-}
 
 static const uint8_t *entries_of(const struct space_chain *c, const struct space_record *r)
 {
 	return c->bytes + (r->position - c->position) + SPACE_RECORD_HEADER_BYTES;
 }
 
-static int read_bytes(const struct space *s, struct space_chain *c, uint64_t len)
+uint64_t space_ring_locate(const struct space *s, uint64_t position, uint64_t len, uint64_t *ret_offset)
 {
 	const struct space_layout *l = &s->devices[0].layout;
-	uint64_t at = c->position % l->ring_bytes, first = min_u64(l->ring_bytes - at, len);
-	int rc;
+	uint64_t at = position % l->ring_bytes;
 
-	rc = space_read_tolerant(s->devices[0].dev, l->ring_offset + at, c->bytes, first, WFS3_BLOCK_BYTES);
-	if (!rc && len > first)
-		rc = space_read_tolerant(s->devices[0].dev, l->ring_offset, c->bytes + first, len - first,
-		                         WFS3_BLOCK_BYTES);
+	*ret_offset = l->ring_offset + at;
+	return min_u64(l->ring_bytes - at, len);
+}
+
+static int read_bytes(const struct space *s, struct space_chain *c, uint64_t len)
+{
+	int rc = 0;
+
+	for (uint64_t done = 0, offset, n; done < len && !rc; done += n) {
+		n = space_ring_locate(s, c->position + done, len - done, &offset);
+		rc = space_read_tolerant(s->devices[0].dev, offset, c->bytes + done, n, WFS3_BLOCK_BYTES);
+	}
+	return rc;
+}
+
+static int read_of_copy(const struct space *s, unsigned copy, uint64_t position, uint8_t *buf, uint64_t len)
+{
+	int rc = 0;
+
+	for (uint64_t done = 0, offset, n; done < len && !rc; done += n) {
+		n = space_ring_locate(s, position + done, len - done, &offset);
+		rc = space_read_copy(s->devices[0].dev, copy, offset, buf + done, n, WFS3_BLOCK_BYTES);
+	}
+	return rc;
+}
+
+/* The record at @at is damaged in the copy that was read: is it whole in another one? */
+static int take_from_copies(const struct space *s, struct space_chain *c, uint64_t at, uint64_t len,
+                            struct space_record *ret)
+{
+	int rc = err_set(-EUCLEAN, "ring position %" PRIu64 ": damaged", c->position + at);
+
+	for (unsigned i = 0; i < MIRROR_COPIES_MAX && blk_is_mirror(s->devices[0].dev); i++) {
+		uint8_t *buf = c->bytes + at;
+		uint64_t bytes;
+
+		if (read_of_copy(s, i, c->position + at, buf, WFS3_BLOCK_BYTES))
+			continue;
+		bytes = space_record_probe(buf);
+		if (!bytes || bytes > len - at)
+			continue;
+		if (!read_of_copy(s, i, c->position + at, buf, bytes) &&
+		    !space_record_decode(buf, len - at, s->pool_uuid, c->position + at, ret))
+			return 0;
+	}
 	return rc;
 }
 
@@ -70,6 +94,8 @@ static int parse(const struct space *s, struct space_chain *c, uint64_t txg, uin
 		struct space_record r;
 		int rc = space_record_decode(c->bytes + at, len - at, s->pool_uuid, c->position + at, &r);
 
+		if (rc)
+			rc = take_from_copies(s, c, at, len, &r);
 		if (!rc && r.txg > txg)
 			rc = err_set(-EUCLEAN, "ring position %" PRIu64 ": txg %" PRIu64 " is newer than the root",
 			             r.position, r.txg);

@@ -135,6 +135,47 @@ static void test_damaged_label_is_found_in_either_copy(void **state)
 	}
 }
 
+/* Labels are written in the back first: an older one in front, or a mixture of both in either place. */
+static void test_label_that_a_crash_cut_off_is_a_note(void **state)
+{
+	uint8_t older[4096], newer[4096];
+	char note[LABEL_NOTE_BYTES];
+	struct pool_check_report r;
+	struct fixture f;
+	struct label l;
+
+	(void)state;
+	make_pool(&f);
+	assert_ok(label_read(f.devs[0], &l, note));
+	blk_sim_peek(f.devs[0], 4096, older, 4096);
+	l.generation++;
+	assert_ok(label_write(f.devs[0], &l));
+	blk_sim_peek(f.devs[0], 4096, newer, 4096);
+	blk_sim_poke(f.devs[0], 4096, older, 4096);
+	r = expect_one(&f, POOL_FINDING_LABEL, true);
+	pool_check_report_done(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t at = i ? 4096 : 127 * MIB + 4096;
+
+		/* The beginning of one and the end of the other. */
+		blk_sim_poke(f.devs[0], 4096, i ? newer : older, 4096);
+		blk_sim_poke(f.devs[0], 127 * MIB + 4096, i ? newer : older, 4096);
+		blk_sim_poke(f.devs[0], at, newer, 512);
+		blk_sim_poke(f.devs[0], at + 512, older + 512, 4096 - 512);
+		r = expect_one(&f, POOL_FINDING_LABEL, true);
+		pool_check_report_done(&r);
+	}
+	/* The back one is never the older one of two whole ones. */
+	blk_sim_poke(f.devs[0], 4096, newer, 4096);
+	blk_sim_poke(f.devs[0], 127 * MIB + 4096, older, 4096);
+	expect_damage(&f, POOL_FINDING_LABEL);
+	/* Nor does a writable import leave it so. */
+	assert_ok(pool_import(&f, 1));
+	assert_ok(pool_export(&f, "tank", false));
+	expect_clean(&f, 1);
+	fixture_done(&f);
+}
+
 static void test_both_labels_damaged_is_found_and_ends_the_check(void **state)
 {
 	struct fixture f;
@@ -534,6 +575,7 @@ int main(void)
 		cmocka_unit_test(test_pool_is_clean_after_random_operations),
 		cmocka_unit_test(test_pool_is_undamaged_after_power_cuts),
 		cmocka_unit_test(test_damaged_label_is_found_in_either_copy),
+		cmocka_unit_test(test_label_that_a_crash_cut_off_is_a_note),
 		cmocka_unit_test(test_both_labels_damaged_is_found_and_ends_the_check),
 		cmocka_unit_test(test_damaged_copy_of_the_newest_root_is_found),
 		cmocka_unit_test(test_damaged_old_root_is_noted),
