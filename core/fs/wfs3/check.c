@@ -181,6 +181,7 @@ void check_free(struct check *c)
 	space_free(c->owned_locator);
 	space_free(c->owned_disk);
 	free(c->owned_placed);
+	free(c->live_ids);
 	free(c->copy_pages);
 	free(c->seen);
 	free(c);

@@ -178,6 +178,23 @@ static void check_totals(struct check *c, const struct dataset_item *item, const
 		                 ds);
 }
 
+static int keep_id(struct check *c, const struct dataset_item *item)
+{
+	if (item->state != DATASET_STATE_LIVE || c->scrub)
+		return 0;
+	/* Room is doubled when it is used up. */
+	if (!(c->live_count & (c->live_count - 1))) {
+		size_t room = c->live_count ? 2 * c->live_count : 1;
+		uint64_t *p = realloc(c->live_ids, room * sizeof(*p));
+
+		if (!p)
+			return err_set(-ENOMEM, "no memory for datasets");
+		c->live_ids = p;
+	}
+	c->live_ids[c->live_count++] = item->id;
+	return 0;
+}
+
 static int keep_name(struct datasets *d, const struct dataset_item *item)
 {
 	if (item->state != DATASET_STATE_LIVE || d->c->scrub)
@@ -241,6 +258,8 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 		v.ds.broken = true;
 	}
 	rc = keep_name(d, &item);
+	if (!rc)
+		rc = keep_id(d->c, &item);
 	if (!rc)
 		rc = check_volume(d->c, &v, &item.root);
 	if (!rc && !d->c->scrub)

@@ -59,12 +59,28 @@ static void check_block(struct log *l, const struct wal_record *r, uint64_t posi
 	}
 }
 
+static bool is_live(const struct check *c, uint64_t dataset)
+{
+	size_t low = 0, high = c->live_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (c->live_ids[mid] < dataset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < c->live_count && c->live_ids[low] == dataset;
+}
+
 static int look_at(void *ctx, const struct wal_record *r, uint64_t position, const uint8_t *batch)
 {
 	struct log *l = ctx;
 
 	(void)batch;
-	if (r->type != WAL_MAP || r->txg <= l->c->root.txg)
+	/* Recovery passes over what is left of deleted datasets, and may use the blocks that it names. */
+	if (r->type != WAL_MAP || r->txg <= l->c->root.txg || !is_live(l->c, r->dataset))
 		return 0;
 	for (unsigned i = 0; i < r->block_count; i++)
 		check_block(l, r, position, i);

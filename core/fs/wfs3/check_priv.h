@@ -81,6 +81,8 @@ struct check {
 	const uint64_t *disk; /* a bit for each block: allocated in @root; NULL: not known */
 	struct space *owned_locator, *owned_disk; /* to be freed */
 	bool *owned_placed;
+	uint64_t *live_ids; /* of datasets that are not being deleted, ascending */
+	size_t live_count;
 
 	/* CHECK_NODES pages for each level of the pool tree and of the dataset's tree that is walked meanwhile; made
 	 * when needed */
