@@ -78,6 +78,7 @@ struct fat_node {
 	struct sync_rwlock io_lock;
 	struct sync_mutex map_lock;
 	struct fat_map map; /* changed under fs->lock and map_lock */
+	bool is_dir; /* since before anybody had the node */
 	/* Under fs->lock. */
 	unsigned refs;
 	struct fat_node *parent; /* referenced; NULL: the root, or deleted */
@@ -238,7 +239,7 @@ static inline uint32_t fat_slots_per_sector(const struct fat_fs *fs)
 
 static inline bool fat_node_is_dir(const struct fat_node *n)
 {
-	return n->d.attr & FAT_ATTR_DIR;
+	return n->is_dir;
 }
 
 /* The fixed root directory of FAT12 and FAT16. */

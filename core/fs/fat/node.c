@@ -79,6 +79,7 @@ int fat_node_new_root(struct fat_fs *fs)
 	if (!n)
 		return -ENOMEM;
 	fs->root = n;
+	n->is_dir = true;
 	n->d.attr = FAT_ATTR_DIR;
 	n->object = fs->next_object++;
 	if (fs->g.type == FAT_TYPE_32) {
@@ -103,6 +104,7 @@ static int node_new(struct fat_node *dir, struct fat_dir_entry *e, struct fat_no
 		return -ENOMEM;
 	fat_dir_entry_decode(dir, e, &n->d);
 	n->object = e->object;
+	n->is_dir = n->d.attr & FAT_ATTR_DIR;
 	if (!fat_node_is_dir(n))
 		n->size_bytes = n->d.size_bytes;
 	rc = load_chain(n);

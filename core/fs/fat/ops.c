@@ -7,6 +7,7 @@
 #include "core/base/bytes.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/cache/cache.h"
 #include "core/fs/fat/fat_priv.h"
 
 int fat_ops_begin(struct fat_node *dir, const char *name, size_t len, struct fat_name *ret)
@@ -135,6 +136,9 @@ static int mkdir_locked(struct fat_node *dir, const char *name, size_t len, stru
 		fat_node_unref(n);
 		return rc;
 	}
+	cache_file_free(n->data);
+	n->data = NULL;
+	n->is_dir = true;
 	n->d.attr = FAT_ATTR_DIR;
 	n->entry_changed = true;
 	fat_node_changed(n);
