@@ -107,8 +107,11 @@ static void go_to_root(struct walk *w)
 		top_place(w->vfs, &w->at);
 }
 
-/* @w->at is a symbolic link that was found in @dir, which it takes over: its target goes before @rest. */
-static int follow(struct walk *w, struct place *dir, const char *rest)
+/*
+ * @w->at is a symbolic link that was found in @dir, which it takes over: its target goes before @rest. @slash: one
+ * stands behind the link.
+ */
+static int follow(struct walk *w, struct place *dir, const char *rest, bool slash)
 {
 	size_t len, rest_len = strlen(rest);
 	char *target = w->spare;
@@ -126,8 +129,9 @@ static int follow(struct walk *w, struct place *dir, const char *rest)
 		place_drop(dir);
 		return ret;
 	}
-	target[len] = '/';
-	memcpy(target + len + 1, rest, rest_len + 1);
+	if (slash)
+		target[len++] = '/';
+	memcpy(target + len, rest, rest_len + 1);
 	w->spare = w->rest;
 	w->rest = target;
 	place_drop(&w->at);
@@ -153,7 +157,7 @@ static int walk_component(struct walk *w, size_t *pos, unsigned flags)
 	place_copy(&dir, &w->at);
 	ret = walk_step(w->vfs, &w->at, w->root ? w->root->node : NULL, w->cred, name, len);
 	if (!ret && w->at.node->type == VFS_TYPE_SYMLINK && (!last || name[len] == '/' || flags & VFS_WALK_FOLLOW)) {
-		ret = follow(w, &dir, after);
+		ret = follow(w, &dir, after, name[len] == '/');
 		*pos = 0;
 		return ret;
 	}
