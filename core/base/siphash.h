@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): a keyed hash of short strings for
- * tables whose keys come from outside. Who does not know the key cannot choose strings that collide.
+ * SipHash-2-4 with a 128-bit key (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast short-input PRF", 2012), in its
+ * variants with 64 and 128 bits of output: to authenticate short messages with a secret.
  */
 #ifndef WFSD_CORE_BASE_SIPHASH_H
 #define WFSD_CORE_BASE_SIPHASH_H
@@ -11,6 +11,7 @@
 
 #define SIPHASH_KEY_BYTES 16u
 
-uint64_t siphash(const uint8_t key[SIPHASH_KEY_BYTES], const void *data, size_t len);
+uint64_t siphash(const uint8_t key[SIPHASH_KEY_BYTES], const void *buf, size_t len);
+void siphash128(const uint8_t key[SIPHASH_KEY_BYTES], const void *buf, size_t len, uint8_t ret[16]);
 
 #endif
