@@ -159,6 +159,10 @@ static int read_scalar(struct conf_walk *w, const yaml_node_t *n, const struct c
 		if (value_parse_log_level(text, to) < 0)
 			return complain(w, n, "'%s' must be error, warning, notice, info or debug", f->key);
 		return 0;
+	case CONF_SQUASH:
+		if (value_parse_squash(text, to) < 0)
+			return complain(w, n, "'%s' must be none, root or all", f->key);
+		return 0;
 	default:
 		rc = check_length(w, n, f, text);
 		if (rc < 0)
@@ -172,6 +176,33 @@ static int read_scalar(struct conf_walk *w, const yaml_node_t *n, const struct c
 
 static int read_mapping(struct conf_walk *w, yaml_node_t *n, const char *what, const struct conf_field *fields,
                         char *base);
+
+static int read_networks(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
+{
+	struct export_network *to = (struct export_network *)(void *)(base + f->offset);
+	unsigned *count = (unsigned *)(void *)(base + f->count_offset);
+	unsigned i = 0;
+
+	if (n->type != YAML_SEQUENCE_NODE)
+		return complain(w, n, "'%s' must be a list", f->key);
+	for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++) {
+		const yaml_node_t *child = yaml_document_get_node(&w->doc, *item);
+		const char *text = node_text(w, child, f->key);
+
+		if (!text)
+			return -EINVAL;
+		if (i == f->max)
+			return complain(w, child, "'%s' has more than %llu entries", f->key,
+			                (unsigned long long)f->max);
+		if (value_parse_network(text, &to[i++]) < 0)
+			return complain(w, child, "'%s': '%s' is not a network like 192.0.2.0/24 or 2001:db8::/32",
+			                f->key, text);
+	}
+	if (i < f->min)
+		return complain(w, n, "'%s' needs at least %llu entries", f->key, (unsigned long long)f->min);
+	*count = i;
+	return 0;
+}
 
 static int read_strings(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
 {
@@ -236,6 +267,8 @@ static int read_value(struct conf_walk *w, yaml_node_t *n, const struct conf_fie
 		return node_is_empty(n) ? 0 : read_mapping(w, n, f->key, f->fields, base);
 	case CONF_LIST:
 		return node_is_empty(n) ? 0 : read_list(w, n, f, base);
+	case CONF_NETWORKS:
+		return read_networks(w, n, f, base);
 	case CONF_PATHS:
 	case CONF_ADDRESSES:
 		return read_strings(w, n, f, base);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #define STATE_VERSION 1
 #define STATE_FILE "state.json"
 #define STATE_TEMP "state.json.new"
+#define SECRET_FILE "secret"
+#define SECRET_TEMP "secret.new"
 #define BOOT_DIGITS 16 /* hexadecimal, since JSON's numbers do not hold 64 bits everywhere */
 
 struct state {
@@ -383,4 +386,42 @@ int state_put_clean_boot(struct state *s, uint64_t boot_id)
 	rc = state_replace(s, root, rc);
 	sync_mutex_unlock(&s->lock);
 	return rc;
+}
+
+static int make_secret(struct state *s, uint8_t *secret)
+{
+	int fd = openat(s->dir_fd, SECRET_TEMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (getrandom(secret, STATE_SECRET_BYTES, 0) != (ssize_t)STATE_SECRET_BYTES)
+		rc = -EIO;
+	if (rc == 0)
+		rc = write_all(fd, (const char *)secret, STATE_SECRET_BYTES);
+	if (rc == 0 &&
+	    (fsync(fd) < 0 || renameat(s->dir_fd, SECRET_TEMP, s->dir_fd, SECRET_FILE) < 0 || fsync(s->dir_fd) < 0))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int state_get_secret(struct state *s, uint8_t ret[STATE_SECRET_BYTES])
+{
+	uint8_t secret[STATE_SECRET_BYTES + 1];
+	int fd = openat(s->dir_fd, SECRET_FILE, O_RDONLY | O_CLOEXEC), rc = 0;
+	ssize_t n = STATE_SECRET_BYTES;
+
+	if (fd >= 0) {
+		n = read(fd, secret, sizeof(secret));
+		rc = n < 0 ? -errno : 0;
+		close(fd);
+	} else {
+		rc = errno == ENOENT ? make_secret(s, secret) : -errno;
+	}
+	if (rc < 0)
+		return err_set(rc, "%s/" SECRET_FILE, s->dir);
+	if (n != (ssize_t)STATE_SECRET_BYTES)
+		return err_set(-EBADMSG, "%s/" SECRET_FILE ": not a secret of %u bytes", s->dir, STATE_SECRET_BYTES);
+	memcpy(ret, secret, STATE_SECRET_BYTES);
+	return 0;
 }

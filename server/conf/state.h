@@ -51,4 +51,11 @@ int state_drop_export(struct state *s, const char *name);
 size_t state_get_clean_boots(struct state *s, uint64_t *ret, size_t max);
 int state_put_clean_boot(struct state *s, uint64_t boot_id);
 
+/*
+ * The secret of this daemon, in STATE_DIR/secret: random, made when it is not there, the same at every start. Errors of
+ * the file system; -EBADMSG: the file has another length.
+ */
+#define STATE_SECRET_BYTES 16u
+int state_get_secret(struct state *s, uint8_t ret[STATE_SECRET_BYTES]);
+
 #endif

@@ -2,11 +2,13 @@
 /* Parsing of single values. */
 #include "server/conf/value.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "core/base/checked.h"
 #include "core/base/log.h"
+#include "server/export/export.h"
 
 /* Digits of @base up to the first other character. */
 static int parse_digits(const char *text, unsigned base, uint64_t *ret, const char **ret_end)
@@ -132,5 +134,57 @@ int value_parse_address(const char *text, char *ret_host, size_t host_len, uint1
 	memcpy(ret_host, host, len);
 	ret_host[len] = '\0';
 	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+int value_parse_squash(const char *text, int *ret)
+{
+	static const struct {
+		const char *name;
+		enum export_squash squash;
+	} words[] = { { "none", EXPORT_SQUASH_NONE }, { "root", EXPORT_SQUASH_ROOT }, { "all", EXPORT_SQUASH_ALL } };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(text, words[i].name) == 0) {
+			*ret = (int)words[i].squash;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static bool ends_in_zeros(const uint8_t *address, unsigned prefix_bits)
+{
+	for (unsigned bit = prefix_bits; bit < 128; bit++) {
+		if (address[bit / 8] & 0x80u >> bit % 8)
+			return false;
+	}
+	return true;
+}
+
+int value_parse_network(const char *text, struct export_network *ret)
+{
+	struct export_network n = { .address = { [10] = 0xff, [11] = 0xff }, .prefix_bits = 96 };
+	const char *slash = strchr(text, '/');
+	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+	char address[INET6_ADDRSTRLEN];
+	uint64_t prefix;
+
+	if (len >= sizeof(address))
+		return -EINVAL;
+	memcpy(address, text, len);
+	address[len] = '\0';
+	if (inet_pton(AF_INET, address, n.address + 12) != 1) {
+		if (inet_pton(AF_INET6, address, n.address) != 1)
+			return -EINVAL;
+		n.prefix_bits = 0;
+	}
+	prefix = 128 - n.prefix_bits;
+	if (slash && (value_parse_uint(slash + 1, &prefix) < 0 || prefix > 128 - n.prefix_bits))
+		return -EINVAL;
+	n.prefix_bits += (unsigned)prefix;
+	if (!ends_in_zeros(n.address, n.prefix_bits))
+		return -EINVAL;
+	*ret = n;
 	return 0;
 }

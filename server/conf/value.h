@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct export_network;
+
 /* Decimal digits only. 0, -EINVAL, -ERANGE (beyond 64 bits). */
 int value_parse_uint(const char *text, uint64_t *ret);
 /* Digits with an optional suffix K, M, G, T (powers of 1024; "KiB", "MiB", ... too). 0, -EINVAL, -ERANGE. */
@@ -21,5 +23,10 @@ int value_parse_log_level(const char *text, int *ret);
 /* "HOST:PORT", "[HOST]:PORT" or ":PORT" (all addresses). Host buffer of @host_len bytes, port 1..65535. 0 or -EINVAL.
  */
 int value_parse_address(const char *text, char *ret_host, size_t host_len, uint16_t *ret_port);
+
+/* none, root, all: enum export_squash. 0 or -EINVAL. */
+int value_parse_squash(const char *text, int *ret);
+/* "192.0.2.0/24", "2001:db8::/32", or one address. Bits behind the prefix must be 0. 0 or -EINVAL. */
+int value_parse_network(const char *text, struct export_network *ret);
 
 #endif

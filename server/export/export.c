@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checksum.h"
 #include "core/base/err.h"
 #include "core/base/sync.h"
 
@@ -28,6 +29,7 @@ struct export_table {
 	struct sync_rwlock lock;
 	struct export_entry *entries SYNC_GUARDED_BY(lock); /* ascending by name */
 	struct export_opened *opened SYNC_GUARDED_BY(lock);
+	uint64_t generation; /* atomic; changed under the lock */
 };
 
 struct export_table *export_table_new(struct vfs *v)
@@ -129,6 +131,17 @@ static int list_insert(struct export_entry **list, struct export_entry *e)
 	return 0;
 }
 
+/* Tell those who remember what the table said. */
+static void table_changed(struct export_table *t) SYNC_REQUIRES(t->lock)
+{
+	__atomic_add_fetch(&t->generation, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t export_generation(const struct export_table *t)
+{
+	return __atomic_load_n(&t->generation, __ATOMIC_ACQUIRE);
+}
+
 static int table_add(struct export_table *t, const struct export_info *info)
 {
 	struct export_entry *e = entry_new(info, false);
@@ -138,6 +151,7 @@ static int table_add(struct export_table *t, const struct export_info *info)
 		return err_set(-ENOMEM, "add export '%s'", info->name);
 	sync_rwlock_wrlock(&t->lock);
 	rc = list_insert(&t->entries, e);
+	table_changed(t);
 	sync_rwlock_wrunlock(&t->lock);
 	if (rc < 0)
 		entry_unref(e);
@@ -154,8 +168,8 @@ int export_add(struct export_table *t, const struct export_info *info)
 	rc = vfs_stat_path(t->vfs, info->path, &st);
 	if (rc < 0)
 		return err_add(rc, "export '%s'", info->name);
-	if (st.type != VFS_TYPE_FILE)
-		return err_set(-EINVAL, "export '%s': %s is not a volume", info->name, info->path);
+	if (st.type != VFS_TYPE_FILE && st.type != VFS_TYPE_DIR)
+		return err_set(-EINVAL, "export '%s': %s is neither a volume nor a directory", info->name, info->path);
 	return table_add(t, info);
 }
 
@@ -245,6 +259,7 @@ int export_set_static(struct export_table *t, const struct export_info *infos, s
 		old = t->entries;
 		t->entries = list;
 		entries_unref(old);
+		table_changed(t);
 	}
 	sync_rwlock_wrunlock(&t->lock);
 	return rc;
@@ -267,6 +282,7 @@ int export_remove(struct export_table *t, const char *name)
 		*p = e->next;
 		e->next = NULL;
 		entry_unref(e);
+		table_changed(t);
 	}
 	sync_rwlock_wrunlock(&t->lock);
 	return rc;
@@ -350,8 +366,26 @@ static void table_unref(struct export_table *t, struct export_entry *e)
 	sync_rwlock_wrunlock(&t->lock);
 }
 
-int export_open(struct export_table *t, const char *name, bool want_write, struct vfs_handle **ret,
-                struct export_info *ret_info)
+static int open_path(struct vfs *v, const struct export_info *info, bool tree, bool want_write, struct vfs_handle **ret)
+{
+	struct vfs_stat st;
+	int rc;
+
+	if (!tree)
+		return vfs_open(v, info->path, want_write, ret);
+	rc = vfs_walk(v, &vfs_cred_root, NULL, NULL, info->path, VFS_WALK_FOLLOW, ret);
+	if (rc < 0)
+		return rc;
+	rc = vfs_stat(*ret, &st);
+	if (rc == 0 && st.type != VFS_TYPE_DIR)
+		rc = err_set(-ENOTDIR, "%s is a file", info->path);
+	if (rc < 0)
+		vfs_close(*ret);
+	return rc;
+}
+
+static int table_open(struct export_table *t, const char *name, bool tree, bool want_write, struct vfs_handle **ret,
+                      struct export_info *ret_info)
 {
 	struct export_opened *o = NULL;
 	struct export_info info;
@@ -370,7 +404,7 @@ int export_open(struct export_table *t, const char *name, bool want_write, struc
 		rc = err_set(-ENOMEM, "open export '%s'", info.name);
 		goto out;
 	}
-	rc = vfs_open(t->vfs, info.path, want_write, &o->handle);
+	rc = open_path(t->vfs, &info, tree, want_write, &o->handle);
 	if (rc < 0) {
 		err_add(rc, "export '%s'", info.name);
 		goto out;
@@ -388,6 +422,41 @@ out:
 	free(o);
 	table_unref(t, e);
 	return rc;
+}
+
+int export_open(struct export_table *t, const char *name, bool want_write, struct vfs_handle **ret,
+                struct export_info *ret_info)
+{
+	return table_open(t, name, false, want_write, ret, ret_info);
+}
+
+int export_open_tree(struct export_table *t, const char *name, struct vfs_handle **ret, struct export_info *ret_info)
+{
+	return table_open(t, name, true, false, ret, ret_info);
+}
+
+uint64_t export_key(const struct export_info *info)
+{
+	char text[EXPORT_NAME_MAX + 1 + VFS_PATH_MAX];
+	size_t name_len = strlen(info->name), path_len = strlen(info->path);
+
+	memcpy(text, info->name, name_len + 1);
+	memcpy(text + name_len + 1, info->path, path_len);
+	return hash128(text, name_len + 1 + path_len).lo;
+}
+
+int export_find_key(struct export_table *t, uint64_t key, char ret_name[EXPORT_NAME_MAX + 1])
+{
+	const struct export_entry *e;
+
+	sync_rwlock_rdlock(&t->lock);
+	e = t->entries;
+	while (e && export_key(&e->info) != key)
+		e = e->next;
+	if (e)
+		memcpy(ret_name, e->info.name, sizeof(e->info.name));
+	sync_rwlock_rdunlock(&t->lock);
+	return e ? 0 : err_set(-ESTALE, "the export of a handle is gone");
 }
 
 void export_close(struct export_table *t, const char *name, struct vfs_handle *h)

@@ -14,12 +14,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/vfs/vfs.h"
+#include "core/vfs/vfs_tree.h"
 
 #define EXPORT_NAME_MAX 255
 #define EXPORT_DESCRIPTION_MAX 255
+#define EXPORT_CLIENTS_MAX 16
+#define EXPORT_ANON_ID 65534u /* nobody */
 
 struct export_table;
+
+/* An IPv6 network; IPv4 is mapped into it (::ffff:0:0/96). */
+struct export_network {
+	uint8_t address[16];
+	unsigned prefix_bits; /* 0..128 */
+};
+
+/* Who is mapped to the anonymous identity, of those who come over the network. */
+enum export_squash {
+	EXPORT_SQUASH_ROOT, /* uid and gid 0 */
+	EXPORT_SQUASH_NONE,
+	EXPORT_SQUASH_ALL, /* everybody, also on unix sockets */
+};
+
+/* Who may use the file tree of an export, and as whom. All zero is the default. */
+struct export_policy {
+	bool auth_sys; /* over TCP: believe AUTH_SYS credentials; otherwise everybody is anonymous */
+	enum export_squash squash;
+	uint32_t anon_uid, anon_gid; /* 0: EXPORT_ANON_ID */
+	unsigned client_count; /* 0: everybody may come */
+	struct export_network clients[EXPORT_CLIENTS_MAX]; /* over TCP */
+};
 
 struct export_info {
 	char name[EXPORT_NAME_MAX + 1];
@@ -27,6 +51,7 @@ struct export_info {
 	char description[EXPORT_DESCRIPTION_MAX + 1];
 	bool read_only;
 	bool is_default;
+	struct export_policy policy;
 	bool is_static; /* from the configuration file */
 	unsigned open_count;
 };
@@ -63,5 +88,17 @@ bool export_find_user(struct export_table *t, const char *path, char ret_name[EX
 int export_open(struct export_table *t, const char *name, bool want_write, struct vfs_handle **ret,
                 struct export_info *ret_info);
 void export_close(struct export_table *t, const char *name, struct vfs_handle *h);
+
+/*
+ * Open the directory that an export is, for its file tree: *ret has access to no data. -ENOTDIR: it is a file.
+ * Otherwise as export_open(); close with export_close().
+ */
+int export_open_tree(struct export_table *t, const char *name, struct vfs_handle **ret, struct export_info *ret_info);
+/* What stands for an export in file handles: the same after a restart, another one for another path. */
+uint64_t export_key(const struct export_info *info);
+/* The name of the export with that key. 0 or -ESTALE. */
+int export_find_key(struct export_table *t, uint64_t key, char ret_name[EXPORT_NAME_MAX + 1]);
+/* Changes whenever the table does; any thread, without a lock. */
+uint64_t export_generation(const struct export_table *t);
 
 #endif

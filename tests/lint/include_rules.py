@@ -8,7 +8,7 @@ ROOT_PARTS = "server/"
 VFS = "core/vfs/vfs.h"
 VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h")
 # What joins a protocol to the namespace. One front end never includes another.
-FRONT_END = (BASE, VFS, "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "protocol/", "server/loop/", "server/net/", "server/export/", "server/conf/")
+FRONT_END = (BASE, VFS, "core/vfs/vfs_tree.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "protocol/", "server/loop/", "server/net/", "server/export/", "server/conf/")
 
 # Folder -> what it may include beside itself; the longest folder that fits counts.
 RULES = {
@@ -25,7 +25,7 @@ RULES = {
     "server/loop/": (BASE,),
     "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
-    "server/export/": (BASE, VFS),
+    "server/export/": (BASE, VFS, "core/vfs/vfs_tree.h"),
     "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/"),
     "server/rpc/": FRONT_END,
     "server/nbd/": FRONT_END,
