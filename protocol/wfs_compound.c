@@ -105,6 +105,18 @@ const char *wfsp_op_name(uint32_t code)
 	return code < WFSP_OP_CODES ? shapes[code].name : NULL;
 }
 
+size_t wfsp_op_res_bytes_min(uint32_t code)
+{
+	static const uint8_t bytes[] = { [U32] = 4,   [U64] = 8,     [BOOL] = 4,     [BYTES] = 4,
+		                         [NAME] = 4,  [TEXT] = 4,    [SETATTR] = 44, [ATTR] = WFSP_NODE_ATTR_BYTES,
+		                         [LOCK] = 28, [STATFS] = 60, [DIRENTS] = 4,  [NAMES] = 4 };
+	size_t sum = 8; /* status and code */
+
+	for (const struct field *f = shapes[code].results; f->kind != END; f++)
+		sum += bytes[f->kind];
+	return sum;
+}
+
 static void get_bytes(struct rd *r, uint32_t max, struct wfsp_bytes *ret)
 {
 	ret->p = xdr_get_opaque(r, max, &ret->len_bytes);

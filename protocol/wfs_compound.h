@@ -221,6 +221,9 @@ void wfsp_put_op(struct wr *w, const struct wfsp_op *v);
 void wfsp_get_op_res(struct rd *r, struct wfsp_op_res *ret);
 void wfsp_put_op_res(struct wr *w, const struct wfsp_op_res *v);
 
+/* Of a result with WFSP_OK: with empty data, texts and lists; exact for operations without these. */
+size_t wfsp_op_res_bytes_min(uint32_t code);
+
 void wfsp_get_dirent(struct rd *r, struct wfsp_dirent *ret);
 void wfsp_put_dirent(struct wr *w, const struct wfsp_dirent *v);
 /* 1..WFSP_NAME_MAX bytes without NUL. */

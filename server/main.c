@@ -182,6 +182,7 @@ static int build_threads(struct daemon *d)
 static int build_rpc(struct daemon *d)
 {
 	uint64_t boots[STATE_BOOTS_MAX];
+	uint8_t secret[STATE_SECRET_BYTES];
 	struct rpc_server_config rpc = {
 		.loops = d->loops,
 		.workers = d->workers,
@@ -192,8 +193,12 @@ static int build_rpc(struct daemon *d)
 		.server_name = "wfsd " WFSD_VERSION,
 		.clean_boots = boots,
 		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
+		.secret = secret,
 	};
+	int rc = state_get_secret(d->state, secret);
 
+	if (rc < 0)
+		return rc;
 	return rpc_server_new(&rpc, &d->rpc);
 }
 

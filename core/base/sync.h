@@ -59,6 +59,7 @@ struct sim_cond {
 
 /* The one list of lock ranks, outermost first. */
 enum sync_rank {
+	SYNC_RANK_CONNECTION = 5, /* what one connection has in use, looked up in tables of the server */
 	SYNC_RANK_SERVER = 10, /* server tables: connections, exports, sessions */
 	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */

@@ -15,7 +15,7 @@
 #include "core/base/budget.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "server/rpc/internal.h"
+#include "server/rpc/compound.h"
 
 #define TX_STALL_FACTOR 2 /* a client that takes no answers gets this much longer than one that sends nothing */
 
@@ -123,6 +123,11 @@ void rpc_conn_free(struct rpc_conn *c)
 	if (c->timer)
 		event_free(c->timer);
 	rpc_shm_drop(c);
+	rpc_trees_done(&c->trees, c->server->exports);
+	if (c->session)
+		rpc_session_put(&c->server->sessions, c->session);
+	rpc_peer_done(&c->peer);
+	sync_mutex_done(&c->handles.lock);
 	free(c->window);
 	budget_uncharge(c->server->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	free(c);
@@ -208,6 +213,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		rpc_conn_bad(c, "half a record, then silence");
 	else if (c->send_first && c->wake_ns - c->tx_ns > TX_STALL_FACTOR * stall_ns)
 		rpc_conn_bad(c, "answers are not taken");
+	rpc_sessions_expire(&c->server->sessions, c->wake_ns);
 	rpc_conn_run(c);
 }
 
@@ -303,6 +309,8 @@ int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct rpc_conn *
 	}
 	budget_charge(s->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	record_rx_init(&c->rx, c->window, RPC_WINDOW_BYTES);
+	rpc_handles_init(&c->handles);
+	rpc_trees_init(&c->trees);
 	c->server = s;
 	c->loop = l;
 	c->fd = fd;

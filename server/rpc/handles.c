@@ -13,26 +13,50 @@ _Static_assert(EXPORT_NAME_MAX == WFSP_NAME_MAX, "names of exports travel whole"
 #define SLOT_BITS 16
 #define SLOTS_FIRST 8u
 
+_Static_assert(RPC_HANDLES_MAX <= 1u << SLOT_BITS, "every place has a number");
+
+void rpc_handles_init(struct rpc_handles *t)
+{
+	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "rpc handles");
+}
+
 static void count_open(struct rpc_handles *t, int change)
 {
 	__atomic_store_n(&t->open_count, t->open_count + (unsigned)change, __ATOMIC_RELAXED);
 }
 
-bool rpc_handles_reserve(struct rpc_handles *t)
+static bool reserve(struct rpc_handles *t, unsigned max) SYNC_REQUIRES(t->lock)
 {
-	if (t->open_count >= RPC_HANDLES_MAX)
+	if (t->closed || t->open_count >= max)
 		return false;
 	count_open(t, 1);
 	return true;
 }
 
-void rpc_handles_unreserve(struct rpc_handles *t)
+bool rpc_handles_reserve(struct rpc_handles *t)
+{
+	bool ok;
+
+	sync_mutex_lock(&t->lock);
+	ok = reserve(t, RPC_EXPORTS_OPEN_MAX);
+	sync_mutex_unlock(&t->lock);
+	return ok;
+}
+
+static void unreserve(struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 {
 	always(t->open_count > 0);
 	count_open(t, -1);
 }
 
-static int grow(struct rpc_handles *t)
+void rpc_handles_unreserve(struct rpc_handles *t)
+{
+	sync_mutex_lock(&t->lock);
+	unreserve(t);
+	sync_mutex_unlock(&t->lock);
+}
+
+static int grow(struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 {
 	unsigned count = t->slot_count ? t->slot_count * 2 : SLOTS_FIRST;
 	struct rpc_handle **slots = realloc(t->slots, count * sizeof(struct rpc_handle *));
@@ -45,34 +69,73 @@ static int grow(struct rpc_handles *t)
 	return 0;
 }
 
+/* Into the reserved place; gives that back on errors. */
+static int enter(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->lock)
+{
+	unsigned slot = t->free_from;
+
+	if (t->closed)
+		return err_set(-ESHUTDOWN, "the connection is gone");
+	while (slot < t->slot_count && t->slots[slot])
+		slot++;
+	if (slot == t->slot_count && grow(t)) {
+		unreserve(t);
+		return -ENOMEM;
+	}
+	t->free_from = slot + 1;
+	h->id = ++t->next_serial << SLOT_BITS | slot;
+	t->slots[slot] = h;
+	return 0;
+}
+
 int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_open_ok *ok)
 {
-	struct rpc_handle *h = calloc(1, sizeof(*h));
-	unsigned slot = 0;
+	size_t name_len = strlen(ok->name);
+	struct rpc_handle *h = calloc(1, sizeof(*h) + name_len + 1);
+	int err;
 
 	if (!h) {
 		rpc_handles_unreserve(t);
 		return err_set(-ENOMEM, "no memory for a handle");
 	}
-	while (slot < t->slot_count && t->slots[slot])
-		slot++;
-	if (slot == t->slot_count && grow(t)) {
-		free(h);
-		rpc_handles_unreserve(t);
-		return -ENOMEM;
-	}
 	h->vfs = vfs;
 	h->refs = 1;
-	h->id = ++t->next_serial << SLOT_BITS | slot;
 	h->fsid = ok->attr.fsid;
 	h->read_only = ok->attr.read_only;
-	memcpy(h->export_name, ok->name, sizeof(h->export_name));
-	t->slots[slot] = h;
+	memcpy(h->export_name, ok->name, name_len + 1);
+	sync_mutex_lock(&t->lock);
+	err = enter(t, h);
 	ok->handle = h->id;
-	return 0;
+	sync_mutex_unlock(&t->lock);
+	if (err)
+		free(h);
+	return err;
 }
 
-static struct rpc_handle **find(struct rpc_handles *t, uint64_t id)
+int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, uint64_t fsid, unsigned access,
+                         uint64_t *ret_id)
+{
+	struct rpc_handle *h = calloc(1, sizeof(*h) + 1);
+	int err;
+
+	if (!h)
+		return err_set(-ENOMEM, "no memory for a handle");
+	h->vfs = vfs;
+	h->refs = 1;
+	h->fsid = fsid;
+	h->in_tree = true;
+	h->access = access;
+	sync_mutex_lock(&t->lock);
+	err = reserve(t, RPC_HANDLES_MAX) ? enter(t, h)
+	                                  : err_set(-EMFILE, "%u files open on this connection", RPC_HANDLES_MAX);
+	*ret_id = h->id;
+	sync_mutex_unlock(&t->lock);
+	if (err)
+		free(h);
+	return err;
+}
+
+static struct rpc_handle **find(struct rpc_handles *t, uint64_t id) SYNC_REQUIRES(t->lock)
 {
 	unsigned slot = id & ((1u << SLOT_BITS) - 1);
 
@@ -83,44 +146,63 @@ static struct rpc_handle **find(struct rpc_handles *t, uint64_t id)
 
 struct rpc_handle *rpc_handles_get(struct rpc_handles *t, uint64_t id)
 {
-	struct rpc_handle **at = find(t, id);
+	struct rpc_handle **at, *h;
 
-	if (!at)
-		return NULL;
-	(*at)->refs++;
-	return *at;
+	sync_mutex_lock(&t->lock);
+	at = find(t, id);
+	h = at ? *at : NULL;
+	if (h)
+		__atomic_add_fetch(&h->refs, 1, __ATOMIC_RELAXED);
+	sync_mutex_unlock(&t->lock);
+	return h;
 }
 
 void rpc_handle_unref(struct export_table *exports, struct rpc_handle *h)
 {
-	if (--h->refs)
+	if (__atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	export_close(exports, h->export_name, h->vfs);
+	if (h->in_tree)
+		vfs_close(h->vfs);
+	else
+		export_close(exports, h->export_name, h->vfs);
 	free(h);
 }
 
 bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uint64_t id)
 {
-	struct rpc_handle **at = find(t, id);
-	struct rpc_handle *h;
+	struct rpc_handle **at, *h = NULL;
 
-	if (!at)
-		return false;
-	h = *at;
-	*at = NULL;
-	count_open(t, -1);
-	rpc_handle_unref(exports, h);
-	return true;
+	sync_mutex_lock(&t->lock);
+	at = find(t, id);
+	if (at) {
+		h = *at;
+		*at = NULL;
+		if ((unsigned)(at - t->slots) < t->free_from)
+			t->free_from = (unsigned)(at - t->slots);
+		unreserve(t);
+	}
+	sync_mutex_unlock(&t->lock);
+	if (h)
+		rpc_handle_unref(exports, h);
+	return h != NULL;
 }
 
 void rpc_handles_done(struct rpc_handles *t, struct export_table *exports)
 {
-	for (unsigned i = 0; i < t->slot_count; i++) {
-		if (t->slots[i])
-			rpc_handle_unref(exports, t->slots[i]);
-	}
-	free(t->slots);
+	struct rpc_handle **slots;
+	unsigned count;
+
+	sync_mutex_lock(&t->lock);
+	slots = t->slots;
+	count = t->slot_count;
 	t->slots = NULL;
 	t->slot_count = 0;
+	t->closed = true;
 	count_open(t, -(int)t->open_count);
+	sync_mutex_unlock(&t->lock);
+	for (unsigned i = 0; i < count; i++) {
+		if (slots[i])
+			rpc_handle_unref(exports, slots[i]);
+	}
+	free(slots);
 }

@@ -17,7 +17,7 @@
 #include "core/vfs/vfs.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
-#include "protocol/wfs_proto.h"
+#include "protocol/wfs_compound.h"
 #include "server/export/export.h"
 #include "server/loop/loop.h"
 #include "server/loop/workers.h"
@@ -27,7 +27,8 @@
 #define RPC_STALL_MS_DEFAULT 30000u
 #define RPC_REQUESTS_MAX 128u /* in flight on a connection */
 #define RPC_PAYLOAD_HELD_MAX (8u << 20) /* bytes of payload held by a connection */
-#define RPC_HANDLES_MAX 1024u /* open on a connection */
+#define RPC_HANDLES_MAX 16384u /* open on a connection */
+#define RPC_EXPORTS_OPEN_MAX 1024u /* and when an export is opened */
 #define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
 #define RPC_BYTES_PER_WAKE (1u << 20)
 #define RPC_WINDOW_BYTES (64u << 10)
@@ -38,6 +39,7 @@
 /* Shared memory of a connection: room for nbdkit's 16 threads with 256 KiB each. */
 #define RPC_SHM_SLOTS 64u
 #define RPC_SHM_SLOT_BYTES (64u << 10)
+#define RPC_SECRET_BYTES 16u
 /* All connections together may share this part of the memory budget; the next ones do without. */
 #define RPC_SHM_BUDGET_PART 8u
 
@@ -51,18 +53,50 @@ struct rpc_buf {
 struct rpc_handle {
 	struct vfs_handle *vfs;
 	uint64_t id;
-	unsigned refs; /* the table's and those of operations */
+	unsigned refs; /* the table's and those of operations (atomic) */
 	uint64_t fsid;
 	bool read_only; /* the export is */
-	char export_name[EXPORT_NAME_MAX + 1];
+	bool in_tree; /* a file of a tree, not an export */
+	unsigned access; /* of such a file, to its data */
+	char export_name[]; /* "" in a tree */
 };
 
+/* Any thread. */
 struct rpc_handles {
-	struct rpc_handle **slots;
-	unsigned slot_count;
-	unsigned open_count; /* including those that are being opened; written on the loop's thread, read anywhere
-	                        (atomic) */
-	uint64_t next_serial;
+	struct sync_mutex lock;
+	struct rpc_handle **slots SYNC_GUARDED_BY(lock);
+	unsigned slot_count SYNC_GUARDED_BY(lock);
+	unsigned free_from SYNC_GUARDED_BY(lock); /* no free place is before this */
+	bool closed SYNC_GUARDED_BY(lock); /* the connection is gone: nothing is opened any more */
+	unsigned open_count; /* including those that are being opened; written under the lock, read anywhere (atomic) */
+	uint64_t next_serial SYNC_GUARDED_BY(lock);
+};
+
+/* Who is at the other end of a connection. */
+struct rpc_peer {
+	bool is_unix;
+	/* Of a unix socket; 2^32 - 1: not known. */
+	pid_t pid;
+	uint32_t uid, gid;
+	unsigned group_count;
+	uint32_t *groups;
+	bool trusted; /* may speak for others */
+	uint8_t address[16]; /* otherwise; IPv4 mapped into IPv6 */
+};
+
+/* compound.h */
+struct rpc_tree;
+struct rpc_session;
+struct rpc_trees {
+	struct sync_mutex lock;
+	struct rpc_tree *first; /* guarded by the lock */
+};
+struct rpc_sessions {
+	struct sync_mutex lock;
+	struct vfs *vfs;
+	struct budget_consumer *charge;
+	struct rpc_session *first SYNC_GUARDED_BY(lock);
+	uint64_t next_owner SYNC_GUARDED_BY(lock);
 };
 
 struct rpc_conn;
@@ -81,6 +115,7 @@ struct rpc_op {
 	uint64_t len_bytes;
 	uint32_t flags; /* VFS_* */
 	const void *payload; /* WRITE; READ and WRITE with shm: the place in the shared memory */
+	bool changes; /* COMPOUND: something */
 	bool shm; /* READ_SHM and WRITE_SHM are READ and WRITE with this */
 	uint32_t shm_slot;
 	uint64_t shm_mask; /* the slots that it uses, set in conn->shm_busy */
@@ -88,9 +123,12 @@ struct rpc_op {
 		struct wfsp_hello_args hello;
 		struct wfsp_open_args open;
 		char after[WFSP_NAME_MAX + 1];
+		struct wfsp_compound_args compound;
 		struct wfsp_open_ok opened; /* OPEN: the result takes the arguments' place */
 		struct vfs_stat st; /* STAT: the result */
 	} args;
+	bool has_sys; /* COMPOUND: the call carries credentials */
+	struct rpc_auth_sys sys;
 	struct vfs_handle *opened; /* OPEN: until it is in the table */
 	/* The answer: head, then payload, then padding. */
 	int err;
@@ -109,8 +147,7 @@ struct rpc_conn {
 	struct rpc_server *server;
 	struct loop *loop;
 	int fd;
-	bool is_unix;
-	pid_t peer_pid; /* of a unix socket's other end, else 0 */
+	struct rpc_peer peer;
 	struct event *read_event;
 	struct event *write_event;
 	struct event *again_event; /* requests are left in the window: go on after the other connections */
@@ -146,6 +183,8 @@ struct rpc_conn {
 	struct rpc_op *send_last;
 	struct rpc_op *done; /* atomic stack: operations that workers finished */
 	struct rpc_handles handles;
+	struct rpc_trees trees;
+	struct rpc_session *session; /* from HELLO on */
 
 	/* HELLO. Guarded by the server's lock, as identities are compared across loops. */
 	bool has_identity;
@@ -164,6 +203,8 @@ struct rpc_stats {
 	struct histogram latency[WFSP_PROCEDURES];
 	struct counter read_bytes;
 	struct counter written_bytes;
+	struct counter operations[WFSP_OP_CODES]; /* of compounds */
+	struct counter operation_errors[WFSP_OP_CODES];
 	struct counter deferred; /* handed to workers */
 	struct counter shm_requests; /* READ and WRITE with their payload in shared memory */
 	struct counter accepted;
@@ -187,6 +228,8 @@ struct rpc_server {
 	uint64_t start_ns;
 	struct wfsp_hello_ok hello; /* the answer to everybody's */
 	struct rpc_stats stats;
+	uint8_t secret[RPC_SECRET_BYTES];
+	struct rpc_sessions sessions;
 	struct sync_mutex lock;
 	struct sync_cond gone; /* a connection left */
 	struct rpc_conn *conns SYNC_GUARDED_BY(lock);
@@ -210,11 +253,15 @@ void rpc_shm_drop(struct rpc_conn *c); /* no operation uses it */
 int rpc_shm_take(struct rpc_op *op);
 
 /* handles.c */
+void rpc_handles_init(struct rpc_handles *t);
 bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is being opened; false: no more */
 void rpc_handles_unreserve(struct rpc_handles *t);
 /* Enter an opened export into its reserved place; sets ok->handle. 0 or -ENOMEM (the place is given back, @vfs stays
  * the caller's). */
 int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_open_ok *ok);
+/* A file of a tree. 0, -EMFILE, -ENOMEM, -ESHUTDOWN (the connection is gone); then @vfs stays the caller's. */
+int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, uint64_t fsid, unsigned access,
+                         uint64_t *ret_id);
 struct rpc_handle *rpc_handles_get(struct rpc_handles *t, uint64_t id); /* with a reference; NULL: unknown */
 bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uint64_t id);
 void rpc_handle_unref(struct export_table *exports, struct rpc_handle *h);

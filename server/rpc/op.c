@@ -5,7 +5,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "protocol/xdr/xdr.h"
-#include "server/rpc/internal.h"
+#include "server/rpc/compound.h"
 
 /* Flags of a range request, as the VFS knows them. Unknown ones are refused when it is run. */
 static uint32_t range_flags(uint32_t wire)
@@ -98,6 +98,10 @@ bool rpc_op_decode(struct rpc_op *op, struct rd *r)
 	case WFSP_OPEN:
 		wfsp_get_open_args(r, &op->args.open);
 		break;
+	case WFSP_COMPOUND:
+		/* The operations stand behind this, and are looked at when all of them are there. */
+		wfsp_get_compound_args(r, &op->args.compound);
+		return !r->bad;
 	case WFSP_READ:
 		decode_read(op, r);
 		break;
@@ -129,27 +133,59 @@ bool rpc_op_decode(struct rpc_op *op, struct rd *r)
 	return !r->bad && rd_left(r) == 0;
 }
 
+/* A file that grows may have less than is asked for: what there is, is asked for. */
+static int clip_read(struct rpc_op *op)
+{
+	struct vfs_stat st;
+	int err = vfs_stat(op->handle->vfs, &st);
+
+	if (err || !st.grows)
+		return err;
+	if (op->offset >= st.size_bytes)
+		op->len_bytes = 0;
+	else if (op->len_bytes > st.size_bytes - op->offset)
+		op->len_bytes = st.size_bytes - op->offset;
+	return 0;
+}
+
+static int read_copy(struct rpc_op *op, void *to, unsigned flags)
+{
+	struct iovec iov = { to, op->len_bytes };
+	size_t len;
+	int err;
+
+	if (!op->handle->in_tree)
+		return vfs_read(op->handle->vfs, &iov, 1, op->offset, flags);
+	/* It may have been cut since. */
+	err = op->len_bytes ? vfs_read_some(op->handle->vfs, &iov, 1, op->offset, flags, &len) : 0;
+	if (!err && op->len_bytes)
+		op->len_bytes = len;
+	return err;
+}
+
 static int exec_read(struct rpc_op *op, unsigned flags)
 {
-	struct iovec iov;
 	int err = -EOPNOTSUPP;
 
 	if (op->len_bytes > WFSP_PAYLOAD_MAX)
 		return err_set(-EINVAL, "read of %llu bytes, the limit is %u", (unsigned long long)op->len_bytes,
 		               WFSP_PAYLOAD_MAX);
-	if (op->shm) {
-		iov = (struct iovec){ (void *)(uintptr_t)op->payload, op->len_bytes };
-		return vfs_read(op->handle->vfs, &iov, 1, op->offset, flags);
+	if (op->handle->in_tree) {
+		err = clip_read(op);
+		if (err)
+			return err;
 	}
+	if (op->shm)
+		return read_copy(op, (void *)(uintptr_t)op->payload, flags);
+	err = -EOPNOTSUPP;
 	if (op->len_bytes && op->len_bytes <= VFS_REF_BYTES_MAX) {
 		err = vfs_read_ref(op->handle->vfs, op->offset, op->len_bytes, flags, &op->ref);
 		op->has_ref = err == 0;
 	}
-	if (err == -EOPNOTSUPP) {
+	if (err == -EOPNOTSUPP || (err == -EINVAL && op->handle->in_tree)) {
 		err = op->buf.p || !op->len_bytes ? 0 : rpc_buf_get(op->conn->server, op->len_bytes, &op->buf);
-		iov = (struct iovec){ op->buf.p, op->len_bytes };
 		if (!err)
-			err = vfs_read(op->handle->vfs, &iov, 1, op->offset, flags);
+			err = read_copy(op, op->buf.p, flags);
 	}
 	if (!err)
 		op->payload_len = op->len_bytes;
@@ -219,6 +255,10 @@ static int exec_file(struct rpc_op *op, unsigned flags)
 	if (op->flags == UINT32_MAX)
 		return err_set(-EINVAL, "unknown flags of a %s request", wfsp_procedure_name(op->procedure));
 	h = op->handle->vfs;
+	if (op->handle->in_tree && op->procedure == WFSP_WRITE && !(op->handle->access & VFS_ACCESS_WRITE))
+		return err_set(-EBADF, "the file is not open for writing");
+	if (op->handle->in_tree && op->procedure == WFSP_READ && !(op->handle->access & VFS_ACCESS_READ))
+		return err_set(-EBADF, "the file is not open for reading");
 	switch (op->procedure) {
 	case WFSP_STAT:
 		return vfs_stat(h, &op->args.st);
@@ -252,6 +292,8 @@ static int exec(struct rpc_op *op, unsigned flags)
 		return rpc_exec_list(op);
 	case WFSP_OPEN:
 		return rpc_exec_open(op);
+	case WFSP_COMPOUND:
+		return rpc_compound_exec(op);
 	case WFSP_CLOSE:
 		if (rpc_handles_remove(&op->conn->handles, op->conn->server->exports, op->offset))
 			return 0;
@@ -280,6 +322,7 @@ static void encode_results(struct rpc_op *op, struct wr *w)
 	switch (op->procedure) {
 	case WFSP_HELLO:
 		hello = op->conn->server->hello;
+		hello.features |= op->args.hello.features & WFSP_FEATURE_TREES;
 		if (op->conn->shm) {
 			hello.features |= WFSP_FEATURE_SHM;
 			hello.shm_slots = RPC_SHM_SLOTS;
@@ -295,7 +338,7 @@ static void encode_results(struct rpc_op *op, struct wr *w)
 		wfsp_put_attr(w, &attr);
 		break;
 	case WFSP_READ:
-		wr_be32(w, op->shm ? (uint32_t)op->len_bytes : (uint32_t)op->payload_len);
+		wr_be32(w, (uint32_t)op->len_bytes);
 		break;
 	default:
 		break;
@@ -394,9 +437,11 @@ static void run_on_worker(struct work *work)
 	rpc_conn_done_push(op);
 }
 
-static enum worker_lane lane_of(uint32_t procedure)
+static enum worker_lane lane_of(const struct rpc_op *op)
 {
-	switch (procedure) {
+	switch (op->procedure) {
+	case WFSP_COMPOUND:
+		return op->changes ? WORKER_LANE_WRITE : WORKER_LANE_READ;
 	case WFSP_WRITE:
 	case WFSP_FLUSH:
 	case WFSP_DISCARD:
@@ -414,6 +459,7 @@ static bool must_wait(const struct rpc_op *op)
 	case WFSP_OPEN:
 	case WFSP_LIST_EXPORTS:
 	case WFSP_CACHE:
+	case WFSP_COMPOUND:
 		return true;
 	case WFSP_READ:
 	case WFSP_WRITE:
@@ -456,6 +502,12 @@ void rpc_op_start(struct rpc_op *op)
 	struct rpc_conn *c = op->conn;
 	struct rpc_server *s = c->server;
 
+	if (op->procedure == WFSP_COMPOUND && !rpc_compound_check(op, &op->changes)) {
+		counter_add(&s->stats.refused_calls, 1);
+		rpc_op_encode_refusal(op, RPC_GARBAGE_ARGS);
+		rpc_conn_queue(c, op);
+		return;
+	}
 	op->err = op->shm ? rpc_shm_take(op) : 0;
 	if (op->err) {
 		encode(op);
@@ -464,7 +516,7 @@ void rpc_op_start(struct rpc_op *op)
 	}
 	op->err = -EAGAIN;
 	if (op->procedure == WFSP_OPEN && !rpc_handles_reserve(&c->handles)) {
-		op->err = err_set(-EMFILE, "%u files open on this connection", RPC_HANDLES_MAX);
+		op->err = err_set(-EMFILE, "%u files open on this connection", RPC_EXPORTS_OPEN_MAX);
 		encode(op);
 		counter_add(&s->stats.errors[op->procedure], 1);
 		rpc_conn_queue(c, op);
@@ -489,7 +541,7 @@ void rpc_op_start(struct rpc_op *op)
 		if (!op->err) {
 			counter_add(&s->stats.deferred, 1);
 			op->work.run = run_on_worker;
-			workers_queue(s->workers, lane_of(op->procedure), &op->work);
+			workers_queue(s->workers, lane_of(op), &op->work);
 			return;
 		}
 	}

@@ -112,6 +112,43 @@ static enum taken take_write(struct rpc_conn *c, struct rpc_op *op, const struct
 	return TAKEN;
 }
 
+/*
+ * A COMPOUND: its operations are the rest of the record. They get a buffer of their own, as a worker will read them.
+ */
+static enum taken take_compound(struct rpc_conn *c, struct rpc_op *op, const struct rd *r, size_t avail, size_t len)
+{
+	size_t rest = len - r->pos, held = rest + min_u64(op->args.compound.reply_max_bytes, WFSP_COMPOUND_MAX);
+
+	if (rest > WFSP_COMPOUND_MAX) {
+		rpc_op_free(op);
+		rpc_conn_bad(c, "a compound that is too long");
+		return FAILED;
+	}
+	if (!has_room(c, held)) {
+		c->paused = true;
+		rpc_op_free(op);
+		return LEFT;
+	}
+	if (avail != len && rest < DIRECT_BYTES_MIN) {
+		rpc_op_free(op);
+		return LEFT;
+	}
+	op->len_bytes = rest;
+	start(c, op, held);
+	if (avail != len)
+		return start_direct(c, op, r, len);
+	if (rpc_buf_get(c->server, rest, &op->buf)) {
+		rpc_op_free(op);
+		rpc_conn_bad(c, "no memory for a compound");
+		return FAILED;
+	}
+	memcpy(op->buf.p, r->base + r->pos, rest);
+	op->payload = op->buf.p;
+	rpc_op_start(op);
+	record_rx_consume(&c->rx);
+	return TAKEN;
+}
+
 static bool is_shm(uint32_t procedure)
 {
 	return procedure == WFSP_READ_SHM || procedure == WFSP_WRITE_SHM;
@@ -129,6 +166,13 @@ static enum taken take_call(struct rpc_conn *c, struct rpc_op *op, const struct 
 	if (call->program == WFSP_PROGRAM && call->version == WFSP_VERSION && op->procedure == WFSP_WRITE &&
 	    rpc_op_decode(op, r))
 		return take_write(c, op, r, avail, len);
+	if (call->program == WFSP_PROGRAM && call->version == WFSP_VERSION && op->procedure == WFSP_COMPOUND &&
+	    rpc_op_decode(op, r)) {
+		op->has_sys = call->flavor == RPC_AUTH_SYS;
+		if (op->has_sys)
+			op->sys = call->sys;
+		return take_compound(c, op, r, avail, len);
+	}
 	if (avail != len) {
 		bool comes = len <= RPC_WINDOW_BYTES / 2;
 
@@ -144,7 +188,7 @@ static enum taken take_call(struct rpc_conn *c, struct rpc_op *op, const struct 
 		refuse(c, op, RPC_PROG_MISMATCH);
 	} else if (op->procedure >= WFSP_PROCEDURES || (is_shm(op->procedure) && !c->shm)) {
 		refuse(c, op, RPC_PROC_UNAVAIL);
-	} else if (op->procedure == WFSP_WRITE || !rpc_op_decode(op, r)) {
+	} else if (op->procedure == WFSP_WRITE || op->procedure == WFSP_COMPOUND || !rpc_op_decode(op, r)) {
 		refuse(c, op, RPC_GARBAGE_ARGS);
 	} else {
 		payload = op->procedure == WFSP_READ && !op->shm ? min_u64(op->len_bytes, WFSP_PAYLOAD_MAX) : 0;

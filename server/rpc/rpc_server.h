@@ -38,6 +38,8 @@ struct rpc_server_config {
 	uint64_t boot_id;
 	const uint64_t *clean_boots;
 	size_t clean_boot_count; /* those beyond RPC_CLEAN_BOOTS_MAX are left out */
+	/* RPC_SECRET_BYTES that prove file handles to be ours, the same at every start. NULL: random. Copied. */
+	const uint8_t *secret;
 	unsigned connections_max; /* 0: 1024 */
 	unsigned stall_ms; /* a client silent in the middle of a record for this long is dropped; 0: 30,000 */
 };

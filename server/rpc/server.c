@@ -12,7 +12,7 @@
 
 #include "core/base/budget.h"
 #include "core/base/err.h"
-#include "server/rpc/internal.h"
+#include "server/rpc/compound.h"
 
 #define UNIX_SEND_BYTES (1 << 20)
 
@@ -33,6 +33,15 @@ static int fill_hello(struct wfsp_hello_ok *h, const struct rpc_server_config *c
 	return 0;
 }
 
+static int take_secret(struct rpc_server *s, const uint8_t *secret)
+{
+	if (secret)
+		memcpy(s->secret, secret, sizeof(s->secret));
+	else if (getrandom(s->secret, sizeof(s->secret), 0) != (ssize_t)sizeof(s->secret))
+		return err_set(-EIO, "getrandom: %s", strerror(errno));
+	return 0;
+}
+
 int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **ret)
 {
 	struct rpc_server *s = calloc(1, sizeof(*s));
@@ -50,6 +59,8 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 	s->stall_ns = (config->stall_ms ? config->stall_ms : RPC_STALL_MS_DEFAULT) * SYNC_NS_PER_MS;
 	s->start_ns = sync_now_ns();
 	err = fill_hello(&s->hello, config);
+	if (!err)
+		err = take_secret(s, config->secret);
 	if (!err) {
 		s->charge = budget_join(config->budget, "rpc", 0, NULL, NULL);
 		s->shm_charge = budget_join(config->budget, "rpc-shm", 0, NULL, NULL);
@@ -57,6 +68,7 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 		s->shm_possible = rpc_shm_possible();
 		if (!s->charge || !s->shm_charge)
 			err = err_set(-ENOMEM, "no memory for the RPC server");
+		rpc_sessions_init(&s->sessions, s->vfs, s->charge);
 	}
 	if (!err)
 		err = rpc_bufs_init(s);
@@ -79,6 +91,8 @@ void rpc_server_free(struct rpc_server *s)
 	if (s->metrics)
 		metrics_unregister(s->metrics, s);
 	rpc_bufs_done(s);
+	if (s->sessions.vfs)
+		rpc_sessions_done(&s->sessions);
 	if (s->charge)
 		budget_leave(s->charge);
 	if (s->shm_charge)
@@ -120,15 +134,6 @@ static bool tune_unix(int fd)
 	return true;
 }
 
-static pid_t peer_pid(int fd)
-{
-	struct ucred peer = { 0 };
-	socklen_t len = sizeof(peer);
-
-	/* A TCP socket has none, or says 0. */
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
-}
-
 int rpc_server_accept(struct rpc_server *s, int fd)
 {
 	struct loop *l = loop_set_next(s->loops);
@@ -139,8 +144,7 @@ int rpc_server_accept(struct rpc_server *s, int fd)
 		close(fd);
 		return err;
 	}
-	c->is_unix = tune_unix(fd);
-	c->peer_pid = peer_pid(fd);
+	rpc_peer_init(&c->peer, fd, tune_unix(fd));
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)
 		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
@@ -208,6 +212,7 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 {
 	struct rpc_conn *old;
 
+	c->session = rpc_session_get(&s->sessions, args->client_id);
 	sync_mutex_lock(&s->lock);
 	for (old = s->conns; old; old = old->next) {
 		if (old != c && old->has_identity && !old->successor && old->client_conn == args->connection &&
@@ -231,7 +236,7 @@ bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid)
 
 	sync_mutex_lock(&s->lock);
 	for (const struct rpc_conn *c = s->conns; c && !found; c = c->next)
-		found = c->peer_pid == pid && __atomic_load_n(&c->handles.open_count, __ATOMIC_RELAXED) > 0;
+		found = c->peer.pid == pid && __atomic_load_n(&c->handles.open_count, __ATOMIC_RELAXED) > 0;
 	sync_mutex_unlock(&s->lock);
 	return found;
 }

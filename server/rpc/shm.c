@@ -60,7 +60,7 @@ void rpc_shm_grant(struct rpc_conn *c, uint64_t features)
 	char text[128];
 	void *p;
 
-	if (!(features & WFSP_FEATURE_SHM) || !c->is_unix || !s->shm_possible || c->shm)
+	if (!(features & WFSP_FEATURE_SHM) || !c->peer.is_unix || !s->shm_possible || c->shm)
 		return;
 	if (budget_consumer_used(s->shm_charge) + SHM_BYTES > s->shm_bytes_max ||
 	    !budget_try_charge(s->shm_charge, SHM_BYTES))

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* COMPOUND: checks the list of operations, runs them one after the other, and puts their results together. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "protocol/xdr/xdr.h"
+#include "server/rpc/compound.h"
+
+/* A status and a text of full length. */
+#define ERROR_BYTES (WFSP_TEXT_MAX + 8u)
+#define COUNT_BYTES 4u
+
+enum needs {
+	NEEDS_NOTHING = 0,
+	NEEDS_CURRENT = 1,
+	NEEDS_SAVED = 2,
+	CHANGES = 4, /* the current object, on an export that must not be read-only */
+	DIRECT = 8, /* writes its result itself */
+};
+
+static int op_save(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	(void)op;
+	(void)res;
+	c->saved = c->current;
+	return 0;
+}
+
+static int op_restore(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	(void)op;
+	(void)res;
+	c->current = c->saved;
+	return 0;
+}
+
+static int op_result(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	(void)res;
+	if (op->index >= c->index || !c->after[op->index])
+		return err_set(-EINVAL, "operation %u has left no handle", op->index);
+	c->current = c->after[op->index];
+	return 0;
+}
+
+static const struct {
+	compound_op_fn *run;
+	unsigned needs; /* enum needs */
+} ops[WFSP_OP_CODES] = {
+	[WFSP_OP_ROOT] = { op_root, NEEDS_NOTHING },
+	[WFSP_OP_PUT] = { op_put, NEEDS_NOTHING },
+	[WFSP_OP_SAVE] = { op_save, NEEDS_CURRENT },
+	[WFSP_OP_RESTORE] = { op_restore, NEEDS_SAVED },
+	[WFSP_OP_RESULT] = { op_result, NEEDS_NOTHING },
+	[WFSP_OP_USE] = { op_use, NEEDS_NOTHING },
+	[WFSP_OP_GET_HANDLE] = { op_get_handle, NEEDS_CURRENT },
+	[WFSP_OP_LOOKUP] = { op_lookup, NEEDS_CURRENT },
+	[WFSP_OP_LOOKUP_PATH] = { op_lookup_path, NEEDS_CURRENT },
+	[WFSP_OP_GETATTR] = { op_getattr, NEEDS_CURRENT },
+	[WFSP_OP_SETATTR] = { op_setattr, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_GUARD] = { op_guard, NEEDS_CURRENT },
+	[WFSP_OP_CREATE] = { op_create, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_CREATE_NAMELESS] = { op_create_nameless, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_LINK] = { op_link, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
+	[WFSP_OP_UNLINK] = { op_unlink, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_RENAME] = { op_rename, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
+	[WFSP_OP_READ_LINK] = { op_read_link, NEEDS_CURRENT },
+	[WFSP_OP_READDIR] = { op_readdir, NEEDS_CURRENT | DIRECT },
+	[WFSP_OP_READ] = { op_read, NEEDS_CURRENT | DIRECT },
+	[WFSP_OP_WRITE] = { op_write, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_COMMIT] = { op_commit, NEEDS_CURRENT },
+	[WFSP_OP_GET_XATTR] = { op_get_xattr, NEEDS_CURRENT | DIRECT },
+	[WFSP_OP_SET_XATTR] = { op_set_xattr, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_LIST_XATTR] = { op_list_xattr, NEEDS_CURRENT | DIRECT },
+	[WFSP_OP_REMOVE_XATTR] = { op_remove_xattr, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_STATFS] = { op_statfs, NEEDS_CURRENT },
+	[WFSP_OP_ACCESS] = { op_access, NEEDS_CURRENT },
+	[WFSP_OP_LOCK] = { op_lock, NEEDS_CURRENT },
+	[WFSP_OP_LOCK_TEST] = { op_lock_test, NEEDS_CURRENT },
+	[WFSP_OP_UNLOCK] = { op_unlock, NEEDS_CURRENT },
+	[WFSP_OP_ALLOCATE] = { op_allocate, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_SEEK] = { op_seek, NEEDS_CURRENT },
+	[WFSP_OP_COPY] = { op_copy, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
+	[WFSP_OP_PUT_FILE] = { op_put_file, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_GET_FILE] = { op_get_file, NEEDS_CURRENT | DIRECT },
+	[WFSP_OP_OPEN] = { op_open, NEEDS_CURRENT },
+	[WFSP_OP_CLOSE] = { op_close, NEEDS_NOTHING },
+};
+
+bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
+{
+	struct rd r = rd_init(op->payload, op->len_bytes);
+	struct wfsp_op one;
+
+	*ret_changes = false;
+	for (uint32_t i = 0; i < op->args.compound.op_count && !r.bad; i++) {
+		wfsp_get_op(&r, &one);
+		*ret_changes = *ret_changes || one.code == WFSP_OP_COMMIT || (ops[one.code].needs & CHANGES);
+	}
+	return !r.bad && rd_left(&r) == 0;
+}
+
+int compound_cred(struct compound *c, const struct vfs_cred **ret)
+{
+	const struct rpc_tree *tree = c->current->tree;
+	int err;
+
+	/* A file that was opened for somebody has no tree: what it may do was checked then. */
+	if (!tree)
+		return err_set(-EINVAL, "an open file's descriptor stands for its data only");
+	*ret = &c->cred;
+	if (c->cred_tree == tree)
+		return 0;
+	err = rpc_identity(&c->conn->peer, c->op->has_sys ? &c->op->sys : NULL, &tree->policy, c->groups, &c->cred);
+	if (!err)
+		c->cred_tree = tree;
+	return err;
+}
+
+void compound_enter(struct compound *c, struct rpc_tree *tree, struct vfs_handle *h, unsigned access)
+{
+	struct node *n = &c->nodes[c->index];
+
+	*n = (struct node){ .tree = tree, .h = h, .access = access };
+	c->current = n;
+}
+
+int compound_io(struct compound *c, struct node *n, unsigned access, struct vfs_handle **ret)
+{
+	const struct vfs_cred *cred;
+	struct vfs_handle *h;
+	int err;
+
+	if ((n->access & access) == access) {
+		*ret = n->h;
+		return 0;
+	}
+	if (n->io && (n->io_access & access) == access) {
+		*ret = n->io;
+		return 0;
+	}
+	if (n->descriptor)
+		return err_set(-EBADF, "the file is not open for that");
+	err = compound_cred(c, &cred);
+	if (!err)
+		err = vfs_open_handle(n->h, cred, access | n->io_access, &h);
+	if (err)
+		return err;
+	vfs_close(n->io);
+	n->io = h;
+	n->io_access |= access;
+	*ret = h;
+	return 0;
+}
+
+uint8_t *compound_room(struct compound *c, size_t head, size_t want, size_t *ret_len)
+{
+	size_t used = c->w.pos + head + XDR_UNIT;
+
+	if (used > c->limit) {
+		err_set(-EMSGSIZE, "no room for results");
+		return NULL;
+	}
+	*ret_len = c->limit - used < want ? c->limit - used : want;
+	return c->w.base + c->w.pos + head;
+}
+
+void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struct wfsp_node_attr *ret)
+{
+	bool read_only = st->read_only || (tree && tree->read_only);
+
+	*ret = (struct wfsp_node_attr){ .type = st->type,
+		                        .mode = st->mode,
+		                        .uid = st->uid,
+		                        .gid = st->gid,
+		                        .link_count = st->link_count,
+		                        .file_flags = st->flags,
+		                        .node_flags = (read_only ? WFSP_NODE_READ_ONLY : 0) |
+		                                      (st->grows ? WFSP_NODE_GROWS : 0) |
+		                                      (st->has_acl ? WFSP_NODE_ACL : 0),
+		                        .block_preferred_bytes = st->block_bytes,
+		                        .fsid = st->fsid,
+		                        .fileid = st->object,
+		                        .size_bytes = st->size_bytes,
+		                        .allocated_bytes = st->allocated_bytes,
+		                        .change = st->change,
+		                        .rdev = st->rdev,
+		                        .atime_ns = st->atime_ns,
+		                        .mtime_ns = st->mtime_ns,
+		                        .ctime_ns = st->ctime_ns,
+		                        .btime_ns = st->btime_ns };
+}
+
+/* The gate before every operation. */
+static int allowed(struct compound *c, const struct wfsp_op *op)
+{
+	unsigned needs = ops[op->code].needs;
+
+	if ((needs & NEEDS_CURRENT) && !c->current)
+		return err_set(-EINVAL, "%s: there is no current handle", wfsp_op_name(op->code));
+	if ((needs & NEEDS_SAVED) && !c->saved)
+		return err_set(-EINVAL, "%s: there is no saved handle", wfsp_op_name(op->code));
+	if ((needs & CHANGES) && c->current->tree && c->current->tree->read_only)
+		return err_set(-EROFS, "export '%s' is read-only", c->current->tree->name);
+	/* What is done must be told. */
+	if (!(needs & DIRECT) && c->w.pos + wfsp_op_res_bytes_min(op->code) > c->limit)
+		return err_set(-EMSGSIZE, "no room for results");
+	return 0;
+}
+
+static int run_op(struct compound *c, const struct wfsp_op *op)
+{
+	struct wfsp_op_res res = { .status = WFSP_OK, .code = op->code };
+	size_t start = c->w.pos;
+	int err = allowed(c, op);
+
+	if (!err)
+		err = ops[op->code].run(c, op, &res);
+	if (!err && !(ops[op->code].needs & DIRECT))
+		wfsp_put_op_res(&c->w, &res);
+	if (!err && (c->w.bad || c->w.pos > c->limit))
+		err = err_set(-EMSGSIZE, "no room for results");
+	if (err) {
+		c->w.bad = false;
+		c->w.pos = start;
+	}
+	return err;
+}
+
+static void put_error(struct compound *c, int err)
+{
+	char text[WFSP_TEXT_MAX + 1];
+	const struct err *e = err_get();
+
+	err_text(e->code == err ? e : NULL, err, 0, text, sizeof(text));
+	wfsp_put_status(&c->w, wfsp_status_from_errno(err), text);
+	always(!c->w.bad);
+}
+
+static void run_all(struct compound *c)
+{
+	const struct rpc_op *op = c->op;
+	struct rd r = rd_init(op->payload, op->len_bytes);
+	uint32_t count = 0;
+	int err = 0;
+
+	wr_zero(&c->w, COUNT_BYTES);
+	for (c->index = 0; c->index < op->args.compound.op_count && !err; c->index++) {
+		struct wfsp_op one;
+
+		wfsp_get_op(&r, &one);
+		always(!r.bad); /* it was checked */
+		err = run_op(c, &one);
+		counter_add(&c->conn->server->stats.operations[one.code], 1);
+		if (err) {
+			counter_add(&c->conn->server->stats.operation_errors[one.code], 1);
+			put_error(c, err);
+		}
+		c->after[c->index] = c->current;
+		count++;
+	}
+	put_be32(c->w.base, count);
+}
+
+static void close_nodes(struct compound *c)
+{
+	for (uint32_t i = 0; i < c->op->args.compound.op_count; i++) {
+		struct node *n = &c->nodes[i];
+
+		vfs_close(n->io);
+		if (n->descriptor)
+			rpc_handle_unref(c->conn->server->exports, n->descriptor);
+		else
+			vfs_close(n->h);
+	}
+}
+
+/* The results so far take the place of the arguments. */
+static void take_reply(struct rpc_op *op, struct rpc_buf *reply, size_t len)
+{
+	rpc_buf_put(op->conn->server, &op->buf);
+	op->buf = *reply;
+	op->payload_len = len;
+}
+
+static int run(struct rpc_op *op)
+{
+	uint32_t reply_max = op->args.compound.reply_max_bytes;
+	struct rpc_server *s = op->conn->server;
+	struct compound *c;
+	struct rpc_buf reply;
+	int err = rpc_buf_get(s, reply_max + COUNT_BYTES, &reply);
+
+	if (err)
+		return err;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		rpc_buf_put(s, &reply);
+		return err_set(-ENOMEM, "no memory for a compound");
+	}
+	c->op = op;
+	c->conn = op->conn;
+	c->w = wr_init(reply.p, reply_max + COUNT_BYTES);
+	c->limit = reply_max + COUNT_BYTES - ERROR_BYTES;
+	run_all(c);
+	close_nodes(c);
+	take_reply(op, &reply, c->w.pos);
+	free(c);
+	return 0;
+}
+
+static int answer_again(struct rpc_op *op, void *kept, size_t len)
+{
+	struct rpc_buf reply;
+	int err = rpc_buf_get(op->conn->server, len, &reply);
+
+	if (!err) {
+		memcpy(reply.p, kept, len);
+		take_reply(op, &reply, len);
+	}
+	free(kept);
+	return err;
+}
+
+int rpc_compound_exec(struct rpc_op *op)
+{
+	const struct wfsp_compound_args *a = &op->args.compound;
+	struct rpc_sessions *t = &op->conn->server->sessions;
+	struct rpc_session *session = op->conn->session;
+	enum rpc_slot_state state;
+	void *kept = NULL;
+	size_t len = 0;
+	int err;
+
+	if (a->reply_max_bytes < WFSP_REPLY_MIN ||
+	    a->reply_max_bytes > (a->slot ? WFSP_SLOT_REPLY_MAX : WFSP_COMPOUND_MAX))
+		return err_set(-EINVAL, "reply_max of %u bytes", a->reply_max_bytes);
+	if (!a->slot)
+		return run(op);
+	err = rpc_slot_begin(t, session, op->conn->client_conn, a->slot, a->sequence, &state, &kept, &len);
+	if (err)
+		return err;
+	if (state == RPC_SLOT_AGAIN)
+		return answer_again(op, kept, len);
+	err = run(op);
+	rpc_slot_keep(t, session, op->conn->client_conn, a->slot, err ? NULL : op->buf.p, op->payload_len);
+	return err;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files that serve file trees share: exports' trees, file handles, identities, sessions, and a COMPOUND while
+ * it runs.
+ *
+ * A compound is checked on its connection's loop and runs on one worker, which owns its operation until it comes back.
+ * Trees and sessions are used from all threads, under their locks.
+ */
+#ifndef WFSD_SERVER_RPC_COMPOUND_H
+#define WFSD_SERVER_RPC_COMPOUND_H
+
+#include "core/vfs/vfs_tree.h"
+#include "protocol/wfs_compound.h"
+#include "server/rpc/internal.h"
+
+#define RPC_TREES_MAX 64u /* exports in use on a connection */
+#define RPC_FH_BYTES 44u
+
+/* An export's file tree, in use on a connection from its first handle to the connection's end. */
+struct rpc_tree {
+	struct rpc_tree *next;
+	uint64_t key; /* of the export, in file handles */
+	uint64_t generation; /* of the table of exports, when this was looked up */
+	bool gone; /* of this export no more handles are taken */
+	bool read_only;
+	struct export_policy policy;
+	struct vfs_handle *root;
+	struct vfs_fid root_fid;
+	char name[EXPORT_NAME_MAX + 1];
+};
+
+/* trees.c: by its name, or by what its handles say. May the client use it at all? -ENOENT, -ESTALE, -ENOTDIR, -EACCES,
+ * -EMFILE. Valid as long as the connection. */
+int rpc_tree_by_name(struct rpc_conn *c, const char *name, struct rpc_tree **ret);
+int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret);
+void rpc_trees_init(struct rpc_trees *t);
+void rpc_trees_done(struct rpc_trees *t, struct export_table *exports);
+
+/* fh.c: file handles: what they name, and proof that this server made them. */
+void rpc_fh_make(const uint8_t *secret, uint64_t export_key, const struct vfs_fid *fid, uint8_t ret[RPC_FH_BYTES]);
+/* 0; -EBADF: none of ours. */
+int rpc_fh_open(const uint8_t *secret, const struct wfsp_bytes *fh, uint64_t *ret_export_key, struct vfs_fid *ret_fid);
+
+/* identity.c */
+/* Whoever is at the other end, as far as the system vouches for it. */
+void rpc_peer_init(struct rpc_peer *p, int fd, bool is_unix);
+void rpc_peer_done(struct rpc_peer *p);
+bool rpc_policy_admits(const struct export_policy *policy, const struct rpc_peer *peer);
+/*
+ * For whom is a call made? @sys: the credentials that it carries, NULL without. @groups: RPC_GIDS_MAX of them, for
+ * *ret to point at; otherwise it points into @peer. -EACCES: it claims to be somebody else, and may not.
+ */
+int rpc_identity(const struct rpc_peer *peer, const struct rpc_auth_sys *sys, const struct export_policy *policy,
+                 uint32_t *groups, struct vfs_cred *ret);
+
+/* session.c */
+/* The session of a client, new or as it was left; any thread. NULL: no memory. */
+struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id);
+void rpc_session_put(struct rpc_sessions *t, struct rpc_session *s);
+/* Forget those whose client has been away for longer than the lease. */
+void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns);
+void rpc_sessions_init(struct rpc_sessions *t, struct vfs *vfs, struct budget_consumer *charge);
+void rpc_sessions_done(struct rpc_sessions *t);
+enum rpc_slot_state {
+	RPC_SLOT_NEW, /* run it, then rpc_slot_keep() */
+	RPC_SLOT_AGAIN, /* *ret_reply is the answer; free() it */
+};
+/* -EINVAL (no such slot), -EBUSY (it is running), -EPROTO (out of sequence), -ENOMEM. */
+int rpc_slot_begin(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, uint32_t sequence,
+                   enum rpc_slot_state *ret, void **ret_reply, size_t *ret_len);
+/* Its answer, to be kept; NULL: it did nothing, and may be tried again. */
+void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply,
+                   size_t len);
+/* The number by which the VFS knows a client's lock owner. -ENOLCK: too many. */
+int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, uint64_t *ret);
+
+/* What an operation left as the current handle. */
+struct node {
+	struct rpc_tree *tree;
+	struct vfs_handle *h;
+	unsigned access; /* that h has to data */
+	struct rpc_handle *descriptor; /* h belongs to it; otherwise it is closed with the compound */
+	struct vfs_handle *io; /* the same object, opened for data by this compound */
+	unsigned io_access;
+};
+
+struct compound {
+	struct rpc_op *op;
+	struct rpc_conn *conn;
+	struct wr w; /* results */
+	size_t limit; /* of w, but for an error's text */
+	uint32_t index; /* of the running operation */
+	struct node *current, *saved;
+	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
+	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
+	const struct rpc_tree *cred_tree; /* the tree that cred is for */
+	struct vfs_cred cred;
+	uint32_t groups[RPC_GIDS_MAX];
+	uint8_t fh[RPC_FH_BYTES]; /* a result until it is encoded, like the path */
+	char path[VFS_PATH_MAX];
+};
+
+typedef int compound_op_fn(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res);
+
+/* compound.c */
+/* Decode everything once, on the loop: false: garbage. *ret_changes: it wants to change something. */
+bool rpc_compound_check(struct rpc_op *op, bool *ret_changes);
+/* On a worker: run it. The answer is in op->buf, or op->err says why nothing was done. */
+int rpc_compound_exec(struct rpc_op *op);
+
+/* For operations: */
+/* The identity for the current object; -EACCES. */
+int compound_cred(struct compound *c, const struct vfs_cred **ret);
+/* @h becomes current, and is closed with the compound. */
+void compound_enter(struct compound *c, struct rpc_tree *tree, struct vfs_handle *h, unsigned access);
+/* The object's handle for data, opened when needed. */
+int compound_io(struct compound *c, struct node *n, unsigned access, struct vfs_handle **ret);
+/* Room for @want bytes of data behind @head bytes of result; *ret_len: how much there is. */
+uint8_t *compound_room(struct compound *c, size_t head, size_t want, size_t *ret_len);
+void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struct wfsp_node_attr *ret);
+
+/* The operations: compound_names.c, compound_data.c, compound_more.c. */
+compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
+        op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;
+compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_put_file, op_get_file, op_open, op_close;
+compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_statfs, op_access, op_lock, op_lock_test,
+        op_unlock;
+
+#endif
