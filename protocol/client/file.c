@@ -276,6 +276,7 @@ void wfs_get_info(struct wfs_file *f, struct wfs_file_info *ret)
 		.name = f->info.name, /* these two never change after the first open */
 		.description = f->info.description,
 		.size_bytes = f->info.attr.size_bytes,
+		.change = f->info.attr.change,
 		.read_only = f->info.attr.read_only,
 		.block_min_bytes = f->info.block_min_bytes,
 		.block_preferred_bytes = f->info.block_preferred_bytes,

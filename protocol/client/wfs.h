@@ -75,6 +75,7 @@ struct wfs_file_info {
 	const char *name; /* of the export; the file's, like description */
 	const char *description;
 	uint64_t size_bytes;
+	uint64_t change; /* increases with every change of the file */
 	int read_only; /* the export is */
 	uint32_t block_min_bytes; /* hints for the size and alignment of requests */
 	uint32_t block_preferred_bytes;
