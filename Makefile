@@ -61,6 +61,7 @@ SERVER_SRC := $(filter-out $(CTL_SRC),$(wildcard server/*.c server/*/*.c))
 # What the command line shares with the daemon.
 CTL_SHARED_SRC := server/admin/encode.c server/admin/encode_check.c
 PLUGIN_SRC := $(wildcard plugins/nbdkit/*.c)
+FUSE_SRC := $(wildcard plugins/fuse/*.c)
 BASE_SRC := $(filter-out $(NOT_SYNC),$(wildcard core/base/*.c))
 SIM_SRC := $(wildcard tests/sim/*.c)
 UNIT_SRC := $(wildcard tests/unit/*_test.c tests/unit/*/*_test.c tests/unit/*/*/*_test.c tests/unit/*/*/*/*_test.c)
@@ -76,6 +77,7 @@ CLIENT_LIB := $(O)/libwfs.a
 SERVER_LIB := $(O)/libserver.a
 CTL_LIB := $(O)/libctl.a
 PLUGIN_LIB := $(O)/libplugin.a
+FUSE_LIB := $(O)/libfuse-mount.a
 BASE_LIB := $(O)/libbase.a
 BLK_LIB := $(O)/libblk.a
 CACHE_LIB := $(O)/libcache.a
@@ -87,11 +89,13 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
 LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd 2>/dev/null) $(LIBS_CORE)
 LIBS_CTL := $(shell pkg-config --libs jansson libcurl 2>/dev/null)
+# Of the mount only.
+LIBS_FUSE := $(shell pkg-config --libs fuse3 2>/dev/null)
 LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
 
-PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so)
+PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so) $(if $(FUSE_SRC),$(O)/wfs-fuse)
 
-all: $(PROGRAMS) ## build the daemon, the command line and the nbdkit plugin
+all: $(PROGRAMS) ## build the daemon, the command line, the nbdkit plugin and the mount
 	@:
 
 $(O)/%.o: %.c Makefile
@@ -120,6 +124,8 @@ $(CTL_LIB): $(call obj,$(filter-out server/ctl/main.c,$(CTL_SRC)) $(CTL_SHARED_S
 	$(archive)
 $(PLUGIN_LIB): $(call obj,$(PLUGIN_SRC))
 	$(archive)
+$(FUSE_LIB): $(call obj,$(filter-out plugins/fuse/main.c,$(FUSE_SRC)))
+	$(archive)
 
 $(O)/wfsd: $(call obj,$(SERVER_SRC)) $(PROTO_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER)
@@ -127,6 +133,9 @@ $(O)/wfs: $(call obj,$(CTL_SRC) $(CTL_SHARED_SRC)) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CTL) $(LIBS_CORE)
 $(O)/nbdkit-wfs-plugin.so: $(call obj,$(PLUGIN_SRC)) $(CLIENT_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS_CORE)
+$(call obj,$(FUSE_SRC)) $(O)/tests/unit/plugins/fuse/%.o: CPPFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
+$(O)/wfs-fuse: $(call obj,$(FUSE_SRC)) $(CLIENT_LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FUSE) $(LIBS_CORE)
 
 # A unit test links its own layer and those below it, nothing else.
 define unit_rule
@@ -143,6 +152,8 @@ $(eval $(call unit_rule,protocol/,$(CLIENT_LIB)))
 $(eval $(call unit_rule,server/,$(SERVER_LIB) $(CLIENT_LIB) $(CORE_LIB)))
 $(eval $(call unit_rule,server/ctl/,$(CTL_LIB) $(CORE_LIB)))
 $(eval $(call unit_rule,plugins/,$(PLUGIN_LIB) $(CLIENT_LIB)))
+$(eval $(call unit_rule,plugins/fuse/,$(FUSE_LIB) $(CLIENT_LIB)))
+$(O)/unit/plugins/fuse/%: LIBS_TEST += $(LIBS_FUSE)
 
 $(O)/bench/%: $(O)/tests/bench/%.o $(CORE_LIB)
 	$(Q)mkdir -p $(@D)
@@ -242,7 +253,8 @@ install: all ## install under DESTDIR and PREFIX (/usr/local)
 		$(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(PREFIX)/share/bash-completion/completions $(PREFIX)/include $(PREFIX)/lib)
 	$(Q)$(INSTALL) -m 755 $(O)/wfsd $(DESTDIR)$(SBINDIR)/
-	$(Q)$(INSTALL) -m 755 $(O)/wfs $(DESTDIR)$(BINDIR)/
+	$(Q)$(INSTALL) -m 755 $(O)/wfs $(O)/wfs-fuse $(DESTDIR)$(BINDIR)/
+	$(Q)ln -sf $(BINDIR)/wfs-fuse $(DESTDIR)$(SBINDIR)/mount.fuse.wfs
 	$(Q)$(INSTALL) -m 644 $(O)/nbdkit-wfs-plugin.so $(DESTDIR)$(PLUGINDIR)/
 	$(Q)$(INSTALL) -m 644 protocol/client/wfs.h $(DESTDIR)$(PREFIX)/include/
 	$(Q)sed 's|"protocol/client/wfs.h"|"wfs.h"|' protocol/client/wfs_tree.h >$(DESTDIR)$(PREFIX)/include/wfs_tree.h && chmod 644 $(DESTDIR)$(PREFIX)/include/wfs_tree.h

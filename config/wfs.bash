@@ -34,10 +34,11 @@ _wfs() {
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" --watch --interval --count" ;;
+		"mount "*) words+=" -o --foreground" ;;
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume export status stats reload" ;;
+		" ") words="pool volume export mount status stats reload" ;;
 		"pool ") words="create list status import export destroy sync check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"export ") words="add list remove" ;;
@@ -46,6 +47,8 @@ _wfs() {
 		"pool "*) words=$(_wfs_names pool) ;;
 		"volume list") words=$(_wfs_names pool) ;;
 		"volume "* | "export add") words=$(_wfs_names volume) ;;
+		"mount ") words=$(_wfs_names export) ;;
+		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;
 		esac
 	fi

@@ -32,6 +32,8 @@ static const struct option options[] = {
 	{ "cluster", required_argument, NULL, ARGS_CLUSTER },
 	{ "sector", required_argument, NULL, ARGS_SECTOR },
 	{ "repair", no_argument, NULL, ARGS_REPAIR },
+	{ "options", required_argument, NULL, ARGS_OPTIONS },
+	{ "foreground", no_argument, NULL, ARGS_FOREGROUND },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -85,6 +87,11 @@ static int take(struct args *a, int option)
 	case 'y':
 		option = ARGS_YES;
 		break;
+	case 'o':
+	case ARGS_OPTIONS:
+		option = ARGS_OPTIONS;
+		a->options = optarg;
+		break;
 	case ARGS_SIZE:
 		a->size = optarg;
 		break;
@@ -129,7 +136,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 
 	a.socket = socket_env && *socket_env ? socket_env : ARGS_SOCKET_DEFAULT;
 	optind = 0; /* glibc: start afresh */
-	while ((option = getopt_long(argc, argv, "hVy", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "hVyo:", options, NULL)) != -1) {
 		rc = take(&a, option);
 		if (rc)
 			return rc;

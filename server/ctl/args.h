@@ -26,6 +26,8 @@ enum args_option {
 	ARGS_CLUSTER = 1 << 14,
 	ARGS_SECTOR = 1 << 15,
 	ARGS_REPAIR = 1 << 16,
+	ARGS_OPTIONS = 1 << 17,
+	ARGS_FOREGROUND = 1 << 18,
 };
 
 struct args {
@@ -33,7 +35,7 @@ struct args {
 	bool json, help, version;
 	const char *socket; /* --socket, else WFSD_ADMIN, else the default */
 	const char *size, *as, *description; /* NULL when not given */
-	const char *label, *cluster, *sector; /* likewise */
+	const char *label, *cluster, *sector, *options; /* likewise */
 	unsigned type; /* 0 when not given */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */

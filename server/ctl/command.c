@@ -59,6 +59,8 @@ static const struct command commands[] = {
 	  "let remote hosts use a volume (as NAME unless --as)" },
 	{ "export", "list", 0, 0, 0, cmd_export_list, "", "the exports" },
 	{ "export", "remove", 1, 1, 0, cmd_export_remove, "EXPORT", "take an export back; the volume stays" },
+	{ "mount", NULL, 2, 2, ARGS_OPTIONS | ARGS_FOREGROUND, cmd_mount,
+	  "[ADDRESS]/EXPORT DIR [-o OPTIONS] [--foreground]", "mount an export that is a directory" },
 	{ "mkfs", "fat", 1, 1, ARGS_TYPE | ARGS_LABEL | ARGS_CLUSTER | ARGS_SECTOR | ARGS_SIZE | ARGS_YES, cmd_mkfs_fat,
 	  "DEVICE_OR_FILE [--type 12|16|32] [--label L] [--cluster BYTES] [--sector BYTES] [--size SIZE] [--yes]",
 	  "make a FAT file system (--size: make the file, too)" },

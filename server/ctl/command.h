@@ -61,6 +61,7 @@ enum ctl_status cmd_fat_put(struct ctl *c);
 enum ctl_status cmd_fat_mkdir(struct ctl *c);
 enum ctl_status cmd_fat_rm(struct ctl *c);
 enum ctl_status cmd_fat_mv(struct ctl *c);
+enum ctl_status cmd_mount(struct ctl *c);
 enum ctl_status cmd_stats(struct ctl *c);
 enum ctl_status cmd_status(struct ctl *c);
 enum ctl_status cmd_reload(struct ctl *c);

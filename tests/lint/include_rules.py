@@ -42,7 +42,8 @@ SELF_DEPTH = {"core/fs/": 3, "plugins/": 2}
 
 # System and library headers that have one home.
 HOMES = (
-    (re.compile(r"pthread\.h|threads\.h|semaphore\.h"), ("core/base/",)),
+    (re.compile(r"pthread\.h|threads\.h|semaphore\.h"), ("core/base/", "plugins/fuse/")),
+    (re.compile(r"fuse_.*\.h|fuse\.h"), ("plugins/fuse/",)),
     (re.compile(r"liburing(/.*|\.h)?"), ("core/blk/",)),
     (re.compile(r"event2/.*|event\.h"), ("server/",)),
     (re.compile(r"yaml\.h"), ("server/conf/",)),

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Attributes: read and set; links read; figures of the file system; the flags that chattr(1) sets. */
+#include <errno.h>
+#include <linux/fs.h>
+#include <string.h>
+
+#include "plugins/fuse/mount.h"
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	struct wfs_attr attr;
+	struct caller who;
+	int err;
+
+	(void)fi;
+	caller_get(req, &who);
+	err = wfs_getattr(m->client, &who.cred, &n->fh, &attr);
+	if (err)
+		reply_err(req, err);
+	else
+		reply_attr(req, n, &attr);
+}
+
+/* There is nothing before 1970. */
+static uint64_t ns_of(struct timespec t)
+{
+	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void set_of(const struct stat *st, int what, struct wfs_set_attr *ret)
+{
+	*ret = (struct wfs_set_attr){ .mode = st->st_mode & 07777,
+		                      .uid = st->st_uid,
+		                      .gid = st->st_gid,
+		                      .size_bytes = (uint64_t)st->st_size,
+		                      .atime_ns = ns_of(st->st_atim),
+		                      .mtime_ns = ns_of(st->st_mtim) };
+	if (what & FUSE_SET_ATTR_MODE)
+		ret->valid |= WFS_SET_MODE;
+	if (what & FUSE_SET_ATTR_UID)
+		ret->valid |= WFS_SET_UID;
+	if (what & FUSE_SET_ATTR_GID)
+		ret->valid |= WFS_SET_GID;
+	if (what & FUSE_SET_ATTR_SIZE)
+		ret->valid |= WFS_SET_SIZE;
+	if (what & FUSE_SET_ATTR_ATIME_NOW)
+		ret->valid |= WFS_SET_ATIME_NOW;
+	else if (what & FUSE_SET_ATTR_ATIME)
+		ret->valid |= WFS_SET_ATIME;
+	if (what & FUSE_SET_ATTR_MTIME_NOW)
+		ret->valid |= WFS_SET_MTIME_NOW;
+	else if (what & FUSE_SET_ATTR_MTIME)
+		ret->valid |= WFS_SET_MTIME;
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	struct wfs_set_attr set;
+	struct wfs_attr attr;
+	struct caller who;
+	int err;
+
+	set_of(st, what, &set);
+	caller_get(req, &who);
+	node_touch(m, n);
+	err = wfs_setattr(m->client, &who.cred, &n->fh, &set, &attr);
+	/* Who has the file open for writing may set its size, whatever its mode says by now. */
+	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
+		err = wfs_setattr(m->client, NULL, &n->fh, &set, &attr);
+	node_touch(m, n);
+	if (err)
+		reply_err(req, err);
+	else
+		reply_attr(req, n, &attr);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct mount *m = mount_of(req);
+	char target[WFS_PATH_BYTES_MAX + 1];
+	struct caller who;
+	int err;
+
+	caller_get(req, &who);
+	err = wfs_read_link(m->client, &who.cred, &node_of(m, ino)->fh, target);
+	if (err)
+		reply_err(req, err);
+	else
+		(void)fuse_reply_readlink(req, target);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct mount *m = mount_of(req);
+	struct wfs_statfs s;
+	struct caller who;
+	int err;
+
+	caller_get(req, &who);
+	err = wfs_statfs(m->client, &who.cred, &node_of(m, ino)->fh, &s);
+	if (err)
+		reply_err(req, err);
+	else
+		reply_statfs(req, &s);
+}
+
+static int get_flags(struct mount *m, const struct caller *who, struct node *n, unsigned *ret)
+{
+	struct wfs_attr attr;
+	int err = wfs_getattr(m->client, &who->cred, &n->fh, &attr);
+
+	if (err)
+		return err;
+	*ret = (attr.flags & WFS_FLAG_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
+	       (attr.flags & WFS_FLAG_APPEND ? FS_APPEND_FL : 0);
+	return 0;
+}
+
+static int set_flags(struct mount *m, const struct caller *who, struct node *n, unsigned flags)
+{
+	struct wfs_set_attr set = { .valid = WFS_SET_FLAGS,
+		                    .flags = (flags & FS_IMMUTABLE_FL ? WFS_FLAG_IMMUTABLE : 0) |
+		                             (flags & FS_APPEND_FL ? WFS_FLAG_APPEND : 0) };
+	struct wfs_attr attr;
+	int err;
+
+	if (flags & ~(unsigned)(FS_IMMUTABLE_FL | FS_APPEND_FL))
+		return -EOPNOTSUPP;
+	node_touch(m, n);
+	err = wfs_setattr(m->client, &who->cred, &n->fh, &set, &attr);
+	node_touch(m, n);
+	return err;
+}
+
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
+                     const void *in, size_t in_bytes, size_t out_bytes)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	struct caller who;
+	unsigned value;
+	int err = -ENOTTY;
+
+	(void)arg;
+	(void)fi;
+	(void)flags;
+	caller_get(req, &who);
+	if (cmd == (unsigned)FS_IOC_GETFLAGS && out_bytes >= sizeof(value)) {
+		err = get_flags(m, &who, n, &value);
+		if (!err) {
+			(void)fuse_reply_ioctl(req, 0, &value, sizeof(value));
+			return;
+		}
+	} else if (cmd == (unsigned)FS_IOC_SETFLAGS && in_bytes >= sizeof(value)) {
+		memcpy(&value, in, sizeof(value));
+		err = set_flags(m, &who, n, value);
+		if (!err) {
+			(void)fuse_reply_ioctl(req, 0, NULL, 0);
+			return;
+		}
+	}
+	reply_err(req, err);
+}
+
+void attr_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->getattr = op_getattr;
+	ops->setattr = op_setattr;
+	ops->readlink = op_readlink;
+	ops->statfs = op_statfs;
+	ops->ioctl = op_ioctl;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Open files: opened, read, written, made durable, closed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "plugins/fuse/mount.h"
+
+#define FOR_EXEC 040 /* the kernel's FMODE_EXEC, which comes with the flags of open */
+
+unsigned file_access(const struct mount *m, int flags)
+{
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY:
+		return WFS_ACCESS_READ;
+	case O_WRONLY:
+		/* A page that is written in part is read first, when the kernel keeps what is written. */
+		return WFS_ACCESS_WRITE | (m->options->writeback ? WFS_ACCESS_READ : 0);
+	default:
+		return WFS_ACCESS_READ | WFS_ACCESS_WRITE;
+	}
+}
+
+int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi)
+{
+	struct open_file *of = malloc(sizeof(*of));
+
+	if (!of)
+		return -ENOMEM;
+	*of = (struct open_file){ .node = n, .file = file, .access = access };
+	fi->fh = (uint64_t)(uintptr_t)of;
+	return 0;
+}
+
+static int truncate_for_open(struct mount *m, struct node *n, const struct caller *who)
+{
+	struct wfs_set_attr set = { .valid = WFS_SET_SIZE };
+	struct wfs_attr attr;
+	int err;
+
+	node_touch(m, n);
+	err = wfs_setattr(m->client, &who->cred, &n->fh, &set, &attr);
+	node_touch(m, n);
+	return err;
+}
+
+/* A program may be run by those who may not read it. */
+static int open_program(struct mount *m, struct node *n, const struct caller *who, struct wfs_file **ret)
+{
+	unsigned allowed;
+	int err = wfs_access(m->client, &who->cred, &n->fh, WFS_ACCESS_EXEC, &allowed);
+
+	if (!err && !allowed)
+		err = -EACCES;
+	return err ? err : wfs_open_fh(m->client, NULL, &n->fh, WFS_ACCESS_READ, ret);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	unsigned access = file_access(m, fi->flags);
+	struct wfs_file_info info;
+	struct wfs_file *file = NULL;
+	struct caller who;
+	int err = 0;
+
+	caller_get(req, &who);
+	if (fi->flags & O_TRUNC)
+		err = truncate_for_open(m, n, &who);
+	if (!err)
+		err = wfs_open_fh(m->client, &who.cred, &n->fh, access, &file);
+	if (err == -EACCES && (fi->flags & FOR_EXEC))
+		err = open_program(m, n, &who, &file);
+	if (!err)
+		err = file_attach(n, file, access, fi);
+	if (err) {
+		wfs_close(file);
+		reply_err(req, err);
+		return;
+	}
+	/* The kernel's pages are good if nobody changed the file since a time when they were. */
+	wfs_get_info(file, &info);
+	fi->keep_cache = atomic_exchange(&n->cached_change, info.change) == info.change;
+	if (fuse_reply_open(req, fi) != 0) {
+		wfs_close(file);
+		free(file_of(fi));
+	}
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	size_t len;
+	void *buf;
+	int err;
+
+	(void)ino;
+	if (size > MOUNT_IO_BYTES_MAX)
+		size = MOUNT_IO_BYTES_MAX;
+	buf = malloc(size ? size : 1);
+	err = buf ? wfs_pread_some(file_of(fi)->file, buf, size, (uint64_t)offset, &len) : -ENOMEM;
+	if (err)
+		reply_err(req, err);
+	else
+		(void)fuse_reply_buf(req, buf, len);
+	free(buf);
+}
+
+/* At the end of the file, wherever that is by now; the kernel believes it to be at @offset. *ret_moved: it was not. */
+static int append(struct mount *m, struct node *n, const struct caller *who, const char *buf, size_t size,
+                  uint64_t offset, bool *ret_moved)
+{
+	struct wfs_attr attr;
+	struct wfs_batch *b;
+	int err = wfs_batch_new(m->client, &b);
+
+	if (err)
+		return err;
+	(void)wfs_batch_put(b, &n->fh);
+	(void)wfs_batch_write(b, buf, (uint32_t)size, 0, WFS_APPEND);
+	(void)wfs_batch_getattr(b, &attr);
+	err = wfs_batch_run(b, &who->cred, NULL);
+	wfs_batch_free(b);
+	if (!err)
+		*ret_moved = attr.size_bytes != offset + size;
+	return err;
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t offset,
+                     struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct open_file *of = file_of(fi);
+	struct node *n = of->node;
+	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && !m->options->writeback, moved = false;
+	struct caller who;
+	int err = -EACCES;
+
+	node_touch(m, n);
+	if (at_end) {
+		caller_get(req, &who);
+		err = append(m, n, &who, buf, size, (uint64_t)offset, &moved);
+	}
+	/* Who has it open for writing may write, whatever its mode says by now. */
+	if (err == -EACCES)
+		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, 0);
+	node_touch(m, n);
+	if (err)
+		reply_err(req, err);
+	else
+		(void)fuse_reply_write(req, size);
+	/* Another client has written there, too: the pages that the kernel keeps of it are wrong. They are locked until
+	 * it has the reply. */
+	if (moved) {
+		atomic_store(&n->cached_change, 0);
+		(void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
+	}
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	lock_drop_ranges(mount_of(req), file_of(fi)->node, fi->lock_owner);
+	reply_err(req, 0);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct open_file *of = file_of(fi);
+
+	(void)ino;
+	if (fi->flock_release)
+		lock_drop_flock(mount_of(req), of->node, fi->lock_owner);
+	wfs_close(of->file);
+	free(of);
+	reply_err(req, 0);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)data_only;
+	reply_err(req, wfs_flush(file_of(fi)->file));
+}
+
+void file_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->open = op_open;
+	ops->read = op_read;
+	ops->write = op_write;
+	ops->flush = op_flush;
+	ops->release = op_release;
+	ops->fsync = op_fsync;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wfs-fuse: mounts an export of a wfsd that is a directory. Connect, mount, serve, unmount. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "plugins/fuse/mount.h"
+
+#define CONNECT_TIMEOUT_MS_MAX 10000u /* a wrong address should not look like a hang */
+#define BACKGROUND_MAX 64u /* requests that the kernel sends without waiting: read-ahead, write-back */
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct mount *m = userdata;
+
+	conn->max_write = MOUNT_IO_BYTES_MAX;
+	conn->max_readahead = MOUNT_IO_BYTES_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	/* ACLs count in the kernel's own checks, which cached names need; the server checks again. */
+	conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_EXPORT_SUPPORT |
+	                               FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS);
+	/* A listing is most often followed by a look at what was listed. */
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	if (m->options->writeback)
+		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
+}
+
+static void operations(struct fuse_lowlevel_ops *ops)
+{
+	*ops = (struct fuse_lowlevel_ops){ .init = on_init };
+	name_ops(ops);
+	attr_ops(ops);
+	file_ops(ops);
+	range_ops(ops);
+	dir_ops(ops);
+	xattr_ops(ops);
+	lock_ops(ops);
+}
+
+static int failed(const char *what, int err)
+{
+	char text[512];
+
+	fprintf(stderr, "wfs-fuse: %s: %s\n", what, wfs_error_text(text, sizeof(text)));
+	return err;
+}
+
+static int connect_and_attach(struct mount *m)
+{
+	const struct options *o = m->options;
+	struct wfs_options how = { .client_name = "wfs-fuse",
+		                   .connections = o->connections,
+		                   .timeout_ms = o->timeout_s * 1000,
+		                   .connect_timeout_ms = CONNECT_TIMEOUT_MS_MAX,
+		                   .no_shared_memory = o->no_shm };
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+	int err = wfs_connect(o->address, &how, &m->client);
+
+	if (err)
+		return failed(o->address, err);
+	err = wfs_attach(m->client, NULL, o->export_name, &fh, &attr);
+	if (err)
+		return failed(o->source, err);
+	m->root = node_get(&m->nodes, &attr, &fh);
+	return m->root ? 0 : -ENOMEM;
+}
+
+/* "-o ..." for libfuse: what the mount is called, and what must be. Commas in names would end an option. */
+static int add_mount_options(struct fuse_args *args, const struct options *o)
+{
+	char *text, *name = strdup(o->source);
+	int err;
+
+	if (!name)
+		return -ENOMEM;
+	for (char *p = name; *p; p++) {
+		if (*p == ',' || *p == '\\')
+			*p = '_';
+	}
+	err = asprintf(&text, "-ofsname=%s,subtype=wfs,default_permissions%s", name, o->read_only ? ",ro" : "");
+	free(name);
+	if (err < 0)
+		return -ENOMEM;
+	err = fuse_opt_add_arg(args, text);
+	free(text);
+	return err ? -ENOMEM : 0;
+}
+
+static void log_to_syslog(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	vsyslog((int)level, fmt, ap);
+}
+
+static int serve(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int err;
+
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, m->options->threads);
+	fuse_loop_cfg_set_idle_threads(config, m->options->threads);
+	err = fuse_session_loop_mt(m->session, config);
+	fuse_loop_cfg_destroy(config);
+	return err;
+}
+
+/* The session is mounted: leave the terminal, then work until it ends. */
+static int run(struct mount *m)
+{
+	int err = fuse_daemonize(m->options->foreground || m->options->debug);
+
+	if (err)
+		return err;
+	if (!m->options->foreground && !m->options->debug) {
+		openlog("wfs-fuse", LOG_PID, LOG_DAEMON);
+		fuse_set_log_func(log_to_syslog);
+	}
+	err = fuse_set_signal_handlers(m->session);
+	if (err)
+		return err;
+	err = lock_queue_start(m);
+	if (!err)
+		err = serve(m);
+	lock_queue_stop(m);
+	fuse_remove_signal_handlers(m->session);
+	/* More than 0 is the signal that ended it, as wished. */
+	return err > 0 ? 0 : err;
+}
+
+static int mount_and_run(struct mount *m, struct fuse_args *args)
+{
+	struct fuse_lowlevel_ops ops;
+	int err = add_mount_options(args, m->options);
+
+	if (err)
+		return err;
+	operations(&ops);
+	m->session = fuse_session_new(args, &ops, sizeof(ops), m);
+	if (!m->session)
+		return -EINVAL; /* libfuse has told */
+	err = fuse_session_mount(m->session, m->options->dir) ? -EIO : 0;
+	if (!err) {
+		err = run(m);
+		fuse_session_unmount(m->session);
+	}
+	fuse_session_destroy(m->session);
+	return err;
+}
+
+static int mount_new(const struct options *o, struct fuse_args *args)
+{
+	struct mount *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	m->options = o;
+	m->attr_timeout_ns = (uint64_t)(o->attr_timeout_s * 1e9);
+	err = node_table_init(&m->nodes);
+	if (!err) {
+		err = connect_and_attach(m);
+		if (!err)
+			err = mount_and_run(m, args);
+		wfs_disconnect(m->client);
+		node_table_done(&m->nodes);
+	}
+	free(m);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct options o;
+	int err = options_parse(&args, &o);
+
+	if (!err && o.version) {
+		puts("wfs-fuse " WFSD_VERSION);
+	} else if (!err && o.help) {
+		puts("usage: wfs-fuse [ADDRESS]/EXPORT DIR [-f] [-d] [-o OPTION,...]; see wfs-fuse(1)");
+	} else if (!err) {
+		err = mount_new(&o, &args);
+		if (err == -ENOMEM)
+			fputs("wfs-fuse: out of memory\n", stderr);
+	}
+	fuse_opt_free_args(&args);
+	options_done(&o);
+	return err ? 1 : 0;
+}

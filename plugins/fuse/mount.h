@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the parts of wfs-fuse share: the mount, its nodes, who asks, and how replies are put together. */
+#ifndef WFSD_PLUGINS_FUSE_MOUNT_H
+#define WFSD_PLUGINS_FUSE_MOUNT_H
+
+/* Of libfuse's interface. */
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "plugins/fuse/node.h"
+#include "plugins/fuse/options.h"
+#include "protocol/client/wfs_tree.h"
+
+#define MOUNT_IO_BYTES_MAX (1u << 20) /* one read or write */
+
+struct lock_wait;
+
+/* Locks that wait for others (lock.c). */
+struct lock_queue {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t thread;
+	bool started, stop;
+	bool hurry; /* something was unlocked, or a wait interrupted */
+	struct lock_wait *first;
+};
+
+struct mount {
+	struct wfs *client;
+	const struct options *options;
+	struct fuse_session *session;
+	struct node_table nodes;
+	struct node *root;
+	uint64_t attr_timeout_ns;
+	_Atomic uint64_t sequence; /* counts changes made through this mount */
+	struct lock_queue locks;
+};
+
+/* An open file: what fuse_file_info.fh points to. */
+struct open_file {
+	struct node *node;
+	struct wfs_file *file;
+	unsigned access; /* WFS_ACCESS_* */
+};
+
+/* Who asks. */
+struct caller {
+	struct wfs_cred cred;
+	uint32_t groups[WFS_GROUPS_MAX];
+};
+
+static inline struct mount *mount_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline struct node *node_of(struct mount *m, fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? m->root : (struct node *)ino;
+}
+
+static inline struct open_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct open_file *)(uintptr_t)fi->fh;
+}
+
+/* The identity behind a request; @ret points into itself. */
+void caller_get(fuse_req_t req, struct caller *ret);
+
+/* @err: 0 or a negative errno. */
+void reply_err(fuse_req_t req, int err);
+void reply_attr(fuse_req_t req, struct node *n, const struct wfs_attr *attr);
+void reply_statfs(fuse_req_t req, const struct wfs_statfs *s);
+/*
+ * A name was looked up or made in @dir: tell the kernel of the object, or of @err. It counts as told only when that
+ * arrived.
+ */
+void reply_entry(fuse_req_t req, struct node *dir, int err, const struct wfs_attr *attr, const struct wfs_fh *fh);
+/* Fill in an entry; the node counts as told. -ENOMEM. */
+int entry_fill(struct mount *m, struct node *dir, const struct wfs_attr *attr, const struct wfs_fh *fh,
+               struct fuse_entry_param *ret, struct node **ret_node);
+void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret);
+/* The number that programs see. */
+ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id);
+mode_t mode_of_type(enum wfs_type type);
+/* The object is being changed, or was, by this mount: what was read of it before is old. */
+void node_touch(struct mount *m, struct node *n);
+
+/* Operations, by file. */
+void name_ops(struct fuse_lowlevel_ops *ops);
+void attr_ops(struct fuse_lowlevel_ops *ops);
+void file_ops(struct fuse_lowlevel_ops *ops);
+void range_ops(struct fuse_lowlevel_ops *ops);
+void dir_ops(struct fuse_lowlevel_ops *ops);
+void xattr_ops(struct fuse_lowlevel_ops *ops);
+void lock_ops(struct fuse_lowlevel_ops *ops);
+
+/* file.c: what the kernel will name an open file by. -ENOMEM; otherwise the file is closed when the kernel releases it.
+ */
+int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi);
+/* WFS_ACCESS_* of open(2)'s flags. */
+unsigned file_access(const struct mount *m, int flags);
+
+/* lock.c */
+int lock_queue_start(struct mount *m);
+void lock_queue_stop(struct mount *m);
+/* The owner closes a descriptor of the file: its byte-range locks go. */
+void lock_drop_ranges(struct mount *m, struct node *n, uint64_t owner);
+void lock_drop_flock(struct mount *m, struct node *n, uint64_t owner);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names: looked up, made, linked, renamed, removed; and what the kernel forgets. One round trip each. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "plugins/fuse/mount.h"
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct mount *m = mount_of(req);
+	struct node *dir = node_of(m, parent);
+	struct fuse_entry_param none = { .entry_timeout = m->options->negative_timeout_s };
+	struct caller who;
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+	int err;
+
+	caller_get(req, &who);
+	err = wfs_lookup(m->client, &who.cred, &dir->fh, name, &fh, &attr);
+	if (err == -ENOENT && none.entry_timeout > 0)
+		(void)fuse_reply_entry(req, &none);
+	else
+		reply_entry(req, dir, err, &attr, &fh);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+
+	if (n != m->root)
+		node_forget(&m->nodes, n, count);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct mount *m = mount_of(req);
+
+	for (size_t i = 0; i < count; i++) {
+		struct node *n = node_of(m, forgets[i].ino);
+
+		if (n != m->root)
+			node_forget(&m->nodes, n, forgets[i].nlookup);
+	}
+	fuse_reply_none(req);
+}
+
+/* Does what is made in @dir inherit an ACL? The umask does not count then. */
+static bool inherits_acl(struct mount *m, struct node *dir)
+{
+	size_t len;
+	int err;
+
+	if (node_now_ns() < atomic_load(&dir->no_default_acl_until_ns))
+		return false;
+	err = wfs_get_xattr(m->client, NULL, &dir->fh, "system.posix_acl_default", NULL, 0, &len);
+	if (!err)
+		return len > 0;
+	atomic_store(&dir->no_default_acl_until_ns, node_now_ns() + m->attr_timeout_ns);
+	return false;
+}
+
+static uint32_t new_mode(fuse_req_t req, struct node *dir, mode_t mode)
+{
+	mode_t umask = fuse_req_ctx(req)->umask;
+
+	if ((mode & umask & 0777) && !inherits_acl(mount_of(req), dir))
+		mode &= ~umask;
+	return mode & 07777;
+}
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct wfs_new *what)
+{
+	struct mount *m = mount_of(req);
+	struct node *dir = node_of(m, parent);
+	struct caller who;
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+	int err;
+
+	caller_get(req, &who);
+	node_touch(m, dir);
+	err = wfs_make(m->client, &who.cred, &dir->fh, name, what, &fh, &attr);
+	node_touch(m, dir);
+	reply_entry(req, dir, err, &attr, &fh);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct wfs_new what = { .mode = new_mode(req, node_of(mount_of(req), parent), mode) };
+
+	switch (mode & S_IFMT) {
+	case 0:
+	case S_IFREG:
+		what.type = WFS_TYPE_FILE;
+		break;
+	case S_IFIFO:
+		what.type = WFS_TYPE_FIFO;
+		break;
+	case S_IFSOCK:
+		what.type = WFS_TYPE_SOCKET;
+		break;
+	case S_IFCHR:
+	case S_IFBLK:
+		what.type = S_ISCHR(mode) ? WFS_TYPE_CHAR : WFS_TYPE_BLOCK;
+		what.rdev = (uint64_t)major(rdev) << 32 | minor(rdev);
+		break;
+	default:
+		reply_err(req, -EINVAL);
+		return;
+	}
+	make(req, parent, name, &what);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct wfs_new what = { .type = WFS_TYPE_DIR, .mode = new_mode(req, node_of(mount_of(req), parent), mode) };
+
+	make(req, parent, name, &what);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct wfs_new what = { .type = WFS_TYPE_SYMLINK, .mode = 0777, .target = target };
+
+	make(req, parent, name, &what);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, bool is_dir)
+{
+	struct mount *m = mount_of(req);
+	struct node *dir = node_of(m, parent);
+	struct caller who;
+	int err;
+
+	caller_get(req, &who);
+	node_touch(m, dir);
+	err = wfs_unlink(m->client, &who.cred, &dir->fh, name, is_dir);
+	node_touch(m, dir);
+	reply_err(req, err);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, false);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, true);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+                      unsigned flags)
+{
+	struct mount *m = mount_of(req);
+	struct node *from = node_of(m, parent), *to = node_of(m, new_parent);
+	unsigned wanted = 0;
+	struct caller who;
+	int err;
+
+	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	if (flags & RENAME_NOREPLACE)
+		wanted |= WFS_RENAME_NOREPLACE;
+	if (flags & RENAME_EXCHANGE)
+		wanted |= WFS_RENAME_EXCHANGE;
+	caller_get(req, &who);
+	node_touch(m, from);
+	node_touch(m, to);
+	err = wfs_rename(m->client, &who.cred, &from->fh, name, &to->fh, new_name, wanted);
+	node_touch(m, from);
+	node_touch(m, to);
+	reply_err(req, err);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino), *dir = node_of(m, new_parent);
+	struct wfs_batch *b;
+	struct wfs_attr attr;
+	struct caller who;
+	int err = wfs_batch_new(m->client, &b);
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	caller_get(req, &who);
+	node_touch(m, n);
+	(void)wfs_batch_put(b, &n->fh);
+	(void)wfs_batch_save(b);
+	(void)wfs_batch_put(b, &dir->fh);
+	(void)wfs_batch_link(b, new_name);
+	(void)wfs_batch_restore(b);
+	(void)wfs_batch_getattr(b, &attr);
+	err = wfs_batch_run(b, &who.cred, NULL);
+	wfs_batch_free(b);
+	node_touch(m, n);
+	node_touch(m, dir);
+	reply_entry(req, dir, err, &attr, &n->fh);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct node *dir = node_of(m, parent), *n = NULL;
+	unsigned flags =
+	        (fi->flags & O_EXCL ? WFS_CREATE_EXCLUSIVE : 0) | (fi->flags & O_TRUNC ? WFS_CREATE_TRUNCATE : 0);
+	unsigned access = file_access(m, fi->flags);
+	struct fuse_entry_param entry;
+	struct wfs_attr attr;
+	struct wfs_file *file;
+	struct caller who;
+	struct wfs_fh fh;
+	int created, err;
+
+	caller_get(req, &who);
+	node_touch(m, dir);
+	err = wfs_create(m->client, &who.cred, &dir->fh, name, new_mode(req, dir, mode), flags, access, &file, &fh,
+	                 &attr, &created);
+	node_touch(m, dir);
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	err = entry_fill(m, dir, &attr, &fh, &entry, &n);
+	if (!err)
+		err = file_attach(n, file, access, fi);
+	if (err) {
+		wfs_close(file);
+		if (n)
+			node_forget(&m->nodes, n, 1);
+		reply_err(req, err);
+		return;
+	}
+	if (created) {
+		atomic_store(&n->cached_change, attr.change);
+		atomic_store(&n->no_capability_until_ns, node_now_ns() + m->attr_timeout_ns);
+	}
+	node_touch(m, n);
+	if (fuse_reply_create(req, &entry, fi) != 0) {
+		wfs_close(file);
+		free(file_of(fi));
+		node_forget(&m->nodes, n, 1);
+	}
+}
+
+void name_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->lookup = op_lookup;
+	ops->forget = op_forget;
+	ops->forget_multi = op_forget_multi;
+	ops->mknod = op_mknod;
+	ops->mkdir = op_mkdir;
+	ops->symlink = op_symlink;
+	ops->unlink = op_unlink;
+	ops->rmdir = op_rmdir;
+	ops->rename = op_rename;
+	ops->link = op_link;
+	ops->create = op_create;
+}

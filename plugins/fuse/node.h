@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The objects that the kernel knows, and what is remembered of each. A node lives from the first reply that names it to
+ * the kernel until the kernel forgets it; how many there are is the kernel's decision. Any thread.
+ */
+#ifndef WFSD_PLUGINS_FUSE_NODE_H
+#define WFSD_PLUGINS_FUSE_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "protocol/client/wfs_tree.h"
+
+struct node {
+	struct node *next; /* in its bucket; the table's lock */
+	uint64_t lookups; /* times that the kernel was told; the table's lock */
+	uint64_t fsid, file_id;
+	struct wfs_fh fh;
+
+	/* Each stands for itself and may be a little old. Times are node_now_ns(). */
+	_Atomic uint64_t parent_id; /* of a directory it was found in */
+	_Atomic uint64_t no_acl_until_ns; /* its mode says everything */
+	_Atomic uint64_t no_default_acl_until_ns; /* what is made in it inherits no ACL */
+	_Atomic uint64_t no_capability_until_ns; /* it has no security.capability */
+	_Atomic uint64_t cached_change; /* the change counter that the kernel's pages belong to, at least */
+	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
+	_Atomic bool locked; /* this mount once had a byte-range lock on it */
+};
+
+struct node_table {
+	pthread_mutex_t lock;
+	struct node **buckets;
+	size_t bucket_count; /* a power of two */
+	size_t count;
+};
+
+uint64_t node_now_ns(void);
+
+/* 0 or -ENOMEM. */
+int node_table_init(struct node_table *t);
+/* Frees all nodes, too. */
+void node_table_done(struct node_table *t);
+/* The node of an object, which the kernel is about to be told once more. NULL: no memory. */
+struct node *node_get(struct node_table *t, const struct wfs_attr *attr, const struct wfs_fh *fh);
+/* Does the kernel know the object, and did this mount change it after @sequence? */
+bool node_touched_since(struct node_table *t, uint64_t fsid, uint64_t file_id, uint64_t sequence);
+/* The kernel forgets @count times that it was told. The node may be gone then. */
+void node_forget(struct node_table *t, struct node *n, uint64_t count);
+
+#endif

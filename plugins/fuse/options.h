@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command line of wfs-fuse, as mount(8) writes it, too. */
+#ifndef WFSD_PLUGINS_FUSE_OPTIONS_H
+#define WFSD_PLUGINS_FUSE_OPTIONS_H
+
+#include <stdbool.h>
+
+struct fuse_args;
+
+struct options {
+	char *source; /* as given */
+	char *dir;
+	char *address; /* for wfs_connect() */
+	char *export_name;
+	double entry_timeout_s, attr_timeout_s, negative_timeout_s;
+	unsigned timeout_s; /* the longest wait for a lost server */
+	unsigned connections;
+	unsigned threads;
+	int foreground, debug, help, version;
+	int writeback, read_only, no_shm;
+};
+
+#define OPTIONS_SOCKET_DEFAULT "/run/wfsd/rpc.sock"
+
+/*
+ * Take what is ours out of @args; what stays is for fuse_session_new(). 0; -EINVAL after a line on standard error.
+ * options_done() in any case.
+ */
+int options_parse(struct fuse_args *args, struct options *ret);
+void options_done(struct options *o);
+/*
+ * "[ADDRESS]/EXPORT" or "EXPORT"; see wfs-fuse(1). Malloc'ed parts, which the caller frees. 0, -EINVAL, -ENOMEM.
+ */
+int options_split_source(const char *source, char **ret_address, char **ret_export);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Replies to the kernel, and who it asks for. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+
+#include "plugins/fuse/mount.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+void caller_get(fuse_req_t req, struct caller *ret)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	gid_t groups[WFS_GROUPS_MAX];
+	int count = 0;
+
+	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "groups are handed on as they come");
+	ret->cred = (struct wfs_cred){ .uid = ctx->uid, .gid = ctx->gid, .groups = ret->groups };
+	/* They are read from /proc, which takes as long as a request; root needs none. */
+	if (ctx->uid != 0)
+		count = fuse_req_getgroups(req, WFS_GROUPS_MAX, groups);
+	if (count > (int)WFS_GROUPS_MAX)
+		count = WFS_GROUPS_MAX;
+	if (count > 0) {
+		memcpy(ret->groups, groups, (size_t)count * sizeof(groups[0]));
+		ret->cred.group_count = (unsigned)count;
+	}
+}
+
+void node_touch(struct mount *m, struct node *n)
+{
+	atomic_store(&n->touched, atomic_fetch_add(&m->sequence, 1) + 1);
+}
+
+mode_t mode_of_type(enum wfs_type type)
+{
+	switch (type) {
+	case WFS_TYPE_FILE:
+		return S_IFREG;
+	case WFS_TYPE_DIR:
+		return S_IFDIR;
+	case WFS_TYPE_SYMLINK:
+		return S_IFLNK;
+	case WFS_TYPE_FIFO:
+		return S_IFIFO;
+	case WFS_TYPE_CHAR:
+		return S_IFCHR;
+	case WFS_TYPE_BLOCK:
+		return S_IFBLK;
+	case WFS_TYPE_SOCKET:
+		return S_IFSOCK;
+	}
+	return 0;
+}
+
+ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id)
+{
+	/* Another file system below the export: its numbers are moved out of the way. */
+	return fsid == m->root->fsid ? file_id : file_id ^ (fsid | 1) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static struct timespec time_of(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
+}
+
+void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret)
+{
+	*ret = (struct stat){ .st_ino = number_of(m, attr->fsid, attr->file_id),
+		              .st_mode = mode_of_type(attr->type) | (attr->mode & 07777),
+		              .st_nlink = attr->link_count,
+		              .st_uid = attr->uid,
+		              .st_gid = attr->gid,
+		              .st_rdev = makedev((unsigned)(attr->rdev >> 32), (unsigned)attr->rdev),
+		              .st_size = (off_t)attr->size_bytes,
+		              .st_blksize = attr->block_preferred_bytes ? (int)attr->block_preferred_bytes : 4096,
+		              .st_blocks = (blkcnt_t)(attr->allocated_bytes / 512 + (attr->allocated_bytes % 512 != 0)),
+		              .st_atim = time_of(attr->atime_ns),
+		              .st_mtim = time_of(attr->mtime_ns),
+		              .st_ctim = time_of(attr->ctime_ns) };
+}
+
+/* What an answer from the server tells for a while. */
+static void learn(struct mount *m, struct node *n, const struct wfs_attr *attr)
+{
+	atomic_store(&n->no_acl_until_ns, attr->has_acl ? 0 : node_now_ns() + m->attr_timeout_ns);
+}
+
+void reply_err(fuse_req_t req, int err)
+{
+	(void)fuse_reply_err(req, -err);
+}
+
+void reply_attr(fuse_req_t req, struct node *n, const struct wfs_attr *attr)
+{
+	struct mount *m = mount_of(req);
+	struct stat st;
+
+	learn(m, n, attr);
+	stat_fill(m, attr, &st);
+	(void)fuse_reply_attr(req, &st, m->options->attr_timeout_s);
+}
+
+int entry_fill(struct mount *m, struct node *dir, const struct wfs_attr *attr, const struct wfs_fh *fh,
+               struct fuse_entry_param *ret, struct node **ret_node)
+{
+	struct node *n = node_get(&m->nodes, attr, fh);
+
+	if (!n)
+		return -ENOMEM;
+	learn(m, n, attr);
+	atomic_store(&n->parent_id, dir->file_id);
+	/* Numbers of objects are never used again, so they tell the lives of a node's address apart. */
+	*ret = (struct fuse_entry_param){ .ino = n == m->root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n,
+		                          .generation = n->file_id,
+		                          .attr_timeout = m->options->attr_timeout_s,
+		                          .entry_timeout = m->options->entry_timeout_s };
+	stat_fill(m, attr, &ret->attr);
+	*ret_node = n;
+	return 0;
+}
+
+void reply_entry(fuse_req_t req, struct node *dir, int err, const struct wfs_attr *attr, const struct wfs_fh *fh)
+{
+	struct mount *m = mount_of(req);
+	struct fuse_entry_param entry;
+	struct node *n;
+
+	if (!err)
+		err = entry_fill(m, dir, attr, fh, &entry, &n);
+	if (err)
+		reply_err(req, err);
+	else if (fuse_reply_entry(req, &entry) != 0)
+		node_forget(&m->nodes, n, 1);
+}
+
+void reply_statfs(fuse_req_t req, const struct wfs_statfs *s)
+{
+	uint64_t unit = s->block_bytes ? s->block_bytes : 4096;
+	struct statvfs st = { .f_bsize = unit,
+		              .f_frsize = unit,
+		              .f_blocks = s->total_bytes / unit,
+		              .f_bfree = s->free_bytes / unit,
+		              .f_bavail = s->available_bytes / unit,
+		              .f_files = s->objects + s->objects_free < s->objects ? UINT64_MAX
+		                                                                   : s->objects + s->objects_free,
+		              .f_ffree = s->objects_free,
+		              .f_favail = s->objects_free,
+		              .f_fsid = s->fsid,
+		              .f_flag = s->read_only ? ST_RDONLY : 0,
+		              .f_namemax = s->name_max };
+
+	(void)fuse_reply_statfs(req, &st);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Extended attributes, POSIX ACLs among them. The kernel asks for an ACL with most checks of permissions, and for the
+ * capabilities of a file before it is written: what is known to be missing is answered at once.
+ */
+#include <errno.h>
+#include <linux/xattr.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plugins/fuse/mount.h"
+
+#define VALUE_BYTES_MAX 65536u
+#define ACL_ACCESS "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
+#define CAPABILITY "security.capability"
+
+/* Until when it is known to have no such attribute; NULL for those that nothing is remembered of. */
+static _Atomic uint64_t *missing_until(struct node *n, const char *name)
+{
+	if (strcmp(name, ACL_ACCESS) == 0)
+		return &n->no_acl_until_ns;
+	if (strcmp(name, ACL_DEFAULT) == 0)
+		return &n->no_default_acl_until_ns;
+	if (strcmp(name, CAPABILITY) == 0)
+		return &n->no_capability_until_ns;
+	return NULL;
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	_Atomic uint64_t *missing = missing_until(n, name);
+	struct caller who;
+	char *buf = NULL;
+	size_t len;
+	int err;
+
+	if (missing && node_now_ns() < atomic_load(missing)) {
+		reply_err(req, -ENODATA);
+		return;
+	}
+	if (size > VALUE_BYTES_MAX)
+		size = VALUE_BYTES_MAX;
+	if (size)
+		buf = malloc(size);
+	caller_get(req, &who);
+	err = size && !buf ? -ENOMEM : wfs_get_xattr(m->client, &who.cred, &n->fh, name, buf, size, &len);
+	if (err == -ENODATA && missing)
+		atomic_store(missing, node_now_ns() + m->attr_timeout_ns);
+	if (err)
+		reply_err(req, err);
+	else if (size)
+		(void)fuse_reply_buf(req, buf, len);
+	else
+		(void)fuse_reply_xattr(req, len);
+	free(buf);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	_Atomic uint64_t *missing = missing_until(n, name);
+	unsigned wanted =
+	        (flags & XATTR_CREATE ? WFS_XATTR_CREATE : 0) | (flags & XATTR_REPLACE ? WFS_XATTR_REPLACE : 0);
+	struct caller who;
+	int err;
+
+	caller_get(req, &who);
+	node_touch(m, n);
+	err = wfs_set_xattr(m->client, &who.cred, &n->fh, name, value, size, wanted);
+	node_touch(m, n);
+	if (missing)
+		atomic_store(missing, 0);
+	reply_err(req, err);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	struct caller who;
+	int err;
+
+	caller_get(req, &who);
+	node_touch(m, n);
+	err = wfs_remove_xattr(m->client, &who.cred, &n->fh, name);
+	node_touch(m, n);
+	reply_err(req, err);
+}
+
+/* Names, each with its NUL; more than fit are only counted. */
+struct names {
+	char *buf;
+	size_t size, len;
+};
+
+static void take_name(void *ctx, const char *name, size_t len)
+{
+	struct names *names = ctx;
+
+	if (names->len + len + 1 <= names->size) {
+		memcpy(names->buf + names->len, name, len);
+		names->buf[names->len + len] = '\0';
+	}
+	names->len += len + 1;
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct mount *m = mount_of(req);
+	struct names names = { .size = size > VALUE_BYTES_MAX ? VALUE_BYTES_MAX : size };
+	struct caller who;
+	int err = 0;
+
+	if (names.size) {
+		names.buf = malloc(names.size);
+		err = names.buf ? 0 : -ENOMEM;
+	}
+	caller_get(req, &who);
+	if (!err)
+		err = wfs_list_xattr(m->client, &who.cred, &node_of(m, ino)->fh, take_name, &names);
+	if (!err && size && names.len > names.size)
+		err = -ERANGE;
+	if (err)
+		reply_err(req, err);
+	else if (size)
+		(void)fuse_reply_buf(req, names.buf, names.len);
+	else
+		(void)fuse_reply_xattr(req, names.len);
+	free(names.buf);
+}
+
+void xattr_ops(struct fuse_lowlevel_ops *ops)
+{
+	ops->getxattr = op_getxattr;
+	ops->setxattr = op_setxattr;
+	ops->removexattr = op_removexattr;
+	ops->listxattr = op_listxattr;
+}
