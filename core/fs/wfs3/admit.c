@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "core/base/budget.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/pool.h"
@@ -18,6 +19,10 @@
 #define ADMIT_NODE_SHARE 16 /* one block in so many for the trees */
 /* With less than this part of the pool available, commits come soon, so that what was freed is there in time. */
 #define ADMIT_TIGHT_SHARE 4
+/* Changes of names and attributes wait for a commit when so much of the memory is taken by nodes that are not written.
+ */
+#define ADMIT_DIRTY_SHARE 4
+#define ADMIT_CHANGE_BLOCKS 16u /* leaves of one change */
 #define ADMIT_COMMIT_PAUSE_NS (500 * SYNC_NS_PER_MS)
 
 static uint64_t blocks_touched(uint64_t len)
@@ -71,9 +76,9 @@ static int admit_slowly(struct pool *p)
 
 /*
  * Is there room by a careful estimate? What is in write-back counts twice until it is mapped; writers who are not
- * through yet count, too. @need stays added to those.
+ * through yet count, too. @need stays added to those. @trees: what changes that are not committed take.
  */
-static bool admit_fast(struct pool *p, uint64_t need)
+static bool admit_fast(struct pool *p, uint64_t need, uint64_t trees)
 {
 	uint64_t admitting = __atomic_add_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
 	struct cache_stats cached;
@@ -87,17 +92,16 @@ static bool admit_fast(struct pool *p, uint64_t need)
 	    sync_now_ns() - __atomic_load_n(&p->last_commit_ns, __ATOMIC_RELAXED) > ADMIT_COMMIT_PAUSE_NS)
 		txg_want_commit(p);
 	wanted = (cached.dirty_bytes + cached.writeback_bytes) / WFS3_BLOCK_BYTES + admitting;
-	return available > wanted + wanted / ADMIT_NODE_SHARE + s.total_blocks / ADMIT_SLACK_SHARE;
+	return available > wanted + wanted / ADMIT_NODE_SHARE + trees + s.total_blocks / ADMIT_SLACK_SHARE;
 }
 
-int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret)
+static int admit(struct pool *p, uint64_t need, uint64_t trees, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
+static int admit(struct pool *p, uint64_t need, uint64_t trees, unsigned flags, struct admission *ret)
 {
-	struct pool *p = ds->pool;
-	uint64_t need = blocks_touched(len);
 	int err = 0;
 
 	*ret = (struct admission){ .blocks = need };
-	if (admit_fast(p, need))
+	if (admit_fast(p, need, trees))
 		return 0;
 	if (flags & VFS_NOWAIT) {
 		err = -EAGAIN;
@@ -114,6 +118,28 @@ int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admissi
 	if (err)
 		__atomic_sub_fetch(&p->admitting_blocks, need, __ATOMIC_RELAXED);
 	return err;
+}
+
+int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret)
+{
+	return admit(ds->pool, blocks_touched(len), 0, flags, ret);
+}
+
+int admit_change(struct pool *p, bool gives_back, struct admission *ret)
+{
+	size_t bound = budget_limit(p->w->config.budget) / ADMIT_DIRTY_SHARE;
+	struct node_cache_stats nodes;
+	int err = 0;
+
+	node_cache_get_stats(p->node_cache, &nodes);
+	if (nodes.dirty_bytes > bound / 2)
+		txg_want_commit(p);
+	if (nodes.dirty_bytes > bound)
+		err = txg_force(p, 1);
+	if (err)
+		return err;
+	*ret = (struct admission){ 0 };
+	return gives_back ? 0 : admit(p, ADMIT_CHANGE_BLOCKS, 2 * nodes.dirty_bytes / WFS3_BLOCK_BYTES, 0, ret);
 }
 
 void admit_done(struct pool *p, struct admission *a)

@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
-static struct dataset *dataset_new(struct pool *p, uint64_t id, const struct wfs3_ptr *root)
+static struct dataset *dataset_new(struct pool *p, uint64_t id, enum dataset_type type, const struct wfs3_ptr *root)
 {
 	struct dataset *ds = calloc(1, sizeof(*ds));
 
@@ -29,7 +30,8 @@ static struct dataset *dataset_new(struct pool *p, uint64_t id, const struct wfs
 	ds->id = id;
 	ds->root = *root;
 	ds->state = DATASET_STATE_LIVE;
-	ds->type = DATASET_TYPE_VOLUME;
+	ds->type = type;
+	sync_mutex_init(&ds->rename_lock, SYNC_RANK_RENAME, "wfs3 rename");
 	ds->next_object = WFS3_VOLUME_OBJECT + 1;
 	sync_mutex_init(&ds->items_lock, SYNC_RANK_ITEMS, "wfs3 items");
 	sync_mutex_init(&ds->lock, SYNC_RANK_OBJECT, "wfs3 dataset");
@@ -45,6 +47,7 @@ void dataset_release(struct vfs_node *n)
 	object_done(&ds->self);
 	tree_free(ds->tree);
 	sync_mutex_done(&ds->items_lock);
+	sync_mutex_done(&ds->rename_lock);
 	sync_mutex_done(&ds->lock);
 	sync_cond_done(&ds->gate_changed);
 	free(ds->in_flight);
@@ -54,13 +57,16 @@ void dataset_release(struct vfs_node *n)
 
 int dataset_add_loaded(struct pool *p, const struct dataset_item *item)
 {
-	struct dataset *ds = dataset_new(p, item->id, &item->root);
+	struct dataset *ds = dataset_new(p, item->id, item->type, &item->root);
 
 	if (!ds)
 		return err_set(-ENOMEM, "no memory for dataset %" PRIu64, item->id);
 	ds->created_ns = item->created_ns;
 	ds->used_blocks = item->used_blocks;
 	ds->state = item->state;
+	ds->next_object = item->next_object;
+	ds->object_count = item->object_count;
+	memcpy(ds->hash_key, item->hash_key, sizeof(ds->hash_key));
 	memcpy(ds->name, item->name, sizeof(ds->name));
 	cds_list_add_tail(&ds->link, &p->datasets);
 	return 0;
@@ -77,19 +83,30 @@ static struct dataset *find_locked(struct pool *p, const char *name, size_t name
 	return NULL;
 }
 
-int dataset_find(struct pool *p, const char *name, size_t name_len, struct dataset **ret)
+static int wrong_type(const struct dataset *ds)
 {
+	return err_set(-EINVAL, "%s/%s is a %s", ds->pool->name, ds->name,
+	               ds->type == DATASET_TYPE_TREE ? "file tree" : "volume");
+}
+
+int dataset_find(struct pool *p, const char *name, size_t name_len, enum dataset_type type, struct dataset **ret)
+{
+	int err = 0;
+
 	struct dataset *ds;
 
 	sync_mutex_lock(&p->table_lock);
 	ds = find_locked(p, name, name_len);
-	if (ds)
+	if (!ds)
+		err = err_set(-ENOENT, "pool %s has no '%.*s'", p->name, (int)name_len, name);
+	else if (type && ds->type != type)
+		err = wrong_type(ds);
+	else
 		vfs_node_ref(&ds->self.node);
 	sync_mutex_unlock(&p->table_lock);
-	if (!ds)
-		return err_set(-ENOENT, "pool %s has no volume '%.*s'", p->name, (int)name_len, name);
-	*ret = ds;
-	return 0;
+	if (!err)
+		*ret = ds;
+	return err;
 }
 
 struct dataset *dataset_find_live(struct pool *p, uint64_t id)
@@ -156,6 +173,8 @@ static int load_inode(struct dataset *ds)
 		ret = err_set(-EUCLEAN, "no inode of the right size");
 	if (!ret)
 		ret = inode_decode(buf, len, &ds->self.inode);
+	if (!ret && S_ISDIR(ds->self.inode.mode) != (ds->type == DATASET_TYPE_TREE))
+		ret = err_set(-EUCLEAN, "object 1 is of a wrong type");
 	return ret;
 }
 
@@ -164,13 +183,15 @@ int dataset_load(struct dataset *ds)
 	struct cache_file *file;
 	int ret = 0;
 
-	if (__atomic_load_n(&ds->self.file, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&ds->loaded, __ATOMIC_ACQUIRE))
 		return 0;
 	sync_mutex_lock(&ds->lock);
-	if (!ds->self.file) {
+	if (!ds->loaded) {
 		ret = load_inode(ds);
-		if (!ret)
+		if (!ret && ds->type == DATASET_TYPE_VOLUME)
 			ret = object_open_file(&ds->self, &file);
+		if (!ret)
+			__atomic_store_n(&ds->loaded, true, __ATOMIC_RELEASE);
 	}
 	sync_mutex_unlock(&ds->lock);
 	return ret ? err_add(ret, "pool %s: load dataset %" PRIu64, ds->pool->name, ds->id) : 0;
@@ -237,27 +258,41 @@ void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate)
 	sync_cond_broadcast(&ds->gate_changed);
 }
 
-/* A new dataset with its inode, in memory and in the open group. */
-static int create_in_memory(struct pool *p, const char *name, uint64_t size_bytes, struct dataset **ret_ds)
+/* The inode of a volume, or of the top directory of a file tree. */
+static void first_inode(struct dataset *ds, uint64_t size_bytes)
 {
-	static const struct wfs3_ptr empty;
-	int64_t now_ns = (int64_t)sync_wall_ns();
-	struct dataset *ds = dataset_new(p, p->next_dataset_id, &empty);
-	uint64_t txg;
-	int ret;
+	bool is_tree = ds->type == DATASET_TYPE_TREE;
+	int64_t now_ns = (int64_t)ds->created_ns;
 
-	if (!ds)
-		return err_set(-ENOMEM, "no memory for a volume");
-	snprintf(ds->name, sizeof(ds->name), "%s", name);
-	ds->created_ns = (uint64_t)now_ns;
-	ds->self.inode = (struct inode){ .mode = S_IFREG | 0600,
-		                         .link_count = 1,
+	ds->self.inode = (struct inode){ .mode = is_tree ? S_IFDIR | 0755 : S_IFREG | 0600,
+		                         .link_count = is_tree ? 2 : 1,
 		                         .size_bytes = size_bytes,
 		                         .change = 1,
 		                         .atime_ns = now_ns,
 		                         .mtime_ns = now_ns,
 		                         .ctime_ns = now_ns,
-		                         .btime_ns = now_ns };
+		                         .btime_ns = now_ns,
+		                         .parent = is_tree ? WFS3_ROOT_OBJECT : 0 };
+	ds->object_count = is_tree;
+}
+
+/* A new dataset with its inode, in memory and in the open group. */
+static int create_in_memory(struct pool *p, enum dataset_type type, const char *name, uint64_t size_bytes,
+                            struct dataset **ret_ds)
+{
+	static const struct wfs3_ptr empty;
+	struct dataset *ds = dataset_new(p, p->next_dataset_id, type, &empty);
+	uint64_t txg;
+	int ret;
+
+	if (!ds)
+		return err_set(-ENOMEM, "no memory for a dataset");
+	ret = type == DATASET_TYPE_TREE ? uuid_make(ds->hash_key) : 0;
+	if (ret)
+		goto out;
+	snprintf(ds->name, sizeof(ds->name), "%s", name);
+	ds->created_ns = sync_wall_ns();
+	first_inode(ds, size_bytes);
 	ds->created_txg = txg = txg_enter(p);
 	ret = object_put_inode_in(&ds->self, txg, 0, NULL);
 	if (!ret) {
@@ -267,6 +302,7 @@ static int create_in_memory(struct pool *p, const char *name, uint64_t size_byte
 		txg_changed(p, ds, txg);
 	}
 	txg_exit(p);
+out:
 	if (ret)
 		vfs_node_unref(&ds->self.node);
 	else
@@ -274,20 +310,23 @@ static int create_in_memory(struct pool *p, const char *name, uint64_t size_byte
 	return ret;
 }
 
-int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes)
+int dataset_create(struct pool *p, enum dataset_type type, const char *name, uint64_t size_bytes)
 {
 	struct dataset *ds = NULL;
 	int ret = pool_check_writable(p);
 
+	/* An older version of this program must not take such a pool for one that it understands. */
+	if (!ret && type == DATASET_TYPE_TREE)
+		ret = members_add_feature(p, WFS3_FEATURE_TREES);
 	if (ret)
 		return ret;
 	sync_mutex_lock(&p->table_lock);
 	if (find_locked(p, name, strlen(name)))
-		ret = err_set(-EEXIST, "pool %s already has a volume '%s'", p->name, name);
+		ret = err_set(-EEXIST, "pool %s already has a '%s'", p->name, name);
 	else if (p->next_dataset_id >= WFS3_DATASET_ID_MAX)
-		ret = err_set(-ENOSPC, "pool %s has given out all numbers of volumes", p->name);
+		ret = err_set(-ENOSPC, "pool %s has given out all numbers of datasets", p->name);
 	else
-		ret = create_in_memory(p, name, size_bytes, &ds);
+		ret = create_in_memory(p, type, name, size_bytes, &ds);
 	sync_mutex_unlock(&p->table_lock);
 	if (ret)
 		return ret;
@@ -295,7 +334,7 @@ int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes)
 	return txg_sync(p);
 }
 
-int dataset_rename(struct pool *p, const char *name, const char *new_name)
+int dataset_rename(struct pool *p, enum dataset_type type, const char *name, const char *new_name)
 {
 	struct dataset *ds;
 	uint64_t txg;
@@ -306,9 +345,11 @@ int dataset_rename(struct pool *p, const char *name, const char *new_name)
 	sync_mutex_lock(&p->table_lock);
 	ds = find_locked(p, name, strlen(name));
 	if (!ds) {
-		ret = err_set(-ENOENT, "pool %s has no volume '%s'", p->name, name);
+		ret = err_set(-ENOENT, "pool %s has no '%s'", p->name, name);
+	} else if (ds->type != type) {
+		ret = wrong_type(ds);
 	} else if (find_locked(p, new_name, strlen(new_name))) {
-		ret = err_set(-EEXIST, "pool %s already has a volume '%s'", p->name, new_name);
+		ret = err_set(-EEXIST, "pool %s already has a '%s'", p->name, new_name);
 	} else {
 		txg = txg_enter(p);
 		snprintf(ds->name, sizeof(ds->name), "%s", new_name);
@@ -330,22 +371,44 @@ static void mark_deleting(struct pool *p, struct dataset *ds) SYNC_REQUIRES(p->t
 	txg_exit(p);
 }
 
-int dataset_delete(struct pool *p, const char *name)
+/* A tree is in use as long as somebody has one of its objects. Nobody gets any while it is quiet. */
+static int mark_if_unused(struct pool *p, struct dataset *ds, enum dataset_type type) SYNC_REQUIRES(p->table_lock)
 {
+	if (ds->state != DATASET_STATE_LIVE)
+		return err_set(-ENOENT, "it was deleted");
+	if (ds->type != type)
+		return wrong_type(ds);
+	if (__atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST) ||
+	    (type == DATASET_TYPE_TREE && object_table_uses(p->objects, ds)))
+		return err_set(-EBUSY, "%s/%s is in use", p->name, ds->name);
+	mark_deleting(p, ds);
+	return 0;
+}
+
+int dataset_delete(struct pool *p, enum dataset_type type, const char *name)
+{
+	bool is_tree = type == DATASET_TYPE_TREE;
 	struct dataset *ds;
 	int ret = pool_check_writable(p);
 
+	if (!ret)
+		ret = dataset_find(p, name, strlen(name), type, &ds);
 	if (ret)
 		return ret;
+	if (is_tree) {
+		sync_mutex_lock(&ds->lock);
+		dataset_quiesce(ds);
+		sync_mutex_unlock(&ds->lock);
+	}
 	sync_mutex_lock(&p->table_lock);
-	ds = find_locked(p, name, strlen(name));
-	if (!ds)
-		ret = err_set(-ENOENT, "pool %s has no volume '%s'", p->name, name);
-	else if (__atomic_load_n(&ds->open_count, __ATOMIC_SEQ_CST))
-		ret = err_set(-EBUSY, "volume %s/%s is open", p->name, name);
-	else
-		mark_deleting(p, ds);
+	ret = mark_if_unused(p, ds, type);
 	sync_mutex_unlock(&p->table_lock);
+	if (is_tree) {
+		sync_mutex_lock(&ds->lock);
+		dataset_unquiesce(ds, ret ? DATASET_GATE_OPEN : DATASET_GATE_DEAD);
+		sync_mutex_unlock(&ds->lock);
+	}
+	vfs_node_unref(&ds->self.node);
 	if (ret)
 		return ret;
 	reaper_kick(p);

@@ -261,6 +261,11 @@ static int kill_one(void *ctx, struct dataset *ds)
 	return 0;
 }
 
+static void drop_pages(struct object *o)
+{
+	cache_file_free(__atomic_exchange_n(&o->file, NULL, __ATOMIC_ACQ_REL));
+}
+
 /* Handles that outlive the pool find it dead; its pages must not outlive it. */
 static int drop_cache(void *ctx, struct dataset *ds)
 {
@@ -274,6 +279,8 @@ static int drop_cache(void *ctx, struct dataset *ds)
 	dataset_unquiesce(ds, DATASET_GATE_DEAD);
 	sync_mutex_unlock(&ds->lock);
 	cache_file_free(file);
+	if (ds->type == DATASET_TYPE_TREE)
+		(void)object_table_each(ds->pool->objects, ds, drop_pages);
 	return 0;
 }
 

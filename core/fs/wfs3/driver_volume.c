@@ -31,7 +31,7 @@ int driver_volume_create(void *ctx, const char *pool, const char *name, uint64_t
 	ret = pool_get(ctx, pool, &p);
 	if (ret)
 		return ret;
-	ret = dataset_create_volume(p, name, size_bytes);
+	ret = dataset_create(p, DATASET_TYPE_VOLUME, name, size_bytes);
 	pool_put(p);
 	return ret;
 }
@@ -47,7 +47,7 @@ int driver_volume_resize(void *ctx, const char *pool, const char *name, uint64_t
 	ret = pool_get(ctx, pool, &p);
 	if (ret)
 		return ret;
-	ret = dataset_find(p, name, strlen(name), &ds);
+	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_VOLUME, &ds);
 	if (!ret) {
 		ret = volume_resize(ds, size_bytes, shrink);
 		vfs_node_unref(&ds->self.node);
@@ -66,7 +66,7 @@ int driver_volume_rename(void *ctx, const char *pool, const char *name, const ch
 	ret = pool_get(ctx, pool, &p);
 	if (ret)
 		return ret;
-	ret = dataset_rename(p, name, new_name);
+	ret = dataset_rename(p, DATASET_TYPE_VOLUME, name, new_name);
 	pool_put(p);
 	return ret;
 }
@@ -78,7 +78,7 @@ int driver_volume_delete(void *ctx, const char *pool, const char *name)
 
 	if (ret)
 		return ret;
-	ret = dataset_delete(p, name);
+	ret = dataset_delete(p, DATASET_TYPE_VOLUME, name);
 	pool_put(p);
 	return ret;
 }
@@ -112,7 +112,7 @@ int driver_volume_get(void *ctx, const char *pool, const char *name, struct volu
 
 	if (ret)
 		return ret;
-	ret = dataset_find(p, name, strlen(name), &ds);
+	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_VOLUME, &ds);
 	if (!ret) {
 		ret = volume_info(ds, ret_info);
 		vfs_node_unref(&ds->self.node);
@@ -130,7 +130,11 @@ static int each_volume_one(void *ctx, struct dataset *ds)
 {
 	struct each_volume *e = ctx;
 	struct volume_info info;
-	int ret = volume_info(ds, &info);
+	int ret;
+
+	if (ds->type != DATASET_TYPE_VOLUME)
+		return 0;
+	ret = volume_info(ds, &info);
 
 	if (!ret)
 		e->fn(e->fn_ctx, &info);

@@ -22,7 +22,8 @@
 #define WFS3_VERSION 1u
 /* Feature bits known to this code; an unknown incompatible bit refuses the pool, an unknown read-only one opens it
  * read-only. */
-#define WFS3_FEATURES_INCOMPAT UINT64_C(0)
+#define WFS3_FEATURE_TREES UINT64_C(1) /* incompatible: there is, or was, a file tree */
+#define WFS3_FEATURES_INCOMPAT WFS3_FEATURE_TREES
 #define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
 #define WFS3_FEATURES_COMPAT UINT64_C(0)
 

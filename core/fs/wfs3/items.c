@@ -11,7 +11,7 @@
 #include "core/base/err.h"
 #include "core/vfs/vfs_ops.h"
 
-#define INODE_FLAGS UINT64_C(3) /* immutable, append-only */
+#define INODE_FLAGS UINT64_C(7) /* immutable, append-only, has an ACL */
 
 size_t inode_encode(const struct inode *i, void *buf)
 {

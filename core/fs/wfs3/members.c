@@ -178,6 +178,24 @@ static bool all_recorded(const struct pool *p)
 	return true;
 }
 
+int members_add_feature(struct pool *p, uint64_t feature)
+{
+	struct members *m = p->members;
+	uint64_t before;
+	int rc = 0;
+
+	sync_mutex_lock(&m->lock);
+	before = m->label.features_incompat;
+	if (~before & feature) {
+		m->label.features_incompat |= feature;
+		rc = members_write_labels(m);
+		if (rc)
+			m->label.features_incompat = before;
+	}
+	sync_mutex_unlock(&m->lock);
+	return rc;
+}
+
 int members_record(void *ctx)
 {
 	struct pool *p = ctx;

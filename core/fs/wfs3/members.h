@@ -94,6 +94,8 @@ int members_register_metrics(struct pool *p);
 void members_name(const struct members *m, unsigned index, char ret[MEMBER_TEXT_BYTES]) SYNC_REQUIRES(m->lock);
 struct mirror_copy members_copy(const struct members *m, unsigned index) SYNC_REQUIRES(m->lock);
 void members_uuid_text(const uint8_t uuid[16], char ret[MEMBER_UUID_BYTES]);
+/* The labels say, durably, that the pool needs this incompatible feature. */
+int members_add_feature(struct pool *p, uint64_t feature);
 /* Write the labels with the table as it is. All or, on an error, perhaps some. */
 int members_write_labels(struct members *m) SYNC_REQUIRES(m->lock);
 /* At import: write the labels if one is not as it should be. */

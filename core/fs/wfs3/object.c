@@ -2,6 +2,9 @@
 /* What every object in memory has: locks, and a file of the cache once it is needed. */
 #include "core/fs/wfs3/object.h"
 
+#include <errno.h>
+
+#include "core/base/err.h"
 #include "core/fs/wfs3/pool.h"
 
 void object_init(struct object *o, struct dataset *ds, uint64_t number, const struct vfs_node_ops *ops,
@@ -11,6 +14,7 @@ void object_init(struct object *o, struct dataset *ds, uint64_t number, const st
 	o->ds = ds;
 	o->number = number;
 	sync_mutex_init(&o->lock, SYNC_RANK_OBJECT, "wfs3 object");
+	sync_mutex_init(&o->size_lock, SYNC_RANK_LEAF, "wfs3 object size");
 	sync_rwlock_init(&o->io_lock, SYNC_RANK_OBJECT_IO, "wfs3 object data");
 }
 
@@ -25,6 +29,7 @@ void object_done(struct object *o)
 	sync_mutex_unlock(&p->dirty_lock);
 	cache_file_free(o->file);
 	sync_mutex_done(&o->lock);
+	sync_mutex_done(&o->size_lock);
 	sync_rwlock_done(&o->io_lock);
 }
 
@@ -50,4 +55,27 @@ int object_open_file(struct object *o, struct cache_file **ret)
 	}
 	*ret = file;
 	return 0;
+}
+
+int object_ref_new(struct object *o, struct object_ref **ret)
+{
+	struct bufpool *pool = o->ds->pool->w->refs;
+	struct object_ref *ref = bufpool_get(pool);
+
+	if (!ref)
+		return err_set(-ENOMEM, "no memory for a reference");
+	ref->pool = pool;
+	*ret = ref;
+	return 0;
+}
+
+void object_ref_drop(struct object_ref *ref)
+{
+	bufpool_put(ref->pool, ref);
+}
+
+void object_ref_free(struct object_ref *ref)
+{
+	cache_ref_release(&ref->cache);
+	bufpool_put(ref->pool, ref);
 }

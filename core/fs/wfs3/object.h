@@ -52,6 +52,7 @@ struct object {
 
 	/* Trees only. */
 	struct sync_mutex lock; /* SYNC_RANK_OBJECT: entries, attributes, truncation. Several: by ascending number */
+	struct sync_mutex size_lock; /* SYNC_RANK_LEAF */
 	struct sync_rwlock io_lock; /* SYNC_RANK_OBJECT_IO: shared by writers, exclusive to truncation and appending */
 
 	/*
@@ -59,8 +60,10 @@ struct object {
 	 * mtime_ns and ctime_ns also with data that is written, and blocks with the map.
 	 */
 	struct inode inode;
-	uint64_t write_end; /* atomic; trees: where data may be mapped: above the size while a file is being extended */
-	uint64_t stored_size; /* ds->items_lock; trees: in the tree's inode. Behind the size while data is dirty */
+	/* Trees only, atomics. */
+	uint64_t write_end; /* where data may be: above the size while writers extend the file. Under size_lock */
+	unsigned extending; /* those writers. Under size_lock */
+	uint64_t stored_size; /* in the tree's inode: behind the size while data is dirty. Under ds->items_lock */
 	uint64_t logged_change; /* atomic; the log has the inode with this change counter */
 	bool inode_dirty; /* atomic; the tree lacks something of the inode */
 	bool inode_gone; /* ds->items_lock; the tree has no inode any more */
@@ -68,8 +71,11 @@ struct object {
 	bool listed; /* atomic; in pool->dirty_objects. Written under pool->dirty_lock */
 	struct cds_list_head dirty_link;
 
+	bool behind_end; /* io_lock exclusively; something could not be dropped there: the file does not grow, and stays
+	                    in memory */
+
+	enum object_state state; /* atomic; under the lock of the table's shard */
 	/* Under the lock of the table's shard */
-	enum object_state state; /* atomic */
 	bool used; /* since the clock's hand passed */
 	struct object *hash_next;
 	struct cds_list_head clock_link;
@@ -115,6 +121,8 @@ void object_forget(struct object *o);
 void object_release(struct vfs_node *n);
 /* Does anybody use an object of this dataset? With the dataset quiet. */
 bool object_table_uses(struct object_table *t, const struct dataset *ds);
+/* The dataset is deleted: its objects go, with what is cached of them. Nobody uses any. Blocks. */
+int object_table_drop(struct object_table *t, const struct dataset *ds);
 /* Call @fn for each object of the dataset that is in memory, referenced, without locks. -ENOMEM. */
 int object_table_each(struct object_table *t, const struct dataset *ds, void (*fn)(struct object *o));
 
@@ -156,6 +164,11 @@ struct object_ref {
 	struct bufpool *pool; /* where it came from */
 	struct cache_ref cache;
 };
+/* Without a reference to pages yet. -ENOMEM. */
+int object_ref_new(struct object *o, struct object_ref **ret);
+void object_ref_drop(struct object_ref *ref);
+/* With one. */
+void object_ref_free(struct object_ref *ref);
 
 /* object_cell.c */
 /* New places for blocks of one cell. */

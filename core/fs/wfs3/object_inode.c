@@ -141,7 +141,7 @@ int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, str
 	}
 	dirty = __atomic_exchange_n(&o->inode_dirty, false, __ATOMIC_SEQ_CST);
 	stored = o->stored_size;
-	STORE(o->stored_size, max_u64(stored, min_u64(LOAD(o->write_end), mapped_end)));
+	STORE(o->stored_size, min_u64(max_u64(stored, mapped_end), LOAD(o->write_end)));
 	object_get_inode(o, &i);
 	ret = tree_put(o->ds->tree, txg, &key, buf, inode_encode(&i, buf));
 	if (ret) {

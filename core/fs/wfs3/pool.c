@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/budget.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/blk/mirror.h"
 #include "core/fs/wfs3/check_job.h"
 #include "core/fs/wfs3/members.h"
+
+#define OBJECTS_SHARE 16 /* objects that nobody uses take so much of the memory budget */
 
 int pool_locate(struct pool *p, uint64_t addr, uint32_t block_count, struct pool_device **ret_dev, uint64_t *ret_offset)
 {
@@ -151,7 +154,8 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	p->stats = aligned_alloc(_Alignof(struct pool_stats), sizeof(*p->stats));
 	p->check = check_job_new(p);
 	p->scrub = scrub_new(p);
-	if (!p->stats || !p->check || !p->scrub) {
+	if (!p->stats || !p->check || !p->scrub ||
+	    object_table_new(w->config.budget, budget_limit(w->config.budget) / OBJECTS_SHARE, &p->objects)) {
 		check_job_free(p->check);
 		scrub_free(p->scrub);
 		free(p->stats);
@@ -167,6 +171,7 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	p->fsid = hash128(uuid, sizeof(p->uuid)).lo;
 	CDS_INIT_LIST_HEAD(&p->datasets);
 	CDS_INIT_LIST_HEAD(&p->dirty_objects);
+	CDS_INIT_LIST_HEAD(&p->reap_objects);
 	sync_mutex_init(&p->dirty_lock, SYNC_RANK_LEAF, "wfs3 dirty objects");
 	p->next_dataset_id = DATASET_ID_FIRST;
 	sync_mutex_init(&p->table_lock, SYNC_RANK_NAMESPACE, "wfs3 table");
@@ -199,6 +204,7 @@ void pool_unref(struct pool *p)
 {
 	if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	object_table_free(p->objects);
 	wal_free(p->wal);
 	tree_free(p->tree);
 	space_free(p->space);
@@ -226,6 +232,13 @@ void pool_free(struct pool *p)
 
 	if (!p)
 		return;
+	object_table_empty(p->objects);
+	while (!cds_list_empty(&p->reap_objects)) {
+		struct object *o = cds_list_first_entry(&p->reap_objects, struct object, reap_link);
+
+		cds_list_del(&o->reap_link);
+		vfs_node_unref(&o->node);
+	}
 	cds_list_for_each_entry_safe (ds, next, &p->datasets, link) {
 		cds_list_del(&ds->link);
 		vfs_node_unref(&ds->self.node);

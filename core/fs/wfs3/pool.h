@@ -70,6 +70,7 @@ struct dataset {
 	uint64_t created_ns;
 	uint64_t created_txg; /* 0: before the import. The log says nothing about the creation */
 	struct tree *tree;
+	bool loaded; /* atomic; its first inode was read, and is good */
 
 	struct sync_mutex lock; /* SYNC_RANK_OBJECT: load, quiesce, resize */
 	struct sync_cond gate_changed;
@@ -90,7 +91,9 @@ struct dataset {
 	enum dataset_state state;
 	bool removed; /* its record must go from the pool tree */
 
-	unsigned open_count; /* atomic */
+	unsigned open_count; /* atomic; volumes */
+	struct sync_mutex rename_lock; /* SYNC_RANK_RENAME; trees: directories that move */
+	bool orphans_found; /* reaper only; trees: what the last life of the pool left is in hand */
 
 	/* Committing thread only: the snapshot of the group being committed. */
 	struct tree_frozen *frozen;
@@ -191,6 +194,8 @@ struct pool {
 	struct sync_cond reap_wake;
 	bool reap_stop SYNC_GUARDED_BY(reap_lock);
 	bool reap_work SYNC_GUARDED_BY(reap_lock);
+	bool reaping SYNC_GUARDED_BY(reap_lock); /* the thread takes objects */
+	struct cds_list_head reap_objects SYNC_GUARDED_BY(reap_lock); /* claimed, each with a reference */
 	struct sync_thread reaper;
 
 	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
@@ -276,11 +281,13 @@ int txg_force(struct pool *p, unsigned count);
 int dataset_add_loaded(struct pool *p, const struct dataset_item *item); /* at import: nobody else knows the pool yet */
 /* Blocks that its cells map. The count on the device may have been too low: it stops at 0. */
 void dataset_count_used(struct dataset *ds, unsigned added, unsigned dropped);
-int dataset_create_volume(struct pool *p, const char *name, uint64_t size_bytes);
-int dataset_rename(struct pool *p, const char *name, const char *new_name);
-int dataset_delete(struct pool *p, const char *name);
+/* @size_bytes: of a volume. */
+int dataset_create(struct pool *p, enum dataset_type type, const char *name, uint64_t size_bytes);
+int dataset_rename(struct pool *p, enum dataset_type type, const char *name, const char *new_name);
+int dataset_delete(struct pool *p, enum dataset_type type, const char *name);
 /* Referenced; -ENOENT. Name of any length. */
-int dataset_find(struct pool *p, const char *name, size_t name_len, struct dataset **ret);
+/* @type 0: any. */
+int dataset_find(struct pool *p, const char *name, size_t name_len, enum dataset_type type, struct dataset **ret);
 /* The live dataset with that id, referenced; NULL: there is none. */
 struct dataset *dataset_find_live(struct pool *p, uint64_t id);
 /* Read the inode, make the cache file: before first use. Blocks. */
@@ -297,7 +304,12 @@ int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void 
 
 /* volume.c */
 extern const struct vfs_node_ops volume_node_ops;
+
+/* pool_dir.c */
 extern const struct vfs_node_ops pool_dir_ops;
+/* Any object of the pool by its place: vfs_node_ops.by_object. Blocks. */
+int pool_find_object(struct pool *p, uint64_t fsid, uint64_t object, struct vfs_node **ret);
+
 int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink);
 
 /* admit.c */
@@ -307,6 +319,8 @@ struct admission {
 };
 /* May @len bytes be written? -ENOSPC; -EAGAIN (VFS_NOWAIT). Call admit_done() when the write is in the cache. */
 int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
+/* May names and attributes be changed? Waits while too much of the trees is not written. */
+int admit_change(struct pool *p, bool gives_back, struct admission *ret) SYNC_NO_ANALYSIS;
 void admit_done(struct pool *p, struct admission *a) SYNC_NO_ANALYSIS;
 
 /* recover.c */

@@ -69,9 +69,6 @@ static int make_labels(const struct pool_create_args *args, struct blk_dev *cons
 {
 	uint64_t region_bytes = space_region_bytes(group_bytes(args, devs, 0));
 	struct label base = { .version = WFS3_VERSION,
-		              .features_incompat = WFS3_FEATURES_INCOMPAT,
-		              .features_ro_compat = WFS3_FEATURES_RO_COMPAT,
-		              .features_compat = WFS3_FEATURES_COMPAT,
 		              .generation = 1,
 		              .created_ns = sync_wall_ns(),
 		              .region_bytes = region_bytes,

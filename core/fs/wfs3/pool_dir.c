@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/fs/wfs3/pool.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/filetree.h"
 
 static struct pool *to_pool(struct vfs_node *n)
 {
@@ -24,13 +25,22 @@ static int dir_stat(struct vfs_node *n, struct vfs_stat *ret)
 static int dir_lookup(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node **ret)
 {
 	struct dataset *ds;
-	int err = dataset_find(to_pool(n), name, name_len, &ds);
+	int err = dataset_find(to_pool(n), name, name_len, 0, &ds);
 
 	if (err)
 		return err;
 	err = dataset_load(ds);
 	if (err) {
 		vfs_node_unref(&ds->self.node);
+		return err;
+	}
+	if (ds->type == DATASET_TYPE_TREE) {
+		struct object *top;
+
+		err = object_get(ds, WFS3_ROOT_OBJECT, &top);
+		vfs_node_unref(&ds->self.node);
+		if (!err)
+			*ret = &top->node;
 		return err;
 	}
 	*ret = &ds->self.node;
@@ -55,6 +65,8 @@ static int dir_list_one(void *ctx, struct dataset *ds)
 	memcpy(name, ds->name, sizeof(name));
 	sync_mutex_unlock(&ds->pool->table_lock);
 	e.name_len = strlen(name);
+	if (ds->type == DATASET_TYPE_TREE)
+		e.type = VFS_TYPE_DIR;
 	if (!e.name_len)
 		return 0;
 	return l->fn(l->ctx, &e) ? 0 : -ECANCELED;
@@ -69,6 +81,63 @@ static int dir_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void
 	return ret == -ECANCELED ? 0 : ret;
 }
 
+struct wanted {
+	uint64_t fsid, object;
+	struct vfs_node *found;
+};
+
+static int look_in(void *ctx, struct dataset *ds)
+{
+	struct wanted *w = ctx;
+	struct object *o;
+	int rc;
+
+	if (ds->type == DATASET_TYPE_VOLUME) {
+		if (w->fsid != ds->pool->fsid || w->object != ds->id)
+			return 0;
+		rc = dataset_load(ds);
+		if (rc)
+			return rc;
+		vfs_node_ref(&ds->self.node);
+		w->found = &ds->self.node;
+		return -ECANCELED;
+	}
+	if (w->fsid != filetree_fsid(ds))
+		return 0;
+	rc = dataset_enter(ds, 0);
+	if (rc)
+		return rc;
+	rc = w->object ? object_get(ds, w->object, &o) : -ESTALE;
+	dataset_exit(ds);
+	if (rc)
+		return rc;
+	w->found = &o->node;
+	return -ECANCELED;
+}
+
+int pool_find_object(struct pool *p, uint64_t fsid, uint64_t object, struct vfs_node **ret)
+{
+	struct wanted w = { .fsid = fsid, .object = object };
+	int rc;
+
+	if (fsid == p->fsid && !object) {
+		vfs_node_ref(&p->dir);
+		*ret = &p->dir;
+		return 0;
+	}
+	rc = dataset_each(p, look_in, &w);
+	if (w.found) {
+		*ret = w.found;
+		return 0;
+	}
+	return rc ? rc : err_set(-ESTALE, "pool %s has no such object", p->name);
+}
+
+static int dir_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
+{
+	return pool_find_object(to_pool(any), fsid, object, ret);
+}
+
 static void dir_release(struct vfs_node *n)
 {
 	pool_unref(to_pool(n));
@@ -79,4 +148,5 @@ const struct vfs_node_ops pool_dir_ops = {
 	.stat = dir_stat,
 	.lookup = dir_lookup,
 	.readdir = dir_readdir,
+	.by_object = dir_by_object,
 };

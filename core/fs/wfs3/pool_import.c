@@ -19,7 +19,7 @@
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/import.h"
 #include "core/fs/wfs3/members.h"
-#include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/filetree.h"
 #include "core/fs/wfs3/scrub.h"
 
 #define NODE_CACHE_MIN_BYTES (size_t)(4u << 20)
@@ -357,6 +357,8 @@ static int go_live(struct pool *p, const struct root *r)
 	if (ret || p->read_only)
 		return ret;
 	ret = txg_force(p, 1);
+	if (!ret)
+		ret = filetree_finish_all(p);
 	if (!ret)
 		ret = reaper_start(p);
 	if (!ret) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Giving back the space of deleted volumes, in the background and in small steps; after a restart it goes on where it
+ * Giving back the space of what was deleted, in the background and in small steps; after a restart it goes on where it
  * was, because a deleted volume keeps its (nameless) record until it is empty.
  */
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/filetree.h"
 
 #define REAP_RETRY_NS (5 * SYNC_NS_PER_S)
 
@@ -97,6 +97,15 @@ static int reap_cache(struct dataset *ds, uint64_t end)
 	return ret;
 }
 
+static int reap_tree(struct pool *p, struct dataset *ds)
+{
+	int ret = filetree_reap_dataset(ds, reap_stopping);
+
+	if (ret == -ECANCELED)
+		return 0;
+	return ret ? ret : reap_finish(p, ds);
+}
+
 static int reap_one(void *ctx, struct dataset *ds)
 {
 	struct pool *p = ctx;
@@ -111,6 +120,8 @@ static int reap_one(void *ctx, struct dataset *ds)
 		return 0;
 	/* The log tells at once what is unmapped: not before it is sure that the volume is deleted. */
 	ret = txg_sync(p);
+	if (!ret && ds->type == DATASET_TYPE_TREE)
+		return reap_tree(p, ds);
 	if (!ret)
 		ret = dataset_load(ds);
 	if (ret && ret != -EUCLEAN)
@@ -141,11 +152,13 @@ static void reaper_main(void *arg)
 		}
 		p->reap_work = false;
 		sync_mutex_unlock(&p->reap_lock);
-		ret = dataset_each(p, reap_one, p);
+		ret = filetree_reap_all(p);
+		if (!ret)
+			ret = dataset_each(p, reap_one, p);
 		if (ret) {
 			char text[256];
 
-			log_warning("wfs3", "pool=%s: deleting volumes goes on later: %s", p->name,
+			log_warning("wfs3", "pool=%s: giving space back goes on later: %s", p->name,
 			            err_text(err_get(), ret, 0, text, sizeof(text)));
 		}
 		sync_mutex_lock(&p->reap_lock);
@@ -160,7 +173,7 @@ static void reaper_main(void *arg)
 
 int reaper_start(struct pool *p)
 {
-	p->reap_work = true;
+	p->reap_work = p->reaping = true;
 	return sync_thread_start(&p->reaper, "wfs3-reap", reaper_main, p);
 }
 
@@ -168,6 +181,7 @@ void reaper_stop(struct pool *p)
 {
 	sync_mutex_lock(&p->reap_lock);
 	p->reap_stop = true;
+	p->reaping = false;
 	sync_cond_broadcast(&p->reap_wake);
 	sync_mutex_unlock(&p->reap_lock);
 	sync_thread_join(&p->reaper);

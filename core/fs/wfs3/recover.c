@@ -19,6 +19,7 @@
 #include "core/base/mutate.h"
 #include "core/blk/mirror.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/recover_items.h"
 #include "core/fs/wfs3/recover_pages.h"
 #include "core/fs/wfs3/recover_write.h"
 #include "core/fs/wfs3/wal_scan.h"
@@ -30,6 +31,8 @@ struct recover {
 	struct recover_pages pages;
 	struct dataset *ds; /* of the last record, referenced; NULL: none, or it is gone */
 	uint64_t ds_id;
+	uint64_t tree_object; /* number of @of_tree, of a file tree; 0: it is not in use */
+	struct object of_tree;
 	uint8_t *check_buf; /* WFS3_BLOCK_BYTES: to verify data */
 	bool stopped; /* by a record that ended the log early */
 	struct budget_consumer *memory;
@@ -37,24 +40,59 @@ struct recover {
 /* Beside the table of pages, which grows: the scan comes first, and writing afterwards. */
 #define RECOVER_BYTES (max_u64(WAL_SCAN_BYTES, RECOVER_WRITE_BYTES) + WFS3_BLOCK_BYTES)
 
+static void forget_object(struct recover *rc)
+{
+	if (rc->tree_object)
+		recover_object_end(&rc->of_tree);
+	rc->tree_object = 0;
+}
+
 static void forget_dataset(struct recover *rc)
 {
+	forget_object(rc);
 	if (rc->ds)
 		vfs_node_unref(&rc->ds->self.node);
 	rc->ds = NULL;
 }
 
 /* The live dataset that a record is about, or NULL: it was deleted after the record was written. */
-static int record_dataset(struct recover *rc, const struct wal_record *r, struct dataset **ret)
+static struct dataset *record_dataset(struct recover *rc, const struct wal_record *r)
 {
-	if (r->object != WFS3_VOLUME_OBJECT)
-		return err_set(-EUCLEAN, "log: object %" PRIu64 " of dataset %" PRIu64, r->object, r->dataset);
 	if (rc->ds_id != r->dataset) {
 		forget_dataset(rc);
 		rc->ds_id = r->dataset;
 		rc->ds = dataset_find_live(rc->p, r->dataset);
 	}
-	*ret = rc->ds;
+	return rc->ds;
+}
+
+static int check_object(const struct dataset *ds, const struct wal_record *r)
+{
+	bool good = ds->type == DATASET_TYPE_VOLUME ? r->object == WFS3_VOLUME_OBJECT
+	                                            : (r->object == 0) == (r->type == WAL_ITEMS);
+
+	return good ? 0 : err_set(-EUCLEAN, "log: object %" PRIu64 " of dataset %" PRIu64, r->object, r->dataset);
+}
+
+/* The object that a record is about. */
+static int record_object(struct recover *rc, const struct wal_record *r, struct object **ret)
+{
+	int err;
+
+	if (rc->ds->type == DATASET_TYPE_VOLUME) {
+		*ret = &rc->ds->self;
+		return 0;
+	}
+	if (rc->tree_object != r->object) {
+		forget_object(rc);
+		err = recover_object_begin(rc->ds, r->object, &rc->of_tree);
+		if (err == -ENOENT)
+			err = err_set(-EUCLEAN, "log: the map of object %" PRIu64 ", which does not exist", r->object);
+		if (err)
+			return err;
+		rc->tree_object = r->object;
+	}
+	*ret = &rc->of_tree;
 	return 0;
 }
 
@@ -102,11 +140,11 @@ static int claim(struct pool *p, const struct cell_change *c)
 	return 0;
 }
 
-static int redo_map(struct recover *rc, struct dataset *ds, const struct wal_record *r)
+static int redo_map(struct recover *rc, struct object *o, const struct wal_record *r)
 {
 	struct pool *p = rc->p;
 	struct cell_change c = { .cell_index = r->first / WFS3_CELL_BLOCKS };
-	struct wfs3_key key = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_CELL, .offset = c.cell_index };
+	struct wfs3_key key = object_cell_key(o, c.cell_index);
 	int ret;
 
 	for (unsigned i = 0; i < r->block_count; i++) {
@@ -120,11 +158,11 @@ static int redo_map(struct recover *rc, struct dataset *ds, const struct wal_rec
 	while (!ret) {
 		uint64_t txg = txg_enter(p);
 
-		ret = object_change_cell(&ds->self, txg, &c);
+		ret = object_change_cell(o, txg, &c);
 		txg_exit(p);
 		if (ret != -EAGAIN)
 			break;
-		ret = tree_fetch(ds->tree, &key);
+		ret = tree_fetch(o->ds->tree, &key);
 	}
 	return ret;
 }
@@ -139,19 +177,50 @@ static void redo_inode(struct dataset *ds, const struct wal_record *r)
 	cache_file_resize(ds->self.file, r->size_bytes);
 }
 
-static int redo_one(struct recover *rc, struct dataset *ds, const struct wal_record *r)
+static int redo_one(struct recover *rc, const struct wal_record *r)
 {
-	int ret = 0;
+	struct object *o;
+	int ret = record_object(rc, r, &o);
 
+	if (ret)
+		return ret;
 	rc->p->recovery.applied_count++;
 	if (r->type == WAL_MAP)
-		ret = redo_map(rc, ds, r);
+		ret = redo_map(rc, o, r);
 	else if (r->type == WAL_UNMAP)
-		ret = object_unmap(&ds->self, r->first, r->count);
+		ret = object_unmap(o, r->first, r->count);
+	else if (rc->ds->type == DATASET_TYPE_VOLUME)
+		redo_inode(rc->ds, r);
 	else
-		redo_inode(ds, r);
+		ret = err_set(-EUCLEAN, "log: a volume's inode for file tree %" PRIu64, r->dataset);
 	if (!ret)
-		ret = object_put_inode(&ds->self);
+		ret = object_put_inode(o);
+	return ret;
+}
+
+/* Items of a file tree. Pages that the log had of blocks that were dropped are forgotten in any case. */
+static int redo_items(struct recover *rc, const struct wal_record *r)
+{
+	bool is_new = r->txg > rc->root_txg;
+	struct item_change c;
+	size_t pos = 0;
+	int ret = 0;
+
+	forget_object(rc);
+	rc->p->recovery.applied_count += is_new;
+	while (!ret && wal_item_next(r, &pos, &c)) {
+		if (c.op == ITEM_TRUNCATE) {
+			recover_pages_remove(&rc->pages, r->dataset, c.key.object, c.key.offset,
+			                     WAL_BLOCK_INDEX_MAX + 1 - c.key.offset);
+			if (is_new)
+				ret = recover_truncate(rc->ds, c.key.object, c.key.offset);
+			continue;
+		}
+		if (c.op == ITEM_DELETE && c.key.kind == WFS3_KIND_INODE)
+			recover_pages_remove(&rc->pages, r->dataset, c.key.object, 0, WAL_BLOCK_INDEX_MAX + 1);
+		if (is_new)
+			ret = recover_item(rc->ds, &c);
+	}
 	return ret;
 }
 
@@ -161,7 +230,9 @@ static int note_pages(struct recover *rc, const struct wal_record *r, uint64_t p
 
 	for (unsigned i = 0; i < r->page_count && !ret; i++) {
 		const struct wal_page *pg = &r->pages[i];
-		struct recover_page page = { .dataset = r->dataset, .block = pg->index, .crc = pg->crc };
+		struct recover_page page = {
+			.dataset = r->dataset, .object = r->object, .block = pg->index, .crc = pg->crc
+		};
 
 		page.zero = !pg->data;
 		page.position = position + (pg->data ? (uint64_t)(pg->data - batch) : WAL_HEADER_BYTES);
@@ -183,11 +254,16 @@ static int redo(void *ctx, const struct wal_record *r, uint64_t position, const 
 	rc->p->recovery.record_count++;
 	if (r->type == WAL_GAP)
 		return 0;
-	ret = record_dataset(rc, r, &ds);
-	if (ret || !ds)
+	ds = record_dataset(rc, r);
+	if (!ds)
+		return 0;
+	ret = check_object(ds, r);
+	if (ret)
 		return ret;
 	if (r->type == WAL_DATA)
 		return note_pages(rc, r, position, batch);
+	if (r->type == WAL_ITEMS)
+		return redo_items(rc, r);
 	if (r->type == WAL_MAP && r->txg > rc->root_txg && position >= rc->span.durable) {
 		ret = data_is_there(rc, r);
 		if (ret < 0)
@@ -196,11 +272,11 @@ static int redo(void *ctx, const struct wal_record *r, uint64_t position, const 
 			goto stop;
 	}
 	if (r->type == WAL_MAP)
-		recover_pages_remove(&rc->pages, r->dataset, r->first, r->block_count);
+		recover_pages_remove(&rc->pages, r->dataset, r->object, r->first, r->block_count);
 	else if (r->type == WAL_UNMAP)
-		recover_pages_remove(&rc->pages, r->dataset, r->first, r->count);
+		recover_pages_remove(&rc->pages, r->dataset, r->object, r->first, r->count);
 	/* The root has what belongs to its group. */
-	return r->txg > rc->root_txg ? redo_one(rc, ds, r) : 0;
+	return r->txg > rc->root_txg ? redo_one(rc, r) : 0;
 stop:
 	rc->stopped = true;
 	return WAL_SCAN_STOP;
@@ -324,6 +400,7 @@ int recover_pool(struct pool *p, const struct root *r)
 		return ret;
 	if (r->log_epoch)
 		ret = replay(&rc, &scan, r);
+	forget_object(&rc);
 	if (!ret) {
 		start_log(p, r, rc.span.end);
 		ret = recover_write(p, &scan, r->log_position, &rc.pages);

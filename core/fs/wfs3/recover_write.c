@@ -22,7 +22,7 @@ struct crew {
 	struct pool *p;
 	const struct wal_config *log;
 	uint64_t start;
-	const struct recover_page *pages; /* by dataset and position */
+	const struct recover_page *pages; /* by dataset, object and position */
 	size_t count;
 	size_t piece; /* pages, at most RECOVER_PIECE_PAGES */
 	struct sync_mutex lock; /* SYNC_RANK_LEAF */
@@ -38,7 +38,7 @@ struct worker {
 	struct cache_page *write;
 };
 
-/* The next pages of one dataset; 0: none are left, or somebody has failed. */
+/* The next pages of one object; 0: none are left, or somebody has failed. */
 static unsigned take_piece(struct crew *c, size_t *ret_first)
 {
 	unsigned n = 0;
@@ -46,7 +46,8 @@ static unsigned take_piece(struct crew *c, size_t *ret_first)
 	sync_mutex_lock(&c->lock);
 	*ret_first = c->next;
 	while (!c->error && n < c->piece && c->next < c->count &&
-	       c->pages[c->next].dataset == c->pages[*ret_first].dataset) {
+	       c->pages[c->next].dataset == c->pages[*ret_first].dataset &&
+	       c->pages[c->next].object == c->pages[*ret_first].object) {
 		c->next++;
 		n++;
 	}
@@ -61,11 +62,22 @@ static int compare_pages(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Contents of the pages that the volume still has: it may have become smaller. */
-static int read_piece(struct worker *w, const struct dataset *ds, const struct recover_page *pages, unsigned count,
+/* What is behind the end of a file in its last block is not part of it: a write in progress may have been logged. */
+static void cut_page(struct cache_page *pg, uint8_t *data, uint64_t size_bytes)
+{
+	uint64_t valid = size_bytes - pg->index * WFS3_BLOCK_BYTES;
+
+	if (valid >= WFS3_BLOCK_BYTES)
+		return;
+	memset(data + valid, 0, WFS3_BLOCK_BYTES - valid);
+	pg->crc = crc32c(data, WFS3_BLOCK_BYTES);
+}
+
+/* Contents of the pages that the object still has: it may have become smaller. */
+static int read_piece(struct worker *w, const struct object *o, const struct recover_page *pages, unsigned count,
                       unsigned *ret_count)
 {
-	uint64_t end = div_round_up_u64(ds->self.inode.size_bytes, WFS3_BLOCK_BYTES);
+	uint64_t size_bytes = o->inode.size_bytes, end = div_round_up_u64(size_bytes, WFS3_BLOCK_BYTES);
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -80,31 +92,49 @@ static int read_piece(struct worker *w, const struct dataset *ds, const struct r
 			ret = wal_reader_page(w->reader, pages[i].position, pages[i].crc, data);
 		if (ret)
 			return ret;
-		w->write[n++] = (struct cache_page){ .index = pages[i].block, .data = data, .crc = pages[i].crc };
+		w->write[n] = (struct cache_page){ .index = pages[i].block, .data = data, .crc = pages[i].crc };
+		cut_page(&w->write[n++], data, size_bytes);
 	}
 	*ret_count = n;
 	return 0;
 }
 
-static int write_piece(struct worker *w, const struct recover_page *pages, unsigned count)
+/* Referenced. -ESTALE: it is gone, or has no name, and is going to be given back. */
+static int find_object(struct pool *p, const struct recover_page *page, struct object **ret)
 {
-	struct dataset *ds = dataset_find_live(w->crew->p, pages[0].dataset);
-	unsigned n = 0;
-	int ret;
+	struct dataset *ds = dataset_find_live(p, page->dataset);
+	int rc;
 
 	if (!ds)
+		return -ESTALE;
+	if (ds->type == DATASET_TYPE_VOLUME) {
+		*ret = &ds->self;
 		return 0;
-	ret = read_piece(w, ds, pages, count, &n);
+	}
+	rc = object_get(ds, page->object, ret);
+	vfs_node_unref(&ds->self.node);
+	return rc;
+}
+
+static int write_piece(struct worker *w, const struct recover_page *pages, unsigned count)
+{
+	struct object *o;
+	unsigned n = 0;
+	int ret = find_object(w->crew->p, &pages[0], &o);
+
+	if (ret)
+		return ret == -ESTALE ? 0 : ret;
+	ret = read_piece(w, o, pages, count, &n);
 	if (!ret && n) {
 		qsort(w->write, n, sizeof(w->write[0]), compare_pages);
-		object_writeback(&ds->self, w->write, n);
+		object_writeback(o, w->write, n);
 		for (unsigned i = 0; i < n && !ret; i++)
 			if (w->write[i].result)
 				ret = err_add(w->write[i].result, "write page %" PRIu64 " of dataset %" PRIu64,
-				              w->write[i].index, ds->id);
+				              w->write[i].index, o->ds->id);
 		__atomic_add_fetch(&w->crew->p->recovery.page_count, n, __ATOMIC_RELAXED);
 	}
-	vfs_node_unref(&ds->self.node);
+	vfs_node_unref(&o->node);
 	return ret;
 }
 
@@ -151,11 +181,11 @@ int recover_write(struct pool *p, const struct wal_config *log, uint64_t start, 
 	struct crew c = { .p = p, .log = log, .start = start, .count = pages->count };
 	struct sync_thread helper;
 	bool helped = false;
+	int ret = recover_pages_sort(pages);
 
-	if (!c.count)
-		return 0;
-	recover_pages_sort(pages);
-	c.pages = pages->slots;
+	if (ret || !c.count)
+		return ret;
+	c.pages = pages->sorted;
 	/* Both have something to do to the end. */
 	c.piece = min_u64(max_u64(c.count / 8, PIECE_PAGES_MIN), RECOVER_PIECE_PAGES);
 	sync_mutex_init(&c.lock, SYNC_RANK_LEAF, "wfs3 recovery");

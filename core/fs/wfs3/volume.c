@@ -103,22 +103,17 @@ static int volume_read(struct vfs_node *n, const struct iovec *iov, int iov_coun
 
 static void read_ref_release(struct vfs_ref *r)
 {
-	struct object_ref *ref = r->priv;
-
-	cache_ref_release(&ref->cache);
-	bufpool_put(ref->pool, ref);
+	object_ref_free(r->priv);
 }
 
 static int volume_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret)
 {
 	struct dataset *ds = to_dataset(n);
-	struct bufpool *pool = ds->pool->w->refs;
-	struct object_ref *ref = bufpool_get(pool);
-	int err;
+	struct object_ref *ref;
+	int err = object_ref_new(&ds->self, &ref);
 
-	if (!ref)
-		return err_set(-ENOMEM, "no memory for a reference");
-	ref->pool = pool;
+	if (err)
+		return err;
 	err = dataset_enter(ds, flags);
 	if (!err) {
 		err = check_range(ds, offset, len, -EINVAL);
@@ -128,7 +123,7 @@ static int volume_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsi
 		dataset_exit(ds);
 	}
 	if (err) {
-		bufpool_put(pool, ref);
+		object_ref_drop(ref);
 		return err;
 	}
 	*ret = (struct vfs_ref){
@@ -330,6 +325,11 @@ int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink)
 	return ret ? ret : txg_sync(ds->pool);
 }
 
+static int volume_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
+{
+	return pool_find_object(to_dataset(any)->pool, fsid, object, ret);
+}
+
 const struct vfs_node_ops volume_node_ops = {
 	.release = dataset_release,
 	.stat = volume_stat,
@@ -343,4 +343,5 @@ const struct vfs_node_ops volume_node_ops = {
 	.zero = volume_zero,
 	.extents = volume_extents_op,
 	.prefetch = volume_prefetch,
+	.by_object = volume_by_object,
 };

@@ -27,34 +27,36 @@ static void test_random_puts_and_removals_match_an_array(void **state)
 		uint64_t ds = (uint64_t)rand_r(&seed) % 3 + 1, block = (uint64_t)rand_r(&seed) % BLOCKS;
 
 		if (rand_r(&seed) % 4) {
-			struct recover_page page = { .dataset = ds, .block = block, .position = ++position };
+			struct recover_page page = {
+				.dataset = 1 + ds / 2, .object = ds, .block = block, .position = ++position
+			};
 
 			assert_int_equal(recover_pages_put(&t, &page), 0);
 			model[ds - 1][block] = position;
 		} else {
 			uint64_t n = rand_r(&seed) % 1000 ? 1 + (uint64_t)rand_r(&seed) % 16 : UINT64_C(1) << 48;
 
-			recover_pages_remove(&t, ds, block, n);
+			recover_pages_remove(&t, 1 + ds / 2, ds, block, n);
 			for (uint64_t b = block; b < BLOCKS && b - block < n; b++)
 				model[ds - 1][b] = 0;
 		}
 	}
 	for (unsigned ds = 1; ds <= 3; ds++)
 		for (unsigned b = 0; b < BLOCKS; b++) {
-			assert_int_equal(recover_pages_get(&t, ds, b), model[ds - 1][b]);
+			assert_int_equal(recover_pages_get(&t, 1 + ds / 2, ds, b), model[ds - 1][b]);
 			count += model[ds - 1][b] != 0;
 		}
 	assert_int_equal(t.count, count);
-	recover_pages_sort(&t);
+	assert_int_equal(recover_pages_sort(&t), 0);
 	for (size_t i = 0; i < count; i++) {
-		const struct recover_page *pg = &t.slots[i];
+		const struct recover_page *pg = &t.sorted[i];
 
-		assert_int_equal(pg->position, model[pg->dataset - 1][pg->block]);
-		assert_true(i == 0 || pg[-1].dataset < pg->dataset ||
-		            (pg[-1].dataset == pg->dataset && pg[-1].position < pg->position));
+		assert_int_equal(pg->position, model[pg->object - 1][pg->block]);
+		assert_true(i == 0 || pg[-1].object < pg->object ||
+		            (pg[-1].object == pg->object && pg[-1].position < pg->position));
 	}
 	recover_pages_done(&t);
-	assert_int_equal(recover_pages_get(&t, 1, 1), 0);
+	assert_int_equal(recover_pages_get(&t, 1, 1, 1), 0);
 }
 
 int main(void)

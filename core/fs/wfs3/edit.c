@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Changes of several items of a file tree as one. */
+#include "core/fs/wfs3/edit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/pool.h"
+
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
+
+_Static_assert(EDIT_ITEMS_MAX + EDIT_INODES_MAX + EDIT_DIRENTS_MAX + 1 <= WAL_ITEMS_MAX, "one record has it all");
+
+void edit_init(struct edit *e, struct dataset *ds)
+{
+	e->ds = ds;
+	e->now_ns = (int64_t)sync_wall_ns();
+	e->object_delta = 0;
+	e->inode_count = e->dirent_count = e->item_count = 0;
+	e->truncates = false;
+}
+
+static struct edit_inode *find_inode(struct edit *e, struct object *o)
+{
+	struct edit_inode *ei;
+
+	for (unsigned i = 0; i < e->inode_count; i++)
+		if (e->inodes[i].o == o)
+			return &e->inodes[i];
+	always(e->inode_count < EDIT_INODES_MAX);
+	ei = &e->inodes[e->inode_count++];
+	ei->o = o;
+	ei->set = 0;
+	ei->gone = false;
+	object_get_inode(o, &ei->to);
+	return ei;
+}
+
+struct inode *edit_inode(struct edit *e, struct object *o, unsigned set)
+{
+	struct edit_inode *ei = find_inode(e, o);
+
+	ei->set |= set;
+	return &ei->to;
+}
+
+void edit_inode_gone(struct edit *e, struct object *o)
+{
+	find_inode(e, o)->gone = true;
+}
+
+static struct item_change *new_item(struct edit *e)
+{
+	always(e->item_count < EDIT_ITEMS_MAX);
+	return &e->items[e->item_count++];
+}
+
+void edit_put(struct edit *e, const struct wfs3_key *key, const void *value, size_t len)
+{
+	*new_item(e) = (struct item_change){ .op = ITEM_PUT, .key = *key, .value = value, .len = len };
+}
+
+void edit_delete(struct edit *e, const struct wfs3_key *key)
+{
+	*new_item(e) = (struct item_change){ .op = ITEM_DELETE, .key = *key };
+}
+
+void edit_truncate(struct edit *e, const struct object *o, uint64_t first)
+{
+	e->truncates = true;
+	e->truncate = (struct item_change){ .op = ITEM_TRUNCATE, .key = object_cell_key(o, first) };
+}
+
+int edit_read(struct dataset *ds, const struct wfs3_key *key, void *buf, size_t cap, size_t *ret_len)
+{
+	int rc;
+
+	while ((rc = tree_get(ds->tree, key, buf, cap, ret_len)) == -EAGAIN) {
+		rc = tree_fetch(ds->tree, key);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
+static int read_dirents(struct dataset *ds, const struct wfs3_key *key, uint8_t *buf, size_t *ret_len)
+{
+	int rc = edit_read(ds, key, buf, DIRENT_VALUE_MAX, ret_len);
+
+	if (rc == -ENOENT) {
+		*ret_len = 0;
+		rc = 0;
+	}
+	return rc;
+}
+
+int edit_find(struct dataset *ds, uint64_t dir, const char *name, size_t name_len, uint64_t *ret_object,
+              uint8_t *ret_type)
+{
+	struct wfs3_key key = dirent_key(dir, dirent_hash(ds->hash_key, name, name_len));
+	uint8_t buf[DIRENT_VALUE_MAX];
+	struct dirent d;
+	size_t len;
+	int rc = read_dirents(ds, &key, buf, &len);
+
+	if (!rc)
+		rc = dirent_find(buf, len, name, name_len, &d, NULL);
+	if (rc < 0)
+		return err_add(rc, "directory %" PRIu64 " of dataset %" PRIu64, dir, ds->id);
+	if (rc) {
+		*ret_object = d.object;
+		*ret_type = d.type;
+	}
+	return rc;
+}
+
+int edit_entry(struct edit *e, uint64_t dir, const char *name, size_t name_len, uint64_t object, uint8_t type)
+{
+	struct wfs3_key key = dirent_key(dir, dirent_hash(e->ds->hash_key, name, name_len));
+	struct dirent add = { .object = object, .type = type, .name_len = (uint8_t)name_len, .name = name };
+	struct edit_dirent *ed = NULL;
+	uint8_t old[DIRENT_VALUE_MAX];
+	size_t len;
+	int rc = 0;
+
+	for (unsigned i = 0; i < e->dirent_count; i++)
+		if (!wfs3_key_cmp(&e->dirents[i].key, &key))
+			ed = &e->dirents[i];
+	if (ed) {
+		len = ed->len;
+		memcpy(old, ed->value, len);
+	} else {
+		always(e->dirent_count < EDIT_DIRENTS_MAX);
+		ed = &e->dirents[e->dirent_count];
+		rc = read_dirents(e->ds, &key, old, &len);
+	}
+	if (!rc)
+		rc = dirent_edit(old, len, name, name_len, object ? &add : NULL, ed->value);
+	if (rc < 0)
+		return err_add(rc, "directory %" PRIu64 " of dataset %" PRIu64, dir, e->ds->id);
+	ed->key = key;
+	ed->len = (size_t)rc;
+	if (ed == &e->dirents[e->dirent_count])
+		e->dirent_count++;
+	return 0;
+}
+
+/* ---- making the change ---- */
+
+/* All items of the change in one array; what data writers change meanwhile is taken as it is now. */
+static unsigned collect(struct edit *e, struct item_change *all) SYNC_REQUIRES(e->ds->items_lock)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < e->inode_count; i++) {
+		struct edit_inode *ei = &e->inodes[i];
+		struct inode v;
+
+		all[n] = (struct item_change){ .op = ITEM_DELETE, .key = object_inode_key(ei->o) };
+		if (!ei->gone) {
+			object_get_inode(ei->o, &v);
+			v.mode = ei->set & EDIT_MODE ? ei->to.mode : v.mode;
+			v.uid = ei->set & EDIT_UID ? ei->to.uid : v.uid;
+			v.gid = ei->set & EDIT_GID ? ei->to.gid : v.gid;
+			v.link_count = ei->set & EDIT_LINKS ? ei->to.link_count : v.link_count;
+			v.flags = ei->set & EDIT_FLAGS ? ei->to.flags : v.flags;
+			v.size_bytes = ei->set & EDIT_SIZE ? ei->to.size_bytes : v.size_bytes;
+			v.atime_ns = ei->set & EDIT_ATIME ? ei->to.atime_ns : v.atime_ns;
+			v.mtime_ns = ei->set & EDIT_MTIME ? ei->to.mtime_ns : v.mtime_ns;
+			v.parent = ei->set & EDIT_PARENT ? ei->to.parent : v.parent;
+			v.ctime_ns = e->now_ns;
+			v.change++;
+			ei->to = v;
+			all[n].op = ITEM_PUT;
+			all[n].value = ei->value;
+			all[n].len = inode_encode(&v, ei->value);
+		}
+		n++;
+	}
+	for (unsigned i = 0; i < e->dirent_count; i++)
+		all[n++] = (struct item_change){ .op = e->dirents[i].len ? ITEM_PUT : ITEM_DELETE,
+			                         .key = e->dirents[i].key,
+			                         .value = e->dirents[i].value,
+			                         .len = e->dirents[i].len };
+	for (unsigned i = 0; i < e->item_count; i++)
+		all[n++] = e->items[i];
+	return n;
+}
+
+/* The tree has it: so have the objects. */
+static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUIRES(e->ds->items_lock)
+{
+	struct inode *i = &ei->o->inode;
+	uint64_t change;
+
+	if (ei->gone) {
+		ei->o->inode_gone = true;
+		return;
+	}
+	if (ei->set & EDIT_MODE)
+		STORE(i->mode, ei->to.mode);
+	if (ei->set & EDIT_UID)
+		STORE(i->uid, ei->to.uid);
+	if (ei->set & EDIT_GID)
+		STORE(i->gid, ei->to.gid);
+	if (ei->set & EDIT_LINKS)
+		STORE(i->link_count, ei->to.link_count);
+	if (ei->set & EDIT_FLAGS)
+		STORE(i->flags, ei->to.flags);
+	if (ei->set & EDIT_SIZE) {
+		STORE(i->size_bytes, ei->to.size_bytes);
+		STORE(ei->o->write_end, ei->to.size_bytes);
+		STORE(ei->o->stored_size, ei->to.size_bytes);
+	}
+	if (ei->set & EDIT_ATIME)
+		STORE(i->atime_ns, ei->to.atime_ns);
+	if (ei->set & EDIT_MTIME)
+		STORE(i->mtime_ns, ei->to.mtime_ns);
+	if (ei->set & EDIT_PARENT)
+		STORE(i->parent, ei->to.parent);
+	STORE(i->ctime_ns, e->now_ns);
+	change = __atomic_add_fetch(&i->change, 1, __ATOMIC_RELAXED);
+	/* With data written meanwhile the counter is higher, and there is more to log. */
+	if (logged && change == ei->to.change)
+		STORE(ei->o->logged_change, change);
+}
+
+static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, struct wfs3_key *ret_missing)
+{
+	struct item_change all[TREE_BATCH_MAX + 1];
+	struct dataset *ds = e->ds;
+	unsigned count;
+	int ret;
+
+	sync_mutex_lock(&ds->items_lock);
+	count = collect(e, all);
+	ret = tree_apply(ds->tree, txg, all, count, ret_missing);
+	if (!ret) {
+		struct wal_record r = { .type = WAL_ITEMS, .txg = txg, .dataset = ds->id, .items = all };
+		bool logged;
+
+		if (e->truncates)
+			all[count++] = e->truncate;
+		r.item_count = count;
+		logged = wal_append(ds->pool->wal, ticket, &r);
+		for (unsigned i = 0; i < e->inode_count; i++)
+			store(e, &e->inodes[i], logged);
+		ds->object_count += (uint64_t)(int64_t)e->object_delta;
+		txg_changed(ds->pool, ds, txg);
+	}
+	sync_mutex_unlock(&ds->items_lock);
+	return ret;
+}
+
+static size_t record_bytes(const struct edit *e)
+{
+	size_t n = WAL_RECORD_BYTES + e->inode_count * WAL_ITEM_BYTES(INODE_BYTES) + WAL_ITEM_BYTES(0);
+
+	for (unsigned i = 0; i < e->dirent_count; i++)
+		n += WAL_ITEM_BYTES(e->dirents[i].len);
+	for (unsigned i = 0; i < e->item_count; i++)
+		n += WAL_ITEM_BYTES(e->items[i].len);
+	return n;
+}
+
+int edit_run(struct edit *e)
+{
+	struct pool *p = e->ds->pool;
+	size_t bytes = record_bytes(e);
+	int ret = pool_check_writable(p);
+
+	while (!ret) {
+		struct wfs3_key missing;
+		struct wal_ticket ticket;
+		uint64_t txg;
+
+		wal_begin(p->wal, bytes, &ticket);
+		txg = txg_enter(p);
+		ret = run_once(e, txg, &ticket, &missing);
+		txg_exit(p);
+		wal_end(p->wal, &ticket);
+		if (ret != -EAGAIN)
+			break;
+		ret = tree_fetch(e->ds->tree, &missing);
+	}
+	return ret ? err_add(ret, "change file tree %" PRIu64, e->ds->id) : 0;
+}

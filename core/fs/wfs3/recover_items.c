@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Redo of a file tree's items. Nobody else changes the tree meanwhile, and a commit comes only when all is done. */
+#include "core/fs/wfs3/recover_items.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/fs/wfs3/edit.h"
+#include "core/fs/wfs3/wal_codec.h"
+
+/* 0, -ENOENT. */
+static int read_inode(struct dataset *ds, uint64_t number, struct inode *ret)
+{
+	struct wfs3_key key = { .object = number, .kind = WFS3_KIND_INODE };
+	uint8_t buf[INODE_BYTES];
+	size_t len;
+	int rc = edit_read(ds, &key, buf, sizeof(buf), &len);
+
+	if (rc == -ERANGE)
+		rc = err_set(-EUCLEAN, "inode %" PRIu64 " of dataset %" PRIu64 " has %zu bytes", number, ds->id, len);
+	return rc ? rc : inode_decode(buf, len, ret);
+}
+
+static int apply(struct dataset *ds, const struct item_change *c)
+{
+	struct wfs3_key missing;
+	int rc;
+
+	do {
+		uint64_t txg = txg_enter(ds->pool);
+
+		rc = tree_apply(ds->tree, txg, c, 1, &missing);
+		if (!rc)
+			txg_changed(ds->pool, ds, txg);
+		txg_exit(ds->pool);
+		if (rc == -EAGAIN) {
+			rc = tree_fetch(ds->tree, &missing);
+			rc = rc ? rc : -EAGAIN;
+		}
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+static int put_inode(struct dataset *ds, const struct item_change *c)
+{
+	struct item_change put = *c;
+	uint8_t buf[INODE_BYTES];
+	struct inode old = { 0 }, i;
+	int rc = inode_decode(c->value, c->len, &i);
+	bool is_new;
+
+	if (rc)
+		return rc;
+	rc = read_inode(ds, c->key.object, &old);
+	if (rc && rc != -ENOENT)
+		return rc;
+	is_new = rc == -ENOENT;
+	/* Those follow from the records of the map. */
+	i.blocks = old.blocks;
+	put.value = buf;
+	put.len = inode_encode(&i, buf);
+	rc = apply(ds, &put);
+	if (rc)
+		return rc;
+	ds->object_count += is_new;
+	ds->next_object = max_u64(ds->next_object, c->key.object + 1);
+	return 0;
+}
+
+static int delete_inode(struct dataset *ds, const struct item_change *c)
+{
+	struct inode old;
+	int rc = read_inode(ds, c->key.object, &old);
+
+	if (!rc)
+		rc = apply(ds, c);
+	if (!rc)
+		ds->object_count--;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int recover_item(struct dataset *ds, const struct item_change *c)
+{
+	bool is_inode = c->key.kind == WFS3_KIND_INODE, is_orphan = c->key.kind == WFS3_KIND_ORPHAN;
+	bool known = c->key.kind <= WFS3_KIND_DIRENT || is_orphan;
+
+	if (!known || !c->key.kind || is_orphan != (c->key.object == 0) || c->key.object >= WFS3_OBJECT_MAX ||
+	    (is_inode && c->key.offset) || (is_orphan && c->len))
+		return err_set(-EUCLEAN, "log: an item of kind %u of object %" PRIu64, c->key.kind, c->key.object);
+	if (is_inode)
+		return c->op == ITEM_PUT ? put_inode(ds, c) : delete_inode(ds, c);
+	return apply(ds, c);
+}
+
+int recover_object_begin(struct dataset *ds, uint64_t number, struct object *ret)
+{
+	int rc;
+
+	memset(ret, 0, sizeof(*ret));
+	rc = read_inode(ds, number, &ret->inode);
+	if (rc)
+		return rc;
+	object_init(ret, ds, number, &volume_node_ops, VFS_TYPE_FILE);
+	ret->write_end = ret->stored_size = ret->inode.size_bytes;
+	return 0;
+}
+
+void recover_object_end(struct object *o)
+{
+	object_done(o);
+}
+
+int recover_truncate(struct dataset *ds, uint64_t number, uint64_t first)
+{
+	struct object o;
+	int rc = recover_object_begin(ds, number, &o);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	if (first <= WAL_BLOCK_INDEX_MAX)
+		rc = object_unmap(&o, first, WAL_BLOCK_INDEX_MAX + 1 - first);
+	recover_object_end(&o);
+	return rc;
+}
