@@ -29,7 +29,7 @@ _wfs() {
 		"pool create") words+=" --size --force" ;;
 		"pool import") words+=" --read-only" ;;
 		"pool export") words+=" --force" ;;
-		"pool destroy" | "volume delete") words+=" --yes" ;;
+		"pool destroy" | "volume delete" | "fs delete") words+=" --yes" ;;
 		"pool check") words+=" --data" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
@@ -38,15 +38,18 @@ _wfs() {
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume export mount status stats reload" ;;
+		" ") words="pool volume fs export mount status stats reload" ;;
 		"pool ") words="create list status import export destroy sync check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
+		"fs ") words="create list rename delete" ;;
 		"export ") words="add list remove" ;;
 		"pool create" | "pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 		"pool check") COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names pool) ;;
 		"pool "*) words=$(_wfs_names pool) ;;
-		"volume list") words=$(_wfs_names pool) ;;
-		"volume "* | "export add") words=$(_wfs_names volume) ;;
+		"volume list" | "fs list") words=$(_wfs_names pool) ;;
+		"fs "*) words=$(_wfs_names fs) ;;
+		"export add") words="$(_wfs_names volume) $(_wfs_names fs)" ;;
+		"volume "*) words=$(_wfs_names volume) ;;
 		"mount ") words=$(_wfs_names export) ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;

@@ -96,7 +96,7 @@ struct pool_info {
 	uint64_t dirty_bytes;
 	struct pool_log_info log;
 	struct pool_scrub_info scrub;
-	unsigned volume_count;
+	unsigned volume_count, fs_count;
 	unsigned device_count;
 	struct pool_device_info devices[POOL_DEVICES_MAX];
 };
@@ -109,6 +109,17 @@ struct volume_info {
 	uint64_t used_bytes; /* data blocks mapped, excluding metadata */
 	uint64_t created_ns, modified_ns; /* since 1970 */
 	unsigned open_count;
+	bool deleting;
+};
+
+/* A tree of files. */
+struct fs_info {
+	char pool[POOL_NAME_MAX + 1];
+	char name[VFS_NAME_MAX + 1];
+	uint64_t id; /* dataset id, never reused in the pool */
+	uint64_t used_bytes; /* of data, excluding metadata */
+	uint64_t object_count; /* files, directories, ... */
+	uint64_t created_ns; /* since 1970 */
 	bool deleting;
 };
 
@@ -177,6 +188,14 @@ struct pool_driver {
 	int (*volume_get)(void *ctx, const char *pool, const char *name, struct volume_info *ret);
 	int (*volume_each)(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
 	                   void *fn_ctx);
+
+	/* Trees of files: directories in the pool's one. Names are those of volumes, too. */
+	int (*fs_create)(void *ctx, const char *pool, const char *name);
+	int (*fs_rename)(void *ctx, const char *pool, const char *name, const char *new_name);
+	/* -EBUSY while somebody uses anything in it. Its space comes back in the background. */
+	int (*fs_delete)(void *ctx, const char *pool, const char *name);
+	int (*fs_get)(void *ctx, const char *pool, const char *name, struct fs_info *ret);
+	int (*fs_each)(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct fs_info *info), void *fn_ctx);
 };
 #define VOLUME_BYTES_MAX (UINT64_C(1) << 60)
 

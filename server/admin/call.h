@@ -70,8 +70,8 @@ const struct route *route_find(enum http_method method, const struct http_path *
                                bool *ret_other_method);
 
 /* read.c */
-call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool, read_volumes, read_volume,
-        read_exports, read_connections;
+call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool, read_volumes, read_volume, read_fss,
+        read_fs, read_exports, read_connections;
 /* pool_verbs.c */
 call_fn pool_verb_create, pool_verb_import, pool_verb_export, pool_verb_destroy, pool_verb_sync;
 call_fn pool_verb_attach, pool_verb_detach, pool_verb_online;
@@ -79,12 +79,17 @@ call_fn pool_verb_attach, pool_verb_detach, pool_verb_online;
 call_fn pool_verb_check, pool_verb_check_stop, read_check, pool_verb_scrub, read_scrub;
 /* volume_verbs.c */
 call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_delete;
+/* fs_verbs.c */
+call_fn fs_verb_create, fs_verb_rename, fs_verb_delete;
 /* export_verbs.c */
 call_fn export_verb_add, export_verb_remove, verb_reload;
 
-/* Answer with the pool or volume as it is now. 0 or a negative errno. */
+/* Answer with the pool, volume or file system as it is now. 0 or a negative errno. */
 int answer_pool(struct call *c, const char *pool);
 int answer_volume(struct call *c, const char *pool, const char *name);
+int answer_fs(struct call *c, const char *pool, const char *name);
+/* Refuse when an export uses what the path names: -EBUSY. verb_lock is held. */
+int call_check_unused(struct call *c, const char *what);
 /* Answer with @object (the reference is taken; NULL: -ENOMEM). */
 int answer_object(struct call *c, int status, json_t *object);
 

@@ -62,10 +62,11 @@ static const char *health_name(enum pool_health health)
 
 json_t *encode_pool_summary(const struct pool_info *info)
 {
-	return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "name", encode_text(info->name), "health",
+	return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I}", "name", encode_text(info->name), "health",
 	                 health_name(info->health), "reason", encode_text(info->reason), "size_bytes",
 	                 (json_int_t)info->size_bytes, "used_bytes", (json_int_t)info->used_bytes, "available_bytes",
-	                 (json_int_t)info->available_bytes, "volume_count", (json_int_t)info->volume_count);
+	                 (json_int_t)info->available_bytes, "volume_count", (json_int_t)info->volume_count, "fs_count",
+	                 (json_int_t)info->fs_count);
 }
 
 static json_t *encode_log(const struct pool_log_info *log)
@@ -126,6 +127,14 @@ json_t *encode_volume(const struct volume_info *info)
 	                 (json_int_t)info->size_bytes, "used_bytes", (json_int_t)info->used_bytes, "created_ns",
 	                 (json_int_t)info->created_ns, "modified_ns", (json_int_t)info->modified_ns, "open_count",
 	                 (json_int_t)info->open_count, "deleting", (int)info->deleting);
+}
+
+json_t *encode_fs(const struct fs_info *info)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "pool", encode_text(info->pool), "name",
+	                 encode_text(info->name), "id", (json_int_t)info->id, "used_bytes",
+	                 (json_int_t)info->used_bytes, "object_count", (json_int_t)info->object_count, "created_ns",
+	                 (json_int_t)info->created_ns, "deleting", (int)info->deleting);
 }
 
 json_t *encode_export(const struct export_info *info)

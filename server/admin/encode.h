@@ -15,6 +15,7 @@ json_t *encode_pool(const struct pool_info *info);
 json_t *encode_pool_summary(const struct pool_info *info);
 json_t *encode_scrub(const struct pool_scrub_info *s);
 json_t *encode_volume(const struct volume_info *info);
+json_t *encode_fs(const struct fs_info *info);
 json_t *encode_export(const struct export_info *info);
 /* Bytes that are not UTF-8 become '?'. */
 json_t *encode_text(const char *text);

@@ -73,6 +73,11 @@ static void add_volume(void *ctx, const struct volume_info *info)
 	listing_add(ctx, encode_volume(info));
 }
 
+static void add_fs(void *ctx, const struct fs_info *info)
+{
+	listing_add(ctx, encode_fs(info));
+}
+
 static void add_export(void *ctx, const struct export_info *info)
 {
 	listing_add(ctx, encode_export(info));
@@ -150,7 +155,33 @@ int read_volume(struct call *c)
 	return answer_volume(c, c->names[0], c->names[1]);
 }
 
-int read_volumes(struct call *c)
+int answer_fs(struct call *c, const char *pool, const char *name)
+{
+	const struct pool_admin *p = &c->admin->config.pools;
+	struct fs_info info;
+	int rc = p->driver->fs_get(p->ctx, pool, name, &info);
+
+	return rc < 0 ? rc : answer_object(c, c->status, encode_fs(&info));
+}
+
+int read_fs(struct call *c)
+{
+	return answer_fs(c, c->names[0], c->names[1]);
+}
+
+static int each_volume(const struct pool_admin *p, const char *pool, struct listing *l)
+{
+	return p->driver->volume_each(p->ctx, pool, add_volume, l);
+}
+
+static int each_fs(const struct pool_admin *p, const char *pool, struct listing *l)
+{
+	return p->driver->fs_each(p->ctx, pool, add_fs, l);
+}
+
+/* Those of all pools, or of the one that is asked for. */
+static int read_datasets(struct call *c, const char *key,
+                         int (*each)(const struct pool_admin *p, const char *pool, struct listing *l))
 {
 	const struct pool_admin *p = &c->admin->config.pools;
 	struct listing l = { .list = json_array() };
@@ -166,7 +197,7 @@ int read_volumes(struct call *c)
 	json_array_foreach (pools.list, i, pool) {
 		if (rc < 0)
 			break;
-		rc = p->driver->volume_each(p->ctx, json_string_value(pool), add_volume, &l);
+		rc = each(p, json_string_value(pool), &l);
 		/* A pool that was exported meanwhile has none. */
 		if (rc == -ENOENT && !c->path.query_value[0])
 			rc = 0;
@@ -177,7 +208,17 @@ int read_volumes(struct call *c)
 		json_decref(l.list);
 		return rc;
 	}
-	return listing_answer(c, "volumes", &l);
+	return listing_answer(c, key, &l);
+}
+
+int read_volumes(struct call *c)
+{
+	return read_datasets(c, "volumes", each_volume);
+}
+
+int read_fss(struct call *c)
+{
+	return read_datasets(c, "filesystems", each_fs);
 }
 
 int read_exports(struct call *c)

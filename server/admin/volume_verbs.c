@@ -54,14 +54,13 @@ int volume_verb_resize(struct call *c)
 	return answer_volume(c, c->names[0], c->names[1]);
 }
 
-/* Refuse when an export uses the volume. */
-static int check_unused(struct call *c)
+int call_check_unused(struct call *c, const char *what)
 {
 	char path[VFS_PATH_MAX], name[EXPORT_NAME_MAX + 1];
 
 	snprintf(path, sizeof(path), "/%s/%s", c->names[0], c->names[1]);
 	if (export_find_user(c->admin->config.exports, path, name))
-		return err_set(-EBUSY, "export '%s' uses volume '%s/%s': remove it first", name, c->names[0],
+		return err_set(-EBUSY, "export '%s' uses %s '%s/%s': remove it first", name, what, c->names[0],
 		               c->names[1]);
 	return 0;
 }
@@ -78,7 +77,7 @@ int volume_verb_rename(struct call *c)
 	if (rc < 0)
 		return rc;
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = check_unused(c);
+	rc = call_check_unused(c, "volume");
 	if (rc == 0)
 		rc = p->driver->volume_rename(p->ctx, c->names[0], c->names[1], new_name);
 	sync_mutex_unlock(&c->admin->verb_lock);
@@ -96,7 +95,7 @@ int volume_verb_delete(struct call *c)
 	if (rc < 0)
 		return rc;
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = check_unused(c);
+	rc = call_check_unused(c, "volume");
 	if (rc == 0)
 		rc = p->driver->volume_delete(p->ctx, c->names[0], c->names[1]);
 	sync_mutex_unlock(&c->admin->verb_lock);

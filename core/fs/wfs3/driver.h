@@ -13,4 +13,11 @@ int driver_volume_get(void *ctx, const char *pool, const char *name, struct volu
 int driver_volume_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
                        void *fn_ctx);
 
+/* driver_fs.c */
+int driver_fs_create(void *ctx, const char *pool, const char *name);
+int driver_fs_rename(void *ctx, const char *pool, const char *name, const char *new_name);
+int driver_fs_delete(void *ctx, const char *pool, const char *name);
+int driver_fs_get(void *ctx, const char *pool, const char *name, struct fs_info *ret_info);
+int driver_fs_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct fs_info *info), void *fn_ctx);
+
 #endif

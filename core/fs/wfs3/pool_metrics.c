@@ -14,7 +14,10 @@ static int count_one(void *ctx, struct dataset *ds)
 	struct pool_info *info = ctx;
 
 	sync_mutex_lock(&ds->pool->table_lock);
-	info->volume_count += ds->state == DATASET_STATE_LIVE;
+	if (ds->type == DATASET_TYPE_TREE)
+		info->fs_count += ds->state == DATASET_STATE_LIVE;
+	else
+		info->volume_count += ds->state == DATASET_STATE_LIVE;
 	info->scrub.total_bytes += __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	sync_mutex_unlock(&ds->pool->table_lock);
 	return 0;
