@@ -16,19 +16,6 @@ bool access_in_group(const struct vfs_cred *cred, uint32_t gid)
 	return false;
 }
 
-static int check_acl(struct vfs_node *n, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
-{
-	size_t len;
-	void *acl;
-	int ret = xattr_read_acl(n, ACL_ACCESS_NAME, &acl, &len);
-
-	if (ret)
-		return ret;
-	ret = acl_check(acl, len, st, cred, access);
-	free(acl);
-	return ret == -EINVAL ? err_add(-EIO, "the object's ACL is damaged") : ret;
-}
-
 static int check_mode(const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
 {
 	uint32_t bits = st->mode;
@@ -38,6 +25,21 @@ static int check_mode(const struct vfs_stat *st, const struct vfs_cred *cred, un
 	else if (access_in_group(cred, st->gid))
 		bits >>= 3;
 	return (bits & access) == access ? 0 : -EACCES;
+}
+
+static int check_acl(struct vfs_node *n, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
+{
+	size_t len;
+	void *acl;
+	int ret = xattr_read_acl(n, ACL_ACCESS_NAME, &acl, &len);
+
+	if (ret == -ENODATA) /* it was taken away since */
+		return check_mode(st, cred, access);
+	if (ret)
+		return ret;
+	ret = acl_check(acl, len, st, cred, access);
+	free(acl);
+	return ret == -EINVAL ? err_add(-EIO, "the object's ACL is damaged") : ret;
 }
 
 /* Root reads and writes everything, and executes what anybody may. */

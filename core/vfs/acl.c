@@ -97,37 +97,6 @@ static unsigned find_mask(const void *acl, size_t len)
 	return 7;
 }
 
-/* Section 23.1.5: the first class that applies decides; among the groups, one entry must allow all that is asked for.
- */
-int acl_check(const void *acl, size_t len, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
-{
-	bool in_group = false, minimal;
-	unsigned mask, other = 0;
-	uint32_t mode;
-	int ret = acl_validate(acl, len, &mode, &minimal);
-
-	if (ret)
-		return ret;
-	mask = find_mask(acl, len);
-	for (size_t i = 0; i < entry_count(len); i++) {
-		struct entry e = entry_get(acl, i);
-
-		if (e.tag == ACL_USER_OBJ && cred->uid == st->uid)
-			return verdict(e.perm, access);
-		if (e.tag == ACL_USER && cred->uid == e.id)
-			return verdict(e.perm & mask, access);
-		if ((e.tag == ACL_GROUP_OBJ && access_in_group(cred, st->gid)) ||
-		    (e.tag == ACL_GROUP && access_in_group(cred, e.id))) {
-			if (!verdict(e.perm & mask, access))
-				return 0;
-			in_group = true;
-		}
-		if (e.tag == ACL_OTHER)
-			other = e.perm;
-	}
-	return in_group ? -EACCES : verdict(other, access);
-}
-
 static bool has_mask(const void *acl, size_t len)
 {
 	for (size_t i = 0; i < entry_count(len); i++)
@@ -150,6 +119,38 @@ void acl_set_mode(void *acl, size_t len, uint32_t mode)
 		else if (e.tag == ACL_OTHER)
 			entry_set_perm(acl, i, mode);
 	}
+}
+
+/* Section 23.1.5: the first class that applies decides; among the groups, one entry must allow all that is asked for.
+ */
+int acl_check(void *acl, size_t len, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
+{
+	bool in_group = false, minimal;
+	unsigned mask, other = 0;
+	uint32_t mode;
+	int ret = acl_validate(acl, len, &mode, &minimal);
+
+	if (ret)
+		return ret;
+	acl_set_mode(acl, len, st->mode);
+	mask = find_mask(acl, len);
+	for (size_t i = 0; i < entry_count(len); i++) {
+		struct entry e = entry_get(acl, i);
+
+		if (e.tag == ACL_USER_OBJ && cred->uid == st->uid)
+			return verdict(e.perm, access);
+		if (e.tag == ACL_USER && cred->uid == e.id)
+			return verdict(e.perm & mask, access);
+		if ((e.tag == ACL_GROUP_OBJ && access_in_group(cred, st->gid)) ||
+		    (e.tag == ACL_GROUP && access_in_group(cred, e.id))) {
+			if (!verdict(e.perm & mask, access))
+				return 0;
+			in_group = true;
+		}
+		if (e.tag == ACL_OTHER)
+			other = e.perm;
+	}
+	return in_group ? -EACCES : verdict(other, access);
 }
 
 uint32_t acl_inherit(void *acl, size_t len, uint32_t mode)

@@ -87,26 +87,6 @@ static void keep_bits_safe(const struct vfs_cred *cred, const struct vfs_stat *s
 		a->valid |= VFS_SET_KILL_SUID;
 }
 
-/* The ACL's entries for owner, mask and others follow the permission bits. */
-static int update_acl(struct vfs_node *n, uint32_t mode)
-{
-	size_t len;
-	void *acl;
-	uint32_t acl_mode;
-	bool minimal;
-	int ret = xattr_read_acl(n, ACL_ACCESS_NAME, &acl, &len);
-
-	if (ret)
-		return ret == -ENODATA ? 0 : ret;
-	ret = acl_validate(acl, len, &acl_mode, &minimal);
-	if (!ret) {
-		acl_set_mode(acl, len, mode);
-		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0);
-	}
-	free(acl);
-	return ret;
-}
-
 int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
                  struct vfs_stat *ret_stat)
 {
@@ -120,10 +100,7 @@ int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct
 		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
 	if (!ret && a.valid) {
 		keep_bits_safe(cred, &st, &a);
-		if (a.valid & VFS_SET_MODE && st.has_acl)
-			ret = update_acl(h->node, a.mode);
-		if (!ret)
-			ret = h->node->ops->set_attr(h->node, &a);
+		ret = h->node->ops->set_attr(h->node, &a);
 	}
 	if (!ret && ret_stat)
 		ret = handle_stat(h, ret_stat);
@@ -149,15 +126,9 @@ int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret)
 	if (!h->node->ops->statfs)
 		return err_set(-EOPNOTSUPP, "the file system does not tell");
 	err = h->node->ops->statfs(h->node, ret);
-	ret->read_only |= h->mount->read_only;
+	if (!err)
+		ret->read_only |= h->mount->read_only;
 	return err;
-}
-
-static struct place same_place(struct vfs_handle *h)
-{
-	mount_ref(h->mount);
-	vfs_node_ref(h->node);
-	return (struct place){ .mount = h->mount, .node = h->node };
 }
 
 int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned access, struct vfs_handle **ret)
@@ -173,8 +144,8 @@ int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned 
 	}
 	if (err)
 		return err;
-	at = same_place(h);
-	return handle_new(h->vfs, &at, access, cred ? cred : &vfs_cred_root, ret);
+	place_copy(&at, &(struct place){ .mount = h->mount, .node = h->node });
+	return handle_new(h->vfs, &at, access, cred ? cred->uid == 0 : h->by_root, ret);
 }
 
 int vfs_get_fid(struct vfs_handle *h, struct vfs_fid *ret)
@@ -200,5 +171,5 @@ int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vf
 		return err;
 	mount_ref(beside->mount);
 	at = (struct place){ .mount = beside->mount, .node = node };
-	return handle_new(beside->vfs, &at, 0, &vfs_cred_root, ret);
+	return handle_new(beside->vfs, &at, 0, false, ret);
 }

@@ -48,8 +48,7 @@ static int open_data(struct vfs_handle *h)
 	return ret;
 }
 
-int handle_new(struct vfs *v, struct place *at, unsigned access, const struct vfs_cred *cred,
-               struct vfs_handle **ret_handle)
+int handle_new(struct vfs *v, struct place *at, unsigned access, bool by_root, struct vfs_handle **ret_handle)
 {
 	struct vfs_handle *h = calloc(1, sizeof(*h));
 	int ret = 0;
@@ -62,12 +61,12 @@ int handle_new(struct vfs *v, struct place *at, unsigned access, const struct vf
 		                  .mount = at->mount,
 		                  .node = at->node,
 		                  .access = access & (VFS_ACCESS_READ | VFS_ACCESS_WRITE),
-		                  .by_root = cred->uid == 0,
+		                  .by_root = by_root,
 		                  .refs = 1 };
 	/* Counted before the mark is looked at: an unmount does these two the other way round. */
 	__atomic_add_fetch(&h->mount->handle_count, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&h->mount->gone, __ATOMIC_SEQ_CST))
-		ret = err_set(-ESTALE, "/%s is not mounted any more", h->mount->name);
+		ret = err_set(-ESTALE, "%s is not mounted any more", h->mount->path);
 	else if (h->access)
 		ret = open_data(h);
 	if (ret)
@@ -84,8 +83,7 @@ int vfs_open(struct vfs *v, const char *path, bool writable, struct vfs_handle *
 
 	if (ret)
 		return ret;
-	ret = handle_new(v, &at, writable ? VFS_ACCESS_READ | VFS_ACCESS_WRITE : VFS_ACCESS_READ, &vfs_cred_root,
-	                 ret_handle);
+	ret = handle_new(v, &at, writable ? VFS_ACCESS_READ | VFS_ACCESS_WRITE : VFS_ACCESS_READ, true, ret_handle);
 	return ret ? err_add(ret, "open '%s'", path) : 0;
 }
 
@@ -99,7 +97,8 @@ int handle_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
 {
 	int ret = h->node->ops->stat(h->node, ret_stat);
 
-	ret_stat->read_only |= h->mount->read_only;
+	if (!ret)
+		ret_stat->read_only |= h->mount->read_only;
 	return ret;
 }
 
@@ -116,7 +115,8 @@ int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret_stat)
 	if (ret)
 		return ret;
 	ret = at.node->ops->stat(at.node, ret_stat);
-	ret_stat->read_only |= at.mount->read_only;
+	if (!ret)
+		ret_stat->read_only |= at.mount->read_only;
 	place_drop(&at);
 	return ret;
 }

@@ -29,6 +29,7 @@ struct range {
 struct lock_file {
 	struct cds_list_head link; /* bucket */
 	struct vfs_node *node; /* referenced */
+	const struct vfs_mount_point *mount; /* is in use, or its locks are being dropped */
 	struct cds_list_head held;
 	struct cds_list_head waits; /* first come first */
 };
@@ -78,6 +79,8 @@ void locks_free(struct vfs_locks *l)
 	struct lock_file *f, *next_file;
 	struct range *r, *next;
 
+	if (!l)
+		return;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		cds_list_for_each_entry_safe (f, next_file, &l->buckets[i], link) {
 			cds_list_for_each_entry_safe (r, next, &f->held, link)
@@ -107,7 +110,7 @@ static struct lock_file *find_file(struct vfs_locks *l, const struct vfs_node *n
 	return NULL;
 }
 
-static struct lock_file *make_file(struct vfs_locks *l, struct vfs_node *n)
+static struct lock_file *make_file(struct vfs_locks *l, struct vfs_mount_point *m, struct vfs_node *n)
 {
 	struct lock_file *f = find_file(l, n);
 
@@ -118,6 +121,7 @@ static struct lock_file *make_file(struct vfs_locks *l, struct vfs_node *n)
 		return NULL;
 	vfs_node_ref(n);
 	f->node = n;
+	f->mount = m;
 	CDS_INIT_LIST_HEAD(&f->held);
 	CDS_INIT_LIST_HEAD(&f->waits);
 	cds_list_add(&f->link, bucket_of(l, n));
@@ -258,6 +262,7 @@ static bool blocked(const struct lock_file *f, const struct range *want, const s
 	return false;
 }
 
+/* What @want waits for is what blocked() looks at. */
 static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
                      const struct lock_wait *limit, uint64_t owner);
 
@@ -288,6 +293,8 @@ static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struc
 	cds_list_for_each_entry (r, &f->held, link)
 		if (conflict(r, want) && owner_leads_to(l, r->owner, owner))
 			return true;
+	if (holds_some(f, want->owner))
+		return false;
 	cds_list_for_each_entry (w, &f->waits, link) {
 		if (w == limit)
 			break;
@@ -410,8 +417,14 @@ int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted
 	if (!w)
 		return err_set(-ENOMEM, "no memory for a lock");
 	sync_mutex_lock(&l->lock);
-	f = make_file(l, h->node);
-	ret = f ? lock_or_wait(l, f, w) : err_set(-ENOMEM, "no memory for a lock");
+	/* An unmount sets the mark and drops the locks then. */
+	if (__atomic_load_n(&h->mount->gone, __ATOMIC_SEQ_CST)) {
+		f = NULL;
+		ret = err_set(-ESTALE, "%s is not mounted any more", h->mount->path);
+	} else {
+		f = make_file(l, h->mount, h->node);
+		ret = f ? lock_or_wait(l, f, w) : err_set(-ENOMEM, "no memory for a lock");
+	}
 	if (ret == -EINPROGRESS)
 		*ret_wait = w->number;
 	/* An exclusive lock may have become a shared one. */
@@ -550,6 +563,33 @@ void vfs_unlock_owner(struct vfs *v, uint64_t owner)
 			unlock_file(l, f, owner, &told);
 			if (retire_file(f))
 				cds_list_add(&f->link, &empty);
+		}
+	}
+	sync_mutex_unlock(&l->lock);
+	tell(&told);
+	cds_list_for_each_entry_safe (f, next, &empty, link)
+		free_file(f);
+}
+
+void locks_drop_mount(struct vfs_locks *l, const struct vfs_mount_point *m)
+{
+	struct lock_file *f, *next;
+	struct lock_wait *w, *next_wait;
+	struct range *r, *next_range;
+	CDS_LIST_HEAD(told);
+	CDS_LIST_HEAD(empty);
+
+	sync_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		cds_list_for_each_entry_safe (f, next, &l->buckets[i], link) {
+			if (f->mount != m)
+				continue;
+			cds_list_for_each_entry_safe (w, next_wait, &f->waits, link)
+				end_wait(l, w, -ESTALE, &told);
+			cds_list_for_each_entry_safe (r, next_range, &f->held, link)
+				drop_range(l, r);
+			cds_list_del(&f->link);
+			cds_list_add(&f->link, &empty);
 		}
 	}
 	sync_mutex_unlock(&l->lock);

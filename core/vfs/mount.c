@@ -53,7 +53,15 @@ void mount_unref(struct vfs_mount_point *m)
 	if (!m || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	vfs_node_unref(m->root);
+	place_drop(&m->covered);
 	free(m);
+}
+
+void place_copy(struct place *to, const struct place *from)
+{
+	mount_ref(from->mount);
+	vfs_node_ref(from->node);
+	*to = *from;
 }
 
 void place_drop(struct place *at)
@@ -63,14 +71,47 @@ void place_drop(struct place *at)
 	*at = (struct place){ 0 };
 }
 
-static struct vfs_mount_point *find_locked(struct vfs *v, const char *name, size_t len) SYNC_REQUIRES(v->lock)
+/* ---- finding ---- */
+
+static bool has_path(const struct vfs_mount_point *m, const char *name, size_t len)
+{
+	return m->path_len == len + 1 && !memcmp(m->path + 1, name, len);
+}
+
+static struct vfs_mount_point *find_path(struct vfs *v, const char *name, size_t len) SYNC_REQUIRES(v->lock)
 {
 	struct vfs_mount_point *m;
 
 	cds_list_for_each_entry (m, &v->mounts, link)
-		if (m->name_len == len && !memcmp(m->name, name, len))
+		if (has_path(m, name, len))
 			return m;
 	return NULL;
+}
+
+static struct vfs_mount_point *find_over(struct vfs *v, const struct vfs_mount_point *covered,
+                                         const struct vfs_node *node) SYNC_REQUIRES(v->lock)
+{
+	struct vfs_mount_point *m;
+
+	cds_list_for_each_entry (m, &v->mounts, link)
+		if (m->covered.mount == covered && m->covered.node == node)
+			return m;
+	return NULL;
+}
+
+static struct vfs_mount_point *find_drive(struct vfs *v, char letter) SYNC_REQUIRES(v->lock)
+{
+	struct vfs_mount_point *m;
+
+	cds_list_for_each_entry (m, &v->mounts, link)
+		if (m->drive == letter)
+			return m;
+	return NULL;
+}
+
+static void root_place(struct vfs_mount_point *m, struct place *ret)
+{
+	place_copy(ret, &(struct place){ .mount = m, .node = m->root });
 }
 
 int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret)
@@ -78,71 +119,207 @@ int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret)
 	struct vfs_mount_point *m;
 
 	sync_mutex_lock(&v->lock);
-	m = find_locked(v, name, len);
+	m = memchr(name, '/', len) ? NULL : find_path(v, name, len);
 	if (m)
-		mount_ref(m);
+		root_place(m, ret);
+	sync_mutex_unlock(&v->lock);
+	return m ? 0 : err_set(-ENOENT, "nothing is mounted at /%.*s", (int)len, name);
+}
+
+/* 0: it is none. */
+static char drive_letter(char c)
+{
+	if (c >= 'a' && c <= 'z')
+		c = (char)(c - 'a' + 'A');
+	return c >= 'A' && c <= 'Z' ? c : 0;
+}
+
+int mount_find_drive(struct vfs *v, char letter, struct place *ret)
+{
+	struct vfs_mount_point *m = NULL;
+
+	letter = drive_letter(letter);
+	sync_mutex_lock(&v->lock);
+	if (letter)
+		m = find_drive(v, letter);
+	if (m)
+		root_place(m, ret);
+	sync_mutex_unlock(&v->lock);
+	return m ? 0 : err_set(-ENOENT, "no mount has that drive letter");
+}
+
+void mount_cross(struct vfs *v, struct place *at)
+{
+	struct vfs_mount_point *m;
+	struct place root;
+
+	/* Rarely is anything mounted there: then no lock is taken. */
+	if (!__atomic_load_n(&at->mount->child_count, __ATOMIC_ACQUIRE))
+		return;
+	sync_mutex_lock(&v->lock);
+	m = find_over(v, at->mount, at->node);
+	if (m)
+		root_place(m, &root);
 	sync_mutex_unlock(&v->lock);
 	if (!m)
-		return err_set(-ENOENT, "nothing is mounted at /%.*s", (int)len, name);
-	vfs_node_ref(m->root);
-	*ret = (struct place){ .mount = m, .node = m->root };
+		return;
+	place_drop(at);
+	*at = root;
+}
+
+int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node)
+{
+	bool covered;
+
+	if (!__atomic_load_n(&m->child_count, __ATOMIC_ACQUIRE))
+		return 0;
+	sync_mutex_lock(&v->lock);
+	covered = find_over(v, m, node);
+	sync_mutex_unlock(&v->lock);
+	return covered ? err_set(-EBUSY, "something is mounted over it") : 0;
+}
+
+/* ---- mounting ---- */
+
+/* Where a path without its first '/' leads: nothing for an entry of the top directory, otherwise a directory that
+ * nothing lies over. */
+static int find_covered(struct vfs *v, const char *path, struct place *ret)
+{
+	int err;
+
+	*ret = (struct place){ 0 };
+	if (!strchr(path + 1, '/'))
+		return vfs_check_name(path + 1, strlen(path + 1));
+	err = walk_plain(v, path, ret);
+	if (err)
+		return err;
+	if (ret->node->type != VFS_TYPE_DIR)
+		err = err_set(-ENOTDIR, "%s is not a directory", path);
+	else if (ret->node == ret->mount->root)
+		err = err_set(-EEXIST, "%s is in use", path);
+	if (err)
+		place_drop(ret);
+	return err;
+}
+
+/* Into the table, if its place is still free. */
+static int enter(struct vfs *v, struct vfs_mount_point *m) SYNC_REQUIRES(v->lock)
+{
+	struct vfs_mount_point *below = m->covered.mount;
+
+	if (find_path(v, m->path + 1, m->path_len - 1) || (below && find_over(v, below, m->covered.node)))
+		return err_set(-EEXIST, "%s is in use", m->path);
+	if (below && below->gone)
+		return err_set(-ESTALE, "%s is not mounted any more", below->path);
+	if (below)
+		__atomic_add_fetch(&below->child_count, 1, __ATOMIC_RELEASE);
+	m->id = ++v->next_mount_id;
+	cds_list_add_tail(&m->link, &v->mounts);
 	return 0;
 }
 
-int vfs_mount(struct vfs *v, const char *name, struct vfs_node *root, bool read_only)
+static struct vfs_mount_point *new_mount(const char *path, struct vfs_node *root, bool read_only)
 {
-	struct vfs_mount_point *m;
-	size_t len = strlen(name);
-	int ret = vfs_check_name(name, len);
+	bool absolute = path[0] == '/';
+	size_t len = strlen(path) + !absolute;
+	struct vfs_mount_point *m = calloc(1, sizeof(*m) + len + 1);
 
-	if (ret)
-		return ret;
-	m = calloc(1, sizeof(*m));
 	if (!m)
-		return err_set(-ENOMEM, "no memory to mount /%s", name);
+		return NULL;
+	vfs_node_ref(root);
 	m->root = root;
 	m->read_only = read_only;
 	m->refs = 1;
-	m->name_len = len;
-	memcpy(m->name, name, len);
-	sync_mutex_lock(&v->lock);
-	if (find_locked(v, name, len)) {
-		ret = err_set(-EEXIST, "/%s is in use", name);
-	} else {
-		vfs_node_ref(root);
-		m->id = ++v->next_mount_id;
-		cds_list_add_tail(&m->link, &v->mounts);
+	m->path_len = len;
+	m->path[0] = '/';
+	memcpy(m->path + !absolute, path, strlen(path));
+	return m;
+}
+
+int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_only)
+{
+	struct vfs_mount_point *m;
+	int ret;
+
+	if (strnlen(path, VFS_PATH_MAX - 1) == VFS_PATH_MAX - 1)
+		return err_set(-ENAMETOOLONG, "the path of a mount is too long");
+	m = new_mount(path, root, read_only);
+	if (!m)
+		return err_set(-ENOMEM, "no memory to mount %s", path);
+	ret = find_covered(v, m->path, &m->covered);
+	if (!ret) {
+		sync_mutex_lock(&v->lock);
+		ret = enter(v, m);
+		sync_mutex_unlock(&v->lock);
 	}
-	sync_mutex_unlock(&v->lock);
 	if (ret)
-		free(m);
+		mount_unref(m);
 	return ret;
 }
 
-int vfs_unmount(struct vfs *v, const char *name, bool force)
+static struct vfs_mount_point *find_given(struct vfs *v, const char *path) SYNC_REQUIRES(v->lock)
+{
+	const char *name = path + (path[0] == '/');
+
+	return find_path(v, name, strlen(name));
+}
+
+/* Whoever makes a handle counts it first and looks at the mark then; here it is the other way round. */
+static int leave(struct vfs *v, struct vfs_mount_point *m, bool force) SYNC_REQUIRES(v->lock)
+{
+	unsigned handles = __atomic_load_n(&m->handle_count, __ATOMIC_SEQ_CST);
+
+	(void)v;
+	if (m->child_count && !force)
+		return err_set(-EBUSY, "%u mounts are below %s", m->child_count, m->path);
+	if (!handles || force) {
+		__atomic_store_n(&m->gone, true, __ATOMIC_SEQ_CST);
+		handles = __atomic_load_n(&m->handle_count, __ATOMIC_SEQ_CST);
+	}
+	if (handles && !force) {
+		__atomic_store_n(&m->gone, false, __ATOMIC_SEQ_CST);
+		return err_set(-EBUSY, "%s has %u open files", m->path, handles);
+	}
+	cds_list_del(&m->link);
+	if (m->covered.mount)
+		__atomic_sub_fetch(&m->covered.mount->child_count, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int vfs_unmount(struct vfs *v, const char *path, bool force)
 {
 	struct vfs_mount_point *m;
-	unsigned handle_count;
-	int ret = 0;
+	int ret;
 
 	sync_mutex_lock(&v->lock);
-	m = find_locked(v, name, strlen(name));
-	if (m) {
-		/* Whoever makes a handle counts it first and looks at this mark then. */
-		__atomic_store_n(&m->gone, true, __ATOMIC_SEQ_CST);
-		handle_count = __atomic_load_n(&m->handle_count, __ATOMIC_SEQ_CST);
-		if (handle_count && !force) {
-			__atomic_store_n(&m->gone, false, __ATOMIC_SEQ_CST);
-			ret = err_set(-EBUSY, "/%s has %u open files", name, handle_count);
-		} else {
-			cds_list_del(&m->link);
-		}
-	} else {
-		ret = err_set(-ENOENT, "nothing is mounted at /%s", name);
-	}
+	m = find_given(v, path);
+	ret = m ? leave(v, m, force) : err_set(-ENOENT, "nothing is mounted at %s", path);
 	sync_mutex_unlock(&v->lock);
-	if (!ret)
-		mount_unref(m);
+	if (ret)
+		return ret;
+	locks_drop_mount(v->locks, m);
+	mount_unref(m);
+	return 0;
+}
+
+int vfs_set_drive(struct vfs *v, const char *path, char letter)
+{
+	struct vfs_mount_point *m, *other;
+	char drive = drive_letter(letter);
+	int ret = 0;
+
+	if (letter && !drive)
+		return err_set(-EINVAL, "a drive letter is one of A to Z");
+	sync_mutex_lock(&v->lock);
+	m = find_given(v, path);
+	other = drive ? find_drive(v, drive) : NULL;
+	if (!m)
+		ret = err_set(-ENOENT, "nothing is mounted at %s", path);
+	else if (other && other != m)
+		ret = err_set(-EEXIST, "drive %c: is %s", drive, other->path);
+	else
+		m->drive = drive;
+	sync_mutex_unlock(&v->lock);
 	return ret;
 }
 
@@ -165,14 +342,14 @@ static int top_stat(struct vfs_node *n, struct vfs_stat *ret)
 	return 0;
 }
 
-/* The first mount with an id above @id, referenced, or NULL. */
+/* The first mount in the top directory with an id above @id, referenced, or NULL. */
 static struct vfs_mount_point *next_mount(struct vfs *v, uint64_t id)
 {
 	struct vfs_mount_point *m, *found = NULL;
 
 	sync_mutex_lock(&v->lock);
 	cds_list_for_each_entry (m, &v->mounts, link) {
-		if (m->id > id) {
+		if (m->id > id && !m->covered.node) {
 			mount_ref(m);
 			found = m;
 			break;
@@ -191,8 +368,8 @@ static int top_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void
 		struct vfs_stat st;
 
 		if (!m->root->ops->stat(m->root, &st)) {
-			struct vfs_dirent e = { .name = m->name,
-				                .name_len = m->name_len,
+			struct vfs_dirent e = { .name = m->path + 1,
+				                .name_len = m->path_len - 1,
 				                .type = st.type,
 				                .object = st.object,
 				                .cookie = m->id };
@@ -217,15 +394,19 @@ struct vfs *vfs_new(void)
 
 	if (!v)
 		return NULL;
+	v->top = calloc(1, sizeof(*v->top) + 2);
 	v->locks = locks_new();
-	if (!v->locks) {
+	if (!v->top || !v->locks) {
+		locks_free(v->locks);
+		free(v->top);
 		free(v);
 		return NULL;
 	}
 	sync_mutex_init(&v->lock, SYNC_RANK_NAMESPACE, "vfs mounts");
 	CDS_INIT_LIST_HEAD(&v->mounts);
 	vfs_node_init(&v->top_node, &top_ops, VFS_TYPE_DIR);
-	v->top = (struct vfs_mount_point){ .root = &v->top_node, .read_only = true, .refs = 1 };
+	*v->top = (struct vfs_mount_point){ .root = &v->top_node, .read_only = true, .refs = 1, .path_len = 1 };
+	v->top->path[0] = '/';
 	return v;
 }
 
@@ -236,5 +417,6 @@ void vfs_free(struct vfs *v)
 	always(cds_list_empty(&v->mounts));
 	locks_free(v->locks);
 	sync_mutex_done(&v->lock);
+	free(v->top);
 	free(v);
 }

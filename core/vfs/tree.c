@@ -23,10 +23,14 @@ static int unsupported(void)
 	return err_set(-EOPNOTSUPP, "the file system cannot do that");
 }
 
-static struct place place_of(struct vfs_mount_point *m, struct vfs_node *node)
+/* A handle on a new object, whose reference it takes over. */
+static int handle_of(struct vfs_handle *dir, struct vfs_node *node, unsigned access, const struct vfs_cred *cred,
+                     struct vfs_handle **ret)
 {
-	mount_ref(m);
-	return (struct place){ .mount = m, .node = node };
+	struct place at = { .mount = dir->mount, .node = node };
+
+	mount_ref(dir->mount);
+	return handle_new(dir->vfs, &at, access, cred->uid == 0, ret);
 }
 
 /* ---- creating ---- */
@@ -129,7 +133,6 @@ int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 {
 	struct vfs_stat dir_st;
 	struct vfs_node *node;
-	struct place at;
 	int ret = check_new_name(name, name_len);
 
 	if (!ret)
@@ -144,10 +147,12 @@ int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 		ret = create_node(dir, &dir_st, cred, name, name_len, attr, &node);
 	if (ret)
 		return err_add(ret, "create '%.*s'", (int)name_len, name);
-	at = place_of(dir->mount, node);
-	ret = handle_new(dir->vfs, &at, attr->type == VFS_TYPE_FILE ? access : 0, cred, ret_handle);
-	if (!ret && ret_stat)
+	ret = handle_of(dir, node, attr->type == VFS_TYPE_FILE ? access : 0, cred, ret_handle);
+	if (!ret && ret_stat) {
 		ret = handle_stat(*ret_handle, ret_stat);
+		if (ret)
+			vfs_close(*ret_handle);
+	}
 	return ret;
 }
 
@@ -157,7 +162,6 @@ int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uin
 	const struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = mode };
 	struct vfs_stat dir_st;
 	struct vfs_node *node;
-	struct place at;
 	int ret = check_new(&attr);
 
 	if (!ret)
@@ -168,8 +172,7 @@ int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uin
 		ret = create_node(dir, &dir_st, cred, NULL, 0, &attr, &node);
 	if (ret)
 		return err_add(ret, "create a file without a name");
-	at = place_of(dir->mount, node);
-	return handle_new(dir->vfs, &at, VFS_ACCESS_READ | VFS_ACCESS_WRITE, cred, ret_handle);
+	return handle_of(dir, node, VFS_ACCESS_READ | VFS_ACCESS_WRITE, cred, ret_handle);
 }
 
 /* ---- linking, removing, renaming ---- */
@@ -212,6 +215,8 @@ int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 	if (!ret)
 		ret = access_check_victim(&dir_st, cred, victim);
 	if (!ret)
+		ret = mount_check_uncovered(dir->vfs, dir->mount, victim);
+	if (!ret)
 		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir);
 	vfs_node_unref(victim);
 	return ret ? err_add(ret, "remove '%.*s'", (int)name_len, name) : 0;
@@ -239,6 +244,8 @@ static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, 
 	if (ret)
 		return ret == -ENOENT && optional ? 0 : ret;
 	ret = access_check_victim(dir_st, cred, node);
+	if (!ret)
+		ret = mount_check_uncovered(dir->vfs, dir->mount, node);
 	if (!ret && !optional)
 		ret = check_moved(cred, node, same_dir);
 	vfs_node_unref(node);

@@ -90,12 +90,18 @@ void vfs_node_ref(struct vfs_node *n);
 void vfs_node_unref(struct vfs_node *n);
 
 /*
- * Mount: @root (a directory or a file; one reference is taken) appears at "/@name". -EEXIST, -EINVAL (bad name),
- * -ENOMEM. Unmount: no new lookups. -ENOENT. While handles are open: -EBUSY, or with @force it goes all the same; the
- * file system then answers -ESTALE on the nodes that the handles still hold.
+ * Mount: @root (a directory or a file; one reference is taken) appears at @path. "NAME" or "/NAME" is an entry of the
+ * top directory; a longer path is one of a directory that exists, which @root then lies over. -EEXIST (something is
+ * mounted there), -EINVAL, -ENAMETOOLONG (bad path), -ENOENT, -ENOTDIR, -ESTALE, -ENOMEM.
+ * Unmount, by the same path: no new lookups, and locks on its files are given up. -ENOENT. While handles are open or
+ * something is mounted below: -EBUSY, or with @force it goes all the same; the file system then answers -ESTALE on the
+ * nodes that the handles still hold, and what is mounted below is reached through its drive letter only.
  */
-int vfs_mount(struct vfs *v, const char *name, struct vfs_node *root, bool read_only);
-int vfs_unmount(struct vfs *v, const char *name, bool force);
+int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_only);
+int vfs_unmount(struct vfs *v, const char *path, bool force);
+/* Give a mount a drive letter, 'A'..'Z' (or lower case, which is the same), or take it away: 0. -ENOENT, -EEXIST
+ * (another mount has it), -EINVAL. */
+int vfs_set_drive(struct vfs *v, const char *path, char letter);
 
 /* One path component or a pool's or volume's name: 1..VFS_NAME_MAX bytes, no '/', no control characters, not "." or
  * "..". 0 or -EINVAL / -ENAMETOOLONG with context. */

@@ -8,23 +8,32 @@
 #include "core/base/sync.h"
 #include "core/vfs/vfs_ops.h"
 
+/* An object and the mount it was reached through; both referenced. */
+struct place {
+	struct vfs_mount_point *mount;
+	struct vfs_node *node;
+};
+
 struct vfs_mount_point {
 	struct cds_list_head link; /* vfs->mounts */
 	struct vfs_node *root; /* referenced */
+	struct place covered; /* the directory that it lies over; none: it is an entry of the top directory */
 	uint64_t id; /* never reused: the cookie of its entry in the top directory */
 	bool read_only;
 	bool gone; /* atomic: it is being unmounted, or is */
-	unsigned refs; /* atomic: one for the table, one for each handle or walk in progress */
+	char drive; /* 'A'..'Z', or 0; guarded by the lock of the table */
+	unsigned refs; /* atomic: one for the table, one for each handle, walk in progress, and mount over it */
 	unsigned handle_count; /* atomic */
-	size_t name_len;
-	char name[VFS_NAME_MAX + 1];
+	unsigned child_count; /* atomic: mounts over directories of it; changes under the lock of the table */
+	size_t path_len;
+	char path[]; /* "/NAME", or longer */
 };
 
 struct vfs {
 	struct sync_mutex lock; /* SYNC_RANK_NAMESPACE: the table of mounts */
 	struct cds_list_head mounts SYNC_GUARDED_BY(lock); /* ascending id */
 	uint64_t next_mount_id SYNC_GUARDED_BY(lock);
-	struct vfs_mount_point top; /* "/", whose directory holds the mounts; not in the table */
+	struct vfs_mount_point *top; /* "/", whose directory holds the mounts; not in the table */
 	struct vfs_node top_node; /* its root */
 	struct vfs_locks *locks;
 };
@@ -43,31 +52,31 @@ struct vfs_handle {
 	uint64_t refs; /* atomic */
 };
 
-/* An object and the mount it was reached through; both referenced. */
-struct place {
-	struct vfs_mount_point *mount;
-	struct vfs_node *node;
-};
-
 /* mount.c */
 void mount_ref(struct vfs_mount_point *m);
 void mount_unref(struct vfs_mount_point *m); /* NULL is fine */
-/* The root of what is mounted under that name; -ENOENT. */
+/* The root of what is mounted under that name in the top directory, or has that drive letter; -ENOENT. */
 int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret);
-void place_drop(struct place *at);
+int mount_find_drive(struct vfs *v, char letter, struct place *ret);
+/* Is something mounted over the directory? Then @at becomes the root of that. */
+void mount_cross(struct vfs *v, struct place *at);
+/* -EBUSY when something is mounted over it. */
+int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node);
+void place_copy(struct place *to, const struct place *from);
+void place_drop(struct place *at); /* of nothing is fine */
 
 /* walk.c */
 /* One name further, as vfs_lookup(). @at is replaced; on an error it is as before. @limit (may be NULL): ".." does not
  * lead above it. */
-int walk_step(struct vfs *v, struct place *at, const struct vfs_node *limit, const struct vfs_cred *cred,
-              const char *name, size_t len);
+int walk_step(struct vfs *v, struct place *at, const struct place *limit, const struct vfs_cred *cred, const char *name,
+              size_t len);
 /* From the top along @path, which must be plain: absolute, no empty, "." or ".." components, no control characters. For
  * administrators. *ret is referenced. */
 int walk_plain(struct vfs *v, const char *path, struct place *ret);
 
 /* handle.c */
 /* A handle on @at, whose references it takes over (or drops, on an error), with @access to data, not checked here. */
-int handle_new(struct vfs *v, struct place *at, unsigned access, const struct vfs_cred *cred, struct vfs_handle **ret);
+int handle_new(struct vfs *v, struct place *at, unsigned access, bool by_root, struct vfs_handle **ret);
 int handle_stat(struct vfs_handle *h, struct vfs_stat *ret);
 
 /* access.c */
@@ -86,8 +95,9 @@ int access_check_victim(const struct vfs_stat *dir_st, const struct vfs_cred *cr
 #define ACL_ACCESS_NAME "system.posix_acl_access"
 #define ACL_DEFAULT_NAME "system.posix_acl_default"
 #define ACL_BYTES_MAX (4u + 8u * 1024u)
-/* Does the ACL of an object of @st allow @cred all of @access? 0, -EACCES, -EINVAL (malformed). */
-int acl_check(const void *acl, size_t len, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
+/* Does the ACL of an object of @st allow @cred all of @access? The permission bits take the place of those entries that
+ * stand for them. 0, -EACCES, -EINVAL (malformed). */
+int acl_check(void *acl, size_t len, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
 /* Well-formed? 0 or -EINVAL. *ret_mode: what it says as permission bits; *ret_minimal: it says nothing else. */
 int acl_validate(const void *acl, size_t len, uint32_t *ret_mode, bool *ret_minimal);
 /* Make a (valid) ACL say what the permission bits say: those of its entries that stand for them. */
@@ -101,6 +111,8 @@ int xattr_read_acl(struct vfs_node *n, const char *name, void **ret, size_t *ret
 
 /* lock.c */
 struct vfs_locks *locks_new(void); /* NULL: memory */
-void locks_free(struct vfs_locks *l);
+void locks_free(struct vfs_locks *l); /* NULL is fine */
+/* All locks on objects of the mount, which is gone, are given up; who waits for one is told -ESTALE. */
+void locks_drop_mount(struct vfs_locks *l, const struct vfs_mount_point *m);
 
 #endif

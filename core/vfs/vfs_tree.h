@@ -39,13 +39,15 @@ extern const struct vfs_cred vfs_cred_root;
 /*
  * Walk along @path from @base (NULL, or an absolute path: from the top of the namespace). "." and ".." are understood
  * and never lead above the top (or above @root, when not NULL); symbolic links are followed, the last one only with
- * VFS_WALK_FOLLOW. "C:\dir" and "C:/dir" start at the mount point with that drive letter. -ENOENT, -ENOTDIR, -EACCES,
- * -ELOOP, -ENAMETOOLONG, -EINVAL, -ESTALE. *ret refers to the object, with access to no data.
+ * VFS_WALK_FOLLOW. With neither @root nor @base, "C:", "C:\dir" and "C:/dir" start at the mount with that drive letter,
+ * which is the root of that walk; '\' then separates names as '/' does. -ENOENT, -ENOTDIR, -EACCES, -ELOOP,
+ * -ENAMETOOLONG, -EINVAL, -ESTALE. *ret refers to the object, with access to no data.
  */
 #define VFS_WALK_FOLLOW 1u
 int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
              const char *path, unsigned flags, struct vfs_handle **ret);
-/* One name in a directory, "." and ".." among them; symbolic links are not followed. */
+/* One name in a directory, "." and ".." among them, which nothing but the top of the namespace confines here; symbolic
+ * links are not followed. */
 int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
                struct vfs_handle **ret);
 /* Another handle on the same object, for data: VFS_ACCESS_READ and _WRITE. @cred NULL: what was checked before.

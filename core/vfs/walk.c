@@ -12,39 +12,41 @@
 
 const struct vfs_cred vfs_cred_root = { .uid = 0, .gid = 0 };
 
-static void place_copy(struct place *to, const struct place *from)
-{
-	mount_ref(from->mount);
-	vfs_node_ref(from->node);
-	*to = *from;
-}
-
 static void top_place(struct vfs *v, struct place *ret)
 {
-	place_copy(ret, &(struct place){ .mount = &v->top, .node = &v->top_node });
+	place_copy(ret, &(struct place){ .mount = v->top, .node = &v->top_node });
 }
 
-static int step_up(struct vfs *v, struct place *at, const struct vfs_node *limit, struct place *ret)
+/* The parent, in the file system that the mount covers when @at is the root of one. */
+static int step_up(struct vfs *v, const struct place *at, const struct place *limit, struct place *ret)
 {
-	int err = -ENOENT;
+	int err;
 
-	if (at->node == limit || at->node == &v->top_node) {
+	for (; at->node == at->mount->root; at = &at->mount->covered) {
+		if (at->node == &v->top_node || (limit && at->node == limit->node)) {
+			place_copy(ret, at);
+			return 0;
+		}
+		if (!at->mount->covered.node) {
+			top_place(v, ret);
+			return 0;
+		}
+	}
+	if (limit && at->node == limit->node && at->mount == limit->mount) {
 		place_copy(ret, at);
 		return 0;
 	}
-	if (at->node->ops->parent)
-		err = at->node->ops->parent(at->node, &ret->node);
-	if (!err) {
-		mount_ref(at->mount);
-		ret->mount = at->mount;
-	} else if (at->node == at->mount->root) {
-		top_place(v, ret);
-		err = 0;
-	}
-	return err;
+	if (!at->node->ops->parent)
+		return err_set(-EOPNOTSUPP, "the file system has no parents of directories");
+	err = at->node->ops->parent(at->node, &ret->node);
+	if (err)
+		return err;
+	mount_ref(at->mount);
+	ret->mount = at->mount;
+	return 0;
 }
 
-static int step_down(struct vfs *v, struct place *at, const char *name, size_t len, struct place *ret)
+static int step_down(struct vfs *v, const struct place *at, const char *name, size_t len, struct place *ret)
 {
 	int err;
 
@@ -57,11 +59,12 @@ static int step_down(struct vfs *v, struct place *at, const char *name, size_t l
 		return err;
 	mount_ref(at->mount);
 	ret->mount = at->mount;
+	mount_cross(v, ret);
 	return 0;
 }
 
-int walk_step(struct vfs *v, struct place *at, const struct vfs_node *limit, const struct vfs_cred *cred,
-              const char *name, size_t len)
+int walk_step(struct vfs *v, struct place *at, const struct place *limit, const struct vfs_cred *cred, const char *name,
+              size_t len)
 {
 	struct place next;
 	struct vfs_stat st;
@@ -90,7 +93,7 @@ int walk_step(struct vfs *v, struct place *at, const struct vfs_node *limit, con
 struct walk {
 	struct vfs *vfs;
 	const struct vfs_cred *cred;
-	struct vfs_handle *root; /* or NULL */
+	struct place root; /* nothing leads above it; or none */
 	struct place at;
 	char *rest; /* VFS_PATH_MAX bytes: what is still to be walked */
 	char *spare; /* likewise */
@@ -101,17 +104,15 @@ static void go_to_root(struct walk *w)
 {
 	if (w->at.node)
 		place_drop(&w->at);
-	if (w->root)
-		place_copy(&w->at, &(struct place){ .mount = w->root->mount, .node = w->root->node });
+	if (w->root.node)
+		place_copy(&w->at, &w->root);
 	else
 		top_place(w->vfs, &w->at);
 }
 
-/*
- * @w->at is a symbolic link that was found in @dir, which it takes over: its target goes before @rest. @slash: one
- * stands behind the link.
- */
-static int follow(struct walk *w, struct place *dir, const char *rest, bool slash)
+/* @w->at is a symbolic link that was found in @dir, which it takes over: its target goes before @rest, which is empty
+ * or begins with '/'. */
+static int follow(struct walk *w, struct place *dir, const char *rest)
 {
 	size_t len, rest_len = strlen(rest);
 	char *target = w->spare;
@@ -123,14 +124,12 @@ static int follow(struct walk *w, struct place *dir, const char *rest, bool slas
 		ret = err_set(-EOPNOTSUPP, "the file system has no symbolic links");
 	else
 		ret = w->at.node->ops->read_link(w->at.node, target, &len);
-	if (!ret && (!len || len + 1 + rest_len >= VFS_PATH_MAX))
+	if (!ret && (!len || len + rest_len >= VFS_PATH_MAX))
 		ret = err_set(len ? -ENAMETOOLONG : -ENOENT, "the target of a symbolic link has %zu bytes", len);
 	if (ret) {
 		place_drop(dir);
 		return ret;
 	}
-	if (slash)
-		target[len++] = '/';
 	memcpy(target + len, rest, rest_len + 1);
 	w->spare = w->rest;
 	w->rest = target;
@@ -155,9 +154,9 @@ static int walk_component(struct walk *w, size_t *pos, unsigned flags)
 		after++;
 	last = !*after;
 	place_copy(&dir, &w->at);
-	ret = walk_step(w->vfs, &w->at, w->root ? w->root->node : NULL, w->cred, name, len);
+	ret = walk_step(w->vfs, &w->at, w->root.node ? &w->root : NULL, w->cred, name, len);
 	if (!ret && w->at.node->type == VFS_TYPE_SYMLINK && (!last || name[len] == '/' || flags & VFS_WALK_FOLLOW)) {
-		ret = follow(w, &dir, after, name[len] == '/');
+		ret = follow(w, &dir, name + len);
 		*pos = 0;
 		return ret;
 	}
@@ -168,13 +167,50 @@ static int walk_component(struct walk *w, size_t *pos, unsigned flags)
 	return ret;
 }
 
+/* "C:", "C:/dir", "C:\\dir" */
+static bool names_drive(const char *path)
+{
+	bool letter = (path[0] >= 'A' && path[0] <= 'Z') || (path[0] >= 'a' && path[0] <= 'z');
+
+	return letter && path[1] == ':' && (!path[2] || path[2] == '/' || path[2] == '\\');
+}
+
+/* The drive is a root of its own, and '\' is as good as '/'. */
+static int start_at_drive(struct walk *w)
+{
+	char letter = w->rest[0];
+
+	memmove(w->rest, w->rest + 2, strlen(w->rest + 2) + 1);
+	for (char *p = w->rest; *p; p++)
+		if (*p == '\\')
+			*p = '/';
+	return mount_find_drive(w->vfs, letter, &w->root);
+}
+
+static int start(struct walk *w, const struct vfs_handle *root, const struct vfs_handle *base)
+{
+	int ret = 0;
+
+	if (root)
+		place_copy(&w->root, &(struct place){ .mount = root->mount, .node = root->node });
+	else if (!base && names_drive(w->rest))
+		ret = start_at_drive(w);
+	if (ret)
+		return ret;
+	if (base && w->rest[0] != '/')
+		place_copy(&w->at, &(struct place){ .mount = base->mount, .node = base->node });
+	else
+		go_to_root(w);
+	return 0;
+}
+
 int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
              const char *path, unsigned flags, struct vfs_handle **ret_handle)
 {
-	struct walk w = { .vfs = v, .cred = cred, .root = root };
+	struct walk w = { .vfs = v, .cred = cred };
 	size_t pos = 0, len = strnlen(path, VFS_PATH_MAX);
 	char *bufs;
-	int ret = 0;
+	int ret;
 
 	if (len == VFS_PATH_MAX)
 		return err_set(-ENAMETOOLONG, "the path is longer than %d bytes", VFS_PATH_MAX - 1);
@@ -186,10 +222,7 @@ int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root
 	w.rest = bufs;
 	w.spare = bufs + VFS_PATH_MAX;
 	memcpy(w.rest, path, len + 1);
-	if (base && path[0] != '/')
-		place_copy(&w.at, &(struct place){ .mount = base->mount, .node = base->node });
-	else
-		go_to_root(&w);
+	ret = start(&w, root, base);
 	while (!ret) {
 		pos += strspn(w.rest + pos, "/");
 		if (!w.rest[pos])
@@ -197,11 +230,11 @@ int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root
 		ret = walk_component(&w, &pos, flags);
 	}
 	free(bufs);
-	if (ret) {
-		place_drop(&w.at);
-		return err_add(ret, "path '%s'", path);
-	}
-	return handle_new(v, &w.at, 0, cred, ret_handle);
+	place_drop(&w.root);
+	if (!ret)
+		return handle_new(v, &w.at, 0, cred->uid == 0, ret_handle);
+	place_drop(&w.at);
+	return err_add(ret, "path '%s'", path);
 }
 
 int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
@@ -218,7 +251,7 @@ int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 		place_drop(&at);
 		return ret;
 	}
-	return handle_new(dir->vfs, &at, 0, cred, ret_handle);
+	return handle_new(dir->vfs, &at, 0, cred->uid == 0, ret_handle);
 }
 
 /* ---- paths of administrators ---- */

@@ -95,6 +95,16 @@ int xattr_read_acl(struct vfs_node *n, const char *name, void **ret, size_t *ret
 	return 0;
 }
 
+/* The permission bits are what counts for the owner, the mask and the others: a chmod() changes nothing else. */
+static void show_mode(void *acl, size_t len, uint32_t mode)
+{
+	bool minimal;
+	uint32_t stored;
+
+	if (!acl_validate(acl, len, &stored, &minimal))
+		acl_set_mode(acl, len, mode);
+}
+
 int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, void *buf, size_t cap,
                   size_t *ret_len)
 {
@@ -108,7 +118,11 @@ int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 		ret = check_get(h, cred, space, &st);
 	if (!ret && !h->node->ops->get_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	return ret ? ret : h->node->ops->get_xattr(h->node, name, buf, cap, ret_len);
+	if (!ret)
+		ret = h->node->ops->get_xattr(h->node, name, buf, cap, ret_len);
+	if (!ret && cap && space == SPACE_ACL && !strcmp(name, ACL_ACCESS_NAME))
+		show_mode(buf, *ret_len, st.mode);
+	return ret;
 }
 
 static int remove_if_there(struct vfs_node *n, const char *name)

@@ -283,6 +283,8 @@ static inline int treefs_link(struct vfs_node *n, const char *name, size_t len, 
 	sync_mutex_lock(&fs->lock);
 	if (*treefs_find(treefs_of(n), name, len))
 		err = err_set(-EEXIST, "'%.*s' is there", (int)len, name);
+	else if (!treefs_of(n)->st.link_count)
+		err = err_set(-ENOENT, "the directory was removed");
 	else
 		treefs_add(treefs_of(n), name, len, treefs_of(target));
 	sync_mutex_unlock(&fs->lock);
@@ -342,7 +344,7 @@ static inline void treefs_exchange(struct treefs_node *a_dir, struct treefs_entr
 static inline int treefs_check_rename(struct treefs_node *dir, const struct treefs_entry *e,
                                       struct treefs_node *new_dir, const struct treefs_entry *old, unsigned flags)
 {
-	if (!e || (flags & VFS_RENAME_EXCHANGE && !old))
+	if (!e || (flags & VFS_RENAME_EXCHANGE && !old) || !new_dir->st.link_count)
 		return err_set(-ENOENT, "there is no such name");
 	if (treefs_is_below(new_dir, e->node) || (flags & VFS_RENAME_EXCHANGE && treefs_is_below(dir, old->node)))
 		return err_set(-EINVAL, "a directory cannot go into itself");

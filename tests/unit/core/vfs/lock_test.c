@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Locks on byte ranges: conflicts, splitting and joining, the queue, deadlocks, cancelling; and against a model. */
+#include "tests/unit/core/vfs/tree_fixture.h"
+
+struct waiter {
+	int calls, result;
+	uint64_t id;
+};
+
+static void granted(void *ctx, int result)
+{
+	struct waiter *w = ctx;
+
+	w->calls++;
+	w->result = result;
+}
+
+static int setup(void **state)
+{
+	struct tree_env *e;
+
+	(void)tree_setup(state);
+	e = *state;
+	make(e, "/t/f", VFS_TYPE_FILE, 0644);
+	make(e, "/t/g", VFS_TYPE_FILE, 0644);
+	return 0;
+}
+
+static int take(struct vfs_handle *h, uint64_t owner, enum vfs_lock_type type, uint64_t offset, uint64_t len)
+{
+	const struct vfs_lock lock = { .owner = owner, .type = type, .offset = offset, .len_bytes = len };
+
+	return vfs_lock(h, &lock, NULL, NULL, NULL);
+}
+
+static int take_or_wait(struct vfs_handle *h, uint64_t owner, enum vfs_lock_type type, uint64_t offset, uint64_t len,
+                        struct waiter *w)
+{
+	const struct vfs_lock lock = { .owner = owner, .type = type, .offset = offset, .len_bytes = len };
+
+	*w = (struct waiter){ 0 };
+	return vfs_lock(h, &lock, granted, w, &w->id);
+}
+
+#define SH VFS_LOCK_SHARED
+#define EX VFS_LOCK_EXCLUSIVE
+
+static void test_shared_locks_go_together_and_exclusive_ones_do_not(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f"), *g = must_walk(e, "/t/g");
+
+	assert_int_equal(take(f, 1, SH, 0, 100), 0);
+	assert_int_equal(take(f, 2, SH, 50, 100), 0);
+	assert_int_equal(take(f, 3, EX, 99, 1), -EAGAIN);
+	assert_int_equal(take(f, 1, EX, 0, 50), 0);
+	assert_int_equal(take(f, 1, EX, 0, 51), -EAGAIN);
+	assert_int_equal(take(f, 3, EX, 150, 1), 0);
+	assert_int_equal(take(g, 3, EX, 0, UINT64_MAX), 0);
+	assert_int_equal(take(g, 4, SH, UINT64_MAX - 1, 1), -EAGAIN);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_unlock_owner(e->vfs, 2);
+	vfs_unlock_owner(e->vfs, 3);
+	assert_int_equal(take(g, 4, EX, 0, UINT64_MAX), 0);
+	assert_int_equal(take(f, 4, EX, 0, UINT64_MAX), 0);
+	vfs_unlock_owner(e->vfs, 4);
+	vfs_close(f);
+	vfs_close(g);
+}
+
+static void test_bad_ranges_are_refused(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+
+	assert_int_equal(take(f, 1, EX, 0, 0), -EINVAL);
+	assert_int_equal(take(f, 1, (enum vfs_lock_type)3, 0, 1), -EINVAL);
+	assert_int_equal(take(f, 1, EX, UINT64_MAX - 1, 2), -EOVERFLOW);
+	assert_int_equal(vfs_unlock(f, 1, 5, 0), -EINVAL);
+	assert_int_equal(vfs_unlock(f, 1, 0, UINT64_MAX), 0);
+	vfs_close(f);
+}
+
+static void test_lock_test_names_who_is_in_the_way(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct vfs_lock want = { .owner = 2, .type = EX, .offset = 0, .len_bytes = UINT64_MAX }, other;
+
+	assert_int_equal(vfs_lock_test(f, &want, &other), -ENOENT);
+	assert_int_equal(take(f, 1, SH, 10, 10), 0);
+	assert_int_equal(take(f, 1, SH, 20, 5), 0);
+	assert_int_equal(vfs_lock_test(f, &want, &other), 0);
+	assert_int_equal(other.owner, 1);
+	assert_int_equal(other.offset, 10);
+	assert_int_equal(other.len_bytes, 15);
+	assert_int_equal(other.type, SH);
+	want.owner = 1;
+	assert_int_equal(vfs_lock_test(f, &want, &other), -ENOENT);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_close(f);
+}
+
+static void test_who_waits_is_served_in_the_order_of_asking(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w2, w3, w4;
+
+	assert_int_equal(take(f, 1, SH, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &w2), -EINPROGRESS);
+	/* A reader that comes later does not pass the writer. */
+	assert_int_equal(take_or_wait(f, 3, SH, 0, 10, &w3), -EINPROGRESS);
+	assert_int_equal(take(f, 4, SH, 5, 1), -EAGAIN);
+	assert_int_equal(take_or_wait(f, 4, SH, 20, 10, &w4), 0);
+	assert_int_equal(w4.calls, 0);
+	assert_int_equal(vfs_unlock(f, 1, 0, 10), 0);
+	assert_int_equal(w2.calls, 1);
+	assert_int_equal(w2.result, 0);
+	assert_int_equal(w3.calls, 0);
+	assert_int_equal(vfs_unlock(f, 2, 0, UINT64_MAX), 0);
+	assert_int_equal(w3.calls, 1);
+	vfs_unlock_owner(e->vfs, 3);
+	vfs_unlock_owner(e->vfs, 4);
+	vfs_close(f);
+}
+
+static void test_a_part_that_is_unlocked_lets_others_in(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w;
+
+	assert_int_equal(take(f, 1, EX, 0, 100), 0);
+	assert_int_equal(take_or_wait(f, 2, SH, 40, 20, &w), -EINPROGRESS);
+	assert_int_equal(vfs_unlock(f, 1, 30, 20), 0);
+	assert_int_equal(w.calls, 0);
+	assert_int_equal(vfs_unlock(f, 1, 45, 20), 0);
+	assert_int_equal(w.calls, 1);
+	assert_int_equal(take(f, 3, SH, 29, 1), -EAGAIN);
+	assert_int_equal(take(f, 3, SH, 65, 1), -EAGAIN);
+	assert_int_equal(take(f, 3, SH, 30, 35), 0);
+	for (uint64_t owner = 1; owner <= 3; owner++)
+		vfs_unlock_owner(e->vfs, owner);
+	vfs_close(f);
+}
+
+static void test_a_downgrade_lets_readers_in(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w;
+
+	assert_int_equal(take(f, 1, EX, 0, 100), 0);
+	assert_int_equal(take_or_wait(f, 2, SH, 0, 100, &w), -EINPROGRESS);
+	assert_int_equal(take(f, 1, SH, 0, 100), 0);
+	assert_int_equal(w.calls, 1);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_unlock_owner(e->vfs, 2);
+	vfs_close(f);
+}
+
+static void test_deadlocks_are_found_over_several_files(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f"), *g = must_walk(e, "/t/g");
+	struct waiter w1, w2, w3;
+
+	assert_int_equal(take(f, 1, EX, 0, 1), 0);
+	assert_int_equal(take(g, 2, EX, 0, 1), 0);
+	assert_int_equal(take(g, 3, EX, 1, 1), 0);
+	assert_int_equal(take_or_wait(g, 1, EX, 0, 1, &w1), -EINPROGRESS);
+	assert_int_equal(take_or_wait(g, 2, EX, 1, 1, &w2), -EINPROGRESS);
+	assert_int_equal(take_or_wait(f, 3, SH, 0, 1, &w3), -EDEADLK);
+	assert_int_equal(w3.calls, 0);
+	/* Nobody waits in a circle: 3 goes on, and so do the others then. */
+	vfs_unlock_owner(e->vfs, 3);
+	assert_int_equal(w2.calls, 1);
+	assert_int_equal(w1.calls, 0);
+	vfs_unlock_owner(e->vfs, 2);
+	assert_int_equal(w1.calls, 1);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_close(f);
+	vfs_close(g);
+}
+
+static void test_two_upgrades_of_shared_locks_deadlock(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w1, w2;
+
+	assert_int_equal(take(f, 1, SH, 0, 10), 0);
+	assert_int_equal(take(f, 2, SH, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 1, EX, 0, 10, &w1), -EINPROGRESS);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &w2), -EDEADLK);
+	vfs_unlock_owner(e->vfs, 2);
+	assert_int_equal(w1.calls, 1);
+	assert_int_equal(w1.result, 0);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_close(f);
+}
+
+static void test_holders_pass_those_who_wait_for_them(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w2;
+
+	assert_int_equal(take(f, 1, SH, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 20, &w2), -EINPROGRESS);
+	assert_int_equal(take(f, 1, SH, 10, 10), 0);
+	vfs_unlock_owner(e->vfs, 1);
+	assert_int_equal(w2.calls, 1);
+	vfs_unlock_owner(e->vfs, 2);
+	vfs_close(f);
+}
+
+static void test_a_wait_that_is_cancelled_frees_those_behind_it(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w2, w3;
+
+	assert_int_equal(take(f, 1, SH, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &w2), -EINPROGRESS);
+	assert_int_equal(take_or_wait(f, 3, SH, 0, 10, &w3), -EINPROGRESS);
+	vfs_lock_cancel(e->vfs, w2.id);
+	assert_int_equal(w2.calls, 1);
+	assert_int_equal(w2.result, -ECANCELED);
+	assert_int_equal(w3.calls, 1);
+	assert_int_equal(w3.result, 0);
+	vfs_lock_cancel(e->vfs, w2.id); /* it is not there any more */
+	assert_int_equal(w2.calls, 1);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_unlock_owner(e->vfs, 3);
+	vfs_close(f);
+}
+
+static void test_an_owner_that_is_gone_waits_no_more(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w2;
+
+	assert_int_equal(take(f, 1, EX, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &w2), -EINPROGRESS);
+	vfs_unlock_owner(e->vfs, 2);
+	assert_int_equal(w2.calls, 1);
+	assert_int_equal(w2.result, -ECANCELED);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_close(f);
+}
+
+static void test_locks_go_with_their_mount(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter w2;
+
+	assert_int_equal(take(f, 1, EX, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &w2), -EINPROGRESS);
+	assert_int_equal(vfs_unmount(e->vfs, "t", true), 0);
+	assert_int_equal(w2.calls, 1);
+	assert_int_equal(w2.result, -ESTALE);
+	assert_int_equal(take(f, 1, EX, 0, 10), -ESTALE);
+	vfs_close(f);
+	assert_int_equal(vfs_mount(e->vfs, "t", &e->fs.root->node, false), 0);
+	f = must_walk(e, "/t/f");
+	assert_int_equal(take(f, 3, EX, 0, 10), 0);
+	vfs_unlock_owner(e->vfs, 3);
+	vfs_close(f);
+}
+
+/* ---- against a model: who holds which byte of a small file, and how ---- */
+
+#define OWNERS 4u
+#define BYTES 24u
+
+static enum vfs_lock_type model[OWNERS][BYTES];
+
+static bool model_allows(const struct vfs_lock *l)
+{
+	for (unsigned o = 0; o < OWNERS; o++)
+		for (uint64_t i = l->offset; i < l->offset + l->len_bytes && o != l->owner; i++)
+			if (model[o][i] && (model[o][i] == EX || l->type == EX))
+				return false;
+	return true;
+}
+
+static void model_set(const struct vfs_lock *l, int type)
+{
+	for (uint64_t i = l->offset; i < l->offset + l->len_bytes; i++)
+		model[l->owner][i] = (enum vfs_lock_type)type;
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+	*state = *state * 1664525u + 1013904223u;
+	return *state >> 8;
+}
+
+static void test_random_locks_agree_with_a_model_of_bytes(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	uint32_t seed = 20261;
+
+	memset(model, 0, sizeof(model));
+	for (unsigned i = 0; i < 50000; i++) {
+		struct vfs_lock l = { .owner = next_random(&seed) % OWNERS,
+			              .type = next_random(&seed) & 1 ? SH : EX,
+			              .offset = next_random(&seed) % BYTES };
+		struct vfs_lock other;
+		bool free_now;
+
+		l.len_bytes = 1 + next_random(&seed) % (BYTES - l.offset);
+		free_now = model_allows(&l);
+		assert_int_equal(vfs_lock_test(f, &l, &other), free_now ? -ENOENT : 0);
+		if (next_random(&seed) % 3 == 0) {
+			assert_int_equal(vfs_unlock(f, l.owner, l.offset, l.len_bytes), 0);
+			model_set(&l, 0);
+			continue;
+		}
+		assert_int_equal(vfs_lock(f, &l, NULL, NULL, NULL), free_now ? 0 : -EAGAIN);
+		if (free_now)
+			model_set(&l, l.type);
+	}
+	for (uint64_t o = 0; o < OWNERS; o++)
+		vfs_unlock_owner(e->vfs, o);
+	vfs_close(f);
+}
+
+int main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, tree_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_shared_locks_go_together_and_exclusive_ones_do_not),
+		T(test_bad_ranges_are_refused),
+		T(test_lock_test_names_who_is_in_the_way),
+		T(test_who_waits_is_served_in_the_order_of_asking),
+		T(test_a_part_that_is_unlocked_lets_others_in),
+		T(test_a_downgrade_lets_readers_in),
+		T(test_deadlocks_are_found_over_several_files),
+		T(test_two_upgrades_of_shared_locks_deadlock),
+		T(test_holders_pass_those_who_wait_for_them),
+		T(test_a_wait_that_is_cancelled_frees_those_behind_it),
+		T(test_an_owner_that_is_gone_waits_no_more),
+		T(test_locks_go_with_their_mount),
+		T(test_random_locks_agree_with_a_model_of_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
