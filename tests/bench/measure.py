@@ -86,7 +86,11 @@ class MemoryWatch:
 
     def _run(self) -> None:
         while not self._stop.wait(0.1):
-            self.peak_bytes = max(self.peak_bytes, sum(procfs.status_bytes(pid, "VmRSS") for pid in family(self._pid)))
+            self.peak_bytes = max(self.peak_bytes, sum(procfs.status_bytes(pid, "VmRSS") for pid in self._own_memory()))
+
+    def _own_memory(self) -> list[int]:
+        """Without children that have only been forked: until they are another program, their memory is the parent's."""
+        return [pid for pid in family(self._pid) if pid == self._pid or procfs.name(pid) != procfs.name(self._pid)]
 
 
 def family(pid: int) -> list[int]:
