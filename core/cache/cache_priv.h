@@ -24,6 +24,7 @@
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
 #include "core/cache/dirty_tree.h"
+#include "core/cache/pace.h"
 
 #define CACHE_SHARDS 64u
 #define CACHE_WAITS 64u
@@ -252,6 +253,7 @@ struct cache_file {
 	uint64_t retry_ns; /* atomic: background write-back leaves it alone until then */
 	int wb_error; /* atomic: of the last write-back; 0 when it went well */
 	unsigned punch_count; /* atomic */
+	uint64_t pace_ns; /* cache->throttle_lock: see pace.h */
 
 	struct sync_mutex lock;
 	struct sync_cond cond; /* a batch ended, a punch went on or ended */
@@ -310,6 +312,7 @@ struct cache {
 	_Alignas(64) struct sync_mutex throttle_lock;
 	struct cds_list_head throttled SYNC_GUARDED_BY(throttle_lock);
 	unsigned throttled_count; /* atomic */
+	struct pace pace SYNC_GUARDED_BY(throttle_lock);
 
 	struct sync_mutex mem_lock;
 	struct sync_cond mem_cond;
@@ -334,7 +337,7 @@ struct cache {
 	struct sync_thread ra_threads[CACHE_RA_THREADS];
 
 	struct metrics *metrics;
-	struct counter hits, misses, fills, writebacks, evictions, readahead, throttle_waits;
+	struct counter hits, misses, fills, writebacks, evictions, readahead, throttle_waits, paced;
 };
 
 /* Fill the stash up to @want pages; 0 when it holds at least @min. -EAGAIN (NOWAIT), -ENOMEM. Waits for write-back. */
@@ -383,8 +386,11 @@ void dirty_from_writeback(struct chunk *k, uint32_t done, uint32_t failed, uint6
         SYNC_REQUIRES(k->lock);
 /* Likewise when @done went to the log, except for @failed: all of them are dirty again. */
 void dirty_from_log(struct chunk *k, uint32_t done, uint32_t failed, uint64_t seq, uint64_t ns) SYNC_REQUIRES(k->lock);
-/* Wait until there is room below the dirty limit. 0, -EAGAIN (NOWAIT), or the error why the file's pages stay dirty. */
-int dirty_throttle(struct cache_file *f, unsigned flags);
+/* Wait until @pages more may become dirty: for a moment when much is dirty already, or until there is room below the
+ * limit. 0, -EAGAIN (NOWAIT), or the error why the file's pages stay dirty. */
+int dirty_throttle(struct cache_file *f, uint64_t pages, unsigned flags);
+/* So many pages were written back, since @from_ns. */
+void dirty_written(struct cache *c, uint64_t from_ns, uint64_t pages);
 void dirty_throttle_wake(struct cache *c, bool all);
 
 /* ---- writeback.c ---- */

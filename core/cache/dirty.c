@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is dirty: page states and counts, each file's dirty chunks in order of first dirtying, and the limit at
- * which writers wait.
+ * What is dirty: page states and counts, each file's dirty chunks in order of first dirtying, the pace of
+ * writers while much is dirty, and the limit at which they wait.
  */
 #include "core/cache/cache_priv.h"
 
@@ -185,11 +185,19 @@ struct throttled {
 	struct sync_cond cond;
 };
 
+static struct pace_level level_of(const struct cache *c)
+{
+	return (struct pace_level){ .used = __atomic_load_n(&c->dirty_pages, __ATOMIC_RELAXED) +
+		                            __atomic_load_n(&c->writeback_pages, __ATOMIC_RELAXED),
+		                    .start = c->dirty_background_pages,
+		                    .max = c->dirty_max_pages };
+}
+
 static bool have_room(const struct cache *c)
 {
-	return __atomic_load_n(&c->dirty_pages, __ATOMIC_RELAXED) +
-	               __atomic_load_n(&c->writeback_pages, __ATOMIC_RELAXED) <
-	       c->dirty_max_pages;
+	struct pace_level l = level_of(c);
+
+	return l.used < l.max;
 }
 
 /* First come, first served. */
@@ -223,17 +231,52 @@ static int throttle_wait(struct cache_file *f)
 	return rc ? err_set(rc, "no room for more unwritten data: earlier write-back of the file failed") : 0;
 }
 
-int dirty_throttle(struct cache_file *f, unsigned flags)
+/* Above the background level. */
+static int wait_for_turn(struct cache_file *f, uint64_t pages, const struct pace_level *level, unsigned flags)
 {
 	struct cache *c = f->cache;
+	uint64_t now = sync_now_ns(), due;
 
-	if (have_room(c) && __atomic_load_n(&c->throttled_count, __ATOMIC_RELAXED) == 0)
+	sync_mutex_lock(&c->throttle_lock);
+	due = pace_due(f->pace_ns, now);
+	if (due <= now || !(flags & CACHE_NOWAIT))
+		f->pace_ns = pace_order(&c->pace, f->pace_ns, now, pages, level);
+	sync_mutex_unlock(&c->throttle_lock);
+	if (due <= now)
 		return 0;
+	writeback_kick(c);
+	if (flags & CACHE_NOWAIT)
+		return -EAGAIN;
+	sync_assert_may_block();
+	counter_add(&c->paced, 1);
+	sync_sleep_ns(due - now);
+	return 0;
+}
+
+int dirty_throttle(struct cache_file *f, uint64_t pages, unsigned flags)
+{
+	struct cache *c = f->cache;
+	struct pace_level level = level_of(c);
+	int rc = 0;
+
+	if (level.used > level.start)
+		rc = wait_for_turn(f, pages, &level, flags);
+	if (rc || (have_room(c) && __atomic_load_n(&c->throttled_count, __ATOMIC_RELAXED) == 0))
+		return rc;
 	if (flags & CACHE_NOWAIT) {
 		writeback_kick(c);
 		return -EAGAIN;
 	}
 	return throttle_wait(f);
+}
+
+void dirty_written(struct cache *c, uint64_t from_ns, uint64_t pages)
+{
+	uint64_t now = sync_now_ns();
+
+	sync_mutex_lock(&c->throttle_lock);
+	pace_measure(&c->pace, from_ns, now, pages);
+	sync_mutex_unlock(&c->throttle_lock);
 }
 
 void dirty_throttle_wake(struct cache *c, bool all)

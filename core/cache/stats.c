@@ -62,6 +62,7 @@ int cache_register_metrics(struct cache *c, struct metrics *m)
 		{ "wfsd_cache_evictions_total", "Pages evicted", &c->evictions },
 		{ "wfsd_cache_readahead_pages_total", "Pages filled by read-ahead", &c->readahead },
 		{ "wfsd_cache_throttled_total", "Writes that waited at the dirty limit", &c->throttle_waits },
+		{ "wfsd_cache_paced_total", "Writes that were slowed down because much was dirty", &c->paced },
 	};
 	const struct {
 		const char *name, *help;

@@ -202,7 +202,7 @@ int cache_write(struct cache_file *f, uint64_t offset, const struct iovec *iov, 
 			.end_page = (end - 1) / CACHE_PAGE_BYTES + 1,
 		};
 
-		rc = dirty_throttle(f, flags);
+		rc = dirty_throttle(f, g.end_page - g.first_page, flags);
 		if (rc == 0)
 			rc = write_group(&g, &it, &s, flags);
 		pos = end;

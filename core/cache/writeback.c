@@ -227,6 +227,7 @@ static int batch_write(struct cache_file *f, struct wb_batch *b)
 {
 	struct cache *c = f->cache;
 	unsigned good = 0;
+	uint64_t from_ns;
 	int rc = 0;
 
 	sort_slots(b);
@@ -240,6 +241,7 @@ static int batch_write(struct cache_file *f, struct wb_batch *b)
 		};
 	}
 	sync_assert_may_block();
+	from_ns = sync_now_ns();
 	if (b->kind == BATCH_TO_LOG)
 		f->ops->log(f->ctx, b->pages, b->count);
 	else
@@ -259,6 +261,7 @@ static int batch_write(struct cache_file *f, struct wb_batch *b)
 	if (b->kind == BATCH_TO_LOG)
 		return rc;
 	counter_add(&c->writebacks, good);
+	dirty_written(c, from_ns, good);
 	__atomic_store_n(&f->wb_error, rc, __ATOMIC_RELAXED);
 	return rc;
 }
