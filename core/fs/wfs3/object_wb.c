@@ -128,11 +128,13 @@ static void wb_fail_pages(struct wb *w, const unsigned *order, unsigned from, un
 	}
 }
 
-/* All pages that have a place and are not there yet. */
-static void wb_write_placed(struct wb *w, unsigned *order)
+/* All pages that have a place and are not there yet, up to @max with one request. True: longer ones failed, and shorter
+ * ones may do better. */
+static bool wb_write_runs(struct wb *w, unsigned *order, unsigned max)
 {
 	uint64_t region_blocks = pool_region_blocks(w->o->ds->pool);
 	struct blk_batch batch;
+	bool again = false;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->count; i++)
@@ -144,7 +146,7 @@ static void wb_write_placed(struct wb *w, unsigned *order)
 		uint64_t first = w->addrs[order[from]];
 		int ret;
 
-		for (to = from + 1; to < n && to - from < WB_PAGES_PER_IO; to++)
+		for (to = from + 1; to < n && to - from < max; to++)
 			if (w->addrs[order[to]] != first + (to - from) || w->addrs[order[to]] % region_blocks == 0)
 				break;
 		ret = wb_add_io(w, &batch, order, from, to);
@@ -153,13 +155,24 @@ static void wb_write_placed(struct wb *w, unsigned *order)
 	}
 	(void)blk_batch_wait(&batch);
 	for (unsigned i = 0; i < w->io_count; i++) {
-		unsigned from = w->io_first[i];
+		unsigned from = w->io_first[i], to = from + (unsigned)w->ios[i].iov_count;
 
-		if (w->ios[i].result && !MUTATE(WRITE_ERROR_IGNORED))
-			wb_fail_pages(w, order, from, from + (unsigned)w->ios[i].iov_count, w->ios[i].result);
+		if (!w->ios[i].result || MUTATE(WRITE_ERROR_IGNORED))
+			for (unsigned at = from; at < to; at++)
+				w->written[order[at]] = true;
+		else if (w->ios[i].result == -EIO && to - from > 1)
+			again = true;
+		else
+			wb_fail_pages(w, order, from, to, w->ios[i].result);
 	}
-	for (unsigned i = 0; i < n; i++)
-		w->written[order[i]] = w->addrs[order[i]] != 0;
+	return again;
+}
+
+/* One bad block fails a long request, and it alone is not to be used any more. */
+static void wb_write_placed(struct wb *w, unsigned *order)
+{
+	if (wb_write_runs(w, order, WB_PAGES_PER_IO))
+		(void)wb_write_runs(w, order, 1);
 }
 
 /* Can another place help? */

@@ -96,6 +96,27 @@ static int env_alloc_node(void *ctx, uint64_t txg, uint64_t *ret_addr)
 	return 0;
 }
 
+/* The old place is free again when the group and one more are durable, like any other that is given up. */
+static int env_move_node(void *ctx, uint64_t txg, uint64_t *addr)
+{
+	struct pool *p = ctx;
+	uint64_t old = *addr, new_addr;
+	int ret = space_reserve(p->space, 1);
+
+	if (ret)
+		return ret;
+	ret = env_alloc_node(p, txg, &new_addr);
+	if (ret) {
+		space_unreserve(p->space, 1);
+		return ret;
+	}
+	env_free_node(p, txg, old, txg);
+	log_warning("wfs3", "pool=%s: a node could not be written at %#" PRIx64 "; it goes to %#" PRIx64, p->name, old,
+	            new_addr);
+	*addr = new_addr;
+	return 0;
+}
+
 static int env_write_nodes(void *ctx, const uint64_t addrs[], const void *const bufs[], unsigned count)
 {
 	struct pool *p = ctx;
@@ -142,6 +163,7 @@ void pool_init_env(struct pool *p)
 		.free_unreserve = env_free_unreserve,
 		.alloc_node = env_alloc_node,
 		.write_nodes = env_write_nodes,
+		.move_node = env_move_node,
 	};
 }
 

@@ -43,13 +43,6 @@ SYNC_NO_ANALYSIS void tree_free(struct tree *t)
 		return;
 	always(!t->frozen && !t->obsolete);
 	node_unref(t->root);
-	while (t->unwritten) {
-		struct node *n = t->unwritten;
-
-		t->unwritten = n->unwritten_next;
-		node_cache_drop(t->env.cache, n->ptr.addr);
-		node_unref(n);
-	}
 	spare_drop(t);
 	sync_rwlock_done(&t->lock);
 	free(t);

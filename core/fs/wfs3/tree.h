@@ -56,6 +56,9 @@ struct tree_env {
 	/* For tree_commit(): write @count nodes; returns when all are written (not yet durable). May block. 0 or -EIO.
 	 */
 	int (*write_nodes)(void *ctx, const uint64_t addrs[], const void *const bufs[], unsigned count);
+	/* The place at *@addr, allocated in @txg, did not take what was written: give it up for another one. May be
+	 * NULL: then the commit fails. 0, -ENOSPC, -ENOMEM. Must not block. */
+	int (*move_node)(void *ctx, uint64_t txg, uint64_t *addr);
 };
 #define TREE_WRITE_NODES_MAX 256u
 

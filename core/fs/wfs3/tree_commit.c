@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Freeze and commit. The committing thread reads frozen nodes without a lock (nobody changes them) and takes the tree
- * lock exclusively for short moments, once per internal node, to put the pointers of its children in.
+ * lock exclusively for short moments, once per internal node, to put the pointers of its children in. That is done
+ * level by level, when all children are written: until then a node may still get another place.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "core/base/checksum.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/tree_priv.h"
+
+#define WRITE_TRIES 3u /* places that are tried */
 
 int tree_freeze(struct tree *t, uint64_t txg, struct tree_frozen **ret)
 {
@@ -37,6 +40,21 @@ int tree_freeze(struct tree *t, uint64_t txg, struct tree_frozen **ret)
 	return 0;
 }
 
+/* Where a node could not be written, another place may do. */
+static int write_elsewhere(struct tree *t, struct tree_frozen *f, unsigned i)
+{
+	int rc = t->env.write_nodes(t->env.ctx, &f->addrs[i], &f->pages[i], 1);
+
+	for (unsigned tries = 1; rc == -EIO && tries < WRITE_TRIES && t->env.move_node; tries++) {
+		rc = t->env.move_node(t->env.ctx, f->txg, &f->addrs[i]);
+		if (rc)
+			return rc;
+		f->nodes[i]->ptr.addr = f->addrs[i];
+		rc = t->env.write_nodes(t->env.ctx, &f->addrs[i], &f->pages[i], 1);
+	}
+	return rc;
+}
+
 static int write_queue(struct tree *t, struct tree_frozen *f)
 {
 	int rc;
@@ -45,6 +63,11 @@ static int write_queue(struct tree *t, struct tree_frozen *f)
 		return 0;
 	sync_assert_may_block();
 	rc = t->env.write_nodes(t->env.ctx, f->addrs, f->pages, f->count);
+	if (rc == -EIO && t->env.move_node) {
+		rc = 0;
+		for (unsigned i = 0; i < f->count && !rc; i++)
+			rc = write_elsewhere(t, f, i);
+	}
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < f->count; i++)
@@ -88,24 +111,25 @@ static void publish_children(struct tree *t, struct node *n)
 	sync_rwlock_wrunlock(&t->lock);
 }
 
-/* Give @n and what hangs on it addresses and hashes. Recursion is as deep as the tree, NODE_LEVEL_MAX at most. */
-static int place(struct tree *t, struct tree_frozen *f, struct node *n)
+/* Give the nodes of one level addresses and hashes; those below are written. Recursion is as deep as the tree,
+ * NODE_LEVEL_MAX at most. */
+static int place(struct tree *t, struct tree_frozen *f, struct node *n, unsigned level)
 {
 	int rc = 0;
 
 	if (n->placed)
 		return 0;
-	if (n->children) {
+	if (node_level(n->page) > level) {
 		unsigned count = node_count(n->page);
 
-		for (unsigned i = 0; !rc && i < count; i++) {
+		for (unsigned i = 0; !rc && i < count && n->children; i++) {
 			if (n->children[i])
-				rc = place(t, f, n->children[i]);
+				rc = place(t, f, n->children[i], level);
 		}
-		if (rc)
-			return rc;
-		publish_children(t, n);
+		return rc;
 	}
+	if (n->children)
+		publish_children(t, n);
 	/* After a commit that failed it may have an address already. */
 	if (!n->ptr.addr)
 		rc = t->env.alloc_node(t->env.ctx, f->txg, &n->ptr.addr);
@@ -116,34 +140,16 @@ static int place(struct tree *t, struct tree_frozen *f, struct node *n)
 	return queue_node(t, f, n);
 }
 
-/* What an earlier commit could not write. */
-static int place_unwritten(struct tree *t, struct tree_frozen *f)
+static int place_all(struct tree *t, struct tree_frozen *f)
 {
-	struct node *n;
+	unsigned levels = f->root ? node_level(f->root->page) + 1 : 0;
 	int rc = 0;
 
-	sync_rwlock_wrlock(&t->lock);
-	n = t->unwritten;
-	t->unwritten = NULL;
-	sync_rwlock_wrunlock(&t->lock);
-	while (n && !rc) {
-		struct node *next = n->unwritten_next;
-
-		rc = queue_node(t, f, n);
-		node_unref(n);
-		n = next;
+	for (unsigned level = 0; level < levels && !rc; level++) {
+		rc = place(t, f, f->root, level);
+		if (!rc)
+			rc = write_queue(t, f);
 	}
-	if (!rc)
-		return 0;
-	sync_rwlock_wrlock(&t->lock);
-	while (n) {
-		struct node *next = n->unwritten_next;
-
-		n->unwritten_next = t->unwritten;
-		t->unwritten = n;
-		n = next;
-	}
-	sync_rwlock_wrunlock(&t->lock);
 	return rc;
 }
 
@@ -165,19 +171,11 @@ static void settle_obsolete(struct tree *t) SYNC_REQUIRES(t->lock)
 	}
 }
 
-/* Placed nodes that are not on the device must not be evicted. The others still hang on their parents. */
-static void keep_unwritten(struct tree *t, struct tree_frozen *f) SYNC_REQUIRES(t->lock)
+static void drop_queue(struct tree_frozen *f)
 {
-	for (unsigned i = 0; i < f->count; i++) {
-		struct node *n = f->nodes[i];
-
-		if (!n->placed) {
-			node_unref(n);
-			continue;
-		}
-		n->unwritten_next = t->unwritten;
-		t->unwritten = n;
-	}
+	for (unsigned i = 0; i < f->count; i++)
+		node_unref(f->nodes[i]);
+	f->count = 0;
 }
 
 int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3_ptr *ret_root, uint64_t *ret_nodes)
@@ -185,11 +183,7 @@ int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3
 	int rc;
 
 	f->txg = txg;
-	rc = place_unwritten(t, f);
-	if (!rc && f->root)
-		rc = place(t, f, f->root);
-	if (!rc)
-		rc = write_queue(t, f);
+	rc = place_all(t, f);
 	sync_rwlock_wrlock(&t->lock);
 	if (!rc) {
 		if (f->root)
@@ -197,7 +191,7 @@ int tree_commit(struct tree *t, struct tree_frozen *f, uint64_t txg, struct wfs3
 		*ret_root = f->root ? f->root->ptr : f->root_ptr;
 		*ret_nodes = f->written;
 	} else {
-		keep_unwritten(t, f);
+		drop_queue(f);
 		t->dirty = true;
 	}
 	settle_obsolete(t);

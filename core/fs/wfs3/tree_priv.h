@@ -54,7 +54,6 @@ struct node {
 	/* Tree lock: */
 	uint64_t obsolete_txg;
 	struct node *next; /* in one of: spare nodes, obsolete nodes */
-	struct node *unwritten_next;
 };
 _Static_assert(offsetof(struct node, birth) == 64, "a lookup touches one line of a node");
 
@@ -101,7 +100,6 @@ struct tree {
 	uint64_t frozen_txg; /* of the last freeze */
 	struct tree_frozen *frozen; /* taken, not committed yet */
 	struct node *obsolete; /* referenced: parts of @frozen that are not part of the tree any more */
-	struct node *unwritten; /* referenced: placed, but a failed commit did not write them */
 	struct node *spare[2]; /* for changes; [1] with children */
 	unsigned spare_count[2];
 	uint8_t scratch[WFS3_NODE_BYTES]; /* for whoever holds the lock exclusively */

@@ -171,11 +171,43 @@ static void test_bitmaps_of_a_lost_group_on_one_device_are_never_used(void **sta
 	}
 }
 
+/* On a single device there is no other copy, but there are other places: for data, and for nodes of trees. */
+static void test_bad_blocks_of_a_single_device_are_passed_over(void **state)
+{
+	struct check_config config = { .with_data = true };
+	struct pool_check_report r;
+	struct vfs_handle *h;
+	struct fixture f;
+
+	(void)state;
+	start(&f, 1, 1, &h);
+	for (uint64_t at = 9 * MIB; at < DEVICE - MIB; at += 128 << 10)
+		blk_sim_break(f.devs[0], at, 4096, true);
+	for (uint64_t i = 1; i < 30; i++) {
+		for (uint64_t n = i % 3; n < 1024; n += 3)
+			put_blocks(h, n, n + 1, i * 10000);
+		assert_ok(f.admin.driver->pool_sync(f.admin.ctx, "tank"));
+	}
+	assert_int_equal(pool_info(&f, "tank").health, POOL_HEALTH_ONLINE);
+	assert_true(blk_error_count(f.devs[0], BLK_WRITE) > 50);
+	export_pool(&f, h);
+	assert_ok(check_devices(f.devs, 1, &config, &r));
+	assert_int_equal(r.damage_count, 0);
+	pool_check_report_done(&r);
+	assert_ok(import_these(&f, "sim0", NULL, NULL, false));
+	h = open_vol(&f);
+	for (uint64_t n = 0; n < 1024; n++)
+		expect_blocks(h, n, n + 1, n % 3 == 2 ? 290000 : n % 3 == 1 ? 280000 : 270000);
+	vfs_close(h);
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_that_one_device_lost_is_taken_from_the_other_and_repaired),
 		cmocka_unit_test(test_read_only_import_repairs_nothing),
+		cmocka_unit_test(test_bad_blocks_of_a_single_device_are_passed_over),
 		cmocka_unit_test(test_bitmaps_of_a_lost_group_on_one_device_are_never_used),
 	};
 

@@ -331,6 +331,38 @@ static void test_commit_with_failing_writes_loses_nothing(void **state)
 	fixture_free(f);
 }
 
+static void test_nodes_that_cannot_be_written_go_elsewhere(void **state)
+{
+	struct fixture *f = fixture_new(120);
+	struct model *m = calloc(1, sizeof(*m));
+
+	(void)state;
+	assert_non_null(m);
+	f->env.move_node = store_move;
+	f->store->bad_one_in = 5;
+	fixture_reopen(f);
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = round; i < MODEL_KEYS; i += 4)
+			assert_int_equal(model_put(f, m, i, 400, i), 0);
+		assert_int_equal(fixture_commit(f), 0);
+		check_lookups(f, m);
+		check_durable(f, m);
+	}
+	assert_true(f->store->moves > 20);
+	fixture_reopen(f);
+	check_lookups(f, m);
+	/* With nothing but bad places it ends. */
+	assert_int_equal(model_put(f, m, 0, 300, 1), 0);
+	f->store->bad_one_in = 1;
+	assert_int_equal(fixture_commit(f), -EIO);
+	f->store->bad_one_in = 0;
+	check_lookups(f, m);
+	assert_int_equal(fixture_commit(f), 0);
+	check_durable(f, m);
+	free(m);
+	fixture_free(f);
+}
+
 static void test_tree_is_closed_after_a_failed_commit(void **state)
 {
 	struct model *m;
@@ -360,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_walk_that_fails_tells_so),
 		cmocka_unit_test(test_commit_without_space_loses_nothing),
 		cmocka_unit_test(test_commit_with_failing_writes_loses_nothing),
+		cmocka_unit_test(test_nodes_that_cannot_be_written_go_elsewhere),
 		cmocka_unit_test(test_tree_is_closed_after_a_failed_commit),
 	};
 

@@ -42,6 +42,8 @@ struct store {
 	/* 0: never; n: the nth call from now fails, and those after it when @fail_on */
 	unsigned fail_alloc, fail_write, fail_read, fail_reserve;
 	bool fail_on;
+	unsigned bad_one_in; /* places with an index that this divides cannot be written; 0: all can */
+	unsigned moves;
 };
 
 struct fixture {
@@ -142,6 +144,24 @@ static inline int store_alloc(void *ctx, uint64_t txg, uint64_t *ret_addr)
 	return rc;
 }
 
+/* For tree_env.move_node. */
+static inline int store_move(void *ctx, uint64_t txg, uint64_t *addr)
+{
+	struct store *s = ctx;
+	uint64_t new_addr;
+	int rc = store_alloc(ctx, txg, &new_addr);
+
+	if (rc)
+		return rc;
+	sync_mutex_lock(&s->lock);
+	s->places[*addr / 4].state = PLACE_PENDING;
+	s->places[*addr / 4].free_txg = txg;
+	s->moves++;
+	sync_mutex_unlock(&s->lock);
+	*addr = new_addr;
+	return 0;
+}
+
 static inline int store_write(void *ctx, const uint64_t addrs[], const void *const bufs[], unsigned count)
 {
 	struct store *s = ctx;
@@ -150,6 +170,9 @@ static inline int store_write(void *ctx, const uint64_t addrs[], const void *con
 	sync_mutex_lock(&s->lock);
 	if (fails_now(s, &s->fail_write))
 		rc = -EIO;
+	for (unsigned i = 0; i < count && s->bad_one_in; i++)
+		if (addrs[i] / 4 % s->bad_one_in == 0)
+			rc = -EIO;
 	for (unsigned i = 0; !rc && i < count; i++) {
 		struct place *p = &s->places[addrs[i] / 4];
 
