@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Checksums by ISA-L (CRC32C) and libxxhash (XXH3), and the test for zeros. */
+/* Checksums by ISA-L (CRC32C, CRC32) and libxxhash (XXH3), and the test for zeros. */
 #include "core/base/checksum.h"
 
 #include <isa-l/crc.h>
@@ -23,6 +23,11 @@ uint32_t crc32c(const void *buf, size_t len)
 		len -= n;
 	}
 	return ~crc;
+}
+
+uint32_t crc32_zlib(const void *buf, size_t len)
+{
+	return crc32_gzip_refl(0, buf, len);
 }
 
 struct hash128 hash128(const void *buf, size_t len)

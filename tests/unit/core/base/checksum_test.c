@@ -37,6 +37,14 @@ static void test_crc32c_of_a_zero_block_is_the_constant(void **state)
 	assert_int_equal(crc32c(zeros, sizeof(zeros)), CRC32C_ZERO_4K);
 }
 
+static void test_crc32_zlib_matches_published_values(void **state)
+{
+	(void)state;
+	assert_int_equal(crc32_zlib("123456789", 9), 0xcbf43926u);
+	assert_int_equal(crc32_zlib("", 0), 0);
+	assert_int_equal(crc32_zlib("The quick brown fox jumps over the lazy dog", 43), 0x414fa339u);
+}
+
 static void test_hash128_is_xxh3(void **state)
 {
 	struct hash128 empty = hash128("", 0), a = hash128("a", 1);
@@ -108,6 +116,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c_matches_rfc_3720),
 		cmocka_unit_test(test_crc32c_of_a_zero_block_is_the_constant),
+		cmocka_unit_test(test_crc32_zlib_matches_published_values),
 		cmocka_unit_test(test_hash128_is_xxh3),
 		cmocka_unit_test(test_zero_check_finds_one_bit_anywhere),
 		cmocka_unit_test(test_reader_past_the_end_turns_bad_and_yields_zeros),

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Constants of FORMAT.md. */
+#ifndef WFSD_CORE_FS_WFS2_FORMAT_H
+#define WFSD_CORE_FS_WFS2_FORMAT_H
+
+#define WFS2_BLOCK_BYTES 4096u
+#define WFS2_SLOT_BYTES 512u
+#define WFS2_SLOTS_PER_BLOCK (WFS2_BLOCK_BYTES / WFS2_SLOT_BYTES)
+#define WFS2_BITS_PER_BLOCK (WFS2_BLOCK_BYTES * 8u)
+#define WFS2_BLOCKS_MIN 16u
+#define WFS2_BLOCKS_MAX (1u << 30)
+#define WFS2_FILES_MAX 65536u
+#define WFS2_EXTENTS_MAX 24u
+#define WFS2_NAME_MAX 255u
+#define WFS2_LABEL_MAX 32u
+#define WFS2_ID_BYTES 16u
+#define WFS2_VERSION 2u
+
+#define WFS2_FLAG_USED 1u
+#define WFS2_FLAG_READ_ONLY 2u
+
+/* Offsets in the superblock. */
+#define SUPER_BEGIN 0
+#define SUPER_VERSION 8
+#define SUPER_BLOCK_BYTES 12
+#define SUPER_BLOCK_COUNT 16
+#define SUPER_FILE_COUNT 20
+#define SUPER_BITMAP_FIRST 24
+#define SUPER_BITMAP_BLOCKS 28
+#define SUPER_TABLE_FIRST 32
+#define SUPER_TABLE_BLOCKS 36
+#define SUPER_DATA_FIRST 40
+#define SUPER_CREATED 48
+#define SUPER_ID 56
+#define SUPER_LABEL 72
+#define SUPER_RESERVED 104
+#define SUPER_END 4080
+#define SUPER_CRC 4092
+#define SUPER_BEGIN_MARK "WFS2SUP<"
+#define SUPER_END_MARK ">WFS2SUP"
+
+/* Offsets in a marker block. */
+#define MARK_MAGIC 0
+#define MARK_KIND 8
+#define MARK_BLOCK 12
+#define MARK_ID 16
+#define MARK_RESERVED 32
+#define MARK_CRC 4092
+#define MARK_MAGIC_TEXT "WFS2MARK"
+#define MARK_COUNT 4u
+
+/* Offsets in a slot of the file table. */
+#define SLOT_BEGIN 0
+#define SLOT_FLAGS 4
+#define SLOT_NAME_LEN 6
+#define SLOT_SIZE 8
+#define SLOT_CREATED 16
+#define SLOT_MODIFIED 24
+#define SLOT_CHANGE 32
+#define SLOT_GENERATION 40
+#define SLOT_REPLACES 44
+#define SLOT_REPLACES_GENERATION 48
+#define SLOT_EXTENT_COUNT 52
+#define SLOT_RESERVED 54
+#define SLOT_NAME 56
+#define SLOT_NAME_ROOM 256
+#define SLOT_EXTENTS 312
+#define SLOT_END 504
+#define SLOT_CRC 508
+#define SLOT_BEGIN_MARK "ENT<"
+#define SLOT_END_MARK ">ENT"
+
+#endif
