@@ -19,7 +19,7 @@ _wfs() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--size | --as | --description | --interval | --count)
+	--size | --as | --description | --interval | --count | --type | --label | --cluster | --sector)
 		return
 		;;
 	esac
@@ -31,6 +31,9 @@ _wfs() {
 		"pool export") words+=" --force" ;;
 		"pool destroy" | "volume delete" | "fs delete") words+=" --yes" ;;
 		"pool check") words+=" --data" ;;
+		"mkfs fat") words+=" --type --label --cluster --sector --size --yes" ;;
+		"mkfs wfs2") words+=" --label --size --yes" ;;
+		"fsck "*) words+=" --repair" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" --watch --interval --count" ;;
@@ -38,7 +41,7 @@ _wfs() {
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount status stats reload" ;;
+		" ") words="pool volume fs export mount mkfs fsck fat wfs2 status stats reload" ;;
 		"pool ") words="create list status import export destroy sync check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
@@ -53,6 +56,10 @@ _wfs() {
 		"mount ") words=$(_wfs_names export) ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;
+		"mkfs " | "fsck ") words="fat wfs2" ;;
+		"fat ") words="ls get put mkdir rm mv" ;;
+		"wfs2 ") words="ls get put rm mv" ;;
+		"mkfs "* | "fsck "* | "fat "* | "wfs2 "*) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 		esac
 	fi
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))

@@ -68,14 +68,23 @@ static const struct command commands[] = {
 	{ "mkfs", "fat", 1, 1, ARGS_TYPE | ARGS_LABEL | ARGS_CLUSTER | ARGS_SECTOR | ARGS_SIZE | ARGS_YES, cmd_mkfs_fat,
 	  "DEVICE_OR_FILE [--type 12|16|32] [--label L] [--cluster BYTES] [--sector BYTES] [--size SIZE] [--yes]",
 	  "make a FAT file system (--size: make the file, too)" },
+	{ "mkfs", "wfs2", 1, 1, ARGS_LABEL | ARGS_SIZE | ARGS_YES, cmd_mkfs_wfs2,
+	  "DEVICE_OR_FILE [--label L] [--size SIZE] [--yes]", "make a WFS v2 volume (--size: make the file, too)" },
 	{ "fsck", "fat", 1, 1, ARGS_REPAIR, cmd_fsck_fat, "DEVICE_OR_FILE [--repair]",
 	  "check a FAT file system that is not in use" },
+	{ "fsck", "wfs2", 1, 1, ARGS_REPAIR, cmd_fsck_wfs2, "DEVICE_OR_FILE [--repair]",
+	  "check a WFS v2 volume that is not in use" },
 	{ "fat", "ls", 1, 2, 0, cmd_fat_ls, "IMAGE [PATH]", "files on a FAT volume that is not mounted" },
 	{ "fat", "get", 3, 3, 0, cmd_fat_get, "IMAGE PATH FILE", "copy a file out of it (-: to the output)" },
 	{ "fat", "put", 3, 3, 0, cmd_fat_put, "IMAGE FILE PATH", "copy a file into it (-: from the input)" },
 	{ "fat", "mkdir", 2, 2, 0, cmd_fat_mkdir, "IMAGE PATH", "make a directory in it" },
 	{ "fat", "rm", 2, 2, 0, cmd_fat_rm, "IMAGE PATH", "remove a file, or an empty directory" },
 	{ "fat", "mv", 3, 3, 0, cmd_fat_mv, "IMAGE OLD NEW", "rename, or replace" },
+	{ "wfs2", "ls", 1, 1, 0, cmd_wfs2_ls, "IMAGE", "files on a WFS v2 volume that is not mounted" },
+	{ "wfs2", "get", 3, 3, 0, cmd_wfs2_get, "IMAGE NAME FILE", "copy a file out of it (-: to the output)" },
+	{ "wfs2", "put", 3, 3, 0, cmd_wfs2_put, "IMAGE FILE NAME", "copy a file into it (-: from the input)" },
+	{ "wfs2", "rm", 2, 2, 0, cmd_wfs2_rm, "IMAGE NAME", "remove a file" },
+	{ "wfs2", "mv", 3, 3, 0, cmd_wfs2_mv, "IMAGE OLD NEW", "rename, or replace" },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,70 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wfs fat ls, get, put, mkdir, rm, mv: files in and out of a FAT volume that nobody has mounted. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "core/base/budget.h"
 #include "core/base/err.h"
 #include "core/base/sync.h"
-#include "core/blk/blk.h"
-#include "core/cache/cache.h"
 #include "core/fs/fat/fat.h"
-#include "server/ctl/fat.h"
-
-#define BUDGET_BYTES ((size_t)512 << 20)
-#define COPY_BYTES ((size_t)1 << 20)
+#include "server/ctl/offline.h"
 
 struct session {
-	struct blk_dev *dev;
-	struct budget *budget;
-	struct cache *cache;
+	struct offline offline;
 	struct fat_fs *fs;
 };
 
-enum ctl_status fat_fail(int rc, const char *what)
-{
-	char text[512];
-
-	return command_fail(CTL_FAILED, "%s: %s", what, err_text(err_get(), rc, 0, text, sizeof(text)));
-}
-
-static void session_close(struct session *s)
-{
-	if (s->cache)
-		cache_free(s->cache);
-	if (s->budget)
-		budget_free(s->budget);
-	blk_close(s->dev);
-}
-
 static int session_open(const char *path, bool read_only, struct session *s)
 {
-	struct cache_config config = {
-		.dirty_max_bytes = BUDGET_BYTES / 2,
-		.dirty_background_bytes = BUDGET_BYTES / 8,
-		.writeback_age_ms = 5000,
-		.writeback_threads = 1,
-		.readahead_max_bytes = COPY_BYTES,
-	};
 	struct fat_mount_options options = { .read_only = read_only };
-	int rc = blk_open(path, read_only ? BLK_OPEN_READ_ONLY | BLK_OPEN_SHARED : 0, &s->dev);
+	int rc = offline_open(path, read_only, &s->offline);
 
 	if (rc)
 		return rc;
-	s->budget = budget_new(BUDGET_BYTES);
-	config.budget = options.budget = s->budget;
-	rc = s->budget ? cache_new(&config, &s->cache) : -ENOMEM;
-	options.cache = s->cache;
-	if (rc == 0)
-		rc = fat_mount(s->dev, &options, &s->fs);
+	options.budget = s->offline.budget;
+	options.cache = s->offline.cache;
+	rc = fat_mount(s->offline.dev, &options, &s->fs);
 	if (rc)
-		session_close(s);
+		offline_close(&s->offline);
 	return rc;
 }
 
@@ -144,69 +106,15 @@ static int do_ls(struct session *s, char **operands)
 	return rc;
 }
 
-/* Returns a descriptor or a negative errno. */
-static int open_local(const char *path, int flags)
+static int read_piece(void *ctx, const struct iovec *iov, uint64_t at, size_t *ret_len)
 {
-	int fd;
-
-	if (strcmp(path, "-") == 0)
-		return dup(flags & O_CREAT ? STDOUT_FILENO : STDIN_FILENO);
-	fd = open(path, flags | O_CLOEXEC, 0666);
-	return fd < 0 ? err_set(-errno, "%s", path) : fd;
+	return fat_read(ctx, iov, 1, at, 0, ret_len);
 }
 
-static int copy_out(struct fat_node *n, int fd, uint8_t *buf)
+static int write_piece(void *ctx, const struct iovec *iov, uint64_t at, size_t *ret_len)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = COPY_BYTES };
-	uint64_t at = 0;
-	size_t got = 0;
-	int rc;
-
-	do {
-		rc = fat_read(n, &iov, 1, at, 0, &got);
-		for (size_t done = 0; rc == 0 && done < got;) {
-			ssize_t written = write(fd, buf + done, got - done);
-
-			if (written < 0)
-				rc = err_set(-errno, "cannot write");
-			else
-				done += (size_t)written;
-		}
-		at += got;
-	} while (rc == 0 && got);
-	return rc;
-}
-
-static int copy_in(struct fat_node *n, int fd, uint8_t *buf)
-{
-	uint64_t at = 0;
-	int rc = 0;
-
-	while (rc == 0) {
-		struct iovec iov = { .iov_base = buf };
-		ssize_t got = read(fd, buf, COPY_BYTES);
-
-		if (got < 0)
-			return err_set(-errno, "cannot read");
-		if (got == 0)
-			break;
-		iov.iov_len = (size_t)got;
-		rc = fat_write(n, &iov, 1, at, 0);
-		at += (uint64_t)got;
-	}
-	return rc;
-}
-
-static int copy(struct fat_node *n, const char *local, bool out)
-{
-	uint8_t *buf = malloc(COPY_BYTES);
-	int fd = buf ? open_local(local, out ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) : -ENOMEM;
-	int rc = fd < 0 ? fd : out ? copy_out(n, fd, buf) : copy_in(n, fd, buf);
-
-	if (fd >= 0 && close(fd) && rc == 0)
-		rc = err_set(-errno, "%s", local);
-	free(buf);
-	return rc;
+	(void)ret_len;
+	return fat_write(ctx, iov, 1, at, 0);
 }
 
 static int do_get(struct session *s, char **operands)
@@ -216,7 +124,7 @@ static int do_get(struct session *s, char **operands)
 
 	if (rc)
 		return rc;
-	rc = copy(n, operands[2], true);
+	rc = offline_copy_out(operands[2], read_piece, n);
 	fat_node_put(n);
 	return rc;
 }
@@ -236,7 +144,7 @@ static int do_put(struct session *s, char **operands)
 			rc = fat_truncate(n, 0);
 	}
 	if (rc == 0)
-		rc = copy(n, operands[1], false);
+		rc = offline_copy_in(operands[1], write_piece, n);
 	if (rc == 0)
 		fat_node_put(n);
 	fat_node_put(dir);
@@ -297,14 +205,14 @@ static enum ctl_status run(struct ctl *c, bool read_only, int (*what)(struct ses
 
 	rc = session_open(c->operands[0], read_only, &s);
 	if (rc)
-		return fat_fail(rc, c->operands[0]);
+		return offline_fail(rc, c->operands[0]);
 	rc = what(&s, c->operands);
 	if (rc)
-		(void)fat_fail(rc, c->operands[0]);
+		(void)offline_fail(rc, c->operands[0]);
 	closing = fat_unmount(s.fs);
 	if (closing)
-		(void)fat_fail(closing, c->operands[0]);
-	session_close(&s);
+		(void)offline_fail(closing, c->operands[0]);
+	offline_close(&s.offline);
 	return rc || closing ? CTL_FAILED : CTL_OK;
 }
 

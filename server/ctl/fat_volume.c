@@ -7,16 +7,14 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "core/base/checksum.h"
 #include "core/base/err.h"
 #include "core/base/sync.h"
 #include "core/blk/blk.h"
 #include "core/fs/fat/check.h"
 #include "core/fs/fat/mkfs.h"
-#include "server/ctl/fat.h"
+#include "server/ctl/offline.h"
 #include "server/ctl/size.h"
 
-#define HEAD_BYTES 65536u
 /* Exit status: the check itself failed. */
 #define CHECK_IMPOSSIBLE CTL_USAGE
 
@@ -33,35 +31,15 @@ static int parse_size(const char *text, uint32_t *ret)
 	return 0;
 }
 
-/* Is there anything where file systems have their marks? */
-static int looks_used(struct blk_dev *dev, bool *ret)
-{
-	size_t len = blk_caps(dev)->size_bytes < HEAD_BYTES ? (size_t)blk_caps(dev)->size_bytes : HEAD_BYTES;
-	void *head = aligned_alloc(4096, HEAD_BYTES);
-	int rc = head ? blk_read(dev, 0, head, len) : -ENOMEM;
-
-	if (rc == 0)
-		*ret = !bytes_are_zero(head, len);
-	free(head);
-	return rc;
-}
-
 static enum ctl_status make(struct ctl *c, struct blk_dev *dev, const struct fat_mkfs_options *options)
 {
-	const char *path = c->operands[0];
-	bool used = false;
-	enum ctl_status status;
-	int rc = looks_used(dev, &used);
+	enum ctl_status status = offline_confirm_loss(c, dev, c->operands[0]);
+	int rc;
 
-	if (rc)
-		return fat_fail(rc, path);
-	if (used) {
-		status = command_confirm(c, "Everything on %s will be lost. Go on?", path);
-		if (status != CTL_OK)
-			return status;
-	}
+	if (status != CTL_OK)
+		return status;
 	rc = fat_mkfs(dev, options);
-	return rc ? fat_fail(rc, path) : CTL_OK;
+	return rc ? offline_fail(rc, c->operands[0]) : CTL_OK;
 }
 
 enum ctl_status cmd_mkfs_fat(struct ctl *c)
@@ -83,7 +61,7 @@ enum ctl_status cmd_mkfs_fat(struct ctl *c)
 	if (rc == 0)
 		rc = blk_open(path, 0, &dev);
 	if (rc)
-		return fat_fail(rc, path);
+		return offline_fail(rc, path);
 	status = make(c, dev, &options);
 	blk_close(dev);
 	if (status != CTL_OK && c->args.size)
@@ -145,7 +123,7 @@ enum ctl_status cmd_fsck_fat(struct ctl *c)
 		blk_close(dev);
 	}
 	if (rc) {
-		(void)fat_fail(rc, "the check could not be done");
+		(void)offline_fail(rc, "the check could not be done");
 		json_decref(all.list);
 		return CHECK_IMPOSSIBLE;
 	}
