@@ -60,6 +60,8 @@ static inline void fixture_accept(void *ctx, int fd, const char *peer)
 
 static inline void fixture_serve(struct fixture *f, uint64_t boot_id, const uint64_t *clean, size_t clean_count)
 {
+	/* The same at every start, as the daemon's is. */
+	static const uint8_t secret[16] = "not that secret";
 	struct rpc_server_config config = {
 		.loops = f->loops,
 		.workers = f->workers,
@@ -72,6 +74,7 @@ static inline void fixture_serve(struct fixture *f, uint64_t boot_id, const uint
 		.clean_boots = clean,
 		.clean_boot_count = clean_count,
 		.stall_ms = STALL_MS,
+		.secret = secret,
 	};
 	struct listener_config listen = { .loop = loop_set_get(f->loops, 0),
 		                          .name = "test",
