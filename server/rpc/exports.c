@@ -7,7 +7,7 @@
 #include "core/base/checksum.h"
 #include "core/base/err.h"
 #include "protocol/xdr/xdr.h"
-#include "server/rpc/internal.h"
+#include "server/rpc/compound.h"
 
 #define BLOCK_MIN_BYTES 1u /* the page cache takes any alignment */
 #define BLOCK_PREFERRED_BYTES 4096u
@@ -45,6 +45,8 @@ int rpc_exec_open(struct rpc_op *op)
 	if (!info)
 		return err_set(-ENOMEM, "no memory to open an export");
 	err = export_open(s->exports, op->args.open.name, op->args.open.want_write, &h, info);
+	if (!err && !rpc_policy_admits(&info->policy, &op->conn->peer))
+		err = err_set(-EACCES, "export '%s' is not for this client", info->name);
 	if (!err)
 		err = vfs_stat(h, &st);
 	if (!err) {
