@@ -34,6 +34,10 @@ static const struct option options[] = {
 	{ "repair", no_argument, NULL, ARGS_REPAIR },
 	{ "options", required_argument, NULL, ARGS_OPTIONS },
 	{ "foreground", no_argument, NULL, ARGS_FOREGROUND },
+	{ "long", no_argument, NULL, ARGS_LONG },
+	{ "recursive", no_argument, NULL, ARGS_RECURSIVE },
+	{ "server", required_argument, NULL, ARGS_SERVER },
+	{ "name", required_argument, NULL, ARGS_NAME },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -65,8 +69,36 @@ static int parse_number(const char *option, const char *text, unsigned max, unsi
 	return 0;
 }
 
+/* Where an option that is taken as it is goes; NULL: it is none. */
+static const char **text_of(struct args *a, int option)
+{
+	switch (option) {
+	case ARGS_OPTIONS:
+		return &a->options;
+	case ARGS_SERVER:
+		return &a->server;
+	case ARGS_NAME:
+		return &a->name;
+	case ARGS_SIZE:
+		return &a->size;
+	case ARGS_AS:
+		return &a->as;
+	case ARGS_DESCRIPTION:
+		return &a->description;
+	case ARGS_LABEL:
+		return &a->label;
+	case ARGS_CLUSTER:
+		return &a->cluster;
+	case ARGS_SECTOR:
+		return &a->sector;
+	default:
+		return NULL;
+	}
+}
+
 static int take(struct args *a, int option)
 {
+	const char **text;
 	int rc = 0;
 
 	switch (option) {
@@ -88,30 +120,16 @@ static int take(struct args *a, int option)
 		option = ARGS_YES;
 		break;
 	case 'o':
-	case ARGS_OPTIONS:
 		option = ARGS_OPTIONS;
-		a->options = optarg;
 		break;
-	case ARGS_SIZE:
-		a->size = optarg;
+	case 'l':
+		option = ARGS_LONG;
 		break;
-	case ARGS_AS:
-		a->as = optarg;
-		break;
-	case ARGS_DESCRIPTION:
-		a->description = optarg;
+	case 'r':
+		option = ARGS_RECURSIVE;
 		break;
 	case ARGS_TYPE:
 		rc = parse_number("type", optarg, 32, &a->type);
-		break;
-	case ARGS_LABEL:
-		a->label = optarg;
-		break;
-	case ARGS_CLUSTER:
-		a->cluster = optarg;
-		break;
-	case ARGS_SECTOR:
-		a->sector = optarg;
 		break;
 	case ARGS_INTERVAL:
 		rc = parse_number("interval", optarg, 86400, &a->interval_s);
@@ -124,6 +142,9 @@ static int take(struct args *a, int option)
 	default:
 		break;
 	}
+	text = text_of(a, option);
+	if (text)
+		*text = optarg;
 	a->given |= (unsigned)option;
 	return rc;
 }
@@ -136,7 +157,7 @@ int args_parse(int argc, char **argv, struct args *ret)
 
 	a.socket = socket_env && *socket_env ? socket_env : ARGS_SOCKET_DEFAULT;
 	optind = 0; /* glibc: start afresh */
-	while ((option = getopt_long(argc, argv, "hVyo:", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "hVylro:", options, NULL)) != -1) {
 		rc = take(&a, option);
 		if (rc)
 			return rc;

@@ -28,6 +28,10 @@ enum args_option {
 	ARGS_REPAIR = 1 << 16,
 	ARGS_OPTIONS = 1 << 17,
 	ARGS_FOREGROUND = 1 << 18,
+	ARGS_LONG = 1 << 19,
+	ARGS_RECURSIVE = 1 << 20,
+	ARGS_SERVER = 1 << 21,
+	ARGS_NAME = 1 << 22,
 };
 
 struct args {
@@ -36,6 +40,7 @@ struct args {
 	const char *socket; /* --socket, else WFSD_ADMIN, else the default */
 	const char *size, *as, *description; /* NULL when not given */
 	const char *label, *cluster, *sector, *options; /* likewise */
+	const char *server, *name; /* likewise */
 	unsigned type; /* 0 when not given */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */

@@ -85,6 +85,21 @@ static const struct command commands[] = {
 	{ "wfs2", "put", 3, 3, 0, cmd_wfs2_put, "IMAGE FILE NAME", "copy a file into it (-: from the input)" },
 	{ "wfs2", "rm", 2, 2, 0, cmd_wfs2_rm, "IMAGE NAME", "remove a file" },
 	{ "wfs2", "mv", 3, 3, 0, cmd_wfs2_mv, "IMAGE OLD NEW", "rename, or replace" },
+	{ "ls", NULL, 1, 1, ARGS_LONG | ARGS_SERVER, cmd_ls, "EXPORT[/PATH] [--long]", "files on a server" },
+	{ "cat", NULL, 1, 1, ARGS_SERVER, cmd_cat, "EXPORT/PATH", "what is in a file" },
+	{ "get", NULL, 1, -1, ARGS_SERVER, cmd_get, "EXPORT/PATH... [HERE]", "fetch files and directories" },
+	{ "put", NULL, 2, -1, ARGS_SERVER, cmd_put, "FILE... EXPORT[/PATH]", "send files and directories" },
+	{ "cp", NULL, 2, 2, ARGS_RECURSIVE | ARGS_SERVER, cmd_cp, "EXPORT/PATH EXPORT/PATH [--recursive]",
+	  "let the server copy a file, or a directory" },
+	{ "mv", NULL, 2, 2, ARGS_SERVER, cmd_mv, "EXPORT/PATH EXPORT/PATH", "rename, move, or replace" },
+	{ "rm", NULL, 1, 1, ARGS_RECURSIVE | ARGS_SERVER, cmd_rm, "EXPORT/PATH [--recursive]",
+	  "remove a file, or a directory (--recursive: with all that is in it)" },
+	{ "mkdir", NULL, 1, 1, ARGS_SERVER, cmd_mkdir, "EXPORT/PATH", "make a directory" },
+	{ "stat", NULL, 1, 1, ARGS_SERVER, cmd_stat, "EXPORT[/PATH]", "the attributes of a file" },
+	{ "find", NULL, 1, 1, ARGS_NAME | ARGS_LONG | ARGS_SERVER, cmd_find, "EXPORT[/PATH] [--name PATTERN] [--long]",
+	  "everything below a directory" },
+	{ "xattr", NULL, 1, 2, ARGS_SERVER, cmd_xattr, "EXPORT[/PATH] [NAME[=[VALUE]]]",
+	  "extended attributes: all, one, set one, remove one" },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/sync.h"
+#include "server/ctl/size.h"
 
 void progress_init(struct progress *p, const char *what)
 {
@@ -20,6 +21,22 @@ void progress_tick(struct progress *p)
 	if (!p->what || elapsed_ns < SYNC_NS_PER_S / 2)
 		return;
 	fprintf(stderr, "\r%c %s (%" PRIu64 " s)", "|/-\\"[p->step++ % 4], p -> what, elapsed_ns / SYNC_NS_PER_S);
+	fflush(stderr);
+	p->shown = true;
+}
+
+#define TICK_NS (SYNC_NS_PER_S / 5)
+
+void progress_bytes(struct progress *p, uint64_t files, uint64_t bytes)
+{
+	uint64_t now_ns = sync_now_ns(), elapsed_ns = now_ns - p->started_ns;
+	char done[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX];
+
+	if (!p->what || elapsed_ns < SYNC_NS_PER_S / 2 || now_ns - p->shown_ns < TICK_NS)
+		return;
+	p->shown_ns = now_ns;
+	fprintf(stderr, "\r\033[K%c %s: %" PRIu64 " files, %s, %s/s", "|/-\\"[p->step++ % 4], p -> what, files,
+	        size_format(bytes, done), size_format((uint64_t)((double)bytes * 1e9 / (double)elapsed_ns), rate));
 	fflush(stderr);
 	p->shown = true;
 }

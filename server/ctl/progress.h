@@ -11,11 +11,14 @@ struct progress {
 	uint64_t started_ns;
 	unsigned step;
 	bool shown;
+	uint64_t shown_ns;
 };
 
 void progress_init(struct progress *p, const char *what);
 /* Call it often. Shows up half a second after progress_init(). */
 void progress_tick(struct progress *p);
+/* The same, with how much is done. */
+void progress_bytes(struct progress *p, uint64_t files, uint64_t bytes);
 /* Wipes the line. */
 void progress_done(struct progress *p);
 

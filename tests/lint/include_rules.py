@@ -32,7 +32,7 @@ RULES = {
     "server/nfs/": FRONT_END,
     # Tells how the others are doing.
     "server/admin/": (*FRONT_END, "server/nbd/nbd.h", "server/rpc/rpc_server.h"),
-    "server/ctl/": (BASE, "core/vfs/vfs_check.h", "server/admin/encode_check.h"),
+    "server/ctl/": (BASE, CLIENT, "core/vfs/vfs_check.h", "server/admin/encode_check.h"),
     "plugins/": (CLIENT,),
 }
 # The composition root knows everything, as do commands that work without a daemon; tests may look anywhere.

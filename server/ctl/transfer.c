@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The frame of copies between here and a server, and wfs cat and wfs cp. */
+#include "server/ctl/transfer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "server/ctl/size.h"
+
+int transfer_init(struct transfer *t, struct wfs *w, const char *what)
+{
+	*t = (struct transfer){ .w = w };
+	t->chunk = malloc(TRANSFER_CHUNK_BYTES);
+	if (!t->chunk)
+		return err_set(-ENOMEM, "no memory for a copy");
+	progress_init(&t->progress, what);
+	return wfs_batch_new(w, &t->batch);
+}
+
+void transfer_done(struct transfer *t)
+{
+	progress_done(&t->progress);
+	wfs_batch_free(t->batch);
+	free(t->chunk);
+}
+
+void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes)
+{
+	t->file_count += files;
+	t->bytes += bytes;
+	progress_bytes(&t->progress, t->file_count, t->bytes);
+}
+
+void transfer_skip(struct transfer *t, const char *path, const char *why)
+{
+	progress_done(&t->progress);
+	command_fail(CTL_FAILED, "'%s' is left out: %s", path, why);
+	t->failed = true;
+}
+
+void transfer_skip_err(struct transfer *t, const char *path)
+{
+	char text[512];
+
+	transfer_skip(t, path, wfs_error_text(text, sizeof(text)));
+}
+
+static int print_file(struct transfer *t, const struct wfs_fh *fh)
+{
+	struct wfs_file *f;
+	uint64_t at = 0;
+	size_t len;
+	int err = wfs_open_fh(t->w, NULL, fh, WFS_ACCESS_READ, &f);
+
+	if (err)
+		return err;
+	do {
+		err = wfs_pread_some(f, t->chunk, TRANSFER_CHUNK_BYTES, at, &len);
+		if (!err && fwrite(t->chunk, 1, len, stdout) != len)
+			err = err_set(-EIO, "cannot write the output");
+		at += len;
+	} while (!err && len == TRANSFER_CHUNK_BYTES);
+	wfs_close(f);
+	return err;
+}
+
+enum ctl_status cmd_cat(struct ctl *c)
+{
+	struct transfer t;
+	struct wfs_fh fh;
+	struct remote r;
+	enum ctl_status status = remote_open(c, c->operands[0], &r);
+
+	if (status != CTL_OK)
+		return status;
+	if (transfer_init(&t, r.w, NULL) || remote_find(&r, true, &fh, NULL) || print_file(&t, &fh))
+		status = remote_fail("cannot read", c->operands[0]);
+	transfer_done(&t);
+	remote_close(&r);
+	return status;
+}
+
+/* ---- cp: the server copies ---- */
+
+static int copy_data(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to)
+{
+	struct wfs_set_attr set = { .valid = WFS_SET_SIZE | WFS_SET_MODE | WFS_SET_MTIME,
+		                    .mode = e->attr.mode,
+		                    .size_bytes = e->attr.size_bytes,
+		                    .mtime_ns = e->attr.mtime_ns };
+	uint64_t at = 0, end, len;
+	int err = 0;
+
+	/* Only what has data is copied, so that holes stay. */
+	while (!err && at < e->attr.size_bytes) {
+		err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_DATA, &at);
+		if (err == -ENXIO) {
+			err = 0;
+			break;
+		}
+		if (!err)
+			err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_HOLE, &end);
+		while (!err && at < end) {
+			uint64_t want = end - at < (64u << 20) ? end - at : 64u << 20;
+
+			err = wfs_copy(t->w, NULL, &e->fh, at, to, at, want, &len);
+			if (!err && !len)
+				end = at; /* it was cut meanwhile */
+			at += len;
+			transfer_add(t, 0, len);
+		}
+	}
+	return err ? err : wfs_setattr(t->w, NULL, to, &set, NULL);
+}
+
+static int copy_entry(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *dir, const char *name,
+                      bool recursive, const char *path, unsigned depth);
+
+static int copy_dir(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to, const char *path,
+                    unsigned depth)
+{
+	struct remote_entry *entries = NULL;
+	size_t count = 0;
+	int err = remote_list(t->w, &e->fh, &entries, &count);
+
+	for (size_t i = 0; i < count && !err; i++) {
+		char *below;
+
+		if (asprintf(&below, "%s/%s", path, entries[i].name) < 0) {
+			err = err_set(-ENOMEM, "no memory for a path");
+			break;
+		}
+		if (copy_entry(t, &entries[i], to, entries[i].name, true, below, depth + 1))
+			transfer_skip_err(t, below);
+		free(below);
+	}
+	free(entries);
+	return err;
+}
+
+static int copy_entry(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *dir, const char *name,
+                      bool recursive, const char *path, unsigned depth)
+{
+	struct wfs_new what = { .type = e->attr.type, .mode = e->attr.mode, .rdev = e->attr.rdev };
+	char target[WFS_PATH_BYTES_MAX + 1];
+	struct wfs_file *f;
+	struct wfs_attr there;
+	struct wfs_fh to;
+	int err;
+
+	if (depth > TRANSFER_DEPTH_MAX)
+		return err_set(-ELOOP, "more than %u directories in each other", TRANSFER_DEPTH_MAX);
+	if (e->attr.type == WFS_TYPE_FILE) {
+		err = wfs_create(t->w, NULL, dir, name, e->attr.mode, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &f, &to,
+		                 NULL, NULL);
+		if (err)
+			return err;
+		wfs_close(f);
+		err = copy_data(t, e, &to);
+		transfer_add(t, 1, 0);
+		return err;
+	}
+	if (e->attr.type == WFS_TYPE_DIR && !recursive)
+		return err_set(-EISDIR, "it is a directory: say --recursive");
+	if (e->attr.type == WFS_TYPE_SYMLINK) {
+		err = wfs_read_link(t->w, NULL, &e->fh, target);
+		if (err)
+			return err;
+		what.target = target;
+	}
+	err = wfs_make(t->w, NULL, dir, name, &what, &to, NULL);
+	if (err == -EEXIST && e->attr.type == WFS_TYPE_DIR) {
+		err = wfs_lookup(t->w, NULL, dir, name, &to, &there);
+		if (!err && there.type != WFS_TYPE_DIR)
+			err = err_set(-ENOTDIR, "what is there is not a directory");
+	}
+	transfer_add(t, 1, 0);
+	return err || e->attr.type != WFS_TYPE_DIR ? err : copy_dir(t, e, &to, path, depth);
+}
+
+/* Where a copy goes: into a directory that is there, under its own name, or under the name given. */
+static int target_of(const struct remote *to, const char *own_name, struct wfs_fh *ret_dir, const char **ret_name)
+{
+	struct wfs_attr attr;
+
+	if (remote_find(to, true, ret_dir, &attr) == 0 && attr.type == WFS_TYPE_DIR) {
+		*ret_name = own_name;
+		return *own_name ? 0 : err_set(-EINVAL, "an export has no name of its own to be copied under");
+	}
+	return remote_parent(to, ret_dir, ret_name);
+}
+
+static const char *last_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+enum ctl_status cmd_cp(struct ctl *c)
+{
+	struct remote from = { 0 }, to = { 0 };
+	struct remote_entry e = { 0 };
+	struct transfer t = { 0 };
+	struct wfs_fh dir;
+	const char *name;
+	enum ctl_status status = remote_open(c, c->operands[0], &from);
+
+	if (status == CTL_OK)
+		status = remote_open(c, c->operands[1], &to);
+	if (status != CTL_OK)
+		goto out;
+	/* By the connection of the target: both are on one server, or the handle is unknown there. */
+	if (transfer_init(&t, to.w, "copying") || remote_find(&from, false, &e.fh, &e.attr) ||
+	    target_of(&to, last_name(from.path), &dir, &name) ||
+	    copy_entry(&t, &e, &dir, name, c->args.given & ARGS_RECURSIVE, c->operands[0], 0))
+		status = remote_fail("cannot copy", c->operands[0]);
+	if (t.failed)
+		status = CTL_FAILED;
+	transfer_done(&t);
+out:
+	remote_close(&from);
+	remote_close(&to);
+	return status;
+}

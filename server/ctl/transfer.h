@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What put, get and cp share: a running copy of files, its progress, its batch of small ones. One thread. */
+#ifndef WFSD_SERVER_CTL_TRANSFER_H
+#define WFSD_SERVER_CTL_TRANSFER_H
+
+#include "server/ctl/progress.h"
+#include "server/ctl/remote.h"
+
+#define TRANSFER_SMALL_BYTES (64u << 10) /* files up to this go in batches */
+#define TRANSFER_BATCH_BYTES (1u << 20) /* of data in one */
+#define TRANSFER_BATCH_FILES 40u /* in one */
+#define TRANSFER_CHUNK_BYTES (1u << 20) /* of larger files, at once */
+#define TRANSFER_DEPTH_MAX 500u /* of directories in each other */
+
+struct transfer {
+	struct wfs *w;
+	struct wfs_batch *batch;
+	uint8_t *chunk; /* TRANSFER_CHUNK_BYTES */
+	struct progress progress;
+	uint64_t file_count, bytes; /* done */
+	bool failed; /* something was left out, and said so */
+};
+
+int transfer_init(struct transfer *t, struct wfs *w, const char *what);
+void transfer_done(struct transfer *t);
+/* Another file, or part of one. */
+void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes);
+/* One line about something that is left out; the rest goes on. */
+void transfer_skip(struct transfer *t, const char *path, const char *why);
+/* The same with the error of libwfs. */
+void transfer_skip_err(struct transfer *t, const char *path);
+
+#endif
