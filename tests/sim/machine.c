@@ -149,7 +149,7 @@ int machine_create_pool(struct machine *m)
 	static const unsigned one_group[MACHINE_DISKS];
 	struct pool_create_args args = { .name = POOL_NAME,
 		                         .devices = names,
-		                         .device_count = m->config.disk_count,
+		                         .device_count = m->config.disk_count - m->config.spare_count,
 		                         .groups = m->config.mirror ? one_group : NULL };
 
 	return m->admin.driver->pool_create(m->admin.ctx, &args);
@@ -185,7 +185,7 @@ int machine_check(struct machine *m, bool print)
 
 	for (unsigned i = 0; i < m->config.disk_count; i++)
 		devs[i] = disk_dev(m->disks[i]);
-	ret = check_devices(devs, m->config.disk_count, &config, report);
+	ret = check_devices(devs, m->config.disk_count - m->config.spare_count, &config, report);
 	for (unsigned i = 0; i < report->finding_count; i++) {
 		const struct pool_finding *f = &report->findings[i];
 

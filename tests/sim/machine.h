@@ -14,6 +14,7 @@
 struct machine_config {
 	uint64_t seed;
 	unsigned disk_count;
+	unsigned spare_count; /* the last ones of them, which a new pool does not have */
 	bool mirror; /* all disks are one group; else each is its own */
 	uint64_t disk_bytes;
 	uint64_t latency_ns_max;

@@ -35,11 +35,12 @@ extern struct tally *tally;
 extern struct where *where;
 extern bool verbose;
 
-/* random.c, enumerate.c */
+/* random.c, enumerate.c, mirror_cuts.c */
 void scenario_random(uint64_t seed, uint64_t only);
 void scenario_sequences(uint64_t seed, uint64_t only);
 void scenario_cuts(uint64_t seed, uint64_t only);
 void scenario_import_cuts(uint64_t seed, uint64_t only);
+void scenario_mirror_cuts(uint64_t seed, uint64_t only);
 void scenario_io_failures(uint64_t seed, uint64_t only);
 void scenario_alloc_failures(uint64_t seed, uint64_t only);
 void scenario_media(uint64_t seed, uint64_t only);
