@@ -55,6 +55,21 @@ static void set_of(const struct stat *st, int what, struct wfs_set_attr *ret)
 		ret->valid |= WFS_SET_MTIME;
 }
 
+/*
+ * Before somebody writes, the kernel has setuid and setgid cleared, in his name though he may not be the owner. The
+ * server does that with the write itself; the kernel only needs to hear that it is done. True: it was that.
+ */
+static bool is_clearing(struct mount *m, const struct caller *who, struct node *n, const struct wfs_set_attr *set,
+                        struct wfs_attr *ret)
+{
+	if (set->valid != WFS_SET_MODE || wfs_getattr(m->client, &who->cred, &n->fh, ret))
+		return false;
+	if ((set->mode & ~ret->mode) || (ret->mode & ~set->mode & 01777))
+		return false;
+	ret->mode = set->mode;
+	return true;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -71,6 +86,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	/* Who has the file open for writing may set its size, whatever its mode says by now. */
 	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
 		err = wfs_setattr(m->client, NULL, &n->fh, &set, &attr);
+	if (err == -EPERM && is_clearing(m, &who, n, &set, &attr))
+		err = 0;
 	node_touch(m, n);
 	if (err)
 		reply_err(req, err);
@@ -108,27 +125,45 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		reply_statfs(req, &s);
 }
 
-static int get_flags(struct mount *m, const struct caller *who, struct node *n, unsigned *ret)
+/* chattr(1) speaks of flags, the kernel itself of xflags, to see what they were. */
+static const struct {
+	uint32_t ours, flag, xflag;
+} flag_names[] = {
+	{ WFS_FLAG_IMMUTABLE, FS_IMMUTABLE_FL, FS_XFLAG_IMMUTABLE },
+	{ WFS_FLAG_APPEND, FS_APPEND_FL, FS_XFLAG_APPEND },
+};
+#define FLAG_COUNT (sizeof(flag_names) / sizeof(flag_names[0]))
+
+static int get_flags(struct mount *m, const struct caller *who, struct node *n, uint32_t *ret_flags,
+                     uint32_t *ret_xflags)
 {
 	struct wfs_attr attr;
 	int err = wfs_getattr(m->client, &who->cred, &n->fh, &attr);
 
 	if (err)
 		return err;
-	*ret = (attr.flags & WFS_FLAG_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
-	       (attr.flags & WFS_FLAG_APPEND ? FS_APPEND_FL : 0);
+	*ret_flags = *ret_xflags = 0;
+	for (size_t i = 0; i < FLAG_COUNT; i++) {
+		if (attr.flags & flag_names[i].ours) {
+			*ret_flags |= flag_names[i].flag;
+			*ret_xflags |= flag_names[i].xflag;
+		}
+	}
 	return 0;
 }
 
-static int set_flags(struct mount *m, const struct caller *who, struct node *n, unsigned flags)
+static int set_flags(struct mount *m, const struct caller *who, struct node *n, uint32_t flags)
 {
-	struct wfs_set_attr set = { .valid = WFS_SET_FLAGS,
-		                    .flags = (flags & FS_IMMUTABLE_FL ? WFS_FLAG_IMMUTABLE : 0) |
-		                             (flags & FS_APPEND_FL ? WFS_FLAG_APPEND : 0) };
+	struct wfs_set_attr set = { .valid = WFS_SET_FLAGS };
 	struct wfs_attr attr;
 	int err;
 
-	if (flags & ~(unsigned)(FS_IMMUTABLE_FL | FS_APPEND_FL))
+	for (size_t i = 0; i < FLAG_COUNT; i++) {
+		if (flags & flag_names[i].flag)
+			set.flags |= flag_names[i].ours;
+		flags &= ~flag_names[i].flag;
+	}
+	if (flags)
 		return -EOPNOTSUPP;
 	node_touch(m, n);
 	err = wfs_setattr(m->client, &who->cred, &n->fh, &set, &attr);
@@ -136,34 +171,46 @@ static int set_flags(struct mount *m, const struct caller *who, struct node *n, 
 	return err;
 }
 
-static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
+static void reply_flags(fuse_req_t req, struct node *n, const struct caller *who, unsigned cmd)
+{
+	struct fsxattr x = { 0 };
+	uint32_t flags;
+	int err = get_flags(mount_of(req), who, n, &flags, &x.fsx_xflags);
+
+	if (err)
+		reply_err(req, err);
+	else if (cmd == (unsigned)FS_IOC_GETFLAGS)
+		(void)fuse_reply_ioctl(req, 0, &flags, sizeof(flags));
+	else
+		(void)fuse_reply_ioctl(req, 0, &x, sizeof(x));
+}
+
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned mode,
                      const void *in, size_t in_bytes, size_t out_bytes)
 {
 	struct mount *m = mount_of(req);
 	struct node *n = node_of(m, ino);
 	struct caller who;
-	unsigned value;
+	uint32_t flags;
 	int err = -ENOTTY;
 
 	(void)arg;
 	(void)fi;
-	(void)flags;
+	(void)mode;
 	caller_get(req, &who);
-	if (cmd == (unsigned)FS_IOC_GETFLAGS && out_bytes >= sizeof(value)) {
-		err = get_flags(m, &who, n, &value);
-		if (!err) {
-			(void)fuse_reply_ioctl(req, 0, &value, sizeof(value));
-			return;
-		}
-	} else if (cmd == (unsigned)FS_IOC_SETFLAGS && in_bytes >= sizeof(value)) {
-		memcpy(&value, in, sizeof(value));
-		err = set_flags(m, &who, n, value);
-		if (!err) {
-			(void)fuse_reply_ioctl(req, 0, NULL, 0);
-			return;
-		}
+	if ((cmd == (unsigned)FS_IOC_GETFLAGS && out_bytes >= sizeof(flags)) ||
+	    (cmd == (unsigned)FS_IOC_FSGETXATTR && out_bytes >= sizeof(struct fsxattr))) {
+		reply_flags(req, n, &who, cmd);
+		return;
 	}
-	reply_err(req, err);
+	if (cmd == (unsigned)FS_IOC_SETFLAGS && in_bytes >= sizeof(flags)) {
+		memcpy(&flags, in, sizeof(flags));
+		err = set_flags(m, &who, n, flags);
+	}
+	if (err)
+		reply_err(req, err);
+	else
+		(void)fuse_reply_ioctl(req, 0, NULL, 0);
 }
 
 void attr_ops(struct fuse_lowlevel_ops *ops)

@@ -8,7 +8,6 @@
 
 #include "plugins/fuse/mount.h"
 
-#define CONNECT_TIMEOUT_MS_MAX 10000u /* a wrong address should not look like a hang */
 #define BACKGROUND_MAX 64u /* requests that the kernel sends without waiting: read-ahead, write-back */
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
@@ -21,6 +20,8 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	/* ACLs count in the kernel's own checks, which cached names need; the server checks again. */
 	conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_EXPORT_SUPPORT |
 	                               FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS);
+	/* The kernel asks for setuid and setgid to be cleared before a write, so it knows the new mode. */
+	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	/* A listing is most often followed by a look at what was listed. */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	if (m->options->writeback)
@@ -53,7 +54,6 @@ static int connect_and_attach(struct mount *m)
 	struct wfs_options how = { .client_name = "wfs-fuse",
 		                   .connections = o->connections,
 		                   .timeout_ms = o->timeout_s * 1000,
-		                   .connect_timeout_ms = CONNECT_TIMEOUT_MS_MAX,
 		                   .no_shared_memory = o->no_shm };
 	struct wfs_attr attr;
 	struct wfs_fh fh;

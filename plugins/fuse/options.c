@@ -38,6 +38,8 @@ static const struct fuse_opt specs[] = {
 	{ "-f", AT(foreground), 1 },
 	{ "-d", AT(debug), 1 },
 	{ "debug", AT(debug), 1 },
+	KEYED("-d", FUSE_OPT_KEY_KEEP), /* libfuse prints the requests */
+	KEYED("debug", FUSE_OPT_KEY_KEEP),
 	{ "-h", AT(help), 1 },
 	{ "--help", AT(help), 1 },
 	{ "-V", AT(version), 1 },

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The mount: who may do what, by modes, groups, ACLs and flags. Needs root and /dev/fuse."""
+
+import errno
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import mounts
+from mounts import error_as, error_of, here, pair, run_as, source  # noqa: F401 (fixtures)
+
+pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+
+USER, GROUP, OTHER_GROUP = 12345, 23456, 34567
+
+
+def test_modes_bind_other_users(here: Path) -> None:
+    file = here / "file"
+    file.write_text("secret")
+    os.chown(file, USER, GROUP)
+    read, write = "open(sys.argv[1]).read()", "open(sys.argv[1], 'a')"
+    for mode, owner, group, other in ((0o640, "rw", "r", ""), (0o604, "rw", "", "r"), (0o066, "", "rw", "rw")):
+        os.chmod(file, mode)
+        for uid, gid, groups, allowed in (
+            (USER, GROUP, [], owner),
+            (USER + 1, GROUP, [], group),
+            (USER + 1, GROUP + 1, [GROUP], group),
+            (USER + 1, GROUP + 1, [], other),
+        ):
+            for letter, call in (("r", read), ("w", write)):
+                assert error_as(uid, gid, groups, call, file) == ("" if letter in allowed else "EACCES")
+
+
+def test_what_lies_below_a_closed_directory_is_closed(here: Path) -> None:
+    (here / "closed").mkdir(0o700)
+    (here / "closed" / "file").write_text("x")
+    os.chmod(here / "closed" / "file", 0o666)
+    assert (here / "closed" / "file").read_text() == "x"
+    assert error_as(USER, GROUP, [], "open(sys.argv[1])", here / "closed" / "file") == "EACCES"
+    assert error_as(USER, GROUP, [], "os.listdir(sys.argv[1])", here / "closed") == "EACCES"
+
+
+def test_new_files_belong_to_who_makes_them(here: Path) -> None:
+    run_as(USER, GROUP, [OTHER_GROUP], "open(sys.argv[1], 'w').write('mine')", here / "mine")
+    st = (here / "mine").stat()
+    assert (st.st_uid, st.st_gid) == (USER, GROUP)
+    (here / "shared").mkdir()
+    os.chown(here / "shared", 0, OTHER_GROUP)
+    os.chmod(here / "shared", 0o2777)
+    run_as(USER, GROUP, [], "os.mkdir(sys.argv[1])", here / "shared" / "inner")
+    st = (here / "shared" / "inner").stat()
+    assert (st.st_gid, bool(st.st_mode & stat.S_ISGID)) == (OTHER_GROUP, True)
+
+
+def test_owners_change_what_is_theirs_only(here: Path) -> None:
+    file = here / "file"
+    file.touch()
+    os.chown(file, USER, GROUP)
+    assert error_as(USER, GROUP, [OTHER_GROUP], f"os.chown(sys.argv[1], -1, {OTHER_GROUP})", file) == ""
+    assert error_as(USER, GROUP, [], "os.chown(sys.argv[1], -1, 99)", file) == "EPERM"
+    assert error_as(USER, GROUP, [], "os.chown(sys.argv[1], 0, -1)", file) == "EPERM"
+    assert error_as(USER + 1, GROUP, [], "os.chmod(sys.argv[1], 0o777)", file) == "EPERM"
+    assert error_as(USER + 1, GROUP, [], "os.utime(sys.argv[1], (1, 1))", file) == "EPERM"
+
+
+def test_the_sticky_bit_protects_names(here: Path) -> None:
+    os.chmod(here, 0o1777)
+    run_as(USER, GROUP, [], "open(sys.argv[1], 'w')", here / "file")
+    assert error_as(USER + 1, GROUP, [], "os.unlink(sys.argv[1])", here / "file") == "EPERM"
+    assert error_as(USER, GROUP, [], "os.unlink(sys.argv[1])", here / "file") == ""
+
+
+def test_setuid_is_cleared_by_a_write(here: Path) -> None:
+    file = here / "program"
+    file.write_text("x")
+    os.chown(file, USER, GROUP)
+    os.chmod(file, 0o6777)
+    run_as(USER + 1, GROUP + 1, [], "open(sys.argv[1], 'r+').write('y')", file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o777
+
+
+def test_a_program_may_be_run_without_being_readable(here: Path) -> None:
+    target = here / "true"
+    target.write_bytes(Path("/bin/true").read_bytes())
+    os.chmod(target, 0o711)
+    assert error_as(USER, GROUP, [], "open(sys.argv[1])", target) == "EACCES"
+    run_as(USER, GROUP, [], "import subprocess; subprocess.run([sys.argv[1]], check=True)", target)
+
+
+def test_an_open_file_outlives_its_permissions(here: Path) -> None:
+    code = """
+        fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR, 0o444)
+        os.write(fd, b'0123456789')
+        os.chmod(sys.argv[1], 0)
+        os.write(fd, b'abc')
+        os.ftruncate(fd, 12)
+        assert os.pread(fd, 100, 0) == b'0123456789ab', os.pread(fd, 100, 0)
+        os.posix_fallocate(fd, 0, 100)
+        assert os.lseek(fd, 0, os.SEEK_HOLE) <= 100
+    """
+    run_as(USER, GROUP, [], code, here / "file")
+    assert (here / "file").stat().st_size == 100
+
+
+def test_acls(here: Path) -> None:
+    file = here / "file"
+    file.write_text("x")
+    os.chmod(file, 0o600)
+    subprocess.run(["setfacl", "-m", f"u:{USER}:r", file], check=True)
+    shown = subprocess.run(["getfacl", "-nc", file], capture_output=True, text=True, check=True).stdout
+    assert f"user:{USER}:r--" in shown and "mask::r--" in shown
+    assert error_as(USER, GROUP, [], "open(sys.argv[1])", file) == ""
+    assert error_as(USER, GROUP, [], "open(sys.argv[1], 'a')", file) == "EACCES"
+    assert error_as(USER + 1, GROUP, [], "open(sys.argv[1])", file) == "EACCES"
+    subprocess.run(["setfacl", "-b", file], check=True)
+    assert error_as(USER, GROUP, [], "open(sys.argv[1])", file) == "EACCES"
+
+
+def test_default_acls_are_inherited_and_replace_the_umask(here: Path) -> None:
+    (here / "dir").mkdir()
+    subprocess.run(["setfacl", "-d", "-m", f"u:{USER}:rwx,g::rwx,o::---", here / "dir"], check=True)
+    old = os.umask(0o077)
+    try:
+        (here / "dir" / "file").touch()
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((here / "dir" / "file").stat().st_mode) == 0o660
+    assert error_as(USER, GROUP, [], "open(sys.argv[1], 'a')", here / "dir" / "file") == ""
+
+
+def test_immutable_and_append_only_files(here: Path) -> None:
+    file = here / "file"
+    file.write_text("fixed")
+    subprocess.run(["chattr", "+i", file], check=True)
+    try:
+        assert subprocess.run(["lsattr", file], capture_output=True, text=True, check=True).stdout[4] == "i"
+        assert error_of(file.unlink) == errno.EPERM
+        assert error_of(lambda: os.truncate(file, 0)) == errno.EPERM
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)
+    file.unlink()
