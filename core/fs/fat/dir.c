@@ -21,10 +21,37 @@ static void charge(struct fat_node *n, size_t bytes)
 	d->charged_bytes = bytes;
 }
 
+void fat_dir_forget_object(struct fat_dir_entry *e)
+{
+	struct fat_dir_entry **at = &e->dir->fs->objects[e->object % FAT_OBJECT_BUCKETS];
+
+	while (*at != e)
+		at = &(*at)->object_next;
+	*at = e->object_next;
+}
+
+static void index_object(struct fat_dir_entry *e)
+{
+	struct fat_dir_entry **objects = &e->dir->fs->objects[e->object % FAT_OBJECT_BUCKETS];
+
+	e->object_next = *objects;
+	*objects = e;
+}
+
+void fat_dir_renumber(struct fat_dir_entry *e, uint64_t object)
+{
+	fat_dir_forget_object(e);
+	e->object = object;
+	index_object(e);
+}
+
 static void free_dir(struct fat_dir *d)
 {
-	for (uint32_t i = 0; d->at && i < d->slot_count; i++)
+	for (uint32_t i = 0; d->at && i < d->slot_count; i++) {
+		if (d->at[i])
+			fat_dir_forget_object(d->at[i]);
 		free(d->at[i]);
+	}
 	free(d->at);
 	free(d->by_name);
 	free(d->by_short);
@@ -130,8 +157,9 @@ int fat_dir_index_room(struct fat_dir *d)
 	return rehash(d, d->bucket_count ? d->bucket_count * 2 : BUCKETS_MIN);
 }
 
-void fat_dir_add_entry(struct fat_dir *d, struct fat_dir_entry *e)
+void fat_dir_add_entry(struct fat_node *n, struct fat_dir_entry *e)
 {
+	struct fat_dir *d = n->dir;
 	struct fat_name short_name;
 	uint32_t mask = d->bucket_count - 1;
 
@@ -143,6 +171,8 @@ void fat_dir_add_entry(struct fat_dir *d, struct fat_dir_entry *e)
 	d->by_short[e->short_hash & mask] = e;
 	d->at[e->slot] = e;
 	d->entry_count++;
+	e->dir = n;
+	index_object(e);
 }
 
 struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_name *name)
@@ -225,7 +255,7 @@ static int index_slot(struct fat_node *n, uint32_t at)
 	e->first_slot = at - parts;
 	e->slot = at;
 	e->object = n->fs->next_object++;
-	fat_dir_add_entry(d, e);
+	fat_dir_add_entry(n, e);
 	return 0;
 }
 

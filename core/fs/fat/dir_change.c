@@ -195,6 +195,7 @@ static void touch_time(struct fat_node *n)
 {
 	n->d.mtime_ns = fat_dirent_round_mtime(fat_fs_now());
 	n->entry_changed = n->entry != NULL;
+	fat_node_publish(n);
 }
 
 struct fat_dir_entry *fat_dir_insert(struct fat_node *n, struct fat_dir_plan *plan, struct fat_dirent *dirent,
@@ -211,7 +212,7 @@ struct fat_dir_entry *fat_dir_insert(struct fat_node *n, struct fat_dir_plan *pl
 	fat_dirent_encode(dirent, n->fs->g.type, n->fs->utc_offset_s, raw + (size_t)(count - 1) * SLOT_BYTES);
 	e->object = object;
 	e->born_sync = n->fs->sync_count;
-	fat_dir_add_entry(n->dir, e);
+	fat_dir_add_entry(n, e);
 	touch_time(n);
 	plan->entry = NULL;
 	return e;
@@ -238,6 +239,7 @@ void fat_dir_remove(struct fat_node *n, struct fat_dir_entry *e)
 	d->deleted += count;
 	d->run_missing[0] = d->run_missing[1] = UINT32_MAX;
 	d->at[e->slot] = NULL;
+	fat_dir_forget_object(e);
 	d->entry_count--;
 	fat_dir_touch(n, e->first_slot, count);
 	touch_time(n);

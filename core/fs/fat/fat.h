@@ -28,6 +28,7 @@ struct fat_fs;
 struct fat_node;
 
 #define FAT_NOWAIT 1u /* -EAGAIN instead of waiting; nothing was changed */
+#define FAT_APPEND 2u /* write: at the end; the offset is not used */
 
 struct fat_mount_options {
 	struct cache *cache; /* for file contents; outlives the mount */
@@ -73,12 +74,17 @@ struct fat_fs *fat_node_fs(struct fat_node *n);
 struct fat_stat {
 	bool is_dir;
 	uint8_t attr; /* FAT_ATTR_... */
-	uint64_t object; /* unique while the volume is mounted, never reused */
+	uint64_t object; /* never reused, also not by a later mount; the same while the directory stays in memory */
 	uint64_t size_bytes, allocated_bytes;
 	uint64_t change;
 	uint64_t ctime_ns, mtime_ns, atime_ns; /* ctime: created */
 };
+/* Never waits. */
 void fat_stat(struct fat_node *n, struct fat_stat *ret);
+/* The directory that holds this one. -ENOENT: the root, or a directory that was removed. */
+int fat_parent(struct fat_node *dir, struct fat_node **ret);
+/* -ESTALE: it is gone, or its directory is not in memory. */
+int fat_by_object(struct fat_fs *fs, uint64_t object, struct fat_node **ret);
 
 /*
  * Names are UTF-8, @len bytes, one component. Lookup ignores case and finds short names, too. Creating: -EEXIST,

@@ -47,6 +47,8 @@ struct fat_runs {
 struct fat_dir_entry {
 	struct fat_dir_entry *name_next, *short_next; /* hash chains */
 	uint32_t name_hash, short_hash;
+	struct fat_dir_entry *object_next;
+	struct fat_node *dir;
 	uint32_t first_slot, slot; /* the parts of the long name begin at first_slot; slot is the short entry */
 	uint64_t object;
 	uint64_t born_sync; /* fs->sync_count when it was made */
@@ -86,8 +88,13 @@ struct fat_node {
 	uint64_t object, change;
 	struct fat_dirent d;
 	uint64_t size_bytes; /* atomic for reading: files only */
+	struct fat_stat published; /* under map_lock: what fat_stat() tells without waiting */
 	uint32_t synced_count; /* clusters whose links are on the device */
 	bool cut; /* the chain on the device is to end after synced_count */
+	/* Writers within the size do not wait for a sync that is going on: it finds out that they were there. */
+	uint32_t writing; /* atomic: how many are at it */
+	uint32_t write_seq; /* atomic: how many were */
+	uint32_t flushed_seq; /* write_seq before the last flush of its contents */
 	bool entry_changed; /* d is newer than the slot */
 	bool listed; /* on fs->changed */
 	bool idle; /* on fs->idle */
@@ -97,6 +104,8 @@ struct fat_node {
 	struct fat_dir *dir; /* directories, when loaded */
 	struct cds_list_head changed_link, idle_link, reserved_link;
 };
+
+#define FAT_OBJECT_BUCKETS 4096u
 
 struct fat_fs {
 	struct fat_medium medium;
@@ -115,6 +124,7 @@ struct fat_fs {
 	struct cds_list_head idle; /* nodes without references, least recently used first */
 	struct cds_list_head reserving; /* nodes with a reservation */
 	unsigned changed_count, idle_count;
+	struct fat_dir_entry *objects[FAT_OBJECT_BUCKETS]; /* by number: of all loaded directories */
 	uint64_t next_object, sync_count;
 	bool marked_dirty; /* on the device, by us */
 	bool fsinfo_changed;
@@ -133,6 +143,8 @@ struct fat_fs {
 /* state.c: whether the volume may be changed. */
 /* Before each change: -EROFS, or marks the volume as dirty, durably, the first time. */
 int fat_fs_begin_change(struct fat_fs *fs);
+/* Would that wait for the device? */
+bool fat_fs_begin_waits(const struct fat_fs *fs);
 /* Make it read-only, with the thread's error as the reason. Returns @rc. */
 int fat_fs_fail(struct fat_fs *fs, int rc);
 int fat_fs_write_dirty_mark(struct fat_fs *fs, bool dirty);
@@ -168,7 +180,11 @@ struct fat_dir_entry *fat_dir_entry_new(const struct fat_name *name);
 /* Room in the index for another entry; -ENOMEM. */
 int fat_dir_index_room(struct fat_dir *d);
 /* There is room. The entry's slots are set, and its short name is in the directory's bytes. Takes it over. */
-void fat_dir_add_entry(struct fat_dir *d, struct fat_dir_entry *e);
+void fat_dir_add_entry(struct fat_node *n, struct fat_dir_entry *e);
+/* Out of the index by number. */
+void fat_dir_forget_object(struct fat_dir_entry *e);
+/* The entry leads to another object now. */
+void fat_dir_renumber(struct fat_dir_entry *e, uint64_t object);
 /* dir_change.c */
 /* What a name becomes: a short name that is free in the directory, a place for its slots, memory for its entry. */
 struct fat_dir_plan {
@@ -207,6 +223,8 @@ void fat_node_ref(struct fat_node *n);
 void fat_node_unref(struct fat_node *n);
 /* Remember that it has something for the next sync. */
 void fat_node_changed(struct fat_node *n);
+/* What fat_stat() tells is to be what is so now. */
+void fat_node_publish(struct fat_node *n);
 /* Its entry is gone from the directory. */
 void fat_node_detach(struct fat_node *n);
 /* Forget idle nodes: all, or what is too much. */

@@ -215,28 +215,43 @@ static int write_within(struct fat_node *n, const struct iovec *iov, int iov_cou
 		sync_mutex_lock(&fs->lock);
 	else if (!sync_mutex_trylock(&fs->lock))
 		return -EAGAIN;
-	if ((flags & FAT_NOWAIT) && !fs->marked_dirty)
+	if ((flags & FAT_NOWAIT) && fat_fs_begin_waits(fs))
 		rc = -EAGAIN;
 	else
 		rc = fat_fs_begin_change(fs);
-	if (rc == 0)
+	if (rc == 0) {
 		fat_data_touch(n);
+		(void)__atomic_add_fetch(&n->writing, 1, __ATOMIC_SEQ_CST);
+	}
 	sync_mutex_unlock(&fs->lock);
 	if (rc)
 		return rc;
 	rc = cache_write(n->data, offset, iov, iov_count, flags & FAT_NOWAIT ? CACHE_NOWAIT : 0);
-	if (rc == 0) {
-		/* A sync in between has taken the node off the list. */
-		sync_mutex_lock(&fs->lock);
-		fat_node_changed(n);
-		sync_mutex_unlock(&fs->lock);
-	}
+	(void)__atomic_add_fetch(&n->write_seq, 1, __ATOMIC_SEQ_CST);
+	(void)__atomic_sub_fetch(&n->writing, 1, __ATOMIC_SEQ_CST);
 	return rc;
 }
 
 static int check_file(const struct fat_node *n)
 {
 	return fat_node_is_dir(n) ? err_set(-EISDIR, "a directory is not written like a file") : 0;
+}
+
+static int append(struct fat_node *n, const struct iovec *iov, int iov_count, size_t len, unsigned flags)
+{
+	uint64_t offset;
+	int rc;
+
+	if (flags & FAT_NOWAIT)
+		return -EAGAIN;
+	sync_rwlock_wrlock(&n->io_lock);
+	offset = size_of(n);
+	if (len > FAT_FILE_BYTES_MAX - offset)
+		rc = err_set(-EFBIG, "a file on FAT has at most 4 GiB - 1 bytes");
+	else
+		rc = write_beyond(n, iov, iov_count, offset, offset + len);
+	sync_rwlock_wrunlock(&n->io_lock);
+	return rc;
 }
 
 int fat_write(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
@@ -248,6 +263,8 @@ int fat_write(struct fat_node *n, const struct iovec *iov, int iov_count, uint64
 
 	if (rc || !len)
 		return rc;
+	if (flags & FAT_APPEND)
+		return append(n, iov, iov_count, len, flags);
 	if (!checked_add(offset, (uint64_t)len, &end) || end > FAT_FILE_BYTES_MAX)
 		return err_set(-EFBIG, "a file on FAT has at most 4 GiB - 1 bytes");
 	if (flags & FAT_NOWAIT) {

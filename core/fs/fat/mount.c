@@ -151,7 +151,8 @@ int fat_mount(struct blk_dev *dev, const struct fat_mount_options *options, stru
 	fs->cache = options->cache;
 	fs->utc_offset_s = options->utc_offset_minutes * 60;
 	fs->read_only = options->read_only || blk_caps(dev)->read_only;
-	fs->next_object = 1;
+	/* Numbers of an earlier mount do not come back. */
+	fs->next_object = fat_fs_now();
 	fs->sync_count = 1;
 	rc = read_boot(fs);
 	if (rc == 0 && options->budget) {

@@ -88,6 +88,7 @@ int fat_node_new_root(struct fat_fs *fs)
 	}
 	if (rc == 0)
 		rc = fat_dir_load(n);
+	fat_node_publish(n);
 	if (rc) {
 		fs->root = NULL;
 		node_free(n);
@@ -117,6 +118,7 @@ static int node_new(struct fat_node *dir, struct fat_dir_entry *e, struct fat_no
 	n->entry = e;
 	e->node = n;
 	n->parent = dir;
+	fat_node_publish(n);
 	fat_node_ref(dir);
 	*ret = n;
 	return 0;
@@ -186,9 +188,31 @@ void fat_node_unref(struct fat_node *n)
 	}
 }
 
+void fat_node_publish(struct fat_node *n)
+{
+	uint64_t allocated = (uint64_t)n->map.cluster_count * n->fs->g.cluster_bytes;
+
+	if (fat_node_is_fixed_root(n))
+		allocated = n->fs->g.root_bytes;
+	sync_mutex_lock(&n->map_lock);
+	n->published = (struct fat_stat){
+		.is_dir = n->is_dir,
+		.attr = n->d.attr,
+		.object = n->object,
+		.size_bytes = n->is_dir ? allocated : n->size_bytes,
+		.allocated_bytes = allocated,
+		.change = n->change,
+		.ctime_ns = n->d.ctime_ns,
+		.mtime_ns = n->d.mtime_ns,
+		.atime_ns = n->d.atime_ns,
+	};
+	sync_mutex_unlock(&n->map_lock);
+}
+
 void fat_node_changed(struct fat_node *n)
 {
 	n->change++;
+	fat_node_publish(n);
 	if (n->listed)
 		return;
 	n->listed = true;

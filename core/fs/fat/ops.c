@@ -219,51 +219,32 @@ int fat_rmdir(struct fat_node *dir, const char *name, size_t len)
 	return rc;
 }
 
-static void stat_dirent(const struct fat_fs *fs, const struct fat_dirent *d, uint64_t size, struct fat_stat *ret)
-{
-	*ret = (struct fat_stat){
-		.is_dir = d->attr & FAT_ATTR_DIR,
-		.attr = d->attr,
-		.size_bytes = size,
-		.allocated_bytes = round_up_u64(size, fs->g.cluster_bytes),
-		.ctime_ns = d->ctime_ns,
-		.mtime_ns = d->mtime_ns,
-		.atime_ns = d->atime_ns,
-	};
-}
-
-static void stat_locked(const struct fat_node *n, struct fat_stat *ret)
-{
-	uint64_t allocated = (uint64_t)n->map.cluster_count * n->fs->g.cluster_bytes;
-
-	if (fat_node_is_fixed_root(n))
-		allocated = n->fs->g.root_bytes;
-	stat_dirent(n->fs, &n->d, fat_node_is_dir(n) ? allocated : n->size_bytes, ret);
-	ret->allocated_bytes = allocated;
-	ret->object = n->object;
-	ret->change = n->change;
-}
-
 void fat_stat(struct fat_node *n, struct fat_stat *ret)
 {
-	struct fat_fs *fs = n->fs;
-
-	sync_mutex_lock(&fs->lock);
-	stat_locked(n, ret);
-	sync_mutex_unlock(&fs->lock);
+	sync_mutex_lock(&n->map_lock);
+	*ret = n->published;
+	sync_mutex_unlock(&n->map_lock);
 }
 
-static void describe(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_dir_item *item)
+static void describe(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_stat *ret)
 {
 	struct fat_dirent d;
 
 	if (e->node) {
-		stat_locked(e->node, &item->stat);
+		fat_stat(e->node, ret);
 		return;
 	}
 	fat_dir_entry_decode(dir, e, &d);
-	stat_dirent(dir->fs, &d, d.attr & FAT_ATTR_DIR ? 0 : d.size_bytes, &item->stat);
-	item->stat.object = e->object;
+	*ret = (struct fat_stat){
+		.is_dir = d.attr & FAT_ATTR_DIR,
+		.attr = d.attr,
+		.object = e->object,
+		.size_bytes = d.attr & FAT_ATTR_DIR ? 0 : d.size_bytes,
+		.allocated_bytes = round_up_u64(d.size_bytes, dir->fs->g.cluster_bytes),
+		.ctime_ns = d.ctime_ns,
+		.mtime_ns = d.mtime_ns,
+		.atime_ns = d.atime_ns,
+	};
 }
 
 int fat_readdir(struct fat_node *dir, uint64_t cookie, fat_dir_fn *fn, void *ctx)
@@ -288,7 +269,7 @@ int fat_readdir(struct fat_node *dir, uint64_t cookie, fat_dir_fn *fn, void *ctx
 		fat_name_from_short(dir->dir->raw + (size_t)i * SLOT_BYTES, 0, &short_name);
 		if (fat_name_to_utf8(&short_name, text, &len))
 			memcpy(item.short_name, text, len + 1);
-		describe(dir, e, &item);
+		describe(dir, e, &item.stat);
 		more = fn(ctx, &item);
 	}
 	sync_mutex_unlock(&fs->lock);
@@ -316,6 +297,43 @@ int fat_setattr(struct fat_node *n, const struct fat_set *set)
 			n->d.atime_ns = fat_dirent_round_atime(set->atime_ns, fs->utc_offset_s);
 		n->entry_changed = true;
 		fat_node_changed(n);
+	}
+	sync_mutex_unlock(&fs->lock);
+	return rc;
+}
+
+int fat_parent(struct fat_node *dir, struct fat_node **ret)
+{
+	struct fat_fs *fs = dir->fs;
+	int rc = 0;
+
+	sync_mutex_lock(&fs->lock);
+	if (dir->parent) {
+		fat_node_ref(dir->parent);
+		*ret = dir->parent;
+	} else {
+		rc = err_set(-ENOENT, "no directory is above");
+	}
+	sync_mutex_unlock(&fs->lock);
+	return rc;
+}
+
+int fat_by_object(struct fat_fs *fs, uint64_t object, struct fat_node **ret)
+{
+	struct fat_dir_entry *e;
+	int rc;
+
+	sync_mutex_lock(&fs->lock);
+	for (e = fs->objects[object % FAT_OBJECT_BUCKETS]; e && e->object != object; e = e->object_next)
+		;
+	if (object == fs->root->object) {
+		fat_node_ref(fs->root);
+		*ret = fs->root;
+		rc = 0;
+	} else if (e) {
+		rc = fat_node_for_entry(e->dir, e, ret);
+	} else {
+		rc = err_set(-ESTALE, "no such file any more");
 	}
 	sync_mutex_unlock(&fs->lock);
 	return rc;

@@ -101,7 +101,6 @@ static void attach(struct rename *r, struct fat_dir_entry *e)
 	if (r->old_may_stay)
 		e->born_sync = 0;
 	e->node = r->node;
-	e->object = r->node->object;
 	r->node->entry = e;
 	r->node->parent = r->to_dir;
 	fat_node_ref(r->to_dir);
@@ -143,6 +142,7 @@ static int to_target(struct rename *r)
 	memcpy(r->node->d.short_name, kept.short_name, SHORT_NAME_BYTES);
 	r->node->d.case_flags = kept.case_flags;
 	fat_node_detach(r->target_node);
+	fat_dir_renumber(r->target, r->node->object);
 	attach(r, r->target);
 	return 0;
 }

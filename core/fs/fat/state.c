@@ -74,13 +74,23 @@ int fat_fs_write_dirty_mark(struct fat_fs *fs, bool dirty)
 	return rc;
 }
 
+static bool is_time_to_sync(const struct fat_fs *fs)
+{
+	return fs->changed_count > CHANGED_MAX || fat_table_is_full(&fs->table);
+}
+
+bool fat_fs_begin_waits(const struct fat_fs *fs)
+{
+	return !fs->read_only && (!fs->marked_dirty || is_time_to_sync(fs));
+}
+
 int fat_fs_begin_change(struct fat_fs *fs)
 {
 	int rc;
 
 	if (fs->read_only)
 		return read_only_error(fs);
-	if (fs->changed_count > CHANGED_MAX || fat_table_is_full(&fs->table)) {
+	if (is_time_to_sync(fs)) {
 		rc = fat_sync_locked(fs);
 		if (rc)
 			return rc;

@@ -41,7 +41,10 @@ static int flush_contents(struct fat_fs *fs)
 	int rc = 0;
 
 	cds_list_for_each_entry (n, &fs->changed, changed_link) {
-		int one = n->data && !n->deleted ? cache_flush(n->data, 0, UINT64_MAX) : 0;
+		int one;
+
+		n->flushed_seq = __atomic_load_n(&n->write_seq, __ATOMIC_SEQ_CST);
+		one = n->data && !n->deleted ? cache_flush(n->data, 0, UINT64_MAX) : 0;
 
 		rc = rc ? rc : one;
 	}
@@ -123,9 +126,17 @@ static int write_freed(struct fat_fs *fs)
 	return rc ? rc : fat_medium_flush(&fs->medium);
 }
 
+/* Was something written to it that the flush may not have seen? */
+static bool was_written(const struct fat_node *n)
+{
+	return __atomic_load_n(&n->writing, __ATOMIC_SEQ_CST) ||
+	       __atomic_load_n(&n->write_seq, __ATOMIC_SEQ_CST) != n->flushed_seq;
+}
+
 /* Everything is on the device. */
 static int settle(struct fat_fs *fs)
 {
+	struct fat_node *n, *next;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < fs->freed.count; i++) {
@@ -136,13 +147,13 @@ static int settle(struct fat_fs *fs)
 	free(fs->freed.runs);
 	fs->freed = (struct fat_runs){ 0 };
 	fs->sync_count++;
-	while (!cds_list_empty(&fs->changed)) {
-		struct fat_node *n = cds_list_entry(fs->changed.next, struct fat_node, changed_link);
-
+	cds_list_for_each_entry_safe (n, next, &fs->changed, changed_link) {
 		n->synced_count = n->map.cluster_count;
 		n->cut = false;
 		if (n->dir)
 			fat_dir_is_clean(n);
+		if (was_written(n))
+			continue;
 		cds_list_del(&n->changed_link);
 		n->listed = false;
 		fs->changed_count--;
