@@ -7,6 +7,7 @@ _wfs_names() {
 }
 
 _wfs() {
+	COMPREPLY=()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words= noun= verb= w
 	for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $w in
@@ -27,6 +28,7 @@ _wfs() {
 		words="--json --socket --help"
 		case "$noun $verb" in
 		"pool create") words+=" --size --force" ;;
+		"pool attach" | "pool replace") words+=" --force" ;;
 		"pool import") words+=" --read-only" ;;
 		"pool export") words+=" --force" ;;
 		"pool destroy" | "volume delete" | "fs delete") words+=" --yes" ;;
@@ -42,11 +44,17 @@ _wfs() {
 	else
 		case "$noun $verb" in
 		" ") words="pool volume fs export mount mkfs fsck fat wfs2 status stats reload" ;;
-		"pool ") words="create list status import export destroy sync check scrub" ;;
+		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
 		"export ") words="add list remove" ;;
-		"pool create" | "pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+		"pool create") COMPREPLY=($(compgen -f -- "$cur")) && words=mirror ;;
+		"pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+		"pool attach" | "pool replace" | "pool detach" | "pool online")
+			COMPREPLY=($(compgen -f -- "$cur"))
+			words=$(_wfs_names pool)
+			;;
+		"pool scrub") words="start pause stop status $(_wfs_names pool)" ;;
 		"pool check") COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names pool) ;;
 		"pool "*) words=$(_wfs_names pool) ;;
 		"volume list" | "fs list") words=$(_wfs_names pool) ;;
@@ -62,6 +70,6 @@ _wfs() {
 		"mkfs "* | "fsck "* | "fat "* | "wfs2 "*) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 		esac
 	fi
-	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+	COMPREPLY+=($(compgen -W "$words" -- "$cur"))
 }
 complete -F _wfs wfs

@@ -130,6 +130,7 @@ static int build_core(struct daemon *d)
 		.node_cache_min_bytes = c->memory.cache_bytes / 16,
 		.txg_age_ms = c->memory.commit_age_ms,
 		.scrub_rate_bytes = c->scrub.rate_bytes,
+		.resilver_rate_bytes = c->mirror.fill_rate_bytes,
 		.scrub_interval_s = c->scrub.interval_days * UINT64_C(86400),
 	};
 	int rc;

@@ -107,11 +107,12 @@ json_t *encode_pool(const struct pool_info *info)
 
 	for (unsigned i = 0; i < info->device_count && i < POOL_DEVICES_MAX; i++)
 		failed |= json_array_append_new(devices, encode_device(&info->devices[i]));
-	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
-	                 (json_int_t)info->freeing_bytes, "reserved_bytes", (json_int_t)info->reserved_bytes, "txg",
-	                 (json_int_t)info->txg, "dirty_bytes", (json_int_t)info->dirty_bytes, "log",
-	                 encode_log(&info->log), "scrub", encode_scrub(&info->scrub), "device_count",
-	                 (json_int_t)info->device_count, "devices", devices);
+	more = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o}", "uuid", info->uuid, "freeing_bytes",
+	                 (json_int_t)info->freeing_bytes, "bad_bytes", (json_int_t)info->bad_bytes, "reserved_bytes",
+	                 (json_int_t)info->reserved_bytes, "txg", (json_int_t)info->txg, "dirty_bytes",
+	                 (json_int_t)info->dirty_bytes, "log", encode_log(&info->log), "scrub",
+	                 encode_scrub(&info->scrub), "device_count", (json_int_t)info->device_count, "devices",
+	                 devices);
 	if (!pool || !more || failed || json_object_update(pool, more) < 0) {
 		json_decref(pool);
 		pool = NULL;

@@ -63,9 +63,10 @@ int pool_verb_attach(struct call *c)
 	return finish(c, rc, "attach");
 }
 
-int pool_verb_detach(struct call *c)
+/* A change of one device that is named. */
+static int change_device(struct call *c, int (*change)(void *ctx, const char *pool, const char *device),
+                         const char *what)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
 	const char *device = NULL;
 	const struct body_field fields[] = {
 		{ .key = "device", .type = BODY_STRING, .required = true, .max = VFS_PATH_MAX - 1, .ret = &device },
@@ -73,20 +74,16 @@ int pool_verb_detach(struct call *c)
 	int rc = body_read(c->body, fields, COUNT_OF(fields));
 
 	if (rc == 0)
-		rc = p->driver->pool_detach(p->ctx, c->names[0], device);
-	return finish(c, rc, "detach");
+		rc = change(c->admin->config.pools.ctx, c->names[0], device);
+	return finish(c, rc, what);
+}
+
+int pool_verb_detach(struct call *c)
+{
+	return change_device(c, c->admin->config.pools.driver->pool_detach, "detach");
 }
 
 int pool_verb_online(struct call *c)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
-	const char *device = NULL;
-	const struct body_field fields[] = {
-		{ .key = "device", .type = BODY_STRING, .required = true, .max = VFS_PATH_MAX - 1, .ret = &device },
-	};
-	int rc = body_read(c->body, fields, COUNT_OF(fields));
-
-	if (rc == 0)
-		rc = p->driver->pool_online(p->ctx, c->names[0], device);
-	return finish(c, rc, "online");
+	return change_device(c, c->admin->config.pools.driver->pool_online, "online");
 }

@@ -48,6 +48,9 @@ struct conf {
 		unsigned interval_days; /* 0: only by command */
 	} scrub;
 	struct {
+		uint64_t fill_rate_bytes; /* per second */
+	} mirror;
+	struct {
 		const char *socket;
 		unsigned mode;
 		const char *group; /* NULL: the daemon's */

@@ -36,6 +36,11 @@ static const struct conf_field scrub_fields[] = {
 	END,
 };
 
+static const struct conf_field mirror_fields[] = {
+	{ .key = "fill_rate", .type = CONF_SIZE, AT(mirror.fill_rate_bytes), .min = MIB, .max = UINT64_C(1) << 40 },
+	END,
+};
+
 static const struct conf_field threads_fields[] = {
 	{ .key = "loops", .type = CONF_UINT, AT(threads.loops), .min = 0, .max = 64 },
 	{ .key = "read", .type = CONF_UINT, AT(threads.read), .min = 1, .max = 256 },
@@ -144,6 +149,7 @@ const struct conf_field conf_schema[] = {
 	{ .key = "memory", .type = CONF_SECTION, .fields = memory_fields },
 	{ .key = "threads", .type = CONF_SECTION, .fields = threads_fields },
 	{ .key = "scrub", .type = CONF_SECTION, .fields = scrub_fields },
+	{ .key = "mirror", .type = CONF_SECTION, .fields = mirror_fields },
 	{ .key = "admin", .type = CONF_SECTION, .fields = admin_fields },
 	{ .key = "metrics", .type = CONF_SECTION, .fields = metrics_fields },
 	{ .key = "rpc", .type = CONF_SECTION, .fields = rpc_fields },
@@ -177,6 +183,7 @@ void conf_defaults(struct conf *c)
 	c->memory.commit_age_ms = 5000;
 	c->scrub.rate_bytes = 64 * MIB;
 	c->scrub.interval_days = 30;
+	c->mirror.fill_rate_bytes = 256 * MIB;
 	c->threads.read = 8;
 	c->threads.write = 8;
 	c->threads.admin = 2;

@@ -178,6 +178,8 @@ static enum ctl_status print_pool(const json_t *pool)
 	command_print_size("size", command_number(pool, "size_bytes"));
 	command_print_size("used", command_number(pool, "used_bytes"));
 	command_print_size("freeing", command_number(pool, "freeing_bytes"));
+	if (command_number(pool, "bad_bytes"))
+		command_print_size("bad", command_number(pool, "bad_bytes"));
 	command_print_size("reserved", command_number(pool, "reserved_bytes"));
 	command_print_size("available", command_number(pool, "available_bytes"));
 	command_print_size("dirty", command_number(pool, "dirty_bytes"));

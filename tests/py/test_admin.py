@@ -15,7 +15,7 @@ from appliance import Appliance, Metrics, Settings, wait_for
 from nbdclient import MIB, connect, pattern, read_all, run, write_bytes
 
 POOL_KEYS = {
-    "name": str, "uuid": str, "health": str, "reason": str, "size_bytes": int, "used_bytes": int, "freeing_bytes": int,
+    "name": str, "uuid": str, "health": str, "reason": str, "size_bytes": int, "used_bytes": int, "freeing_bytes": int, "bad_bytes": int, "fs_count": int,
     "reserved_bytes": int, "available_bytes": int, "txg": int, "dirty_bytes": int, "volume_count": int, "log": dict,
     "scrub": dict, "device_count": int, "devices": list,
 }  # fmt: skip

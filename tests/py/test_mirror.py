@@ -19,6 +19,10 @@ def test_mirror_survives_the_loss_of_a_half(make_appliance, tmp_path):
     box.start()
     assert pool(box)["health"] == "degraded"
     assert pool(box)["devices"][1]["state"] == "away"
+    text = box.admin("/metrics").text
+    box.metrics()
+    assert 'wfsd_pool_degraded{pool="tank"} 1' in text
+    assert f'state="away"}} 1' in text and "wfsd_pool_resilver_total_bytes" in text
     (tmp_path / "gone").rename(tmp_path / "b")
     box.wfs("pool", "online", "tank", b)
     wait_for(lambda: pool(box)["health"] == "online", "the device to be whole")

@@ -341,22 +341,6 @@ uint64_t members_checksum_errors(struct pool *p)
 	return sum;
 }
 
-int members_register_metrics(struct pool *p)
-{
-	struct members *m = p->members;
-	int rc = 0;
-
-	sync_mutex_lock(&m->lock);
-	for (unsigned i = 0; i < m->label.device_count && !rc; i++) {
-		struct mirror_copy c = members_copy(m, i);
-
-		if (c.dev)
-			rc = blk_register_metrics(c.dev, p->w->config.metrics);
-	}
-	sync_mutex_unlock(&m->lock);
-	return rc;
-}
-
 /* A copy that waits to be filled. */
 static bool find_filling(struct members *m, unsigned *ret_group, unsigned *ret_copy)
 {

@@ -26,6 +26,8 @@
 
 #define BATCH_BLOCKS 256u
 #define STATE_CHUNK_BYTES (1u << 20)
+#define RESILVER_RATE_DEFAULT (UINT64_C(256) << 20) /* per second */
+#define PACE_NS (10 * SYNC_NS_PER_MS) /* shorter waits are saved up */
 #define READ_TRIES 4u /* of a block that cannot be read, before it counts as lost */
 
 struct block {
@@ -45,6 +47,7 @@ struct fill {
 	unsigned count;
 	uint64_t lost_blocks; /* that no copy has */
 	uint64_t dataset_id; /* that is being walked */
+	uint64_t due_ns; /* when the rate allows more */
 	struct dataset_item *datasets; /* whose trees have to be walked */
 	size_t dataset_count, dataset_room;
 };
@@ -64,9 +67,20 @@ static int check_goes_on(const struct fill *f)
 	return pool_check_writable(f->p);
 }
 
+/* It was copied. Wait until the rate allows more: what clients do goes first. */
 static void count_done(struct fill *f, uint64_t blocks)
 {
+	uint64_t rate = f->p->w->config.resilver_rate_bytes, now_ns = sync_now_ns();
+
 	__atomic_add_fetch(&f->p->members->filled_blocks, blocks, __ATOMIC_RELAXED);
+	if (!rate)
+		rate = RESILVER_RATE_DEFAULT;
+	/* What was not used in time is not made up for. */
+	if (f->due_ns < now_ns)
+		f->due_ns = now_ns;
+	f->due_ns += (uint64_t)((double)(blocks * WFS3_BLOCK_BYTES) * 1e9 / (double)rate);
+	if (f->due_ns > now_ns + PACE_NS)
+		sync_sleep_ns(f->due_ns - now_ns);
 }
 
 /* Whatever began to write to the group before the device was written to is in a tree by now, or was given up. */

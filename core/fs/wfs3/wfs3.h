@@ -28,6 +28,7 @@ struct wfs3_config {
 	size_t node_cache_min_bytes; /* guaranteed share of each pool's node cache */
 	unsigned txg_age_ms; /* a transaction group is committed at the latest this long after its first change */
 	uint64_t scrub_rate_bytes; /* per second; 0: 64 MiB */
+	uint64_t resilver_rate_bytes; /* per second, of filling a device of a mirror; 0: 256 MiB */
 	uint64_t scrub_interval_s; /* a scrub begins so long after the last one; 0: only when it is asked for */
 	wfs3_open_fn *open; /* NULL: blk_open(), blk_close() */
 	wfs3_close_fn *close;
