@@ -28,6 +28,8 @@ const char *pool_finding_name(enum pool_finding_kind kind)
 		[POOL_FINDING_DATASET] = "dataset",
 		[POOL_FINDING_NAME] = "name",
 		[POOL_FINDING_INODE] = "inode",
+		[POOL_FINDING_ENTRY] = "entry",
+		[POOL_FINDING_LINKS] = "links",
 		[POOL_FINDING_CELL] = "cell",
 		[POOL_FINDING_SIZE] = "size",
 		[POOL_FINDING_COUNTER] = "counter",

@@ -34,6 +34,8 @@ enum pool_finding_kind {
 	POOL_FINDING_DATASET, /* a dataset's record is damaged or impossible */
 	POOL_FINDING_NAME, /* two datasets have one name */
 	POOL_FINDING_INODE, /* an inode is missing, damaged or impossible */
+	POOL_FINDING_ENTRY, /* a directory entry is damaged, or leads nowhere */
+	POOL_FINDING_LINKS, /* a link count is wrong, or nothing leads to an object */
 	POOL_FINDING_CELL, /* a cell is damaged */
 	POOL_FINDING_SIZE, /* data is mapped beyond the end */
 	POOL_FINDING_COUNTER, /* a counter is wrong */

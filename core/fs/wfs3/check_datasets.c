@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
-#include "core/fs/wfs3/cell.h"
 #include "core/fs/wfs3/check_priv.h"
 
 /* To find names that occur twice: a name of 255 bytes would cost more. */
@@ -29,106 +29,21 @@ struct volume {
 	struct check_dataset ds;
 };
 
-/* An item that cannot be understood; what it maps is unknown. */
-static struct pool_finding *bad_item(struct check *c, struct check_dataset *ds, const struct wfs3_key *key,
-                                     enum pool_finding_kind kind, const char *why)
-{
-	struct pool_finding *f = check_damage(c, kind, "%s", why);
-
-	check_in_object(f, ds, key->object, key->kind == WFS3_KIND_CELL ? key->offset * WFS3_CELL_BYTES : key->offset);
-	ds->broken = true;
-	c->report->partial = true;
-	return f;
-}
-
 static void check_inode(struct volume *v, const struct wfs3_key *key, const void *value, size_t len)
 {
 	struct inode inode;
 	char why[CHECK_WHY_BYTES];
 	int rc = inode_decode(value, len, &inode);
 
+	if (!rc && !S_ISREG(inode.mode))
+		rc = err_set(-EUCLEAN, "a volume with mode %#o", inode.mode);
 	if (rc || key->offset) {
-		bad_item(v->c, &v->ds, key, POOL_FINDING_INODE, rc ? check_why(rc, why) : "an inode in a wrong place");
+		check_bad_item(v->c, &v->ds, key, POOL_FINDING_INODE,
+		               rc ? check_why(rc, why) : "an inode in a wrong place");
 		return;
 	}
 	v->ds.has_inode = true;
 	v->ds.size_bytes = inode.size_bytes;
-}
-
-/* A run of adjacent blocks of a cell. */
-static int check_run(struct volume *v, uint64_t offset, const struct cell_block *blocks, uint32_t count,
-                     uint64_t node_birth)
-{
-	struct check *c = v->c;
-	struct blk_dev *dev;
-	uint64_t place;
-	struct pool_finding *f = NULL;
-	int rc = 0;
-
-	if (check_locate(c, blocks[0].addr, count, 0, &dev, &place)) {
-		f = check_damage(c, POOL_FINDING_ADDRESS, "the address of data is nowhere in the pool");
-		v->ds.broken = true;
-		c->report->partial = true;
-	} else if (blocks[0].birth > node_birth) {
-		f = check_damage(c, POOL_FINDING_BIRTH,
-		                 "data is of txg %" PRIu64 ", the tree node that maps it of %" PRIu64, blocks[0].birth,
-		                 node_birth);
-	}
-	if (f) {
-		check_in_object(f, &v->ds, WFS3_VOLUME_OBJECT, offset);
-		check_at_address(c, f, blocks[0].addr, count);
-		if (f->kind == POOL_FINDING_ADDRESS)
-			return 0;
-	}
-	check_use(c, &v->ds, blocks[0].addr, count, "data", WFS3_VOLUME_OBJECT, offset);
-	for (uint32_t i = 0; i < count && c->data && !rc; i++)
-		rc = check_data_add(c, &v->ds, WFS3_VOLUME_OBJECT, offset + i * WFS3_BLOCK_BYTES, blocks[i].addr,
-		                    blocks[i].crc);
-	return rc;
-}
-
-/* Adjacent addresses, of one birth, in one region. */
-static bool continues(const struct check *c, const struct cell_block *a, const struct cell_block *b)
-{
-	return b->addr == a->addr + 1 && b->birth == a->birth && b->addr % c->locator->region_blocks;
-}
-
-static int check_cell(struct volume *v, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
-{
-	struct cell cell;
-	char why[CHECK_WHY_BYTES];
-	unsigned mapped = 0, to, last = 0;
-	int rc = key->offset < UINT64_MAX / WFS3_CELL_BYTES ? cell_decode(value, len, &cell)
-	                                                    : err_set(-EUCLEAN, "a cell beyond every size");
-
-	if (!rc && !len)
-		rc = err_set(-EUCLEAN, "a cell without a value");
-	if (rc) {
-		bad_item(v->c, &v->ds, key, POOL_FINDING_CELL, check_why(rc, why));
-		return 0;
-	}
-	for (unsigned i = 0; i < WFS3_CELL_BLOCKS && !rc; i = to) {
-		to = i + 1;
-		if (!cell.blocks[i].addr)
-			continue;
-		while (to < WFS3_CELL_BLOCKS && continues(v->c, &cell.blocks[to - 1], &cell.blocks[to]))
-			to++;
-		mapped += to - i;
-		last = to;
-		rc = check_run(v, key->offset * WFS3_CELL_BYTES + i * WFS3_BLOCK_BYTES, &cell.blocks[i], to - i,
-		               node_birth);
-	}
-	v->ds.mapped_blocks += mapped;
-	v->c->report->data_block_count += mapped;
-	v->c->blocks_left -= mapped < v->c->blocks_left ? mapped : v->c->blocks_left;
-	/* The inode stands before the cells. */
-	if (v->ds.has_inode && v->ds.state == DATASET_STATE_LIVE &&
-	    key->offset * WFS3_CELL_BYTES + (uint64_t)last * WFS3_BLOCK_BYTES >
-	            round_up_u64(v->ds.size_bytes, WFS3_BLOCK_BYTES))
-		check_in_object(check_damage(v->c, POOL_FINDING_SIZE,
-		                             "data is mapped beyond the end of %" PRIu64 " bytes", v->ds.size_bytes),
-		                &v->ds, key->object, key->offset * WFS3_CELL_BYTES);
-	return rc;
 }
 
 static int check_volume_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
@@ -136,16 +51,16 @@ static int check_volume_item(void *ctx, const struct wfs3_key *key, const void *
 	struct volume *v = ctx;
 	struct check *c = v->c;
 
-	if (c->scrub && key->kind == WFS3_KIND_CELL && !c->blocks_left) {
-		c->at = (struct check_cursor){ .dataset = v->ds.id, .cell = key->offset };
+	unsigned mapped;
+
+	if (key->kind == WFS3_KIND_CELL && check_is_enough(c, &v->ds, key))
 		return CHECK_ENOUGH;
-	}
 	if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_INODE)
 		check_inode(v, key, value, len);
 	else if (key->object == WFS3_VOLUME_OBJECT && key->kind == WFS3_KIND_CELL)
-		return check_cell(v, key, value, len, node_birth);
+		return check_cell(c, &v->ds, key, value, len, node_birth, &mapped);
 	else
-		bad_item(v->c, &v->ds, key, POOL_FINDING_ITEM, "an item that a volume does not have");
+		check_bad_item(v->c, &v->ds, key, POOL_FINDING_ITEM, "an item that a volume does not have");
 	return 0;
 }
 
@@ -170,7 +85,7 @@ static void check_totals(struct check *c, const struct dataset_item *item, const
 	if (ds->broken)
 		return;
 	if (ds->state == DATASET_STATE_LIVE && !ds->has_inode)
-		check_in_dataset(check_damage(c, POOL_FINDING_INODE, "the volume has no inode"), ds);
+		check_in_dataset(check_damage(c, POOL_FINDING_INODE, "it has no inode"), ds);
 	if (item->used_blocks != ds->mapped_blocks)
 		check_in_dataset(check_damage(c, POOL_FINDING_COUNTER,
 		                              "%" PRIu64 " blocks are mapped, its record says %" PRIu64,
@@ -215,9 +130,8 @@ static int keep_name(struct datasets *d, const struct dataset_item *item)
 /* Its tree, or in a scrub the part that is left of it; then the data that was found. */
 static int check_volume(struct check *c, struct volume *v, const struct wfs3_ptr *root)
 {
-	struct wfs3_key from = { .object = WFS3_VOLUME_OBJECT, .kind = WFS3_KIND_CELL, .offset = c->at.cell };
-	bool is_first = c->scrub && v->ds.id == c->at.dataset && c->at.cell;
-	int rc = check_tree(c, &v->ds, root, is_first ? &from : NULL, check_volume_item, v);
+	struct wfs3_key from;
+	int rc = check_tree(c, &v->ds, root, check_resume_key(c, &v->ds, &from) ? &from : NULL, check_volume_item, v);
 	int data_rc = rc >= 0 && c->data ? check_data_finish(c, &v->ds) : 0;
 
 	return data_rc ? data_rc : rc;
@@ -236,17 +150,17 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 
 		rc = scrub_item_decode(value, len, &scrub);
 		if (rc)
-			bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, check_why(rc, why));
+			check_bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, check_why(rc, why));
 		return 0;
 	}
 	if (key->kind != WFS3_KIND_DATASET || key->offset || key->object == POOL_TREE_ID) {
-		bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "an item that the pool tree does not have");
+		check_bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "an item that the pool tree does not have");
 		return 0;
 	}
 	v.ds = (struct check_dataset){ .id = key->object, .name = "" };
 	rc = dataset_item_decode(key->object, value, len, &item);
 	if (rc) {
-		check_in_dataset(bad_item(d->c, &v.ds, key, POOL_FINDING_DATASET, check_why(rc, why)), &v.ds);
+		check_in_dataset(check_bad_item(d->c, &v.ds, key, POOL_FINDING_DATASET, check_why(rc, why)), &v.ds);
 		return 0;
 	}
 	v.ds.name = item.name;
@@ -261,7 +175,8 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 	if (!rc)
 		rc = keep_id(d->c, &item);
 	if (!rc)
-		rc = check_volume(d->c, &v, &item.root);
+		rc = item.type == DATASET_TYPE_TREE ? check_files(d->c, &v.ds, &item)
+		                                    : check_volume(d->c, &v, &item.root);
 	if (!rc && !d->c->scrub)
 		check_totals(d->c, &item, &v.ds);
 	return rc;

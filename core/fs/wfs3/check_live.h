@@ -10,7 +10,7 @@ struct pool;
 
 /* Where a scrub is: everything of datasets before this one, and of its cells before this one, was looked at. */
 struct check_cursor {
-	uint64_t dataset, cell;
+	uint64_t dataset, object, cell;
 };
 
 struct check_live {

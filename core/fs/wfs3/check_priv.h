@@ -6,7 +6,8 @@
  *   check_roots.c    root slots, choosing a root      check_datasets.c  the pool tree, datasets, their items
  *   check_space.c    slots, ring, region table        check_data.c      contents of data blocks
  *   check_usage.c    every block against the allocation state
- *   check_log.c      the log behind the root
+ *   check_log.c      the log behind the root          check_cells.c     maps of data
+ *                                                     check_files.c     file trees
  *
  * A part that finds what it needs damaged sets report->partial, and what cannot be known for that reason is not
  * reported: one damaged node does not become a thousand leaks.
@@ -105,8 +106,9 @@ struct check_dataset {
 	const char *name; /* "" for one without */
 	enum dataset_state state;
 	bool broken; /* parts of its tree cannot be read */
+	/* Of the object whose items are looked at: */
 	bool has_inode;
-	uint64_t size_bytes;
+	uint64_t size_bytes; /* UINT64_MAX: there may be more behind the end */
 	uint64_t mapped_blocks;
 };
 
@@ -177,6 +179,20 @@ int check_log(struct check *c);
 typedef int check_item_fn(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth);
 int check_tree(struct check *c, struct check_dataset *ds, const struct wfs3_ptr *root, const struct wfs3_key *from,
                check_item_fn *item, void *ctx);
+
+/* check_cells.c */
+/* An item that cannot be understood; what it maps is unknown. */
+struct pool_finding *check_bad_item(struct check *c, struct check_dataset *ds, const struct wfs3_key *key,
+                                    enum pool_finding_kind kind, const char *why);
+int check_cell(struct check *c, struct check_dataset *ds, const struct wfs3_key *key, const void *value, size_t len,
+               uint64_t node_birth, unsigned *ret_mapped);
+/* Does the part of a scrub end before this cell? */
+bool check_is_enough(struct check *c, const struct check_dataset *ds, const struct wfs3_key *key);
+/* Where it begins in this dataset; false: at the beginning. */
+bool check_resume_key(const struct check *c, const struct check_dataset *ds, struct wfs3_key *ret);
+
+/* check_files.c: the tree of a file tree; then, not of a scrub, what its items say of each other. */
+int check_files(struct check *c, struct check_dataset *ds, const struct dataset_item *item);
 
 /* check_usage.c: these blocks are in use by @ds. The address is good. */
 void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,

@@ -181,8 +181,8 @@ void scrub_item_encode(const struct scrub_item *s, void *buf)
 {
 	struct wr w = wr_init(buf, SCRUB_ITEM_BYTES);
 
-	wr_u8(&w, (uint8_t)s->state);
-	wr_zero(&w, 7);
+	/* Numbers of objects are given out one by one: they do not come to 2^56. */
+	wr_le64(&w, (uint64_t)s->state | s->object << 8);
 	wr_le64(&w, s->started_ns);
 	wr_le64(&w, s->ended_ns);
 	wr_le64(&w, s->dataset);
@@ -196,10 +196,11 @@ int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret)
 {
 	struct rd r = rd_init(value, len);
 	struct scrub_item s;
-	bool reserved_are_zero;
+	uint64_t head;
 
-	s.state = (enum scrub_state)rd_u8(&r);
-	reserved_are_zero = skip_zeros(&r, 7);
+	head = rd_le64(&r);
+	s.state = (enum scrub_state)(head & 0xff);
+	s.object = head >> 8;
 	s.started_ns = rd_le64(&r);
 	s.ended_ns = rd_le64(&r);
 	s.dataset = rd_le64(&r);
@@ -209,9 +210,8 @@ int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret)
 	s.repaired_count = rd_le64(&r);
 	if (r.bad || rd_left(&r))
 		return err_set(-EUCLEAN, "state of a scrub: %zu bytes", len);
-	if (s.state < SCRUB_STATE_RUNNING || s.state > SCRUB_STATE_STOPPED || !reserved_are_zero)
-		return err_set(-EUCLEAN, "state of a scrub: unknown state %d or reserved bytes that are not zero",
-		               (int)s.state);
+	if (s.state < SCRUB_STATE_RUNNING || s.state > SCRUB_STATE_STOPPED)
+		return err_set(-EUCLEAN, "state of a scrub: unknown state %d", (int)s.state);
 	*ret = s;
 	return 0;
 }

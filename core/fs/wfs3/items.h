@@ -66,7 +66,7 @@ struct scrub_item {
 	enum scrub_state state;
 	uint64_t started_ns; /* since 1970 */
 	uint64_t ended_ns; /* 0 while it runs or is paused */
-	uint64_t dataset, cell; /* where it goes on: a dataset's id and the offset in a cell's key */
+	uint64_t dataset, object, cell; /* where it goes on: a dataset's id, an object, the offset in a cell's key */
 	uint64_t done_blocks; /* data blocks that were verified */
 	uint64_t damage_count, repaired_count;
 };

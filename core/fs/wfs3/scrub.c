@@ -214,6 +214,7 @@ static bool take_part(struct scrub *s, int rc, const struct check_cursor *cursor
 	s->item.damage_count += damage;
 	s->item.repaired_count += repaired;
 	s->item.dataset = rc ? cursor->dataset : 0;
+	s->item.object = rc ? cursor->object : 0;
 	s->item.cell = rc ? cursor->cell : 0;
 	/* Whatever commit comes next takes it along. */
 	s->dirty = true;
@@ -233,7 +234,7 @@ static void tell_end(struct scrub *s, const struct scrub_item *i)
 
 static void one_part(struct scrub *s) SYNC_REQUIRES(s->lock)
 {
-	struct check_cursor cursor = { .dataset = s->item.dataset, .cell = s->item.cell };
+	struct check_cursor cursor = { .dataset = s->item.dataset, .object = s->item.object, .cell = s->item.cell };
 	struct pool_check_report part;
 	struct scrub_item item;
 	uint64_t started_ns = s->item.started_ns;

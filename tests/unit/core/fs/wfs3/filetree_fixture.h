@@ -3,9 +3,7 @@
 #ifndef WFSD_TESTS_UNIT_CORE_FS_WFS3_FILETREE_FIXTURE_H
 #define WFSD_TESTS_UNIT_CORE_FS_WFS3_FILETREE_FIXTURE_H
 
-#include "tests/unit/core/fs/wfs3/pool_fixture.h"
-
-#include <fcntl.h>
+#include "tests/unit/core/fs/wfs3/check_fixture.h"
 
 #include "core/fs/wfs3/filetree.h"
 
@@ -156,7 +154,7 @@ static inline struct vfs_stat node_stat(struct vfs_node *n)
 /* Of the exported pool. */
 static inline void check_is_clean(struct tree_fixture *t)
 {
-	(void)t;
+	expect_clean(&t->f, 1);
 }
 
 #endif
