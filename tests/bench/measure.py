@@ -90,12 +90,19 @@ class MemoryWatch:
 
     def _own_memory(self) -> list[int]:
         """Without children that have only been forked: until they are another program, their memory is the parent's."""
-        return [pid for pid in family(self._pid) if pid == self._pid or procfs.name(pid) != procfs.name(self._pid)]
+        return [pid for pid in family(self._pid) if pid == self._pid or program_of(pid) != program_of(self._pid)]
 
 
 def family(pid: int) -> list[int]:
     """A process and its direct children."""
     return [pid, *procfs.children(pid)]
+
+
+def program_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
 
 
 def cpu_seconds(pid: int) -> float:
