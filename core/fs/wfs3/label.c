@@ -47,6 +47,8 @@ void label_encode(const struct label *l, void *block)
 	wr_le32(&w, l->device_count);
 	always(w.pos == LABEL_OFF_LAYOUT);
 	put_layout(&w, &l->layout);
+	wr_copy(&w, l->replaced_uuid, 16);
+	wr_copy(&w, l->replacement_uuid, 16);
 	w.pos = LABEL_OFF_DEVICES;
 	for (unsigned i = 0; i < l->device_count; i++) {
 		wr_copy(&w, l->devices[i].uuid, 16);
@@ -189,6 +191,8 @@ static uint64_t get_fields(const uint8_t *block, struct label *l)
 	l->device_index = rd_le32(&r);
 	l->device_count = rd_le32(&r);
 	reserved |= get_layout(&r, &l->layout);
+	rd_copy(&r, l->replaced_uuid, 16);
+	rd_copy(&r, l->replacement_uuid, 16);
 	reserved |= !bytes_are_zero(block + r.pos, LABEL_OFF_DEVICES - r.pos);
 	r.pos = LABEL_OFF_DEVICES;
 	for (i = 0; i < l->device_count && i < WFS3_DEVICES_MAX; i++) {
@@ -240,6 +244,8 @@ bool label_is_torn(const void *block, const struct label *l)
 	mixed.device_index = old.device_index;
 	mixed.device_count = old.device_count;
 	memcpy(mixed.devices, old.devices, sizeof(mixed.devices));
+	memcpy(mixed.replaced_uuid, old.replaced_uuid, 16);
+	memcpy(mixed.replacement_uuid, old.replacement_uuid, 16);
 	label_encode(&mixed, want);
 	return !memcmp(block, want, LABEL_OFF_CHECKSUM);
 }

@@ -49,6 +49,8 @@ struct label {
 	uint32_t device_index;
 	uint32_t device_count;
 	struct space_layout layout; /* of this device */
+	/* A device that is to be detached once the other one of its group is whole; all zeros: none. */
+	uint8_t replaced_uuid[16], replacement_uuid[16];
 	struct label_device devices[WFS3_DEVICES_MAX]; /* [0, device_count) */
 };
 

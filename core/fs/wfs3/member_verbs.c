@@ -146,6 +146,13 @@ static void put_to_work(struct pool *p, struct blk_dev *dev)
 		(void)blk_register_metrics(dev, p->w->config.metrics);
 }
 
+/* To be recorded with the next labels. */
+static void forget_replacement(struct members *m) SYNC_REQUIRES(m->lock)
+{
+	memset(m->label.replaced_uuid, 0, 16);
+	memset(m->label.replacement_uuid, 0, 16);
+}
+
 int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool force, bool replace)
 {
 	struct members *m = p->members;
@@ -155,7 +162,7 @@ int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool
 
 	sync_mutex_lock(&m->lock);
 	rc = find_device(m, device, &beside);
-	if (!rc && replace && !bytes_are_zero(m->replaced_uuid, 16))
+	if (!rc && replace && !bytes_are_zero(m->label.replaced_uuid, 16))
 		rc = err_set(-EBUSY, "pool %s: another device is being replaced", p->name);
 	if (!rc)
 		rc = prepare(p, m->label.devices[beside].group, dev, force);
@@ -165,13 +172,13 @@ int members_attach(struct pool *p, const char *device, struct blk_dev *dev, bool
 		goto out;
 	index = m->label.device_count - 1;
 	if (replace) {
-		memcpy(m->replaced_uuid, m->label.devices[beside].uuid, 16);
-		memcpy(m->replacement_uuid, m->label.devices[index].uuid, 16);
+		memcpy(m->label.replaced_uuid, m->label.devices[beside].uuid, 16);
+		memcpy(m->label.replacement_uuid, m->label.devices[index].uuid, 16);
 	}
 	rc = members_write_labels(m);
 	if (rc) {
 		(void)drop_entry(m, index, &left);
-		memset(m->replaced_uuid, 0, 16);
+		forget_replacement(m);
 	}
 out:
 	sync_mutex_unlock(&m->lock);
@@ -223,13 +230,13 @@ int members_detach_replaced(struct pool *p)
 	int old, new;
 
 	sync_mutex_lock(&m->lock);
-	old = label_find_device(&m->label, m->replaced_uuid);
-	new = label_find_device(&m->label, m->replacement_uuid);
+	old = label_find_device(&m->label, m->label.replaced_uuid);
+	new = label_find_device(&m->label, m->label.replacement_uuid);
 	if (old < 0 || new < 0) {
-		memset(m->replaced_uuid, 0, 16);
+		forget_replacement(m);
 	} else if (members_copy(m, (unsigned)new).state == MIRROR_ONLINE) {
-		members_uuid_text(m->replaced_uuid, uuid);
-		memset(m->replaced_uuid, 0, 16);
+		members_uuid_text(m->label.replaced_uuid, uuid);
+		forget_replacement(m);
 	}
 	sync_mutex_unlock(&m->lock);
 	return uuid[0] ? members_detach(p, uuid) : 0;

@@ -372,6 +372,9 @@ static void do_work(struct members *m)
 	int rc = members_record(m->pool);
 
 	log_failure(m->pool, "record which devices are away", rc);
+	/* The restart may have come between the end of the filling and this. */
+	if (!rc)
+		log_failure(m->pool, "detach a device that was replaced", members_detach_replaced(m->pool));
 	while (!rc && find_filling(m, &group, &copy)) {
 		rc = resilver(m->pool, group, copy);
 		log_failure(m->pool, "bring a device back", rc);

@@ -28,9 +28,6 @@ struct members {
 	 */
 	struct label label SYNC_GUARDED_BY(lock);
 	uint8_t copy[WFS3_DEVICES_MAX] SYNC_GUARDED_BY(lock); /* by index: which copy of its group's mirror */
-	/* A device that is to be detached once the other one of its group is whole; all zeros: none. */
-	uint8_t replaced_uuid[16] SYNC_GUARDED_BY(lock);
-	uint8_t replacement_uuid[16] SYNC_GUARDED_BY(lock);
 	bool labels_differ; /* at import: a label is damaged, or older than the others */
 	bool labels_stay; /* read-only: nothing is recorded */
 	struct blk_dev *useless[WFS3_DEVICES_MAX]; /* opened for the import, and not of the pool */

@@ -249,7 +249,7 @@ static void test_impossible_fields_are_refused(void **state)
 		{ 216, 4, 0 },
 		{ 216, 4, UINT32_MAX },
 		{ 220, 4, 1 }, /* reserved */
-		{ 224, 1, 1 },
+		{ 256, 1, 1 },
 		{ 511, 1, 1 },
 		{ 512 + 40, 8, 6 }, /* of a label that is not written yet */
 		{ 512 + 96, 1, 1 }, /* behind the last device */

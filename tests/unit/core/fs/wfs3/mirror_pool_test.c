@@ -339,6 +339,36 @@ static void test_replaced_device_leaves_when_the_new_one_is_whole(void **state)
 	fixture_done(&f);
 }
 
+static void test_replacing_goes_on_after_a_crash(void **state)
+{
+	struct pool_info info;
+	struct fixture f;
+	struct vfs_handle *h;
+
+	(void)state;
+	start(&f, 2, 2, &h);
+	assert_ok(f.admin.driver->pool_detach(f.admin.ctx, "tank", "sim1"));
+	f.fill_rate_bytes = MIB; /* too slow to end before the crash */
+	vfs_close(h);
+	assert_ok(pool_export(&f, "tank", false));
+	fixture_restart(&f);
+	assert_ok(import_these(&f, "sim0", NULL, NULL, false));
+	h = open_vol(&f);
+	assert_ok(f.admin.driver->pool_attach(f.admin.ctx, "tank", "sim0", "sim1", false, true));
+	assert_int_equal(pool_info(&f, "tank").device_count, 2);
+	f.fill_rate_bytes = 0;
+	crash(&f, h);
+	assert_ok(pool_import(&f, 2));
+	while (pool_info(&f, "tank").device_count == 2 || pool_info(&f, "tank").health == POOL_HEALTH_DEGRADED)
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	info = pool_info(&f, "tank");
+	assert_string_equal(info.devices[0].path, "sim1");
+	h = open_vol(&f);
+	expect_blocks(h, 0, 1024, 0);
+	vfs_close(h);
+	fixture_done(&f);
+}
+
 static void test_device_is_brought_back_by_hand(void **state)
 {
 	struct fixture f;
@@ -406,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_attach_makes_a_mirror_of_a_single_device),
 		cmocka_unit_test(test_crash_while_a_device_is_filled),
 		cmocka_unit_test(test_replaced_device_leaves_when_the_new_one_is_whole),
+		cmocka_unit_test(test_replacing_goes_on_after_a_crash),
 		cmocka_unit_test(test_device_is_brought_back_by_hand),
 		cmocka_unit_test(test_when_the_last_device_fails_the_pool_is_read_only_and_says_why),
 	};

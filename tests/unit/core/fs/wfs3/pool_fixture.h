@@ -37,7 +37,7 @@ struct fixture {
 	struct wfs3 *w;
 	struct pool_admin admin;
 	size_t cache_bytes;
-	uint64_t scrub_rate_bytes, scrub_interval_s;
+	uint64_t scrub_rate_bytes, scrub_interval_s, fill_rate_bytes;
 	bool opened[FIXTURE_DEVICES];
 };
 
@@ -81,6 +81,7 @@ static void fixture_start(struct fixture *f)
 		                      .open_ctx = f,
 		                      .scrub_rate_bytes = f->scrub_rate_bytes,
 		                      .scrub_interval_s = f->scrub_interval_s,
+		                      .resilver_rate_bytes = f->fill_rate_bytes,
 		                      .node_cache_min_bytes = MIB };
 
 	f->budget = budget_new(f->cache_bytes);
@@ -102,6 +103,13 @@ static void fixture_stop(struct fixture *f)
 	vfs_free(f->vfs);
 	cache_free(f->cache);
 	budget_free(f->budget);
+}
+
+/* With other settings. Pools are closed. */
+static inline void fixture_restart(struct fixture *f)
+{
+	fixture_stop(f);
+	fixture_start(f);
 }
 
 static void fixture_init(struct fixture *f, unsigned device_count, uint64_t device_bytes)
