@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/fs/wfs3/label.h"
 #include "tests/sim/alloc.h"
 #include "tests/sim/run.h"
 
@@ -30,6 +32,7 @@ struct one {
 	uint64_t fail_at_request, fail_count;
 	int fail_error;
 	uint64_t fail_at_alloc, more_allocs;
+	bool wrap; /* from the base whose log is about to go around */
 	bool hit; /* it came to that */
 };
 
@@ -49,6 +52,46 @@ static void make_base(void *arg)
 
 	(void)arg;
 	run_make_base(&base_machine, &base_model, &config, 2);
+}
+
+/* The same, but the log stands so shortly before the end of its ring that a script goes around it. */
+static struct machine wrap_machine;
+static struct model *wrap_model;
+#define RING_LEFT_BYTES (10 * BLOCK)
+
+static uint64_t ring_left(struct machine *m)
+{
+	struct root_list *list = exempt_alloc(sizeof(*list));
+	char note[LABEL_NOTE_BYTES];
+	struct label l;
+	uint64_t left;
+
+	if (label_read(disk_dev(m->disks[0]), &l, note) || root_read_all(disk_dev(m->disks[0]), &l, list) ||
+	    !list->count)
+		model_violation("a pool that was exported has no root");
+	left = l.layout.log_bytes - list->roots[0].log_position % l.layout.log_bytes;
+	free(list);
+	return left;
+}
+
+static void make_wrap_base(void *arg)
+{
+	uint64_t left;
+
+	(void)arg;
+	machine_clone(&wrap_machine, &base_machine, 1);
+	wrap_model = model_clone(base_model, &wrap_machine);
+	while ((left = ring_left(&wrap_machine)) > RING_LEFT_BYTES) {
+		uint64_t pages = min_u64((left - RING_LEFT_BYTES) / BLOCK, 25);
+		struct op op = { .kind = OP_WRITE, .len_bytes = (pages > 1 ? pages - 1 : 1) * BLOCK, .fill = left };
+
+		if (!run_import(wrap_model))
+			break;
+		op_run(wrap_model, &op);
+		op = (struct op){ .kind = OP_FLUSH };
+		op_run(wrap_model, &op);
+		run_end(wrap_model, DISK_KEEP_NONE, false);
+	}
 }
 
 static void plan(struct model *mo, const struct one *o)
@@ -83,11 +126,11 @@ static void run_one(void *arg)
 	struct machine m;
 	struct model *mo;
 
-	machine_clone(&m, &base_machine, o->seed);
+	machine_clone(&m, o->wrap ? &wrap_machine : &base_machine, o->seed);
 	/* Write-back between commits, and commits before write-back. */
 	m.config.txg_age_ms = o->seed % 2 ? 500 : 4000;
 	m.config.writeback_age_ms = o->seed % 3 ? 100 : 500;
-	mo = model_clone(base_model, &m);
+	mo = model_clone(o->wrap ? wrap_model : base_model, &m);
 	if (run_import(mo)) {
 		plan(mo, o);
 		run_script(mo, &o->script);
@@ -112,6 +155,8 @@ static void do_one(struct one *o)
 {
 	if (!base_model)
 		run_scheduled(1, make_base, NULL);
+	if (o->wrap && !wrap_model)
+		run_scheduled(1, make_wrap_base, NULL);
 	run_scheduled(o->seed, run_one, o);
 }
 
@@ -214,6 +259,16 @@ void scenario_cuts(uint64_t seed, uint64_t only)
 {
 	struct one o = { .script = random_script(seed), .end_with_cut = true };
 
+	every_step(&o, seed, only, &o.cut_at_write);
+}
+
+void scenario_wrap_cuts(uint64_t seed, uint64_t only)
+{
+	struct one o = { .script = random_script(seed), .end_with_cut = true, .wrap = true };
+
+	/* Whatever the script does, this goes around. */
+	o.script.ops[0] = (struct op){ .kind = OP_WRITE, .len_bytes = 12 * BLOCK, .fill = seed };
+	o.script.ops[1] = (struct op){ .kind = OP_FLUSH };
 	every_step(&o, seed, only, &o.cut_at_write);
 }
 

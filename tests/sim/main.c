@@ -30,6 +30,7 @@ bool verbose;
 const struct scenario scenarios[] = {
 	{ "repeat", "the same seed twice is the same run", scenario_repeat, 2 },
 	{ "cuts", "a power cut at every write of a script", scenario_cuts, 12 },
+	{ "wrap-cuts", "the same where the log goes around its ring", scenario_wrap_cuts, 6 },
 	{ "import-cuts", "a power cut at every write of the import after a crash", scenario_import_cuts, 24 },
 	{ "mirror-cuts", "a power cut at every write while a mirror changes", scenario_mirror_cuts, 8 },
 	{ "io", "every request of a script fails", scenario_io_failures, 8 },

@@ -39,6 +39,7 @@ extern bool verbose;
 void scenario_random(uint64_t seed, uint64_t only);
 void scenario_sequences(uint64_t seed, uint64_t only);
 void scenario_cuts(uint64_t seed, uint64_t only);
+void scenario_wrap_cuts(uint64_t seed, uint64_t only);
 void scenario_import_cuts(uint64_t seed, uint64_t only);
 void scenario_mirror_cuts(uint64_t seed, uint64_t only);
 void scenario_io_failures(uint64_t seed, uint64_t only);
