@@ -150,6 +150,7 @@ static int check_group(struct assembly *a, unsigned group)
 	const struct label *l = a->newest;
 	const struct found *first = NULL;
 	unsigned missing = 0, members = 0;
+	char uuid[MEMBER_UUID_BYTES];
 	bool whole = false;
 
 	for (unsigned i = 0; i < l->device_count; i++) {
@@ -174,13 +175,14 @@ static int check_group(struct assembly *a, unsigned group)
 		err_restore(&a->label_err);
 		return a->label_error;
 	}
+	members_uuid_text(l->devices[missing].uuid, uuid);
 	if (members == 1 || !first)
-		return err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing", missing, l->device_count,
-		               l->pool_name);
+		return err_set(-ENODEV, "device %u of the %u devices of pool '%s' is missing (uuid %s)", missing,
+		               l->device_count, l->pool_name, uuid);
 	return err_set(-ENODEV,
-	               "device %u of the %u devices of pool '%s' is missing; %s is from an older time: it was away "
-	               "since txg %" PRIu64,
-	               missing, l->device_count, l->pool_name, blk_name(first->dev),
+	               "device %u of the %u devices of pool '%s' is missing (uuid %s); %s is from an older time: it "
+	               "was away since txg %" PRIu64,
+	               missing, l->device_count, l->pool_name, uuid, blk_name(first->dev),
 	               l->devices[first->index].since_txg);
 }
 

@@ -204,10 +204,12 @@ static void test_old_half_does_not_stand_in_for_its_group(void **state)
 {
 	struct fixture f;
 	struct vfs_handle *h;
+	char uuid[sizeof(((struct pool_device_info *)0)->uuid)];
 	int ret;
 
 	(void)state;
 	start(&f, 4, 2, &h);
+	snprintf(uuid, sizeof(uuid), "%s", pool_info(&f, "tank").devices[0].uuid);
 	export_pool(&f, h);
 	assert_ok(import_these(&f, "sim0", "sim2", "sim3", false));
 	h = open_vol(&f);
@@ -216,6 +218,7 @@ static void test_old_half_does_not_stand_in_for_its_group(void **state)
 	ret = import_these(&f, "sim1", "sim2", "sim3", false);
 	assert_int_equal(ret, -ENODEV);
 	assert_non_null(strstr(last_error(ret), "sim1 is from an older time"));
+	assert_non_null(strstr(last_error(ret), uuid));
 	ret = import_these(&f, "sim0", "sim1", NULL, false);
 	assert_int_equal(ret, -ENODEV);
 	assert_ok(pool_import(&f, 4));
