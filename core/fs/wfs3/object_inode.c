@@ -22,7 +22,7 @@ void object_get_inode(struct object *o, struct inode *ret)
 		               .gid = LOAD(o->inode.gid),
 		               .link_count = LOAD(o->inode.link_count),
 		               .flags = LOAD(o->inode.flags),
-		               .size_bytes = in_tree(o) ? o->stored_size : LOAD(o->inode.size_bytes),
+		               .size_bytes = in_tree(o) ? LOAD(o->stored_size) : LOAD(o->inode.size_bytes),
 		               .change = LOAD(o->inode.change),
 		               .atime_ns = LOAD(o->inode.atime_ns),
 		               .mtime_ns = LOAD(o->inode.mtime_ns),

@@ -391,7 +391,7 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
                       struct pool **ret)
 {
 	struct import_roots c = { 0 };
-	const struct root *chosen;
+	const struct root *chosen = NULL;
 	struct pool *p;
 	char notes[POOL_REASON_MAX];
 	int err = members_assemble(w, devs, device_count, read_only, &p, notes);
