@@ -148,7 +148,7 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 		.type = ds->type,
 		.state = ds->state,
 		.used_blocks = ds->used_blocks,
-		.next_object = ds->next_object,
+		.next_object = __atomic_load_n(&ds->next_object, __ATOMIC_RELAXED),
 		.object_count = ds->object_count,
 		.created_ns = ds->created_ns,
 	};

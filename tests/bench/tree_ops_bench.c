@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Benchmark of file trees in the core: create, look up, stat and unlink 100,000 files in one directory through the
+ * operations of its node, on a pool in memory. Prints one line per measurement: operations per second.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/assert.h"
+#include "core/base/budget.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/blk/blk.h"
+#include "core/cache/cache.h"
+#include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/wfs3.h"
+#include "core/vfs/vfs_pool.h"
+
+#define FILES 100000u
+#define MIB ((size_t)1 << 20)
+
+static struct blk_dev *device;
+
+static int open_device(void *ctx, const char *path, unsigned flags, struct blk_dev **ret)
+{
+	(void)ctx;
+	(void)path;
+	(void)flags;
+	*ret = device;
+	return 0;
+}
+
+static void close_device(void *ctx, struct blk_dev *dev)
+{
+	(void)ctx;
+	(void)dev;
+}
+
+static void check(int rc, const char *what)
+{
+	char text[256];
+
+	if (!rc)
+		return;
+	fprintf(stderr, "tree_ops_bench: %s: %s\n", what, err_text(err_get(), rc, 0, text, sizeof(text)));
+	exit(1);
+}
+
+static void tell(const char *what, uint64_t start_ns, unsigned count)
+{
+	double seconds = (double)(sync_now_ns() - start_ns) / 1e9;
+
+	printf("%-28s %10.0f per second\n", what, count / seconds);
+}
+
+static size_t name_of(unsigned i, char *buf, size_t len)
+{
+	return (size_t)snprintf(buf, len, "file-%06u", i);
+}
+
+static void create_all(struct vfs_node *dir, const char *what)
+{
+	struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = 0644 };
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct vfs_node *n;
+		char name[32];
+
+		check(dir->ops->create(dir, name, name_of(i, name, sizeof(name)), &attr, &n), what);
+		vfs_node_unref(n);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static void stat_all(struct vfs_node *dir, const char *what)
+{
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct vfs_node *n;
+		struct vfs_stat st;
+		char name[32];
+
+		check(dir->ops->lookup(dir, name, name_of(i, name, sizeof(name)), &n), what);
+		check(n->ops->stat(n, &st), what);
+		vfs_node_unref(n);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static void write_all(struct vfs_node *dir, const char *what)
+{
+	static uint8_t data[4096] = { 1 };
+	struct iovec iov = { data, sizeof(data) };
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct vfs_node *n;
+		char name[32];
+
+		check(dir->ops->lookup(dir, name, name_of(i, name, sizeof(name)), &n), what);
+		check(n->ops->write(n, &iov, 1, 0, 0), what);
+		vfs_node_unref(n);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static bool count_entry(void *ctx, const struct vfs_dirent *e)
+{
+	(void)e;
+	++*(unsigned *)ctx;
+	return true;
+}
+
+static void list_all(struct vfs_node *dir, const char *what)
+{
+	uint64_t start_ns = sync_now_ns();
+	unsigned count = 0;
+
+	check(dir->ops->readdir(dir, 0, count_entry, &count), what);
+	always(count == FILES);
+	tell(what, start_ns, count);
+}
+
+static void unlink_all(struct vfs_node *dir, const char *what)
+{
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		char name[32];
+
+		check(dir->ops->unlink(dir, name, name_of(i, name, sizeof(name)), false), what);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static void run(struct pool_admin *admin, struct wfs3 *w)
+{
+	struct vfs_node *top;
+	struct pool *p;
+
+	check(admin->driver->fs_create(admin->ctx, "tank", "fs"), "create a file system");
+	check(pool_get(w, "tank", &p), "find the pool");
+	check(p->dir.ops->lookup(&p->dir, "fs", 2, &top), "find the file system");
+	pool_put(p);
+	create_all(top, "create");
+	stat_all(top, "look up and stat");
+	list_all(top, "list");
+	unlink_all(top, "unlink, empty");
+	create_all(top, "create again");
+	write_all(top, "look up and write 4 KiB");
+	unlink_all(top, "unlink, with data");
+	vfs_node_unref(top);
+}
+
+int main(void)
+{
+	struct cache_config cache = { .min_bytes = MIB,
+		                      .dirty_max_bytes = 1024 * MIB,
+		                      .dirty_background_bytes = 512 * MIB,
+		                      .writeback_age_ms = 5000,
+		                      .writeback_threads = 1 };
+	struct wfs3_config config = { .open = open_device, .close = close_device };
+	const char *path = "mem";
+	struct pool_create_args args = { .name = "tank", .devices = &path, .device_count = 1 };
+	struct pool_admin admin;
+	struct wfs3 *w;
+
+	log_set_level(LOG_LEVEL_ERROR);
+	check(blk_mem_new("mem", 4096 * MIB, &device), "make a device");
+	cache.budget = config.budget = budget_new(3072 * MIB);
+	check(cache_new(&cache, &config.cache), "make a cache");
+	config.vfs = vfs_new();
+	check(wfs3_new(&config, &w), "make the driver");
+	admin = wfs3_pool_admin(w);
+	check(admin.driver->pool_create(admin.ctx, &args), "create a pool");
+	run(&admin, w);
+	wfs3_free(w);
+	vfs_free(config.vfs);
+	cache_free(config.cache);
+	budget_free(config.budget);
+	blk_close(device);
+	blk_thread_done();
+	return 0;
+}
