@@ -96,6 +96,8 @@ struct rpc_sessions {
 	struct vfs *vfs;
 	struct budget_consumer *charge;
 	struct rpc_session *first SYNC_GUARDED_BY(lock);
+	unsigned count SYNC_GUARDED_BY(lock);
+	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
 	uint64_t next_owner SYNC_GUARDED_BY(lock);
 };
 

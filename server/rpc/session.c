@@ -16,6 +16,8 @@
 
 #define LEASE_NS (90 * SYNC_NS_PER_S)
 #define CONNECTIONS_MAX 64u /* of one client, with slots */
+#define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
+#define REPLY_BYTES_MAX ((size_t)64 << 20) /* of all sessions; likewise, and then no more are kept */
 #define OWNERS_MAX 65536u
 #define OWNER_BUCKETS 64u
 
@@ -55,10 +57,12 @@ void rpc_sessions_init(struct rpc_sessions *t, struct vfs *vfs, struct budget_co
 	t->charge = charge;
 }
 
-static void drop_reply(struct rpc_sessions *t, struct slot *s)
+static void drop_reply(struct rpc_sessions *t, struct slot *s) SYNC_REQUIRES(t->lock)
 {
-	if (s->reply)
+	if (s->reply) {
 		budget_uncharge(t->charge, s->reply_len);
+		t->reply_bytes -= s->reply_len;
+	}
 	free(s->reply);
 	s->reply = NULL;
 }
@@ -66,6 +70,7 @@ static void drop_reply(struct rpc_sessions *t, struct slot *s)
 /* Nobody else knows it any more. */
 static void session_free(struct rpc_sessions *t, struct rpc_session *s)
 {
+	sync_mutex_lock(&t->lock);
 	while (s->tables) {
 		struct slot_table *table = s->tables;
 
@@ -75,6 +80,7 @@ static void session_free(struct rpc_sessions *t, struct rpc_session *s)
 		budget_uncharge(t->charge, sizeof(*table));
 		free(table);
 	}
+	sync_mutex_unlock(&t->lock);
 	for (unsigned i = 0; i < OWNER_BUCKETS; i++) {
 		while (s->owners[i]) {
 			struct owner *o = s->owners[i];
@@ -88,7 +94,24 @@ static void session_free(struct rpc_sessions *t, struct rpc_session *s)
 	free(s);
 }
 
-void rpc_sessions_done(struct rpc_sessions *t)
+/* The one whose client has been away for longest, taken out of the list. NULL: none is away. */
+static struct rpc_session *take_oldest(struct rpc_sessions *t) SYNC_REQUIRES(t->lock)
+{
+	struct rpc_session **oldest = NULL, *s;
+
+	for (struct rpc_session **at = &t->first; *at; at = &(*at)->next) {
+		if (!(*at)->connections && (!oldest || (*at)->left_ns < (*oldest)->left_ns))
+			oldest = at;
+	}
+	if (!oldest)
+		return NULL;
+	s = *oldest;
+	*oldest = s->next;
+	t->count--;
+	return s;
+}
+
+SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
 {
 	while (t->first) {
 		struct rpc_session *s = t->first;
@@ -102,7 +125,7 @@ void rpc_sessions_done(struct rpc_sessions *t)
 
 struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id)
 {
-	struct rpc_session *s;
+	struct rpc_session *s, *old = NULL;
 
 	sync_mutex_lock(&t->lock);
 	s = t->first;
@@ -115,11 +138,17 @@ struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *clien
 			memcpy(s->client_id, client_id, sizeof(s->client_id));
 			s->next = t->first;
 			t->first = s;
+			t->count++;
 		}
 	}
-	if (s)
+	if (s) {
 		s->connections++;
+		if (t->count > SESSIONS_MAX)
+			old = take_oldest(t);
+	}
 	sync_mutex_unlock(&t->lock);
+	if (old)
+		session_free(t, old);
 	return s;
 }
 
@@ -144,6 +173,7 @@ void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
 		/* One that holds nothing is not worth waiting for. */
 		if (!s->connections && ((!s->tables && !s->owner_count) || now_ns - s->left_ns > LEASE_NS)) {
 			*at = s->next;
+			t->count--;
 			s->next = dead;
 			dead = s;
 		} else {
@@ -224,20 +254,30 @@ void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t conne
                    size_t len)
 {
 	void *copy = reply ? malloc(len) : NULL;
+	struct rpc_session *old = NULL;
 	struct slot *found;
 
 	if (copy)
 		memcpy(copy, reply, len);
 	sync_mutex_lock(&t->lock);
+	if (t->reply_bytes + len > REPLY_BYTES_MAX) {
+		old = take_oldest(t);
+		free(copy);
+		copy = NULL;
+	}
 	found = find_slot(t, s, connection, slot);
 	always(found && found->busy);
 	found->busy = false;
 	found->used = reply != NULL;
 	found->reply = copy;
 	found->reply_len = len;
-	if (copy)
+	if (copy) {
 		budget_charge(t->charge, len);
+		t->reply_bytes += len;
+	}
 	sync_mutex_unlock(&t->lock);
+	if (old)
+		session_free(t, old);
 }
 
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, uint64_t *ret)

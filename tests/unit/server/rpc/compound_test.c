@@ -224,6 +224,34 @@ static void test_a_request_in_a_slot_is_done_once(void **state)
 	close(fd);
 }
 
+static void test_sessions_of_clients_that_come_and_go_do_not_pile_up(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfsp_hello_args a = { .client_name = "many" };
+	struct wfsp_op ops[2] = { root, { .code = WFSP_OP_GETATTR } };
+	struct call how = { .slot = 1, .sequence = 1, .reply_max = 4096 };
+	struct wfsp_op_res last;
+	size_t half = 0;
+	uint32_t count;
+	uint8_t buf[4096];
+
+	for (uint32_t i = 0; i < 9000; i++) {
+		int fd = raw_connect(t->f);
+		struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+
+		put_be32(a.client_id, i);
+		wfsp_put_hello_args(&w, &a);
+		raw_call_end(fd, &w);
+		assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+		assert_int_equal(run(fd, how, ops, 2, &count, &last), WFSP_OK);
+		close(fd);
+		if (i == 4500)
+			half = budget_used(t->f->budget);
+	}
+	/* What a few connections that are just ending hold is small beside thousands of sessions. */
+	assert_true(budget_used(t->f->budget) < half + half / 10);
+}
+
 static void test_large_compounds_arrive_in_pieces(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -344,6 +372,7 @@ int main(void)
 		T(test_a_handle_of_another_server_is_unknown_and_of_a_removed_export_stale),
 		T(test_a_new_policy_counts_at_once),
 		T(test_a_request_in_a_slot_is_done_once),
+		T(test_sessions_of_clients_that_come_and_go_do_not_pile_up),
 		T(test_large_compounds_arrive_in_pieces),
 		T(test_open_files_survive_a_restart_of_the_server),
 		T(test_descriptors_work_in_compounds),
