@@ -198,7 +198,9 @@ int op_copy(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	struct vfs_handle *from, *to;
 	struct vfs_stat st, other;
 	struct node *current = c->current;
-	int err = compound_io(c, current, VFS_ACCESS_WRITE, &to);
+	/* Within one file there is one handle for both: what is opened later would take the place of the first. */
+	unsigned access = VFS_ACCESS_WRITE | (c->saved == current ? VFS_ACCESS_READ : 0);
+	int err = compound_io(c, current, access, &to);
 
 	if (!err) {
 		/* The source is opened for who may use it, on its own export. */

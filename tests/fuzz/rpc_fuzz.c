@@ -6,7 +6,7 @@
 #include "core/base/assert.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
-#include "protocol/wfs_proto.h"
+#include "protocol/wfs_compound.h"
 #include "protocol/xdr/xdr.h"
 
 #define WINDOW_BYTES 4096u
@@ -38,6 +38,11 @@ static void decode_bodies(struct rd r)
 	TRY(counter);
 	TRY(read_shm_args);
 	TRY(write_shm_args);
+	TRY(compound_args);
+	TRY(op);
+	TRY(op_res);
+	TRY(dirent);
+	TRY(node_attr);
 	(void)wfsp_get_status(&rest, text);
 }
 

@@ -11,7 +11,7 @@ here=$(dirname "$0")
 mkdir -p "$folder" build/fuzz
 case $name in
 # Lists of edits, messages, requests: what stands far behind is never looked at.
-pool_fuzz | rpc_server_fuzz | client_fuzz | admin_fuzz | fat_fuzz) longest=600 ;;
+pool_fuzz | rpc_server_fuzz | compound_fuzz | client_fuzz | admin_fuzz | fat_fuzz) longest=600 ;;
 *) longest=4200 ;;
 esac
 [ ! -f "$here/$name.dict" ] || set -- "$@" "-dict=$here/$name.dict"

@@ -48,6 +48,7 @@ struct memtree {
 	struct memtree_node *nodes[MEMTREE_NODES_MAX]; /* by object - 1 */
 	unsigned node_count;
 	uint64_t next_cookie;
+	size_t file_max_bytes; /* 0: 1 GiB */
 	unsigned creates; /* calls that made something */
 	unsigned flushes;
 };

@@ -13,7 +13,7 @@ static inline int mt_reserve(struct memtree_node *n, uint64_t size)
 		return 0;
 	while (cap < size)
 		cap *= 2;
-	p = cap <= 1u << 30 ? realloc(n->data, cap) : NULL;
+	p = cap <= (n->tree->file_max_bytes ? n->tree->file_max_bytes : 1u << 30) ? realloc(n->data, cap) : NULL;
 	if (!p)
 		return err_set(-ENOSPC, "the tree is full");
 	memset(p + n->data_cap, 0, cap - n->data_cap);

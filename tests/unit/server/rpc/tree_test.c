@@ -229,6 +229,7 @@ static void test_extended_attributes_figures_access_and_seeks(void **state)
 static void test_copies_are_made_by_the_server(void **state)
 {
 	struct tree_fixture *t = *state;
+	struct wfs_batch *batch;
 	struct wfs_fh a, b;
 	struct wfs_attr attr;
 	uint64_t len;
@@ -242,6 +243,14 @@ static void test_copies_are_made_by_the_server(void **state)
 	assert_int_equal(wfs_getattr(t->w, NULL, &b, &attr), 0);
 	assert_int_equal(attr.size_bytes, 108);
 	assert_int_equal(wfs_copy(t->w, NULL, &a, 0, &a, 5, 6, &len), -EINVAL);
+	assert_int_equal(wfs_batch_new(t->w, &batch), 0);
+	wfs_batch_put(batch, &a);
+	wfs_batch_save(batch);
+	wfs_batch_copy(batch, 0, 20, 10, &len);
+	wfs_batch_getattr(batch, &attr);
+	assert_int_equal(wfs_batch_run(batch, NULL, NULL), 0);
+	assert_int_equal(attr.size_bytes, 30);
+	wfs_batch_free(batch);
 	assert_int_equal(wfs_copy(t->w, NULL, &a, UINT64_MAX - 1, &b, 0, 100, &len), -EINVAL);
 }
 

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""File trees through `wfs ls|cat|get|put|cp|mv|rm|mkdir|stat|find|xattr`, against a real daemon and real pools."""
+
+import filecmp
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import Appliance, CommandResult, Settings, program
+
+
+class Files:
+    """`wfs` on the files of one appliance."""
+
+    def __init__(self, box: Appliance) -> None:
+        self.box = box
+
+    def run(self, *args: str) -> CommandResult:
+        return self.box.run_wfs("--server", f"unix:{self.box.rpc_socket}", *args)
+
+    def do(self, *args: str) -> str:
+        done = self.run(*args)
+        assert done.status == 0, f"wfs {args}: {done.err}"
+        return done.out
+
+    def fails(self, *args: str) -> str:
+        done = self.run(*args)
+        assert done.status == 1 and done.err.startswith("wfs: "), (args, done)
+        return done.err
+
+    def names(self, place: str) -> list[str]:
+        return self.do("ls", place).splitlines()
+
+
+@pytest.fixture
+def files(make_appliance: Callable[..., Appliance]) -> Iterator[Files]:
+    box = make_appliance(Settings(rpc_tcp=True, exports=[
+        {"name": "open", "path": "/tank/home", "auth_sys": True, "squash": "none"},
+        {"name": "elsewhere", "path": "/tank/home", "clients": ["192.0.2.0/24"]},
+        {"name": "fixed", "path": "/tank/home", "read_only": True},
+        {"name": "part", "path": "/tank/home/part"},
+    ]))
+    box.wfs("fs", "create", "tank/home")
+    box.add_export("tank/home", "home")
+    yield Files(box)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A local tree with what can be in one."""
+    top = tmp_path / "tree"
+    (top / "deep" / "er").mkdir(parents=True)
+    for i in range(150):
+        (top / f"small{i:03}").write_bytes(os.urandom(i * 37))
+    (top / "big").write_bytes(os.urandom(3 << 20))
+    (top / "deep" / "er" / "exact").write_bytes(b"x" * 65536)
+    (top / "deep" / "empty").touch()
+    (top / "deep" / "link").symlink_to("../big")
+    (top / "nowhere").symlink_to("does/not/exist")
+    (top / "script").write_text("#!/bin/sh\n")
+    (top / "script").chmod(0o751)
+    with open(top / "sparse", "wb") as sparse:
+        sparse.seek(20 << 20)
+        sparse.write(b"in the middle")
+        sparse.truncate(40 << 20)
+    os.utime(top / "big", ns=(10**18, 1234567890123456789))
+    return top
+
+
+def assert_same(a: Path, b: Path) -> None:
+    compared = filecmp.dircmp(a, b)
+    assert not compared.left_only and not compared.right_only
+    for name in os.listdir(a):
+        one, two = a / name, b / name
+        if one.is_symlink():
+            assert os.readlink(one) == os.readlink(two)
+        elif one.is_dir():
+            assert_same(one, two)
+        else:
+            assert one.read_bytes() == two.read_bytes(), name
+            assert one.stat().st_mode == two.stat().st_mode, name
+            assert one.stat().st_mtime_ns == two.stat().st_mtime_ns, name
+
+
+def test_trees_go_there_and_come_back_the_same(files: Files, tree: Path, tmp_path: Path) -> None:
+    files.do("put", str(tree), "home")
+    files.do("get", "home/tree", str(tmp_path / "back"))
+    assert_same(tree, tmp_path / "back")
+    assert (tmp_path / "back" / "sparse").stat().st_blocks * 512 < 1 << 20
+    allocated = int(files.box.wfs("--server", f"unix:{files.box.rpc_socket}", "stat", "home/tree/sparse")["allocated"])
+    assert allocated < 1 << 20
+    # Once more over what is there, and into a folder that is there.
+    files.do("put", str(tree), "home")
+    (tmp_path / "into").mkdir()
+    files.do("get", "home/tree", "home/tree/big", str(tmp_path / "into"))
+    assert_same(tree, tmp_path / "into" / "tree")
+    assert (tmp_path / "into" / "big").read_bytes() == (tree / "big").read_bytes()
+
+
+def test_trees_are_the_same_after_a_kill(files: Files, tree: Path, tmp_path: Path) -> None:
+    files.do("put", str(tree), "home")
+    files.box.wfs("pool", "sync", "tank")
+    files.box.kill9()
+    files.box.start()
+    files.do("get", "home/tree", str(tmp_path / "back"))
+    assert_same(tree, tmp_path / "back")
+
+
+def test_the_server_copies_moves_and_removes(files: Files, tree: Path, tmp_path: Path) -> None:
+    files.do("put", str(tree), "home/one")
+    assert "say --recursive" in files.fails("cp", "home/one", "home/two")
+    files.do("cp", "--recursive", "home/one", "home/two")
+    files.do("get", "home/two", str(tmp_path / "back"))
+    assert_same(tree, tmp_path / "back")
+    files.do("mv", "home/two/big", "home/two/deep")
+    files.do("mv", "home/two/script", "home/two/renamed")
+    assert "big" in files.names("home/two/deep") and "renamed" in files.names("home/two")
+    assert "not empty" in files.fails("rm", "home/two")
+    files.do("rm", "--recursive", "home/two")
+    assert files.names("home") == ["one"]
+    assert "No such file" in files.fails("rm", "home/two")
+
+
+def test_names_attributes_and_contents_are_shown(files: Files, tree: Path) -> None:
+    files.do("mkdir", "home/docs")
+    assert "exists" in files.fails("mkdir", "home/docs")
+    files.do("put", str(tree / "script"), str(tree / "deep"), "home/docs")
+    assert files.do("cat", "home/docs/script") == "#!/bin/sh\n"
+    assert files.do("ls", "--long", "home/docs").splitlines()[1].startswith("-rwxr-x--x")
+    assert files.do("find", "home", "--name", "e*").split() == ["docs/deep/empty", "docs/deep/er", "docs/deep/er/exact"]
+    found = files.box.wfs("--server", f"unix:{files.box.rpc_socket}", "ls", "home/docs")
+    assert [(e["name"], e["type"]) for e in found] == [("deep", "directory"), ("script", "file")]
+    files.do("xattr", "home/docs/script", "user.colour=green")
+    assert files.do("xattr", "home/docs/script") == "user.colour=green\n"
+    assert files.do("xattr", "home/docs/script", "user.colour") == "green\n"
+    files.do("xattr", "home/docs/script", "user.colour=")
+    assert files.do("xattr", "home/docs/script") == ""
+
+
+def test_exports_keep_to_their_part_and_policy(files: Files, tree: Path) -> None:
+    files.do("put", str(tree / "script"), "home/outside")
+    files.do("mkdir", "home/part")
+    assert files.names("part/..") == files.names("part/../..") == []
+    assert "No such file" in files.fails("cat", "part/../outside")
+    assert files.names("fixed") == ["outside", "part"]
+    for command in (("rm", "fixed/outside"), ("mkdir", "fixed/x"), ("put", str(tree / "big"), "fixed")):
+        assert "ead-only" in files.fails(*command), command
+    tcp = f"wfs://127.0.0.1:{files.box.rpc_port}"
+    assert files.names(f"{tcp}/open") == ["outside", "part"]
+    assert "not for this client" in files.fails("ls", f"{tcp}/elsewhere")
+    assert files.names("elsewhere") == ["outside", "part"]
+    # Over TCP nobody is root unless the export says so.
+    assert "Permission denied" in files.fails("mkdir", f"{tcp}/home/y")
+
+
+def test_nonsense_is_refused_with_a_word(files: Files, tmp_path: Path) -> None:
+    for args in (("ls",), ("ls", ""), ("ls", "/x"), ("cat", "wfs://"), ("cp", "home/x"), ("ls", "home", "--recursive")):
+        done = files.run(*args)
+        assert done.status == 2 and done.err, args
+    assert "no export" in files.fails("ls", "nosuch/x")
+    assert files.box.run_wfs("--server", f"unix:{tmp_path}/none", "ls", "home").status == 3
+    assert "cannot be looked at" in files.fails("put", str(tmp_path / "none"), "home")
+    assert "export itself" in files.fails("rm", "home")
+
+
+def test_many_clients_at_once_lose_nothing(files: Files, tree: Path) -> None:
+    commands = [
+        subprocess.Popen([program("wfs"), "--server", f"unix:{files.box.rpc_socket}", "put", str(tree), f"home/t{i}"])
+        for i in range(8)
+    ]
+    assert [command.wait(120) for command in commands] == [0] * 8
+    for i in range(8):
+        assert len(files.names(f"home/t{i}")) == len(os.listdir(tree))
