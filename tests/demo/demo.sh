@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# From nothing to a file system on a volume over NBD, checked and restarted: "demo.sh BUILD_FOLDER SCRATCH_FOLDER".
+# From nothing to a file system on a volume over NBD and to files in a tree, checked and restarted:
+# "demo.sh BUILD_FOLDER SCRATCH_FOLDER".
 # Ends with "demo: ok". Leaves nothing behind; when a step fails, the daemon's log is shown.
 set -eu
 
@@ -20,6 +21,7 @@ image=$scratch/doc.ext4
 pid=
 fuse_pid=
 export WFSD_ADMIN="$sockets/admin.sock"
+export WFS_SERVER="unix:$sockets/rpc.sock"
 wfs="$bin/wfs"
 uri="nbd+unix:///docs?socket=$sockets/nbd.sock"
 step_started=
@@ -167,12 +169,29 @@ compare
 step "check the file system over NBD (e2fsck -fn)"
 check_file_system
 
+# The first folders, up to some hundred files: the whole is in the image.
+step "make a tree of files beside the volume, and send some folders there"
+mkdir "$scratch/files"
+for folder in "$source"/*/; do
+	cp -RP "$folder" "$scratch/files/"
+	[ "$(find "$scratch/files" -type f | wc -l)" -lt 500 ] || break
+done
+echo
+"$wfs" fs create tank/files || fail "fs create"
+"$wfs" export add tank/files || fail "export add"
+"$wfs" put "$scratch/files" files || fail "sending files"
+
 step "stop the daemon and start it again"
 stop_daemon
 start_daemon
 
 step "compare again"
 compare
+
+step "fetch the files, and compare them"
+"$wfs" get files/files "$scratch/fetched" || fail "fetching files"
+diff -r --no-dereference "$scratch/files" "$scratch/fetched" || fail "the files are not what they were"
+printf ' (%d files)' "$(find "$scratch/fetched" -type f | wc -l)"
 
 step "ask the daemon how it is doing"
 echo
