@@ -43,7 +43,7 @@ _wfs() {
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount mkfs fsck fat wfs2 status stats reload" ;;
+		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload" ;;
 		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
@@ -65,9 +65,10 @@ _wfs() {
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;
 		"mkfs " | "fsck ") words="fat wfs2" ;;
+		"convert ") words="wfs2" ;;
 		"fat ") words="ls get put mkdir rm mv" ;;
 		"wfs2 ") words="ls get put rm mv" ;;
-		"mkfs "* | "fsck "* | "fat "* | "wfs2 "*) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+		"mkfs "* | "fsck "* | "fat "* | "wfs2 "* | "convert "*) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 		esac
 	fi
 	COMPREPLY+=($(compgen -W "$words" -- "$cur"))

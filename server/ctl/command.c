@@ -85,6 +85,8 @@ static const struct command commands[] = {
 	{ "wfs2", "put", 3, 3, 0, cmd_wfs2_put, "IMAGE FILE NAME", "copy a file into it (-: from the input)" },
 	{ "wfs2", "rm", 2, 2, 0, cmd_wfs2_rm, "IMAGE NAME", "remove a file" },
 	{ "wfs2", "mv", 3, 3, 0, cmd_wfs2_mv, "IMAGE OLD NEW", "rename, or replace" },
+	{ "convert", "wfs2", 2, 2, ARGS_SERVER, cmd_convert_wfs2, "IMAGE EXPORT[/PATH]",
+	  "copy the files of a WFS v2 volume into a file system, each verified; go on where it ended" },
 	{ "ls", NULL, 1, 1, ARGS_LONG | ARGS_SERVER, cmd_ls, "EXPORT[/PATH] [--long]", "files on a server" },
 	{ "cat", NULL, 1, 1, ARGS_SERVER, cmd_cat, "EXPORT/PATH", "what is in a file" },
 	{ "get", NULL, 1, -1, ARGS_SERVER, cmd_get, "EXPORT/PATH... [HERE]", "fetch files and directories" },

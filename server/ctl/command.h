@@ -72,6 +72,7 @@ enum ctl_status cmd_wfs2_get(struct ctl *c);
 enum ctl_status cmd_wfs2_put(struct ctl *c);
 enum ctl_status cmd_wfs2_rm(struct ctl *c);
 enum ctl_status cmd_wfs2_mv(struct ctl *c);
+enum ctl_status cmd_convert_wfs2(struct ctl *c);
 enum ctl_status cmd_mount(struct ctl *c);
 enum ctl_status cmd_ls(struct ctl *c);
 enum ctl_status cmd_stat(struct ctl *c);

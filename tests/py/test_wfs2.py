@@ -5,10 +5,11 @@ import random
 import struct
 import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from appliance import program
+from appliance import Appliance, CommandResult, program
 
 MIB = 1 << 20
 BLOCK = 4096
@@ -166,3 +167,80 @@ def test_damage_is_refused_or_read_only_and_repaired(volume: Volume) -> None:
         assert volume.get("a") == b"a" * 9000, kind
         volume.put("c", b"ccc")
         assert volume.get("c") == b"ccc", kind
+
+
+class Conversion:
+    """A volume, and a file system on a daemon for what is in it."""
+
+    def __init__(self, box: Appliance, volume: Volume) -> None:
+        self.box = box
+        self.volume = volume
+        box.wfs("fs", "create", "tank/new")
+        box.add_export("tank/new", "new")
+
+    def wfs(self, *args: object) -> CommandResult:
+        return self.box.run_wfs("--server", f"unix:{self.box.rpc_socket}", *map(str, args))
+
+    def convert(self, target: str = "new") -> str:
+        done = self.wfs("convert", "wfs2", self.volume.path, target)
+        assert done.status == 0, done.err
+        return done.out
+
+    def files(self, folder: Path) -> dict[str, bytes]:
+        target = folder / "out"
+        target.mkdir()
+        done = self.wfs("get", *(f"new/{name}" for name in self.wfs("ls", "new").out.splitlines()), target)
+        assert done.status == 0, done.err
+        found = {p.name: p.read_bytes() for p in target.iterdir()}
+        for p in target.iterdir():
+            p.unlink()
+        target.rmdir()
+        return found
+
+
+@pytest.fixture
+def conversion(make_appliance: Callable[..., Appliance], volume: Volume) -> Conversion:
+    return Conversion(make_appliance(), volume)
+
+
+def test_volume_is_converted_and_converted_again_only_where_it_changed(conversion: Conversion, tmp_path: Path) -> None:
+    rng = random.Random(5)
+    files = {f"file {i}": rng.randbytes(size) for i, size in enumerate((0, 1, 4095, 4096, 100000, MIB, 3 * MIB + 17))}
+    for name, data in files.items():
+        conversion.volume.put(name, data)
+    before = conversion.volume.path.read_bytes()
+    assert conversion.convert() == "7 files converted and verified, 0 were already\n"
+    assert conversion.files(tmp_path) == files
+    assert conversion.volume.path.read_bytes() == before
+    assert conversion.convert() == "0 files converted and verified, 7 were already\n"
+    files["file 2"] = b"other"
+    conversion.volume.put("file 2", files["file 2"])
+    assert conversion.wfs("rm", "new/file 3").status == 0
+    assert conversion.convert() == "2 files converted and verified, 5 were already\n"
+    assert conversion.files(tmp_path) == files
+
+
+def test_conversion_that_was_killed_goes_on(conversion: Conversion, tmp_path: Path) -> None:
+    rng = random.Random(6)
+    files = {f"f{i}": rng.randbytes(400000) for i in range(30)}
+    for name, data in files.items():
+        conversion.volume.put(name, data)
+    with subprocess.Popen([program("wfs"), "--server", f"unix:{conversion.box.rpc_socket}", "convert", "wfs2",
+                           str(conversion.volume.path), "new"], stdout=subprocess.DEVNULL) as running:
+        while "f3" not in conversion.wfs("ls", "new").out.splitlines() and running.poll() is None:
+            pass
+        running.kill()
+    done, kept = (int(word) for word in conversion.convert().split() if word.isdigit())
+    assert done + kept == 30 and kept >= 3
+    assert conversion.files(tmp_path) == files
+
+
+def test_damaged_volume_is_not_converted(conversion: Conversion) -> None:
+    conversion.volume.put("a", b"a" * 9000)
+    conversion.volume.write(conversion.volume.slot_offset(0) + 24, b"\xff")
+    done = conversion.wfs("convert", "wfs2", conversion.volume.path, "new")
+    assert done.status == 1 and "fsck" in done.err
+    assert conversion.wfs("ls", "new").out == ""
+    conversion.volume.fsck("--repair")
+    assert conversion.convert().startswith("1 files")
+    assert "no directory" in conversion.wfs("convert", "wfs2", conversion.volume.path, "new/a").err
