@@ -57,6 +57,7 @@ static void test_pool_object_has_every_documented_key(void **state)
 		"device_count",  "devices",
 		"txg",           "available_bytes",
 		"log",           "scrub",
+		"bad_bytes",     "fs_count",
 	};
 	struct pool_info *info = calloc(1, sizeof(*info));
 	json_t *pool;
