@@ -202,6 +202,9 @@ deps: ## see that the Debian packages for building, running and testing are ther
 bench: ## measure against other NBD servers; prints a table and JSON
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/bench.py
+bench-files: ## measure files over libwfs: small ones one by one and in batches, a large one
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all build/release/bench/filebench BUILD=release WERROR=
+	$(Q)$(PYTHON) tests/bench/files.py
 bench-core: $(BENCH_BIN) ## measure the page cache and the tree by themselves
 	$(Q)set -e; for b in $(BENCH_BIN); do echo "bench-core: $${b##*/}"; $$b; done
 
@@ -275,7 +278,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-core fuzz fuzz-build fuzz-corpus cov \
+.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-files bench-core fuzz fuzz-build fuzz-corpus cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -20,7 +20,7 @@ _wfs() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--size | --as | --description | --interval | --count | --type | --label | --cluster | --sector)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector)
 		return
 		;;
 	esac
@@ -40,10 +40,14 @@ _wfs() {
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" --watch --interval --count" ;;
 		"mount "*) words+=" -o --foreground" ;;
+		"ls "*) words+=" --long --server" ;;
+		"find "*) words+=" --long --name --server" ;;
+		"cp "* | "rm "*) words+=" --recursive --server" ;;
+		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload" ;;
+		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find xattr" ;;
 		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
@@ -61,6 +65,8 @@ _wfs() {
 		"fs "*) words=$(_wfs_names fs) ;;
 		"export add") words="$(_wfs_names volume) $(_wfs_names fs)" ;;
 		"volume "*) words=$(_wfs_names volume) ;;
+		"put "* | "get "*) COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names export) ;;
+		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "xattr "*) words=$(_wfs_names export) ;;
 		"mount ") words=$(_wfs_names export) ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;

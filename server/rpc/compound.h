@@ -33,6 +33,9 @@ struct rpc_tree {
  * -EMFILE. Valid as long as the connection. */
 int rpc_tree_by_name(struct rpc_conn *c, const char *name, struct rpc_tree **ret);
 int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret);
+/* Is the file system of the tree not the one that is mounted there now? Then it is not used any more: look it up anew.
+ */
+bool rpc_tree_is_stale(struct rpc_conn *c, struct rpc_tree *tree);
 void rpc_trees_init(struct rpc_trees *t);
 void rpc_trees_done(struct rpc_trees *t, struct export_table *exports);
 

@@ -60,7 +60,7 @@ static int enter_root(struct compound *c, struct rpc_tree *tree)
 int op_root(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	char name[WFSP_NAME_MAX + 1];
-	struct rpc_tree *tree;
+	struct rpc_tree *tree = NULL;
 	int err;
 
 	(void)res;
@@ -68,13 +68,20 @@ int op_root(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 		memcpy(name, op->name.p, op->name.len_bytes);
 	name[op->name.len_bytes] = '\0';
 	err = rpc_tree_by_name(c->conn, name, &tree);
-	return err ? err : enter_root(c, tree);
+	if (!err)
+		err = enter_root(c, tree);
+	if (err == -ESTALE && tree && rpc_tree_is_stale(c->conn, tree)) {
+		err = rpc_tree_by_name(c->conn, name, &tree);
+		if (!err)
+			err = enter_root(c, tree);
+	}
+	return err;
 }
 
 int op_put(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
+	struct rpc_tree *tree = NULL;
 	struct vfs_handle *h;
-	struct rpc_tree *tree;
 	struct vfs_fid fid;
 	uint64_t key;
 	int err = rpc_fh_open(c->conn->server->secret, &op->handle, &key, &fid);
@@ -84,6 +91,11 @@ int op_put(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res
 		err = rpc_tree_by_key(c->conn, key, &tree);
 	if (!err)
 		err = vfs_open_fid(tree->root, &fid, &h);
+	if (err == -ESTALE && tree && rpc_tree_is_stale(c->conn, tree)) {
+		err = rpc_tree_by_key(c->conn, key, &tree);
+		if (!err)
+			err = vfs_open_fid(tree->root, &fid, &h);
+	}
 	if (!err)
 		compound_enter(c, tree, h, 0);
 	return err;

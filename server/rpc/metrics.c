@@ -29,6 +29,22 @@ static int register_procedure(struct rpc_server *s, uint32_t procedure)
 	return err;
 }
 
+/* An operation of compounds. */
+static int register_operation(struct rpc_server *s, uint32_t code)
+{
+	char labels[64];
+	int err;
+
+	snprintf(labels, sizeof(labels), "operation=\"%s\"", wfsp_op_name(code));
+	err = metrics_add_counter(s->metrics, s, "wfsd_rpc_tree_operations_total",
+	                          "Operations on file trees, within compounds.", labels, &s->stats.operations[code]);
+	if (!err)
+		err = metrics_add_counter(s->metrics, s, "wfsd_rpc_tree_errors_total",
+		                          "Operations on file trees that failed, and ended their compound.", labels,
+		                          &s->stats.operation_errors[code]);
+	return err;
+}
+
 int rpc_metrics_register(struct rpc_server *s)
 {
 	const struct {
@@ -52,6 +68,10 @@ int rpc_metrics_register(struct rpc_server *s)
 		err = metrics_add_counter(s->metrics, s, counters[i].name, counters[i].help, NULL, counters[i].counter);
 	for (uint32_t p = 0; p < WFSP_READ_SHM && !err; p++)
 		err = register_procedure(s, p);
+	if (!err)
+		err = register_procedure(s, WFSP_COMPOUND);
+	for (uint32_t code = 1; code < WFSP_OP_CODES && !err; code++)
+		err = register_operation(s, code);
 	return err;
 }
 
@@ -76,11 +96,18 @@ void rpc_put_statistics(struct rpc_server *s, struct wr *w)
 	put(w, "written_bytes", counter_read(&s->stats.written_bytes));
 	put(w, "deferred", counter_read(&s->stats.deferred));
 	put(w, "shm_requests", counter_read(&s->stats.shm_requests));
-	for (uint32_t p = 0; p < WFSP_READ_SHM; p++, n += 2) {
+	for (uint32_t p = 0; p < WFSP_PROCEDURES; p++) {
+		if (p == WFSP_READ_SHM || p == WFSP_WRITE_SHM)
+			continue;
 		snprintf(name, sizeof(name), "%s_requests", wfsp_procedure_name(p));
 		put(w, name, counter_read(&s->stats.requests[p]));
 		snprintf(name, sizeof(name), "%s_errors", wfsp_procedure_name(p));
 		put(w, name, counter_read(&s->stats.errors[p]));
+		n += 2;
+	}
+	for (uint32_t code = 1; code < WFSP_OP_CODES; code++, n++) {
+		snprintf(name, sizeof(name), "tree_%s", wfsp_op_name(code));
+		put(w, name, counter_read(&s->stats.operations[code]));
 	}
 	wr_be32(&count, n);
 }

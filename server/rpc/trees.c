@@ -161,5 +161,20 @@ int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret)
 	info = malloc(sizeof(*info));
 	err = info ? tree_get(c, name, key, info, ret) : err_set(-ENOMEM, "no memory for an export");
 	free(info);
-	return err;
+	/* Not the handle's object was looked for, but its file system: that is not there. */
+	return err == -ENOENT ? err_add(-ESTALE, "the file system of a handle") : err;
+}
+
+bool rpc_tree_is_stale(struct rpc_conn *c, struct rpc_tree *tree)
+{
+	struct vfs_handle *h;
+
+	if (vfs_open_fid(tree->root, &tree->root_fid, &h) == 0) {
+		vfs_close(h);
+		return false;
+	}
+	sync_mutex_lock(&c->trees.lock);
+	tree->gone = true;
+	sync_mutex_unlock(&c->trees.lock);
+	return true;
 }

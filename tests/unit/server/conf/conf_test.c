@@ -88,7 +88,12 @@ static void test_all_values_arrive(void **state)
 	                       "    path: /tank/vm1\n"
 	                       "    read_only: yes\n"
 	                       "    default: true\n"
-	                       "    description: 'a text'\n");
+	                       "    description: 'a text'\n"
+	                       "    auth_sys: true\n"
+	                       "    squash: all\n"
+	                       "    anon_uid: 7\n"
+	                       "    anon_gid: 4294967294\n"
+	                       "    clients: [192.0.2.0/24, '2001:db8::1']\n");
 
 	(void)state;
 	assert_string_equal(c->state_dir, "/s");
@@ -111,6 +116,13 @@ static void test_all_values_arrive(void **state)
 	assert_true(c->exports[0].read_only);
 	assert_true(c->exports[0].is_default);
 	assert_string_equal(c->exports[0].description, "a text");
+	assert_true(c->exports[0].policy.auth_sys);
+	assert_int_equal(c->exports[0].policy.squash, EXPORT_SQUASH_ALL);
+	assert_int_equal(c->exports[0].policy.anon_uid, 7);
+	assert_int_equal(c->exports[0].policy.anon_gid, 4294967294u);
+	assert_int_equal(c->exports[0].policy.client_count, 2);
+	assert_int_equal(c->exports[0].policy.clients[0].prefix_bits, 120);
+	assert_int_equal(c->exports[0].policy.clients[1].prefix_bits, 128);
 	conf_free(c);
 }
 
@@ -187,6 +199,14 @@ static void test_pools_and_exports_are_checked_with_their_line(void **state)
 	          "  - {name: e, path: /p/v, default: true}\n"
 	          "  - {name: f, path: /p/w, default: true}\n",
 	          "test.yaml:3: export 'e' is the default already");
+	complains("exports:\n  - {name: e, path: /p/v, squash: some}\n",
+	          "test.yaml:2: 'squash' must be none, root or all");
+	complains("exports:\n  - {name: e, path: /p/v, anon_uid: 0}\n",
+	          "test.yaml:2: 'anon_uid' must be between 1 and 4294967294");
+	complains("exports:\n  - {name: e, path: /p/v, clients: [192.0.2.1/24]}\n",
+	          "test.yaml:2: 'clients': '192.0.2.1/24' is not a network");
+	complains("exports:\n  - {name: e, path: /p/v, clients: []}\n",
+	          "test.yaml:2: 'clients' needs at least 1 entries");
 }
 
 static void test_empty_sections_and_lists_are_fine(void **state)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -197,6 +198,26 @@ static void test_clean_boots_are_newest_first_and_bounded(void **state)
 	assert_int_equal(state_get_clean_boots(f->state, boots, 2), 2);
 }
 
+static void test_the_secret_is_the_same_again_and_only_the_owner_s(void **state)
+{
+	uint8_t first[STATE_SECRET_BYTES] = { 0 }, second[STATE_SECRET_BYTES] = { 0 };
+	static const uint8_t zeros[STATE_SECRET_BYTES];
+	struct fixture *f = *state;
+	char path[128];
+	struct stat st;
+
+	assert_int_equal(state_get_secret(f->state, first), 0);
+	assert_memory_not_equal(first, zeros, sizeof(first));
+	reopen(f);
+	assert_int_equal(state_get_secret(f->state, second), 0);
+	assert_memory_equal(first, second, sizeof(first));
+	snprintf(path, sizeof(path), "%s/secret", f->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(truncate(path, STATE_SECRET_BYTES - 1), 0);
+	assert_int_equal(state_get_secret(f->state, second), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +229,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_damaged_file_is_ebadmsg, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_failed_write_leaves_the_old_state, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_clean_boots_are_newest_first_and_bounded, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_secret_is_the_same_again_and_only_the_owner_s, set_up,
+		                                tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,21 @@ static void test_a_handle_of_another_server_is_unknown_and_of_a_removed_export_s
 	close(fd);
 }
 
+static void test_handles_of_a_tree_that_is_mounted_again_work(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_attr attr;
+	struct wfs_fh root_again;
+
+	assert_int_equal(vfs_unmount(t->f->vfs, "tree", true), 0);
+	assert_int_equal(wfs_getattr(t->w, NULL, &t->root, &attr), -ESTALE);
+	assert_int_equal(wfs_attach(t->w, NULL, "tree", &root_again, &attr), -ENOENT);
+	assert_int_equal(vfs_mount(t->f->vfs, "tree", memtree_root(t->tree), false), 0);
+	assert_int_equal(wfs_getattr(t->w, NULL, &t->root, &attr), 0);
+	assert_int_equal(wfs_attach(t->w, NULL, "tree", &root_again, &attr), 0);
+	assert_memory_equal(root_again.bytes, t->root.bytes, t->root.len_bytes);
+}
+
 static void test_a_new_policy_counts_at_once(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -370,6 +385,7 @@ int main(void)
 		T(test_what_cannot_be_decoded_does_nothing),
 		T(test_too_little_room_for_answers_is_refused_or_ends_the_compound),
 		T(test_a_handle_of_another_server_is_unknown_and_of_a_removed_export_stale),
+		T(test_handles_of_a_tree_that_is_mounted_again_work),
 		T(test_a_new_policy_counts_at_once),
 		T(test_a_request_in_a_slot_is_done_once),
 		T(test_sessions_of_clients_that_come_and_go_do_not_pile_up),

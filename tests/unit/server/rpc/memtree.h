@@ -283,6 +283,8 @@ static inline int mt_rename(struct vfs_node *dir, const char *name, size_t len, 
 	to = mt_find(mt(new_dir), new_name, new_len);
 	if (!from || ((flags & VFS_RENAME_EXCHANGE) && !to)) {
 		err = err_set(-ENOENT, "%.*s", (int)len, name);
+	} else if (to && to->node == from->node && !(flags & VFS_RENAME_NOREPLACE)) {
+		err = 0; /* two names of one object: nothing is done */
 	} else if (to && (flags & VFS_RENAME_NOREPLACE)) {
 		err = err_set(-EEXIST, "%.*s", (int)new_len, new_name);
 	} else if (flags & VFS_RENAME_EXCHANGE) {
