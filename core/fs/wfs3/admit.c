@@ -22,6 +22,7 @@
 /* Changes of names and attributes wait for a commit when so much of the memory is taken by nodes that are not written.
  */
 #define ADMIT_DIRTY_SHARE 4
+#define ADMIT_COMMITS 3u
 #define ADMIT_CHANGE_BLOCKS 16u /* leaves of one change */
 #define ADMIT_COMMIT_PAUSE_NS (500 * SYNC_NS_PER_MS)
 
@@ -125,6 +126,14 @@ int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admissi
 	return admit(ds->pool, blocks_touched(len), 0, flags, ret);
 }
 
+static uint64_t free_blocks(struct pool *p)
+{
+	struct space_stats s;
+
+	space_get_stats(p->space, &s);
+	return s.free_blocks;
+}
+
 int admit_change(struct pool *p, bool gives_back, struct admission *ret)
 {
 	size_t bound = budget_limit(p->w->config.budget) / ADMIT_DIRTY_SHARE;
@@ -134,8 +143,9 @@ int admit_change(struct pool *p, bool gives_back, struct admission *ret)
 	node_cache_get_stats(p->node_cache, &nodes);
 	if (nodes.dirty_bytes > bound / 2)
 		txg_want_commit(p);
-	if (nodes.dirty_bytes > bound)
-		err = txg_force(p, 1);
+	/* What a commit replaces is free two commits later, so there must be room for what two of them write. */
+	if (nodes.dirty_bytes > bound || nodes.dirty_bytes / WFS3_BLOCK_BYTES > free_blocks(p) / ADMIT_COMMITS)
+		err = txg_force(p, 2);
 	if (err)
 		return err;
 	*ret = (struct admission){ 0 };

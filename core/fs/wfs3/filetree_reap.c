@@ -244,10 +244,13 @@ static struct object *next_handed_over(struct pool *p)
 int filetree_reap_all(struct pool *p)
 {
 	int rc = dataset_each(p, reap_dataset_orphans, NULL);
+	struct admission none;
 	struct object *o;
 
 	while (!rc && (o = next_handed_over(p))) {
-		rc = dataset_enter(o->ds, 0);
+		rc = admit_change(p, true, &none);
+		if (!rc)
+			rc = dataset_enter(o->ds, 0);
 		if (rc == -ESTALE) {
 			/* All of its tree goes. */
 			object_forget(o);
@@ -325,6 +328,7 @@ int filetree_reap_dataset(struct dataset *ds, bool (*stopping)(struct pool *p))
 {
 	struct wfs3_key from = { 0 }, to = { UINT64_MAX, UINT8_MAX, UINT64_MAX }, resume;
 	int rc = object_table_drop(ds->pool->objects, ds);
+	struct admission none;
 
 	rc = rc ? rc : 1;
 	while (rc == 1) {
@@ -332,6 +336,9 @@ int filetree_reap_dataset(struct dataset *ds, bool (*stopping)(struct pool *p))
 
 		if (stopping(ds->pool))
 			return -ECANCELED;
+		rc = admit_change(ds->pool, true, &none);
+		if (rc)
+			return rc;
 		rc = tree_scan(ds->tree, &from, &to, note_any, &w, &resume);
 		if (rc == -EAGAIN) {
 			rc = tree_fetch(ds->tree, &resume);
