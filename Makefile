@@ -173,8 +173,9 @@ tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
 py: ## end-to-end tests against the real daemon
 	$(Q)$(PYTHON) tests/run.py py
-soak: all ## kill the daemon a hundred times under load, and for a minute under fio
+soak: all ## kill the daemon a hundred times under load, for a minute under fio; ten minutes of random I/O on a mount
 	$(Q)WFSD_CRASH_CYCLES=100 WFSD_FIO_KILLS=24 $(PYTHON) -m pytest -q tests/py/test_crash.py tests/py/test_kill_fio.py
+	$(Q)WFSD_RANDOM_IO_S=600 $(PYTHON) -m pytest -q tests/py/test_mount_programs.py -k random_io
 guest: ## tests in a virtual machine with the stock kernel
 	$(Q)$(PYTHON) tests/run.py guest
 lint: ## include rules, sizes, headers, formatting

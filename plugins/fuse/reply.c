@@ -66,6 +66,17 @@ static struct timespec time_of(uint64_t ns)
 	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
 }
 
+/*
+ * What a file with data occupies, in units of 512 bytes. Never nothing: what is still to be written by the server has
+ * no blocks yet, and tar takes a file without blocks for one without data.
+ */
+static blkcnt_t blocks_of(const struct wfs_attr *attr)
+{
+	uint64_t count = attr->allocated_bytes / 512 + (attr->allocated_bytes % 512 != 0);
+
+	return (blkcnt_t)(count || attr->type != WFS_TYPE_FILE ? count : attr->size_bytes != 0);
+}
+
 void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret)
 {
 	*ret = (struct stat){ .st_ino = number_of(m, attr->fsid, attr->file_id),
@@ -76,7 +87,7 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 		              .st_rdev = makedev((unsigned)(attr->rdev >> 32), (unsigned)attr->rdev),
 		              .st_size = (off_t)attr->size_bytes,
 		              .st_blksize = attr->block_preferred_bytes ? (int)attr->block_preferred_bytes : 4096,
-		              .st_blocks = (blkcnt_t)(attr->allocated_bytes / 512 + (attr->allocated_bytes % 512 != 0)),
+		              .st_blocks = blocks_of(attr),
 		              .st_atim = time_of(attr->atime_ns),
 		              .st_mtim = time_of(attr->mtime_ns),
 		              .st_ctim = time_of(attr->ctime_ns) };
