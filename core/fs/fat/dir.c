@@ -5,29 +5,46 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/fat/fat_priv.h"
 
 #define BUCKETS_MIN 16u
+#define CHARGE_BYTES 4096u
 
-static void charge(struct fat_node *n, size_t bytes)
+static size_t entry_bytes(const struct fat_dir_entry *e)
+{
+	return offsetof(struct fat_dir_entry, name.units) + e->name.count * sizeof(uint16_t);
+}
+
+/* Tell the budget, in whole pages, what it takes. */
+static void charge(struct fat_node *n)
 {
 	struct fat_dir *d = n->dir;
+	size_t bytes = d->slot_count * (SLOT_BYTES + sizeof(struct fat_dir_entry *)) + d->entry_bytes;
 
+	bytes = round_up_u64(bytes, CHARGE_BYTES);
 	if (n->fs->budget && bytes > d->charged_bytes)
 		budget_charge(n->fs->budget, bytes - d->charged_bytes);
-	else if (n->fs->budget)
+	else if (n->fs->budget && bytes < d->charged_bytes)
 		budget_uncharge(n->fs->budget, d->charged_bytes - bytes);
 	d->charged_bytes = bytes;
 }
 
-void fat_dir_forget_object(struct fat_dir_entry *e)
+static void forget_object(struct fat_dir_entry *e)
 {
 	struct fat_dir_entry **at = &e->dir->fs->objects[e->object % FAT_OBJECT_BUCKETS];
 
 	while (*at != e)
 		at = &(*at)->object_next;
 	*at = e->object_next;
+}
+
+void fat_dir_forget(struct fat_dir_entry *e)
+{
+	forget_object(e);
+	e->dir->dir->entry_bytes -= entry_bytes(e);
+	charge(e->dir);
 }
 
 static void index_object(struct fat_dir_entry *e)
@@ -40,32 +57,30 @@ static void index_object(struct fat_dir_entry *e)
 
 void fat_dir_renumber(struct fat_dir_entry *e, uint64_t object)
 {
-	fat_dir_forget_object(e);
+	forget_object(e);
 	e->object = object;
 	index_object(e);
 }
 
-static void free_dir(struct fat_dir *d)
+void fat_dir_unload(struct fat_node *n)
 {
+	struct fat_dir *d = n->dir;
+
+	if (!d)
+		return;
 	for (uint32_t i = 0; d->at && i < d->slot_count; i++) {
 		if (d->at[i])
-			fat_dir_forget_object(d->at[i]);
+			forget_object(d->at[i]);
 		free(d->at[i]);
 	}
+	if (n->fs->budget)
+		budget_uncharge(n->fs->budget, d->charged_bytes);
 	free(d->at);
 	free(d->by_name);
 	free(d->by_short);
 	free(d->raw);
 	free(d->dirty);
 	free(d);
-}
-
-void fat_dir_unload(struct fat_node *n)
-{
-	if (!n->dir)
-		return;
-	charge(n, 0);
-	free_dir(n->dir);
 	n->dir = NULL;
 }
 
@@ -103,7 +118,7 @@ int fat_dir_resize(struct fat_node *n, uint32_t slot_count)
 	memset(d->at + old, 0, (slot_count - old) * sizeof(struct fat_dir_entry *));
 	memset(d->dirty + old / per_sector, 0, (slot_count - old) / per_sector);
 	d->slot_count = slot_count;
-	charge(n, slot_count * (SLOT_BYTES + sizeof(struct fat_dir_entry *) + sizeof(struct fat_dir_entry)));
+	charge(n);
 	return 0;
 }
 
@@ -173,6 +188,8 @@ void fat_dir_add_entry(struct fat_node *n, struct fat_dir_entry *e)
 	d->entry_count++;
 	e->dir = n;
 	index_object(e);
+	d->entry_bytes += entry_bytes(e);
+	charge(n);
 }
 
 struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_name *name)

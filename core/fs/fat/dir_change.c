@@ -239,7 +239,7 @@ void fat_dir_remove(struct fat_node *n, struct fat_dir_entry *e)
 	d->deleted += count;
 	d->run_missing[0] = d->run_missing[1] = UINT32_MAX;
 	d->at[e->slot] = NULL;
-	fat_dir_forget_object(e);
+	fat_dir_forget(e);
 	d->entry_count--;
 	fat_dir_touch(n, e->first_slot, count);
 	touch_time(n);

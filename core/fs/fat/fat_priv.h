@@ -72,7 +72,7 @@ struct fat_dir {
 	uint8_t *dirty; /* a flag for every sector */
 	bool any_dirty;
 	bool garbage; /* behind the end there was something else than zeros */
-	size_t charged_bytes;
+	size_t entry_bytes, charged_bytes;
 };
 
 struct fat_node {
@@ -181,8 +181,8 @@ struct fat_dir_entry *fat_dir_entry_new(const struct fat_name *name);
 int fat_dir_index_room(struct fat_dir *d);
 /* There is room. The entry's slots are set, and its short name is in the directory's bytes. Takes it over. */
 void fat_dir_add_entry(struct fat_node *n, struct fat_dir_entry *e);
-/* Out of the index by number. */
-void fat_dir_forget_object(struct fat_dir_entry *e);
+/* It is to be freed: out of the index by number, and out of the directory's account. */
+void fat_dir_forget(struct fat_dir_entry *e);
 /* The entry leads to another object now. */
 void fat_dir_renumber(struct fat_dir_entry *e, uint64_t object);
 /* dir_change.c */
