@@ -143,6 +143,28 @@ int wfs2_flush(struct wfs2_node *n)
 	return rc;
 }
 
+int wfs2_set_attr(struct wfs2_node *n, const bool *read_only, const uint64_t *modified_ns)
+{
+	int rc = wfs2_check_writable(n->fs);
+
+	if (rc)
+		return rc;
+	sync_rwlock_rdlock(&n->io_lock);
+	sync_mutex_lock(&n->map_lock);
+	if (read_only && *read_only)
+		n->e.flags |= WFS2_FLAG_READ_ONLY;
+	else if (read_only)
+		n->e.flags &= (uint16_t)~WFS2_FLAG_READ_ONLY;
+	if (modified_ns)
+		n->e.modified_ns = *modified_ns;
+	n->e.change++;
+	n->entry_changed = true;
+	sync_mutex_unlock(&n->map_lock);
+	rc = wfs2_commit(n);
+	sync_rwlock_rdunlock(&n->io_lock);
+	return rc;
+}
+
 static int write_zeros(struct wfs2_node *n, uint64_t offset, uint64_t end)
 {
 	static const uint8_t zeros[WFS2_BLOCK_BYTES];
@@ -253,32 +275,44 @@ static int check_size(struct wfs2_node *n, uint64_t size)
 	return wfs2_check_writable(n->fs);
 }
 
-int wfs2_write(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+/* The io_lock is held alone. */
+static int write_alone(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
 	size_t len = total(iov, iov_count);
-	uint64_t end;
-	bool beyond;
+	uint64_t size = wfs2_size_of(n), end;
 	int rc;
 
-	if (!len)
-		return 0;
+	if (flags & WFS2_APPEND)
+		offset = size;
 	if (!checked_add(offset, (uint64_t)len, &end))
 		return err_set(-EFBIG, "a write ends behind all numbers");
 	rc = check_size(n, end);
 	if (rc)
 		return rc;
+	if (end <= size)
+		return write_within(n, iov, iov_count, offset, flags);
+	return write_beyond(n, iov, iov_count, offset, end);
+}
+
+int wfs2_write(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	size_t len = total(iov, iov_count);
+	uint64_t size;
+	bool within;
+	int rc = wfs2_check_writable(n->fs);
+
+	if (rc || !len)
+		return rc;
 	if (!lock_shared(n, flags))
 		return -EAGAIN;
-	beyond = end > wfs2_size_of(n);
-	rc = beyond ? -EAGAIN : write_within(n, iov, iov_count, offset, flags);
+	size = wfs2_size_of(n);
+	within = !(flags & WFS2_APPEND) && range_within(offset, len, size);
+	rc = within ? write_within(n, iov, iov_count, offset, flags) : -EAGAIN;
 	sync_rwlock_rdunlock(&n->io_lock);
-	if (!beyond || (flags & WFS2_NOWAIT))
+	if (within || (flags & WFS2_NOWAIT))
 		return rc;
 	sync_rwlock_wrlock(&n->io_lock);
-	if (end <= wfs2_size_of(n))
-		rc = write_within(n, iov, iov_count, offset, flags);
-	else
-		rc = write_beyond(n, iov, iov_count, offset, end);
+	rc = write_alone(n, iov, iov_count, offset, flags);
 	sync_rwlock_wrunlock(&n->io_lock);
 	return rc;
 }

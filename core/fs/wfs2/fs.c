@@ -46,6 +46,7 @@ void wfs2_get_info(struct wfs2_fs *fs, struct wfs2_info *ret)
 	};
 	for (uint32_t slot = 0; slot < fs->v.super.file_count; slot++)
 		ret->free_blocks += fs->nodes[slot] ? fs->nodes[slot]->kept.count : 0;
+	memcpy(ret->id, fs->v.super.id, sizeof(ret->id));
 	memcpy(ret->label, fs->v.super.label, sizeof(ret->label));
 	memcpy(ret->reason, fs->reason, sizeof(ret->reason));
 	sync_mutex_unlock(&fs->lock);

@@ -118,6 +118,19 @@ int wfs2_node_get(struct wfs2_fs *fs, uint32_t slot, uint32_t generation, struct
 	return rc;
 }
 
+int wfs2_by_object(struct wfs2_fs *fs, uint64_t object, struct wfs2_node **ret)
+{
+	uint32_t slot = (uint32_t)object - 2;
+	int rc = slot < fs->v.super.file_count ? wfs2_node_get(fs, slot, (uint32_t)(object >> 32), ret) : -ENOENT;
+
+	return rc == -ENOENT ? err_set(-ESTALE, "the file is gone") : rc;
+}
+
+struct cache_file *wfs2_node_cache(struct wfs2_node *n)
+{
+	return n->data;
+}
+
 void wfs2_node_changed(struct wfs2_node *n)
 {
 	struct wfs2_fs *fs = n->fs;

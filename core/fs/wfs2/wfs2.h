@@ -23,10 +23,12 @@
 struct blk_dev;
 struct budget;
 struct cache;
+struct cache_file;
 struct wfs2_fs;
 struct wfs2_node;
 
 #define WFS2_NOWAIT 1u /* -EAGAIN instead of waiting; nothing was changed */
+#define WFS2_APPEND 2u /* write: at the end, wherever that is; the offset is ignored */
 
 struct wfs2_mount_options {
 	struct cache *cache; /* for file contents; outlives the mount */
@@ -47,6 +49,7 @@ struct wfs2_info {
 	uint32_t block_count, free_blocks;
 	uint32_t file_count, file_max;
 	bool read_only;
+	uint8_t id[WFS2_ID_BYTES];
 	char label[WFS2_LABEL_MAX + 1]; /* "" when there is none */
 	char reason[256]; /* why it is read-only although it need not be; "" */
 };
@@ -70,6 +73,8 @@ void wfs2_stat(struct wfs2_node *n, struct wfs2_stat *ret);
  */
 int wfs2_lookup(struct wfs2_fs *fs, const char *name, size_t len, struct wfs2_node **ret);
 int wfs2_create(struct wfs2_fs *fs, const char *name, size_t len, struct wfs2_node **ret);
+/* -ESTALE: that file is gone. */
+int wfs2_by_object(struct wfs2_fs *fs, uint64_t object, struct wfs2_node **ret);
 void wfs2_put(struct wfs2_node *n);
 /* Whoever still has the node can go on using it; its blocks are freed with the last reference. Durable. */
 int wfs2_unlink(struct wfs2_fs *fs, const char *name, size_t len);
@@ -99,6 +104,10 @@ int wfs2_read(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint6
               size_t *ret_len);
 int wfs2_write(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int wfs2_truncate(struct wfs2_node *n, uint64_t size_bytes);
+/* Attributes: those that are not NULL. Durable. */
+int wfs2_set_attr(struct wfs2_node *n, const bool *read_only, const uint64_t *modified_ns);
+/* The file's cached contents, for reading without a copy. Lives as long as the node. */
+struct cache_file *wfs2_node_cache(struct wfs2_node *n);
 /* What was written to this file before is durable. */
 int wfs2_flush(struct wfs2_node *n);
 

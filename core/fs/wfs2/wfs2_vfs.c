@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The VFS's operations on a WFS v2 volume, in terms of the engine (wfs2.h). */
+#include "core/fs/wfs2/wfs2_vfs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/bytes.h"
+#include "core/base/checked.h"
+#include "core/base/err.h"
+#include "core/base/sync.h"
+#include "core/cache/cache.h"
+
+#define WRITE_BITS 0222u
+#define ROOT_OBJECT 1u
+
+struct wfs2_vfs {
+	struct wfs2_fs *fs;
+	struct wfs2_vfs_options options;
+	uint64_t fsid;
+	uint64_t refs; /* atomic: nodes */
+	uint64_t dir_change; /* atomic: changes of the name space while it is mounted */
+	int dead; /* atomic */
+};
+
+struct vnode {
+	struct vfs_node node; /* first */
+	struct wfs2_vfs *v;
+	struct wfs2_node *file; /* referenced; NULL: the one directory */
+};
+
+static const struct vfs_node_ops wfs2_vfs_ops;
+
+static struct vnode *to_vnode(struct vfs_node *n)
+{
+	return (struct vnode *)n;
+}
+
+static int check_alive(const struct vnode *n)
+{
+	if (__atomic_load_n(&n->v->dead, __ATOMIC_ACQUIRE))
+		return err_set(-ESTALE, "the volume was unmounted");
+	return 0;
+}
+
+/* Takes over the reference to @file, also when it fails. */
+static int wrap(struct wfs2_vfs *v, struct wfs2_node *file, struct vfs_node **ret)
+{
+	struct vnode *n = malloc(sizeof(*n));
+
+	if (!n) {
+		wfs2_put(file);
+		return err_set(-ENOMEM, "a file: no memory");
+	}
+	vfs_node_init(&n->node, &wfs2_vfs_ops, file ? VFS_TYPE_FILE : VFS_TYPE_DIR);
+	n->v = v;
+	n->file = file;
+	(void)__atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
+	*ret = &n->node;
+	return 0;
+}
+
+static void op_release(struct vfs_node *node)
+{
+	struct vnode *n = to_vnode(node);
+	struct wfs2_vfs *v = n->v;
+
+	wfs2_put(n->file);
+	free(n);
+	if (__atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+		int rc = wfs2_unmount(v->fs);
+
+		if (v->options.gone)
+			v->options.gone(v->options.ctx, rc);
+		free(v);
+	}
+}
+
+static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
+{
+	struct vnode *n = to_vnode(node);
+	const struct wfs2_vfs_options *o = &n->v->options;
+	struct wfs2_stat st = { .object = ROOT_OBJECT };
+	int rc = check_alive(n);
+
+	if (rc)
+		return rc;
+	if (n->file)
+		wfs2_stat(n->file, &st);
+	else
+		st.change = __atomic_load_n(&n->v->dir_change, __ATOMIC_RELAXED);
+	*ret = (struct vfs_stat){
+		.type = node->type,
+		.fsid = n->v->fsid,
+		.object = st.object,
+		.size_bytes = st.size_bytes,
+		.allocated_bytes = st.allocated_bytes,
+		.change = st.change,
+		.atime_ns = st.modified_ns, /* there is one time of use only */
+		.mtime_ns = st.modified_ns,
+		.ctime_ns = st.modified_ns,
+		.btime_ns = st.created_ns,
+		.mode = n->file ? o->file_mode : o->dir_mode,
+		.uid = o->uid,
+		.gid = o->gid,
+		.link_count = n->file ? 1 : 2,
+		.block_bytes = WFS2_BLOCK_BYTES,
+		.grows = n->file != NULL,
+	};
+	if (st.read_only)
+		ret->mode &= ~WRITE_BITS;
+	return 0;
+}
+
+static int op_lookup(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node **ret)
+{
+	struct vnode *d = to_vnode(dir);
+	struct wfs2_node *file;
+	int rc = check_alive(d);
+
+	if (rc == 0)
+		rc = wfs2_lookup(d->v->fs, name, name_len, &file);
+	return rc ? rc : wrap(d->v, file, ret);
+}
+
+struct listing {
+	vfs_dir_fn *fn;
+	void *ctx;
+};
+
+static bool list_item(void *ctx, const struct wfs2_dir_item *item)
+{
+	struct listing *l = ctx;
+	struct vfs_dirent e = {
+		.name = item->name,
+		.name_len = item->name_len,
+		.type = VFS_TYPE_FILE,
+		.object = item->stat.object,
+		.cookie = item->next_cookie,
+	};
+
+	return l->fn(l->ctx, &e);
+}
+
+static int op_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
+{
+	struct vnode *d = to_vnode(dir);
+	struct listing l = { fn, ctx };
+	int rc = check_alive(d);
+
+	return rc ? rc : wfs2_list(d->v->fs, cookie, list_item, &l);
+}
+
+static int op_parent(struct vfs_node *dir, struct vfs_node **ret)
+{
+	(void)dir;
+	(void)ret;
+	return err_set(-ENOENT, "the top of a volume");
+}
+
+static int names_changed(struct vnode *d, int rc)
+{
+	if (rc == 0)
+		(void)__atomic_add_fetch(&d->v->dir_change, 1, __ATOMIC_RELAXED);
+	return rc;
+}
+
+static int op_create(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
+                     struct vfs_node **ret)
+{
+	struct vnode *d = to_vnode(dir);
+	struct wfs2_node *file;
+	bool read_only = true;
+	int rc = check_alive(d);
+
+	if (rc)
+		return rc;
+	if (attr->type != VFS_TYPE_FILE)
+		return err_set(-EPERM, "WFS v2 has only files");
+	rc = names_changed(d, wfs2_create(d->v->fs, name, name_len, &file));
+	if (rc)
+		return rc;
+	if (!(attr->mode & WRITE_BITS))
+		rc = wfs2_set_attr(file, &read_only, NULL);
+	if (rc) {
+		wfs2_put(file);
+		return rc;
+	}
+	return wrap(d->v, file, ret);
+}
+
+static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir)
+{
+	struct vnode *d = to_vnode(dir);
+	struct wfs2_node *file;
+	int rc = check_alive(d);
+
+	if (rc)
+		return rc;
+	if (want_dir) {
+		rc = wfs2_lookup(d->v->fs, name, name_len, &file);
+		if (rc)
+			return rc;
+		wfs2_put(file);
+		return err_set(-ENOTDIR, "WFS v2 has no directories");
+	}
+	return names_changed(d, wfs2_unlink(d->v->fs, name, name_len));
+}
+
+static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
+                     const char *new_name, size_t new_name_len, unsigned flags)
+{
+	struct vnode *d = to_vnode(dir);
+	int rc = check_alive(d);
+
+	if (rc)
+		return rc;
+	if (new_dir->ops != &wfs2_vfs_ops || to_vnode(new_dir)->v != d->v)
+		return err_set(-EXDEV, "a file does not move between file systems");
+	if (flags & ~VFS_RENAME_NOREPLACE)
+		return err_set(-EINVAL, "WFS v2 cannot exchange two names");
+	return names_changed(
+	        d, wfs2_rename(d->v->fs, name, name_len, new_name, new_name_len, flags & VFS_RENAME_NOREPLACE));
+}
+
+static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
+{
+	struct vnode *n = to_vnode(node);
+	const struct wfs2_vfs_options *o = &n->v->options;
+	uint64_t mtime_ns = a->valid & VFS_SET_MTIME_NOW ? sync_wall_ns() : a->mtime_ns;
+	bool read_only = !(a->mode & WRITE_BITS);
+	const uint64_t *set_mtime = a->valid & (VFS_SET_MTIME | VFS_SET_MTIME_NOW) ? &mtime_ns : NULL;
+	const bool *set_read_only = a->valid & VFS_SET_MODE ? &read_only : NULL;
+	int rc = check_alive(n);
+
+	if (rc)
+		return rc;
+	if (((a->valid & VFS_SET_UID) && a->uid != o->uid) || ((a->valid & VFS_SET_GID) && a->gid != o->gid))
+		return err_set(-EPERM, "WFS v2 keeps no owners");
+	if ((a->valid & VFS_SET_FLAGS) && a->flags)
+		return err_set(-EOPNOTSUPP, "WFS v2 has no such flags");
+	if (!n->file)
+		return a->valid & VFS_SET_SIZE ? err_set(-EISDIR, "a directory has no size") : 0;
+	if (a->valid & VFS_SET_SIZE)
+		rc = wfs2_truncate(n->file, a->size_bytes);
+	if (rc == 0 && (set_mtime || set_read_only))
+		rc = wfs2_set_attr(n->file, set_read_only, set_mtime);
+	return rc;
+}
+
+static int op_statfs(struct vfs_node *node, struct vfs_statfs *ret)
+{
+	struct vnode *n = to_vnode(node);
+	struct wfs2_info info;
+	int rc = check_alive(n);
+
+	if (rc)
+		return rc;
+	wfs2_get_info(n->v->fs, &info);
+	*ret = (struct vfs_statfs){
+		.fsid = n->v->fsid,
+		.total_bytes = (uint64_t)info.block_count * WFS2_BLOCK_BYTES,
+		.free_bytes = (uint64_t)info.free_blocks * WFS2_BLOCK_BYTES,
+		.object_count = info.file_count,
+		.objects_free = info.file_max - info.file_count,
+		.block_bytes = WFS2_BLOCK_BYTES,
+		.name_max = WFS2_NAME_MAX,
+		.read_only = info.read_only,
+	};
+	ret->available_bytes = ret->free_bytes;
+	return 0;
+}
+
+static int op_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
+{
+	struct vnode *n = to_vnode(any);
+	struct wfs2_node *file = NULL;
+	int rc = check_alive(n);
+
+	if (rc == 0 && fsid != n->v->fsid)
+		rc = err_set(-ESTALE, "a file of another volume");
+	if (rc == 0 && object != ROOT_OBJECT)
+		rc = wfs2_by_object(n->v->fs, object, &file);
+	return rc ? rc : wrap(n->v, file, ret);
+}
+
+static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	struct vnode *n = to_vnode(node);
+	size_t got = 0;
+	int rc = check_alive(n);
+
+	if (rc == 0)
+		rc = wfs2_read(n->file, iov, iov_count, offset, flags & VFS_NOWAIT ? WFS2_NOWAIT : 0, &got);
+	/* What lies behind an end that moved meanwhile reads as zeros. */
+	for (int i = 0; rc == 0 && i < iov_count; i++) {
+		if (got < iov[i].iov_len)
+			memset((uint8_t *)iov[i].iov_base + got, 0, iov[i].iov_len - got);
+		got -= min_u64(got, iov[i].iov_len);
+	}
+	return rc;
+}
+
+static int op_flush(struct vfs_node *node, unsigned flags)
+{
+	struct vnode *n = to_vnode(node);
+	int rc = check_alive(n);
+
+	if (rc || !n->file)
+		return rc; /* names are durable at once */
+	return flags & VFS_NOWAIT ? -EAGAIN : wfs2_flush(n->file);
+}
+
+static int op_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	struct vnode *n = to_vnode(node);
+	int rc = check_alive(n);
+
+	if (rc == 0 && (flags & VFS_NOWAIT) && (flags & VFS_FUA))
+		return -EAGAIN;
+	if (rc == 0)
+		rc = wfs2_write(n->file, iov, iov_count, offset,
+		                (flags & VFS_NOWAIT ? WFS2_NOWAIT : 0) | (flags & VFS_APPEND ? WFS2_APPEND : 0));
+	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
+}
+
+/* There are no holes. */
+static int op_extents(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
+                      unsigned max, unsigned *ret_count)
+{
+	int rc = check_alive(to_vnode(node));
+
+	(void)flags;
+	(void)max;
+	if (rc)
+		return rc;
+	ret[0] = (struct vfs_extent){ .offset = offset, .len_bytes = len };
+	*ret_count = 1;
+	return 0;
+}
+
+static int op_prefetch(struct vfs_node *node, uint64_t offset, uint64_t len)
+{
+	struct vnode *n = to_vnode(node);
+	int rc = check_alive(n);
+
+	return rc ? rc : cache_prefetch(wfs2_node_cache(n->file), offset, len);
+}
+
+static const struct vfs_node_ops wfs2_vfs_ops = {
+	.release = op_release,
+	.stat = op_stat,
+	.lookup = op_lookup,
+	.readdir = op_readdir,
+	.parent = op_parent,
+	.create = op_create,
+	.unlink = op_unlink,
+	.rename = op_rename,
+	.set_attr = op_set_attr,
+	.statfs = op_statfs,
+	.by_object = op_by_object,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.extents = op_extents,
+	.prefetch = op_prefetch,
+};
+
+int wfs2_vfs_new(struct wfs2_fs *fs, const struct wfs2_vfs_options *options, struct wfs2_vfs **ret,
+                 struct vfs_node **ret_root)
+{
+	struct wfs2_vfs *v = calloc(1, sizeof(*v));
+	struct wfs2_info info;
+	int rc;
+
+	if (!v)
+		return err_set(-ENOMEM, "a mount: no memory");
+	wfs2_get_info(fs, &info);
+	v->fs = fs;
+	v->options = *options;
+	v->fsid = get_le64(info.id) | 1;
+	v->dir_change = sync_wall_ns(); /* more than any count of an earlier mount */
+	rc = wrap(v, NULL, ret_root);
+	if (rc)
+		free(v);
+	else
+		*ret = v;
+	return rc;
+}
+
+void wfs2_vfs_kill(struct wfs2_vfs *v)
+{
+	__atomic_store_n(&v->dead, 1, __ATOMIC_RELEASE);
+}
