@@ -91,6 +91,21 @@ def test_every_type_and_cluster_size_both_ways(tmp_path: Path, make, shape) -> N
     judge(image)
 
 
+@pytest.mark.parametrize("options", ["-F 16 -f 1", "-F 16 -a -R 3 -r 1024 -M 0xf0", "-F 32 -f 1 -R 64", "-F 32 -b 8 -n LABEL"])
+def test_unusual_layouts(tmp_path: Path, options: str) -> None:
+    image, local, back = tmp_path / "image", tmp_path / "local", tmp_path / "back"
+    image.write_bytes(b"")
+    with open(image, "r+b") as f:
+        f.truncate(40 * MIB)
+    run(MKFS, *options.split(), image)
+    local.write_bytes(content(9, 100000))
+    wfs("fat", "put", image, local, "/some long file name")
+    mcopy_in(image, local, "/another long file name")
+    wfs("fat", "get", image, "/another long file name", back)
+    assert back.read_bytes() == local.read_bytes()
+    judge(image)
+
+
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     path = tmp_path / "stick"

@@ -11,7 +11,6 @@
 #include "core/fs/fat/fat_priv.h"
 
 #define IDLE_MAX 1024u
-#define CHAIN_DIR_MAX(g) (DIR_BYTES_MAX / (g)->cluster_bytes + 1)
 
 uint64_t fat_fs_now(void)
 {
@@ -57,7 +56,9 @@ static int load_chain(struct fat_node *n)
 {
 	struct fat_fs *fs = n->fs;
 	uint64_t need = div_round_up_u64(n->size_bytes, fs->g.cluster_bytes);
-	uint32_t most = fat_node_is_dir(n) ? CHAIN_DIR_MAX(&fs->g) : fs->g.cluster_count;
+	/* Longer ones are damaged, and would take memory without end. */
+	uint64_t most_bytes = fat_node_is_dir(n) ? DIR_BYTES_MAX : (uint64_t)FAT_FILE_BYTES_MAX + 1;
+	uint32_t most = (uint32_t)max_u64(most_bytes / fs->g.cluster_bytes, 1);
 	int rc = 0;
 
 	if (n->d.cluster)
