@@ -318,6 +318,7 @@ static void put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wf
 	struct wfsp_compound_args args = {
 		.slot = slot, .sequence = sequence, .reply_max_bytes = (uint32_t)b->reply_bytes, .op_count = b->count
 	};
+	const struct rpc_auth_sys *who = b->client->tell_who ? &b->client->self : NULL;
 	struct rpc_auth_sys sys;
 
 	if (args.reply_max_bytes < WFSP_REPLY_MIN)
@@ -327,10 +328,11 @@ static void put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wf
 		sys.gid_count = cred->group_count < RPC_GIDS_MAX ? cred->group_count : RPC_GIDS_MAX;
 		if (sys.gid_count)
 			memcpy(sys.gids, cred->groups, sys.gid_count * sizeof(sys.gids[0]));
+		who = &sys;
 	}
 	call->args = wr_init(call->head, sizeof(call->head));
 	wr_zero(&call->args, RECORD_MARK_BYTES);
-	rpc_put_call(&call->args, 0, WFSP_PROGRAM, WFSP_VERSION, WFSP_COMPOUND, cred ? &sys : NULL);
+	rpc_put_call(&call->args, 0, WFSP_PROGRAM, WFSP_VERSION, WFSP_COMPOUND, who);
 	wfsp_put_compound_args(&call->args, &args);
 	call->send_payload = b->ops.base;
 	call->send_len = b->ops.pos;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "core/base/err.h"
 #include "protocol/client/internal.h"
@@ -21,6 +22,21 @@ static void client_free(struct wfs *w)
 	free(w);
 }
 
+/* This process's own identity, with as many groups as travel. */
+static void tell_who(struct wfs *w, const char *address)
+{
+	gid_t groups[RPC_GIDS_MAX];
+	int count = getgroups(RPC_GIDS_MAX, groups);
+
+	if (strncmp(address, "tcp:", 4) != 0)
+		return;
+	w->tell_who = true;
+	w->self = (struct rpc_auth_sys){ .uid = geteuid(), .gid = getegid() };
+	/* With more than fit it has none of them: which ones would count is not to be guessed. */
+	for (int i = 0; i < count; i++)
+		w->self.gids[w->self.gid_count++] = groups[i];
+}
+
 static int client_new(const char *address, const struct wfs_options *o, unsigned conn_count, struct wfs **ret)
 {
 	struct wfs *w = calloc(1, sizeof(*w) + conn_count * sizeof(w->conns[0]));
@@ -32,6 +48,7 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 	w->no_shm = o->no_shared_memory;
 	w->timeout_ns = (o->timeout_ms ? o->timeout_ms : CLIENT_TIMEOUT_MS_DEFAULT) * SYNC_NS_PER_MS;
 	snprintf(w->name, sizeof(w->name), "%s", o->client_name ? o->client_name : "libwfs");
+	tell_who(w, address);
 	w->address = strdup(address);
 	if (!w->address)
 		err = err_set(-ENOMEM, "no memory for a client");

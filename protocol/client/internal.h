@@ -116,6 +116,8 @@ struct wfs {
 	uint64_t timeout_ns;
 	unsigned conn_count;
 	bool no_shm; /* the caller wants none */
+	bool tell_who; /* over TCP the server cannot see who calls: calls for nobody else carry this */
+	struct rpc_auth_sys self;
 	uint32_t payload_max_bytes; /* as the server said at first */
 	struct wfs_conn conns[];
 };

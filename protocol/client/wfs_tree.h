@@ -8,8 +8,8 @@
  * to be closed but files.
  *
  * Names are bytes, 1..WFS_NAME_BYTES_MAX of them, without '/', terminated. Every call takes the identity it is made for
- * (NULL: the caller's own, as the server sees it); whether a client may speak for others is the server's decision
- * (docs/PROTOCOL.md, "Identity").
+ * (NULL: the process's own, which the server sees on a unix socket, and is told over TCP); whether a client may speak
+ * for others is the server's decision (docs/PROTOCOL.md, "Identity").
  *
  * Lost connections are handled as in wfs.h. A request that must not be done twice (create, rename, unlink, append, ...)
  * is answered, not repeated, when only the connection was lost: the server keeps its answer. When the server itself

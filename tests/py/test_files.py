@@ -152,7 +152,10 @@ def test_exports_keep_to_their_part_and_policy(files: Files, tree: Path) -> None
     assert files.names(f"{tcp}/open") == ["outside", "part"]
     assert "not for this client" in files.fails("ls", f"{tcp}/elsewhere")
     assert files.names("elsewhere") == ["outside", "part"]
-    # Over TCP nobody is root unless the export says so.
+    files.do("mkdir", f"{tcp}/open/mine")
+    mine = files.box.wfs("--server", f"unix:{files.box.rpc_socket}", "stat", "home/mine")
+    assert (mine["uid"], mine["gid"]) == (os.geteuid(), os.getegid())
+    # Over TCP nobody is anybody unless the export says so.
     assert "Permission denied" in files.fails("mkdir", f"{tcp}/home/y")
 
 
