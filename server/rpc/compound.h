@@ -96,6 +96,7 @@ struct compound {
 	struct node *current, *saved;
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
+	uint64_t copied_bytes; /* by COPY: bounded, as it keeps a worker */
 	const struct rpc_tree *cred_tree; /* the tree that cred is for */
 	struct vfs_cred cred;
 	uint32_t groups[RPC_GIDS_MAX];

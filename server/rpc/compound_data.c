@@ -8,7 +8,7 @@
 #include "server/rpc/compound.h"
 
 #define COPY_PIECE_BYTES (1u << 20)
-#define COPY_BYTES_MAX (1u << 30) /* of one operation: a worker is not kept for ever */
+#define COPY_BYTES_MAX (256u << 20) /* of one compound: a worker is not kept for ever */
 #define DATA_ACCESS (WFSP_ACCESS_READ | WFSP_ACCESS_WRITE)
 
 /* The data stands in its place behind @head bytes, which the caller has written: add what pads it. */
@@ -194,7 +194,7 @@ static int copy_loop(struct vfs_handle *from, uint64_t from_offset, struct vfs_h
 
 int op_copy(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
-	uint64_t len = op->len_bytes < COPY_BYTES_MAX ? op->len_bytes : COPY_BYTES_MAX;
+	uint64_t left = COPY_BYTES_MAX - c->copied_bytes, len = op->len_bytes < left ? op->len_bytes : left;
 	struct vfs_handle *from, *to;
 	struct vfs_stat st, other;
 	struct node *current = c->current;
@@ -219,7 +219,12 @@ int op_copy(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	if (st.fsid == other.fsid && st.object == other.object && op->offset < op->new_offset + len &&
 	    op->new_offset < op->offset + len)
 		return err_set(-EINVAL, "source and target overlap");
-	return copy_loop(from, op->offset, to, op->new_offset, len, &res->len_bytes);
+	if (!left && op->len_bytes)
+		return err_set(-E2BIG, "more than %u bytes to be copied in one request", COPY_BYTES_MAX);
+	err = copy_loop(from, op->offset, to, op->new_offset, len, &res->len_bytes);
+	if (!err)
+		c->copied_bytes += res->len_bytes;
+	return err;
 }
 
 int op_put_file(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)

@@ -26,6 +26,7 @@ _Static_assert(WFSP_FLAG_IMMUTABLE == VFS_FLAG_IMMUTABLE && WFSP_FLAG_APPEND == 
                "flags of files travel as they are");
 _Static_assert(WFSP_PATH_MAX == VFS_PATH_MAX - 1 && WFSP_NAME_MAX == VFS_NAME_MAX, "paths and names travel whole");
 
+#define CREATE_TRIES 8
 #define DATA_ACCESS (WFSP_ACCESS_READ | WFSP_ACCESS_WRITE)
 
 static int unknown_flags(const struct wfsp_op *op)
@@ -292,8 +293,8 @@ int op_create(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	    (op->access && op->type != WFSP_TYPE_FILE) || (op->type == WFSP_TYPE_SYMLINK) != (attr.target_len > 0))
 		return err_set(-EINVAL, "an object of type %u, access %#x, and a target of %zu bytes", op->type,
 		               op->access, attr.target_len);
-	/* What is there between two looks at it may be gone at the second. */
-	do {
+	/* What is there may be gone at a second look, and there again at a third: not for ever. */
+	for (int tries = 0; tries < CREATE_TRIES; tries++) {
 		res->created = true;
 		err = vfs_create(c->current->h, cred, name_of(&op->name), op->name.len_bytes, &attr, op->access, &h,
 		                 NULL);
@@ -301,7 +302,9 @@ int op_create(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 			res->created = false;
 			err = open_existing(c, op, cred, &h);
 		}
-	} while (err == -ENOENT && !res->created);
+		if (err != -ENOENT || res->created)
+			break;
+	}
 	if (!err)
 		compound_enter(c, tree, h, op->access);
 	return err;
