@@ -236,7 +236,7 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 	unsigned count;
 	int ret;
 
-	sync_mutex_lock(&ds->items_lock);
+	sync_mutex_lock(&e->ds->items_lock);
 	count = collect(e, all);
 	ret = tree_apply(ds->tree, txg, all, count, ret_missing);
 	if (!ret) {
@@ -252,7 +252,7 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;
 		txg_changed(ds->pool, ds, txg);
 	}
-	sync_mutex_unlock(&ds->items_lock);
+	sync_mutex_unlock(&e->ds->items_lock);
 	return ret;
 }
 

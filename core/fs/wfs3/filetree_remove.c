@@ -359,6 +359,7 @@ static int rename_locked(struct rename *r)
 }
 
 /* Directories that move between others do so one at a time. */
+static int rename_prepared(struct rename *r) SYNC_NO_ANALYSIS;
 static int rename_prepared(struct rename *r)
 {
 	struct object *all[4] = { r->dir, r->new_dir, r->source, r->target.o };
