@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
+#include "core/base/log.h"
 #include "core/cache/cache.h"
 #include "core/fs/fat/fat_priv.h"
 
@@ -208,17 +209,30 @@ int fat_flush(struct fat_node *n)
 	return rc ? rc : fat_sync(n->fs);
 }
 
+/* Contents that cannot be written are tried again; the first time it is told. */
+static void sync_in_background(struct fat_fs *fs, bool *told)
+{
+	char text[ERR_TEXT_MAX];
+	int rc = fs->failed ? 0 : fat_sync_locked(fs);
+
+	if (rc && !fs->failed && !*told)
+		log_warning("fat", "changes cannot be written: device=%s reason=\"%s\"", blk_name(fs->medium.dev),
+		            err_text(err_get(), rc, 0, text, sizeof(text)));
+	*told = rc != 0;
+}
+
 void fat_syncer_run(void *arg)
 {
 	struct fat_fs *fs = arg;
+	bool told = false;
 
 	sync_mutex_lock(&fs->lock);
 	while (!fs->stopping) {
 		uint64_t until = sync_now_ns() + fs->sync_interval_ms * SYNC_NS_PER_MS;
 
 		(void)sync_cond_wait_until(&fs->syncer_cond, &fs->lock, until);
-		if (!fs->stopping && !fs->failed)
-			(void)fat_sync_locked(fs);
+		if (!fs->stopping)
+			sync_in_background(fs, &told);
 	}
 	sync_mutex_unlock(&fs->lock);
 	blk_thread_done();
