@@ -38,6 +38,7 @@ static void set_size(struct wfs2_node *n, uint64_t size)
 }
 
 static bool lock_shared(struct wfs2_node *n, unsigned flags)
+        SYNC_ANNOTATE(try_acquire_shared_capability(true, n->io_lock)) SYNC_NO_ANALYSIS
 {
 	if (flags & WFS2_NOWAIT)
 		return sync_rwlock_tryrdlock(&n->io_lock);
