@@ -41,7 +41,7 @@ static double seconds_since(uint64_t start)
 static struct blk_dev *make(const char *path, bool mkfs)
 {
 	struct fat_mkfs_options options = { .type = 32 };
-	struct blk_dev *dev;
+	struct blk_dev *dev = NULL;
 
 	unlink(path);
 	if (blk_create_file(path, IMAGE_BYTES, 0) || blk_open(path, 0, &dev))
