@@ -14,10 +14,10 @@
 
 #include "core/base/assert.h"
 #include "core/base/sync.h"
-#include "protocol/client/wfs.h"
+#include "protocol/client/wfs_tree.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
-#include "protocol/wfs_proto.h"
+#include "protocol/wfs_compound.h"
 #include "protocol/xdr/xdr.h"
 
 #define CALL_BYTES_MAX 131072u
@@ -56,8 +56,38 @@ static bool receive(int fd, uint8_t *to, size_t len)
 	return true;
 }
 
+/* A result for each operation of a compound, whose arguments @r stands at. */
+static void put_good_compound(struct wr *w, struct rd *r)
+{
+	static const uint8_t bytes[64];
+	struct wfsp_compound_args args;
+	struct wfsp_dirent entry = { .cookie = 9, .type = 1, .name = { (const uint8_t *)"abc", 3 }, .has_attr = true };
+
+	wfsp_get_compound_args(r, &args);
+	wr_be32(w, args.op_count);
+	for (uint32_t i = 0; i < args.op_count && !r->bad; i++) {
+		uint8_t items[512];
+		struct wr to = wr_init(items, sizeof(items));
+		struct wfsp_op op;
+		struct wfsp_op_res res = { .handle = { bytes, 44 },
+			                   .path = { (const uint8_t *)"a/b", 3 },
+			                   .eof = true };
+
+		wfsp_get_op(r, &op);
+		res.code = op.code;
+		res.data = (struct wfsp_bytes){ bytes, op.max_bytes < sizeof(bytes) ? op.max_bytes : sizeof(bytes) };
+		res.item_count = 1;
+		if (op.code == WFSP_OP_READDIR)
+			wfsp_put_dirent(&to, &entry);
+		else
+			xdr_put_opaque(&to, "user.x", 6);
+		res.items = (struct wfsp_bytes){ items, (uint32_t)to.pos };
+		wfsp_put_op_res(w, &res);
+	}
+}
+
 /* What a good server would say. */
-static void put_good(struct wr *w, uint32_t procedure)
+static void put_good(struct wr *w, uint32_t procedure, struct rd *args)
 {
 	struct wfsp_hello_ok hello = {
 		.boot_id = 5, .payload_max_bytes = 65536, .requests_max = 8, .server_name = "s"
@@ -83,13 +113,16 @@ static void put_good(struct wr *w, uint32_t procedure)
 		wr_be32(w, 8192);
 		wr_zero(w, 8192);
 		break;
+	case WFSP_COMPOUND:
+		put_good_compound(w, args);
+		break;
 	default:
 		wr_zero(w, 8);
 	}
 }
 
 /* How much of the reply is right: all of it, up to the results, nothing. */
-static size_t make_reply(struct server *s, uint32_t xid, uint32_t procedure)
+static size_t make_reply(struct server *s, uint32_t xid, uint32_t procedure, struct rd *args)
 {
 	struct wr w = wr_init(s->reply, REPLY_BYTES_MAX);
 	unsigned how = (unsigned)take(&s->input, 1), changes;
@@ -101,7 +134,7 @@ static size_t make_reply(struct server *s, uint32_t xid, uint32_t procedure)
 		wr_be32(&w, how & 64 ? (uint32_t)take(&s->input, 1) : WFSP_OK);
 	}
 	if (how & 1) {
-		put_good(&w, procedure);
+		put_good(&w, procedure, args);
 	} else {
 		n = take(&s->input, 1);
 		n = n < rd_left(&s->input) ? n : rd_left(&s->input);
@@ -134,7 +167,7 @@ static void serve_one(struct server *s, int fd)
 			return;
 		r = rd_init(s->call, len);
 		always(rpc_get_call(&r, &call) == 0);
-		reply_len = make_reply(s, call.xid, call.procedure);
+		reply_len = make_reply(s, call.xid, call.procedure, &r);
 		if (send(fd, s->reply, reply_len, MSG_NOSIGNAL) < 0)
 			return;
 	}
@@ -198,6 +231,52 @@ static void use_file(struct wfs *w)
 	wfs_close(f);
 }
 
+static int ignore_entry(void *ctx, const struct wfs_dirent *e)
+{
+	for (size_t i = 0; i < e->name_len; i++)
+		*(size_t *)ctx += (uint8_t)e->name[i];
+	*(size_t *)ctx += e->attr ? e->attr->mode : 0;
+	*(size_t *)ctx += e->fh ? e->fh->bytes[0] : 0;
+	return *(size_t *)ctx % 7 != 0;
+}
+
+static void ignore_name(void *ctx, const char *name, size_t len)
+{
+	*(size_t *)ctx += strnlen(name, len);
+}
+
+static void use_tree(struct wfs *w)
+{
+	static char target[WFS_PATH_BYTES_MAX + 1], buf[300];
+	struct wfs_attr attr;
+	struct wfs_fh fh = { .len_bytes = 3 };
+	struct wfs_batch *b;
+	struct wfs_file *f;
+	size_t sum = 0, len, len2;
+	unsigned done = 0;
+	int eof;
+
+	(void)wfs_attach(w, NULL, "", &fh, &attr);
+	always(fh.len_bytes >= 1 && fh.len_bytes <= WFS_FH_BYTES_MAX);
+	(void)wfs_readdir(w, NULL, &fh, 0, WFS_READDIR_ATTR | WFS_READDIR_FH, 0, ignore_entry, &sum, &eof);
+	(void)wfs_list_xattr(w, NULL, &fh, ignore_name, &sum);
+	if (!wfs_read_link(w, NULL, &fh, target))
+		always(strlen(target) <= WFS_PATH_BYTES_MAX);
+	always(wfs_batch_new(w, &b) == 0);
+	wfs_batch_put(b, &fh);
+	wfs_batch_read(b, buf, 100, 0, &len);
+	wfs_batch_get_xattr(b, "user.x", buf + 100, 50, &len2);
+	wfs_batch_get_file(b, buf + 150, 150, &len, &attr, &eof);
+	(void)wfs_batch_run(b, NULL, &done);
+	always(done <= 4);
+	wfs_batch_free(b);
+	if (!wfs_create(w, NULL, &fh, "x", 0644, 0, WFS_ACCESS_READ, &f, NULL, NULL, NULL)) {
+		if (!wfs_pread_some(f, buf, sizeof(buf), 0, &len))
+			always(len <= sizeof(buf));
+		wfs_close(f);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t call[CALL_BYTES_MAX], reply[REPLY_BYTES_MAX];
@@ -224,6 +303,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		use_file(w);
 		(void)wfs_list_exports(w, ignore_export, &sum);
 		(void)wfs_statistics(w, ignore_counter, &sum);
+		use_tree(w);
 		wfs_disconnect(w);
 	}
 	/* It may still wait for somebody. */
