@@ -50,7 +50,6 @@ def python(function: str, *args: object) -> list[str]:
 def mounted(make_appliance: Callable[..., Appliance]) -> Iterator[tuple[Appliance, Mount]]:
     """A daemon and a mount of its own, to be restarted."""
     appliance = make_appliance(Settings(commit_age_ms=500))
-    appliance.pools_are_damaged = True  # the check does not know trees
     mount = Mount(create_tree(appliance), appliance.folder / "mnt", "timeout=60")
     try:
         mount.start()
