@@ -145,6 +145,9 @@ static int build_core(struct daemon *d)
 	if (rc < 0)
 		return rc;
 	d->process_metrics = true;
+	rc = vfs_register_metrics(d->vfs, d->metrics);
+	if (rc < 0)
+		return rc;
 	cache.budget = d->budget;
 	rc = cache_new(&cache, &d->cache);
 	if (rc == 0)

@@ -39,6 +39,16 @@ struct histogram_view {
 
 void counter_add(struct counter *c, uint64_t n);
 uint64_t counter_read(const struct counter *c);
+/* The same for those who add to several counters at once: @slot is sync_thread_slot() % METRIC_SLOTS, asked for once.
+ * What is in one slot tells nothing but when to take a sample. */
+static inline void counter_add_slot(struct counter *c, unsigned slot, uint64_t n)
+{
+	__atomic_fetch_add(&c->slots[slot].v, n, __ATOMIC_RELAXED);
+}
+static inline uint64_t counter_read_slot(const struct counter *c, unsigned slot)
+{
+	return __atomic_load_n(&c->slots[slot].v, __ATOMIC_RELAXED);
+}
 void histogram_add(struct histogram *h, uint64_t ns);
 void histogram_read(const struct histogram *h, struct histogram_view *ret);
 /* Upper bound of the bucket that holds quantile @q (0..1), in nanoseconds; 0 when empty, UINT64_MAX in the last one. */

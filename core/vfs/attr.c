@@ -87,8 +87,8 @@ static void keep_bits_safe(const struct vfs_cred *cred, const struct vfs_stat *s
 		a->valid |= VFS_SET_KILL_SUID;
 }
 
-int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
-                 struct vfs_stat *ret_stat)
+static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
+                    struct vfs_stat *ret_stat)
 {
 	struct vfs_set_attr a = *attr;
 	struct vfs_stat st;
@@ -105,6 +105,14 @@ int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct
 	if (!ret && ret_stat)
 		ret = handle_stat(h, ret_stat);
 	return ret;
+}
+
+int vfs_set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
+                 struct vfs_stat *ret_stat)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_SET_ATTR);
+
+	return op_end(&t, set_attr(h, cred, attr, ret_stat), 0, 0);
 }
 
 int vfs_read_link(struct vfs_handle *h, char *buf, size_t *ret_len)

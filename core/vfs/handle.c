@@ -207,7 +207,8 @@ static struct iovec *iov_head(const struct iovec *iov, int iov_count, uint64_t l
 
 int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	uint64_t len;
+	struct op_timer t = op_begin_sampled(h->vfs->stats, OP_READ);
+	uint64_t len = 0;
 	int ret = check_readable(h);
 
 	if (!ret)
@@ -215,16 +216,17 @@ int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint6
 	if (!ret)
 		ret = check_range(h, offset, len, -EINVAL);
 	if (ret || !len)
-		return ret;
+		return op_end(&t, ret, 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->read(h->node, iov, iov_count, offset, flags);
 	handle_unref(h);
-	return ret;
+	return op_end(&t, ret, len, flags);
 }
 
 int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	uint64_t len;
+	struct op_timer t = op_begin_sampled(h->vfs->stats, OP_WRITE);
+	uint64_t len = 0;
 	int ret = check_writable(h);
 
 	if (!ret)
@@ -232,13 +234,13 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	if (!ret)
 		ret = check_write(h, offset, len, flags);
 	if (ret || !len)
-		return ret;
+		return op_end(&t, ret, 0, flags);
 	if (!h->node->ops->write)
-		return err_set(-EOPNOTSUPP, "the file system cannot write");
+		return op_end(&t, err_set(-EOPNOTSUPP, "the file system cannot write"), 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->write(h->node, iov, iov_count, offset, flags);
 	handle_unref(h);
-	return ret;
+	return op_end(&t, ret, len, flags);
 }
 
 static int read_head(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t len, uint64_t offset,
@@ -283,18 +285,20 @@ int vfs_read_some(struct vfs_handle *h, const struct iovec *iov, int iov_count, 
 
 int vfs_read_ref(struct vfs_handle *h, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret_ref)
 {
+	struct op_timer t = op_begin_sampled(h->vfs->stats, OP_READ);
 	int ret = check_readable(h);
 
 	if (!ret)
 		ret = check_range(h, offset, len, -EINVAL);
 	if (ret)
-		return ret;
+		return op_end(&t, ret, 0, flags);
 	if (!h->node->ops->read_ref || !len || len > VFS_REF_BYTES_MAX)
 		return -EOPNOTSUPP;
 	handle_ref(h);
 	ret = h->node->ops->read_ref(h->node, offset, len, flags, ret_ref);
 	handle_unref(h);
-	return ret;
+	/* What cannot be done without a copy is done with one, and counted then. */
+	return ret == -EOPNOTSUPP ? ret : op_end(&t, ret, len, flags);
 }
 
 void vfs_ref_release(struct vfs_ref *r)
@@ -302,7 +306,7 @@ void vfs_ref_release(struct vfs_ref *r)
 	r->release(r);
 }
 
-int vfs_flush(struct vfs_handle *h, unsigned flags)
+static int flush(struct vfs_handle *h, unsigned flags)
 {
 	int ret;
 
@@ -314,9 +318,17 @@ int vfs_flush(struct vfs_handle *h, unsigned flags)
 	return ret;
 }
 
+int vfs_flush(struct vfs_handle *h, unsigned flags)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_FLUSH);
+
+	return op_end(&t, flush(h, flags), 0, flags);
+}
+
 typedef int range_fn(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 
-static int change_range(struct vfs_handle *h, range_fn *fn, uint64_t offset, uint64_t len, unsigned flags, int outside)
+static int change_checked(struct vfs_handle *h, range_fn *fn, uint64_t offset, uint64_t len, unsigned flags,
+                          int outside)
 {
 	int ret = check_writable(h);
 
@@ -332,6 +344,13 @@ static int change_range(struct vfs_handle *h, range_fn *fn, uint64_t offset, uin
 	ret = fn(h->node, offset, len, flags);
 	handle_unref(h);
 	return ret;
+}
+
+static int change_range(struct vfs_handle *h, range_fn *fn, uint64_t offset, uint64_t len, unsigned flags, int outside)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_PUNCH);
+
+	return op_end(&t, change_checked(h, fn, offset, len, flags, outside), 0, flags);
 }
 
 int vfs_discard(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)

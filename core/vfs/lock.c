@@ -13,47 +13,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
-
-#define BUCKETS 256u
-#define LOCKS_MAX 1000000u /* held, of all owners */
-#define WAITS_MAX 4096u
-
-struct range {
-	struct cds_list_head link; /* file->held, ascending start */
-	uint64_t owner;
-	uint64_t start, end; /* end: not a part of it; UINT64_MAX: none */
-	enum vfs_lock_type type;
-};
-
-struct lock_file {
-	struct cds_list_head link; /* bucket */
-	struct vfs_node *node; /* referenced */
-	const struct vfs_mount_point *mount; /* is in use, or its locks are being dropped */
-	struct cds_list_head held;
-	struct cds_list_head waits; /* first come first */
-};
-
-struct lock_wait {
-	struct cds_list_head link; /* file->waits, then a list of those to be told */
-	struct cds_list_head all_link; /* locks->waits */
-	uint64_t number;
-	struct lock_file *file;
-	struct range range;
-	struct range *spare[2]; /* memory for when it is granted */
-	vfs_lock_granted_fn *granted;
-	void *ctx;
-	int result;
-	bool seen; /* by the search for a deadlock */
-};
-
-struct vfs_locks {
-	struct sync_mutex lock; /* SYNC_RANK_LEAF */
-	struct cds_list_head buckets[BUCKETS];
-	struct cds_list_head waits; /* all of them */
-	unsigned held_count, wait_count;
-	uint64_t last_wait; /* number */
-};
+#include "core/vfs/lock_priv.h"
 
 struct vfs_locks *locks_new(void)
 {
@@ -135,99 +95,6 @@ static struct lock_file *retire_file(struct lock_file *f)
 		return NULL;
 	cds_list_del(&f->link);
 	return f;
-}
-
-/* ---- ranges ---- */
-
-static bool overlap(const struct range *a, const struct range *b)
-{
-	return a->start < b->end && b->start < a->end;
-}
-
-static bool conflict(const struct range *a, const struct range *b)
-{
-	return a->owner != b->owner && overlap(a, b) &&
-	       (a->type == VFS_LOCK_EXCLUSIVE || b->type == VFS_LOCK_EXCLUSIVE);
-}
-
-static void insert(struct lock_file *f, struct range *r)
-{
-	struct range *at;
-
-	cds_list_for_each_entry (at, &f->held, link) {
-		if (at->start > r->start)
-			break;
-	}
-	cds_list_add_tail(&r->link, &at->link);
-}
-
-static void drop_range(struct vfs_locks *l, struct range *r)
-{
-	cds_list_del(&r->link);
-	free(r);
-	l->held_count--;
-}
-
-/* What @owner has of [start, end) goes. Cutting a piece out of the middle takes *@spare. */
-static void cut(struct vfs_locks *l, struct lock_file *f, uint64_t owner, uint64_t start, uint64_t end,
-                struct range **spare)
-{
-	const struct range piece = { .start = start, .end = end };
-	struct range *r, *next;
-
-	cds_list_for_each_entry_safe (r, next, &f->held, link) {
-		if (r->owner != owner || !overlap(r, &piece))
-			continue;
-		if (r->start < start && r->end > end) {
-			struct range *tail = *spare;
-
-			*spare = NULL;
-			*tail = *r;
-			tail->start = end;
-			r->end = start;
-			insert(f, tail);
-			l->held_count++;
-			return;
-		}
-		if (r->start >= start && r->end <= end) {
-			drop_range(l, r);
-		} else if (r->start < start) {
-			r->end = start;
-		} else {
-			r->start = end;
-			/* Its place among the others may be another one now. */
-			cds_list_del(&r->link);
-			insert(f, r);
-		}
-	}
-}
-
-/* Ranges of one owner and type that touch become one. */
-static void join(struct vfs_locks *l, struct lock_file *f, struct range *r)
-{
-	struct range *o, *next;
-
-	cds_list_for_each_entry_safe (o, next, &f->held, link) {
-		if (o == r || o->owner != r->owner || o->type != r->type || o->end < r->start || o->start > r->end)
-			continue;
-		r->start = min_u64(r->start, o->start);
-		r->end = max_u64(r->end, o->end);
-		drop_range(l, o);
-	}
-	cds_list_del(&r->link);
-	insert(f, r);
-}
-
-static void take(struct vfs_locks *l, struct lock_file *f, const struct range *want, struct range *spare[2])
-{
-	struct range *r = spare[0];
-
-	spare[0] = NULL;
-	cut(l, f, want->owner, want->start, want->end, &spare[1]);
-	*r = *want;
-	insert(f, r);
-	l->held_count++;
-	join(l, f, r);
 }
 
 /* ---- waiting ---- */
@@ -330,7 +197,7 @@ static void grant(struct vfs_locks *l, struct lock_file *f, struct cds_list_head
 	cds_list_for_each_entry_safe (w, next, &f->waits, link) {
 		if (blocked(f, &w->range, w))
 			continue;
-		take(l, f, &w->range, w->spare);
+		range_take(l, f, &w->range, w->spare);
 		end_wait(l, w, 0, told);
 	}
 }
@@ -384,7 +251,7 @@ static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wa
 	if (l->held_count + 2 > LOCKS_MAX)
 		return err_set(-ENOLCK, "%u locks are held", l->held_count);
 	if (!blocked(f, &w->range, NULL)) {
-		take(l, f, &w->range, w->spare);
+		range_take(l, f, &w->range, w->spare);
 		return 0;
 	}
 	if (!w->granted)
@@ -401,8 +268,8 @@ static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wa
 	return -EINPROGRESS;
 }
 
-int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
-             uint64_t *ret_wait)
+static int lock_range(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
+                      uint64_t *ret_wait)
 {
 	struct vfs_locks *l = h->vfs->locks;
 	struct lock_file *f, *empty = NULL;
@@ -441,6 +308,16 @@ int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted
 	tell(&told);
 	if (empty)
 		free_file(empty);
+	return ret;
+}
+
+int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
+             uint64_t *ret_wait)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_LOCK);
+	int ret = lock_range(h, lock, granted, ctx, ret_wait);
+
+	(void)op_end(&t, ret == -EINPROGRESS ? 0 : ret, 0, 0); /* to wait is no failure */
 	return ret;
 }
 
@@ -493,7 +370,7 @@ int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t l
 	if (f && l->held_count == LOCKS_MAX) {
 		ret = err_set(-ENOLCK, "%u locks are held", l->held_count);
 	} else if (f) {
-		cut(l, f, owner, piece.start, piece.end, &spare);
+		range_cut(l, f, owner, piece.start, piece.end, &spare);
 		grant(l, f, &told);
 		empty = retire_file(f);
 	}
@@ -546,7 +423,7 @@ static void unlock_file(struct vfs_locks *l, struct lock_file *f, uint64_t owner
 			end_wait(l, w, -ECANCELED, told);
 	cds_list_for_each_entry_safe (r, next, &f->held, link)
 		if (r->owner == owner)
-			drop_range(l, r);
+			range_drop(l, r);
 	grant(l, f, told);
 }
 
@@ -587,7 +464,7 @@ void locks_drop_mount(struct vfs_locks *l, const struct vfs_mount_point *m)
 			cds_list_for_each_entry_safe (w, next_wait, &f->waits, link)
 				end_wait(l, w, -ESTALE, &told);
 			cds_list_for_each_entry_safe (r, next_range, &f->held, link)
-				drop_range(l, r);
+				range_drop(l, r);
 			cds_list_del(&f->link);
 			cds_list_add(&f->link, &empty);
 		}

@@ -390,10 +390,11 @@ static const struct vfs_node_ops top_ops = {
 
 struct vfs *vfs_new(void)
 {
-	struct vfs *v = calloc(1, sizeof(*v));
+	struct vfs *v = aligned_alloc(64, sizeof(*v));
 
 	if (!v)
 		return NULL;
+	memset(v, 0, sizeof(*v));
 	v->top = calloc(1, sizeof(*v->top) + 2);
 	v->locks = locks_new();
 	if (!v->top || !v->locks) {
@@ -415,6 +416,8 @@ void vfs_free(struct vfs *v)
 	if (!v)
 		return;
 	always(cds_list_empty(&v->mounts));
+	if (v->metrics)
+		metrics_unregister(v->metrics, v);
 	locks_free(v->locks);
 	sync_mutex_done(&v->lock);
 	free(v->top);

@@ -128,8 +128,9 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 	return err;
 }
 
-int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
-               const struct vfs_new *attr, unsigned access, struct vfs_handle **ret_handle, struct vfs_stat *ret_stat)
+static int create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+                  const struct vfs_new *attr, unsigned access, struct vfs_handle **ret_handle,
+                  struct vfs_stat *ret_stat)
 {
 	struct vfs_stat dir_st;
 	struct vfs_node *node;
@@ -156,8 +157,16 @@ int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 	return ret;
 }
 
-int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uint32_t mode,
-                        struct vfs_handle **ret_handle)
+int vfs_create(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               const struct vfs_new *attr, unsigned access, struct vfs_handle **ret_handle, struct vfs_stat *ret_stat)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_CREATE);
+
+	return op_end(&t, create(dir, cred, name, name_len, attr, access, ret_handle, ret_stat), 0, 0);
+}
+
+static int create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uint32_t mode,
+                           struct vfs_handle **ret_handle)
 {
 	const struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = mode };
 	struct vfs_stat dir_st;
@@ -175,10 +184,18 @@ int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uin
 	return handle_of(dir, node, VFS_ACCESS_READ | VFS_ACCESS_WRITE, cred, ret_handle);
 }
 
+int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uint32_t mode,
+                        struct vfs_handle **ret_handle)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_CREATE);
+
+	return op_end(&t, create_nameless(dir, cred, mode, ret_handle), 0, 0);
+}
+
 /* ---- linking, removing, renaming ---- */
 
-int vfs_link(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
-             struct vfs_handle *target)
+static int link_name(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+                     struct vfs_handle *target)
 {
 	struct vfs_stat dir_st, st;
 	int ret = check_new_name(name, name_len);
@@ -200,7 +217,16 @@ int vfs_link(struct vfs_handle *dir, const struct vfs_cred *cred, const char *na
 	return ret ? err_add(ret, "link '%.*s'", (int)name_len, name) : 0;
 }
 
-int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len, bool want_dir)
+int vfs_link(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+             struct vfs_handle *target)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_LINK);
+
+	return op_end(&t, link_name(dir, cred, name, name_len, target), 0, 0);
+}
+
+static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+                       bool want_dir)
 {
 	struct vfs_stat dir_st;
 	struct vfs_node *victim = NULL;
@@ -220,6 +246,13 @@ int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir);
 	vfs_node_unref(victim);
 	return ret ? err_add(ret, "remove '%.*s'", (int)name_len, name) : 0;
+}
+
+int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len, bool want_dir)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_REMOVE);
+
+	return op_end(&t, remove_name(dir, cred, name, name_len, want_dir), 0, 0);
 }
 
 /* The moved object: a directory that gets another parent is itself changed (its ".."). */
@@ -252,8 +285,8 @@ static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, 
 	return ret;
 }
 
-int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
-               struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
+static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+                       struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
 {
 	const unsigned both = VFS_RENAME_NOREPLACE | VFS_RENAME_EXCHANGE;
 	bool same_dir = dir->node == new_dir->node;
@@ -282,9 +315,17 @@ int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 	return ret ? err_add(ret, "rename '%.*s' to '%.*s'", (int)name_len, name, (int)new_name_len, new_name) : 0;
 }
 
+int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_RENAME);
+
+	return op_end(&t, rename_name(dir, cred, name, name_len, new_dir, new_name, new_name_len, flags), 0, 0);
+}
+
 /* ---- listing ---- */
 
-int vfs_readdir(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
+static int list(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
 	struct vfs_stat st;
 	int ret;
@@ -295,4 +336,11 @@ int vfs_readdir(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t co
 	if (!ret)
 		ret = access_check(dir->node, &st, cred, VFS_ACCESS_READ);
 	return ret ? ret : dir->node->ops->readdir(dir->node, cookie, fn, ctx);
+}
+
+int vfs_readdir(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_LIST);
+
+	return op_end(&t, list(dir, cred, cookie, fn, ctx), 0, 0);
 }

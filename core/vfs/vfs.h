@@ -71,6 +71,9 @@ struct vfs_stat {
 
 struct vfs *vfs_new(void); /* NULL when memory is short */
 void vfs_free(struct vfs *v); /* nothing is mounted any more */
+/* Show operations by class (counts, errors, bytes, latency) in @m, which outlives @v. Once. -ENOMEM, -EEXIST. */
+struct metrics;
+int vfs_register_metrics(struct vfs *v, struct metrics *m);
 
 /*
  * Open the file at absolute @path. @writable: -EROFS when the file system or file is read-only. -ENOENT, -EISDIR,

@@ -2,8 +2,9 @@
 /*
  * The VFS, for file systems: what one implements to be mounted.
  *
- * A node is one file or directory of a mounted file system, reference counted. The VFS checks arguments (bounds of
- * ranges against the size, writability, flags) before it calls; file systems check what only they know.
+ * A node is one object of a mounted file system, reference counted; an object has one node for as long as that is
+ * referenced. The VFS checks arguments (bounds of ranges against the size, writability, flags) before it calls; file
+ * systems check what only they know.
  */
 #ifndef WFSD_CORE_VFS_VFS_OPS_H
 #define WFSD_CORE_VFS_VFS_OPS_H

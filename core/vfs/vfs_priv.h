@@ -7,6 +7,7 @@
 
 #include "core/base/sync.h"
 #include "core/vfs/vfs_ops.h"
+#include "core/vfs/stats.h"
 
 /* An object and the mount it was reached through; both referenced. */
 struct place {
@@ -36,6 +37,8 @@ struct vfs {
 	struct vfs_mount_point *top; /* "/", whose directory holds the mounts; not in the table */
 	struct vfs_node top_node; /* its root */
 	struct vfs_locks *locks;
+	struct metrics *metrics; /* NULL: none */
+	struct op_stats stats[OP_CLASSES];
 };
 
 /*

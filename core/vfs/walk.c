@@ -204,8 +204,8 @@ static int start(struct walk *w, const struct vfs_handle *root, const struct vfs
 	return 0;
 }
 
-int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
-             const char *path, unsigned flags, struct vfs_handle **ret_handle)
+static int walk_path(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
+                     const char *path, unsigned flags, struct vfs_handle **ret_handle)
 {
 	struct walk w = { .vfs = v, .cred = cred };
 	size_t pos = 0, len = strnlen(path, VFS_PATH_MAX);
@@ -237,8 +237,16 @@ int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root
 	return err_add(ret, "path '%s'", path);
 }
 
-int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
-               struct vfs_handle **ret_handle)
+int vfs_walk(struct vfs *v, const struct vfs_cred *cred, struct vfs_handle *root, struct vfs_handle *base,
+             const char *path, unsigned flags, struct vfs_handle **ret_handle)
+{
+	struct op_timer t = op_begin(v->stats, OP_LOOKUP);
+
+	return op_end(&t, walk_path(v, cred, root, base, path, flags, ret_handle), 0, 0);
+}
+
+static int look_up(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+                   struct vfs_handle **ret_handle)
 {
 	struct place at;
 	int ret;
@@ -252,6 +260,14 @@ int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 		return ret;
 	}
 	return handle_new(dir->vfs, &at, 0, cred->uid == 0, ret_handle);
+}
+
+int vfs_lookup(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
+               struct vfs_handle **ret_handle)
+{
+	struct op_timer t = op_begin(dir->vfs->stats, OP_LOOKUP);
+
+	return op_end(&t, look_up(dir, cred, name, name_len, ret_handle), 0, 0);
 }
 
 /* ---- paths of administrators ---- */

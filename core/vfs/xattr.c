@@ -105,8 +105,8 @@ static void show_mode(void *acl, size_t len, uint32_t mode)
 		acl_set_mode(acl, len, mode);
 }
 
-int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, void *buf, size_t cap,
-                  size_t *ret_len)
+static int get(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, void *buf, size_t cap,
+               size_t *ret_len)
 {
 	struct vfs_stat st;
 	enum space space;
@@ -123,6 +123,14 @@ int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 	if (!ret && cap && space == SPACE_ACL && !strcmp(name, ACL_ACCESS_NAME))
 		show_mode(buf, *ret_len, st.mode);
 	return ret;
+}
+
+int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, void *buf, size_t cap,
+                  size_t *ret_len)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_GET_XATTR);
+
+	return op_end(&t, get(h, cred, name, buf, cap, ret_len), 0, 0);
 }
 
 static int remove_if_there(struct vfs_node *n, const char *name)
@@ -169,8 +177,8 @@ static int set_acl(struct vfs_handle *h, const struct vfs_cred *cred, const char
 	return ret ? ret : h->node->ops->set_xattr(h->node, name, value, len, 0);
 }
 
-int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
-                  unsigned flags)
+static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
+               unsigned flags)
 {
 	struct vfs_stat st;
 	enum space space;
@@ -194,7 +202,15 @@ int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 	return h->node->ops->set_xattr(h->node, name, value, len, flags);
 }
 
-int vfs_remove_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)
+int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
+                  unsigned flags)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_SET_XATTR);
+
+	return op_end(&t, set(h, cred, name, value, len, flags), 0, 0);
+}
+
+static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)
 {
 	struct vfs_stat st;
 	enum space space;
@@ -207,6 +223,13 @@ int vfs_remove_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const ch
 	if (!ret && !h->node->ops->remove_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
 	return ret ? ret : h->node->ops->remove_xattr(h->node, name);
+}
+
+int vfs_remove_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_SET_XATTR);
+
+	return op_end(&t, remove_one(h, cred, name), 0, 0);
 }
 
 struct list {
