@@ -153,10 +153,24 @@ static void test_table_aligns_columns_and_hides_control_characters(void **state)
 	free(text);
 }
 
+static void test_args_of_files_have_short_forms(void **state)
+{
+	char line[] = "-l find home --name *.c --server tcp:h:1 -r", *argv[ARGV_MAX];
+	struct args a;
+
+	(void)state;
+	assert_int_equal(parse(line, argv, &a), 0);
+	assert_int_equal(a.given, ARGS_LONG | ARGS_NAME | ARGS_SERVER | ARGS_RECURSIVE);
+	assert_string_equal(a.name, "*.c");
+	assert_string_equal(a.server, "tcp:h:1");
+	assert_int_equal(a.word_count, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args_options_may_stand_anywhere),
+		cmocka_unit_test(test_args_of_files_have_short_forms),
 		cmocka_unit_test(test_args_socket_comes_from_option_then_environment_then_default),
 		cmocka_unit_test(test_args_with_an_unknown_option_or_a_bad_number_returns_einval),
 		cmocka_unit_test(test_command_with_wrong_usage_is_refused_before_anything_is_asked),
