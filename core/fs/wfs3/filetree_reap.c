@@ -208,10 +208,18 @@ static bool is_live_tree(struct dataset *ds)
 	return live;
 }
 
+/* Damage in one tree does not keep the pool from being used. */
 static int finish_dataset(void *ctx, struct dataset *ds)
 {
+	int rc = is_live_tree(ds) ? each_orphan(ds, finish_one) : 0;
+	char text[256];
+
 	(void)ctx;
-	return is_live_tree(ds) ? each_orphan(ds, finish_one) : 0;
+	if (rc != -EUCLEAN && rc != -EIO)
+		return rc;
+	log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": truncations cannot be finished: %s", ds->pool->name, ds->id,
+	            err_text(err_get(), rc, 0, text, sizeof(text)));
+	return 0;
 }
 
 int filetree_finish_all(struct pool *p)
