@@ -152,7 +152,7 @@ int options_parse(struct fuse_args *args, struct options *ret)
 		                 .attr_timeout_s = 1,
 		                 .negative_timeout_s = 0.5,
 		                 .timeout_s = 600,
-		                 .connections = 2,
+		                 .connections = 1,
 		                 .threads = 16 };
 	if (fuse_opt_parse(args, ret, specs, take) < 0)
 		return -EINVAL;
