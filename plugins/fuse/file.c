@@ -55,6 +55,33 @@ static int open_program(struct mount *m, struct node *n, const struct caller *wh
 	return err ? err : wfs_open_fh(m->client, NULL, &n->fh, WFS_ACCESS_READ, ret);
 }
 
+/* False: it is not to be opened by its contents. */
+static bool open_small(fuse_req_t req, struct node *n, const struct caller *who, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct open_file *of;
+	struct small *small;
+	uint64_t change;
+
+	if ((fi->flags & (O_ACCMODE | O_TRUNC | O_DIRECT)) != O_RDONLY || m->options->writeback)
+		return false;
+	small = small_open(m, n, who, &change);
+	if (!small)
+		return false;
+	if (file_attach(n, NULL, WFS_ACCESS_READ, fi)) {
+		small_close(m, n, small);
+		return false;
+	}
+	of = file_of(fi);
+	of->small = small;
+	fi->keep_cache = atomic_exchange(&n->cached_change, change) == change;
+	if (fuse_reply_open(req, fi) != 0) {
+		small_close(m, n, small);
+		free(of);
+	}
+	return true;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -66,6 +93,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int err = 0;
 
 	caller_get(req, &who);
+	if (open_small(req, n, &who, fi))
+		return;
 	if (fi->flags & O_TRUNC)
 		err = truncate_for_open(m, n, &who);
 	if (!err)
@@ -90,15 +119,18 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
+	struct open_file *of = file_of(fi);
+	int err = -ENOMEM;
 	size_t len;
 	void *buf;
-	int err;
 
 	(void)ino;
 	if (size > MOUNT_IO_BYTES_MAX)
 		size = MOUNT_IO_BYTES_MAX;
 	buf = malloc(size ? size : 1);
-	err = buf ? wfs_pread_some(file_of(fi)->file, buf, size, (uint64_t)offset, &len) : -ENOMEM;
+	if (buf)
+		err = of->small ? small_read(mount_of(req), of, buf, size, (uint64_t)offset, &len)
+		                : wfs_pread_some(of->file, buf, size, (uint64_t)offset, &len);
 	if (err)
 		reply_err(req, err);
 	else
@@ -172,15 +204,19 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (fi->flock_release)
 		lock_drop_flock(mount_of(req), of->node, fi->lock_owner);
 	wfs_close(of->file);
+	if (of->small)
+		small_close(mount_of(req), of->node, of->small);
 	free(of);
 	reply_err(req, 0);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
 {
+	struct open_file *of = file_of(fi);
+
 	(void)ino;
 	(void)data_only;
-	reply_err(req, wfs_flush(file_of(fi)->file));
+	reply_err(req, of->small ? wfs_sync(mount_of(req)->client, NULL, &of->node->fh) : wfs_flush(of->file));
 }
 
 void file_ops(struct fuse_lowlevel_ops *ops)

@@ -28,6 +28,8 @@ struct lock_queue {
 	struct lock_wait *first;
 };
 
+struct small;
+
 struct mount {
 	struct wfs *client;
 	const struct options *options;
@@ -37,12 +39,15 @@ struct mount {
 	uint64_t attr_timeout_ns;
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
+	pthread_mutex_t small_lock; /* what nodes have of small.c */
+	_Atomic unsigned small_count; /* small files that are open */
 };
 
 /* An open file: what fuse_file_info.fh points to. */
 struct open_file {
 	struct node *node;
-	struct wfs_file *file;
+	struct wfs_file *file; /* NULL: only by what was read of it (small.c) */
+	struct small *small; /* NULL: not small, or not for reading */
 	unsigned access; /* WFS_ACCESS_* */
 };
 
@@ -103,6 +108,19 @@ void lock_ops(struct fuse_lowlevel_ops *ops);
 int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi);
 /* WFS_ACCESS_* of open(2)'s flags. */
 unsigned file_access(const struct mount *m, int flags);
+
+/* small.c */
+#define SMALL_BYTES_MAX (64u << 10)
+/*
+ * Open a small file for reading by reading all of it: one round trip instead of three. *ret_change is its change
+ * counter. NULL: it is to be opened as usual.
+ */
+struct small *small_open(struct mount *m, struct node *n, const struct caller *who, uint64_t *ret_change);
+void small_close(struct mount *m, struct node *n, struct small *s);
+/* What was read, if nothing is known to have changed since; otherwise the file is opened and read. */
+int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, uint64_t offset, size_t *ret_len);
+/* A name is about to be removed, or replaced: if it is that of a small file in use, the server keeps the file. */
+void small_keep(struct mount *m, struct node *dir, const char *name);
 
 /* lock.c */
 int lock_queue_start(struct mount *m);

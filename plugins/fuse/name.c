@@ -139,6 +139,8 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	int err;
 
 	caller_get(req, &who);
+	if (!is_dir)
+		small_keep(m, dir, name);
 	node_touch(m, dir);
 	err = wfs_unlink(m->client, &who.cred, &dir->fh, name, is_dir);
 	node_touch(m, dir);
@@ -173,6 +175,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	if (flags & RENAME_EXCHANGE)
 		wanted |= WFS_RENAME_EXCHANGE;
 	caller_get(req, &who);
+	if (!wanted)
+		small_keep(m, to, new_name);
 	node_touch(m, from);
 	node_touch(m, to);
 	err = wfs_rename(m->client, &who.cred, &from->fh, name, &to->fh, new_name, wanted);

@@ -106,6 +106,18 @@ struct node *node_get(struct node_table *t, const struct wfs_attr *attr, const s
 	return n;
 }
 
+struct node *node_find(struct node_table *t, uint64_t fsid, uint64_t file_id)
+{
+	struct node *n;
+
+	pthread_mutex_lock(&t->lock);
+	n = find(t, fsid, file_id);
+	if (n)
+		n->lookups++;
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 bool node_touched_since(struct node_table *t, uint64_t fsid, uint64_t file_id, uint64_t sequence)
 {
 	struct node *n;

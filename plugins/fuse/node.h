@@ -25,7 +25,13 @@ struct node {
 	_Atomic uint64_t no_capability_until_ns; /* it has no security.capability */
 	_Atomic uint64_t cached_change; /* the change counter that the kernel's pages belong to, at least */
 	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
+	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
 	_Atomic bool locked; /* this mount once had a byte-range lock on it */
+
+	/* Under the mount's small_lock: times it is open by its contents only, and what keeps it when it has no name.
+	 */
+	unsigned small_opens;
+	struct wfs_file *keeper;
 };
 
 struct node_table {
@@ -43,6 +49,8 @@ int node_table_init(struct node_table *t);
 void node_table_done(struct node_table *t);
 /* The node of an object, which the kernel is about to be told once more. NULL: no memory. */
 struct node *node_get(struct node_table *t, const struct wfs_attr *attr, const struct wfs_fh *fh);
+/* The node of an object if there is one, told once more until node_forget(). */
+struct node *node_find(struct node_table *t, uint64_t fsid, uint64_t file_id);
 /* Does the kernel know the object, and did this mount change it after @sequence? */
 bool node_touched_since(struct node_table *t, uint64_t fsid, uint64_t file_id, uint64_t sequence);
 /* The kernel forgets @count times that it was told. The node may be gone then. */

@@ -96,7 +96,10 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 /* What an answer from the server tells for a while. */
 static void learn(struct mount *m, struct node *n, const struct wfs_attr *attr)
 {
+	bool small = attr->type == WFS_TYPE_FILE && attr->size_bytes <= SMALL_BYTES_MAX;
+
 	atomic_store(&n->no_acl_until_ns, attr->has_acl ? 0 : node_now_ns() + m->attr_timeout_ns);
+	atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }
 
 void reply_err(fuse_req_t req, int err)

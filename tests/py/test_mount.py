@@ -341,6 +341,33 @@ def test_appenders_on_two_mounts_lose_nothing(here: Path, there: Path) -> None:
     assert sorted((there / "log").read_text().split()) == sorted(f"{c}{i:06}" for c in "abc" for i in range(lines))
 
 
+def test_a_small_file_open_for_reading_outlives_its_name(here: Path, there: Path) -> None:
+    for folder in (here, there):
+        for remove in (os.unlink, lambda path: os.rename(path.with_name("new"), path)):
+            file = folder / "small"
+            file.write_text("contents")
+            (folder / "new").write_text("new contents")
+            assert file.stat().st_size == 8  # so it is known to be small
+            fd = os.open(file, os.O_RDONLY)
+            remove(file)
+            assert (os.fstat(fd).st_nlink, os.fstat(fd).st_size) == (0, 8)
+            assert os.pread(fd, 100, 0) == b"contents"
+            os.fsync(fd)
+            os.close(fd)
+
+
+def test_a_small_file_open_for_reading_shows_what_is_written_to_it(here: Path, there: Path) -> None:
+    (here / "small").write_text("before")
+    assert (there / "small").stat().st_size == 6
+    mine, other = (os.open(folder / "small", os.O_RDONLY) for folder in (here, there))
+    with open(here / "small", "r+") as file:
+        file.write("afterwards")
+    assert os.pread(mine, 100, 0) == b"afterwards"
+    assert os.pread(other, 100, 0) == b"afterwards"
+    os.close(mine)
+    os.close(other)
+
+
 # Two mounts
 
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Small files that are opened for reading: all of it is read then, and the server knows nothing of an open file, so
+ * that opening, reading and closing are one round trip. When something may have changed the file is opened after all;
+ * the server is told before its name is removed, too, because a file without a name lives as long as it is open.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plugins/fuse/mount.h"
+
+struct small {
+	pthread_mutex_t lock; /* of the open file's file */
+	struct caller who; /* who opened it */
+	uint64_t sequence; /* of this mount's changes, before it was read */
+	uint64_t until_ns; /* believed without asking the server */
+	size_t len;
+	char data[];
+};
+
+/* One open less. */
+static void drop(struct mount *m, struct node *n)
+{
+	struct wfs_file *keeper = NULL;
+
+	pthread_mutex_lock(&m->small_lock);
+	if (--n->small_opens == 0) {
+		keeper = n->keeper;
+		n->keeper = NULL;
+	}
+	pthread_mutex_unlock(&m->small_lock);
+	atomic_fetch_sub(&m->small_count, 1);
+	wfs_close(keeper);
+}
+
+/* All of the file, or an error; -EFBIG: it has grown. */
+static int read_all(struct mount *m, struct node *n, const struct caller *who, struct small *s, uint32_t cap,
+                    struct wfs_attr *ret)
+{
+	struct wfs_batch *b;
+	int eof = 0, err = wfs_batch_new(m->client, &b);
+
+	if (err)
+		return err;
+	(void)wfs_batch_put(b, &n->fh);
+	(void)wfs_batch_get_file(b, s->data, cap, &s->len, ret, &eof);
+	err = wfs_batch_run(b, &who->cred, NULL);
+	wfs_batch_free(b);
+	return err ? err : eof ? 0 : -EFBIG;
+}
+
+struct small *small_open(struct mount *m, struct node *n, const struct caller *who, uint64_t *ret_change)
+{
+	uint32_t cap = atomic_load(&n->small_bytes);
+	struct small *s = cap ? malloc(sizeof(*s) + cap + 1) : NULL;
+	struct wfs_attr attr;
+
+	if (!s)
+		return NULL;
+	atomic_fetch_add(&m->small_count, 1);
+	pthread_mutex_lock(&m->small_lock);
+	n->small_opens++;
+	pthread_mutex_unlock(&m->small_lock);
+	s->sequence = atomic_load(&m->sequence);
+	s->until_ns = node_now_ns() + m->attr_timeout_ns;
+	if (read_all(m, n, who, s, cap + 1, &attr)) {
+		drop(m, n);
+		free(s);
+		return NULL;
+	}
+	s->who = *who;
+	s->who.cred.groups = s->who.groups;
+	pthread_mutex_init(&s->lock, NULL);
+	*ret_change = attr.change;
+	return s;
+}
+
+void small_close(struct mount *m, struct node *n, struct small *s)
+{
+	drop(m, n);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+/* The file, opened once. That it may be read was seen when it was opened. */
+static int file_behind(struct mount *m, struct open_file *of, struct wfs_file **ret)
+{
+	struct small *s = of->small;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (!of->file) {
+		err = wfs_open_fh(m->client, &s->who.cred, &of->node->fh, WFS_ACCESS_READ, &of->file);
+		if (err == -EACCES)
+			err = wfs_open_fh(m->client, NULL, &of->node->fh, WFS_ACCESS_READ, &of->file);
+	}
+	*ret = of->file;
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, uint64_t offset, size_t *ret_len)
+{
+	struct small *s = of->small;
+	struct wfs_file *file;
+	int err;
+
+	if (atomic_load(&of->node->touched) > s->sequence || node_now_ns() >= s->until_ns) {
+		err = file_behind(m, of, &file);
+		/* Removed by another client: nobody can change what it was. */
+		if (err != -ESTALE)
+			return err ? err : wfs_pread_some(file, buf, size, offset, ret_len);
+	}
+	*ret_len = offset >= s->len ? 0 : s->len - offset < size ? s->len - (size_t)offset : size;
+	if (*ret_len)
+		memcpy(buf, s->data + offset, *ret_len);
+	return 0;
+}
+
+void small_keep(struct mount *m, struct node *dir, const char *name)
+{
+	struct wfs_file *keeper = NULL;
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+	struct node *n;
+	bool wanted;
+
+	if (!atomic_load(&m->small_count) || wfs_lookup(m->client, NULL, &dir->fh, name, &fh, &attr))
+		return;
+	n = node_find(&m->nodes, attr.fsid, attr.file_id);
+	if (!n)
+		return;
+	pthread_mutex_lock(&m->small_lock);
+	wanted = n->small_opens && !n->keeper;
+	pthread_mutex_unlock(&m->small_lock);
+	if (wanted && wfs_open_fh(m->client, NULL, &n->fh, WFS_ACCESS_READ, &keeper) == 0) {
+		pthread_mutex_lock(&m->small_lock);
+		if (n->small_opens && !n->keeper) {
+			n->keeper = keeper;
+			keeper = NULL;
+		}
+		pthread_mutex_unlock(&m->small_lock);
+		wfs_close(keeper);
+	}
+	if (n != m->root)
+		node_forget(&m->nodes, n, 1);
+}
