@@ -34,6 +34,14 @@ static int drop_behind(struct object *o, uint64_t size_bytes, uint64_t until)
 	return rc;
 }
 
+static void tell_cache(struct object *o, uint64_t size_bytes)
+{
+	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+
+	if (file)
+		cache_file_resize(file, size_bytes);
+}
+
 static int forget_orphan(struct object *o)
 {
 	struct wfs3_key key = filetree_orphan_key(o->number);
@@ -63,8 +71,7 @@ static int shrink(struct object *o, struct edit *e, uint64_t size_bytes, uint64_
 	rc = edit_run(e);
 	if (rc)
 		return rc;
-	if (o->file)
-		cache_file_resize(o->file, size_bytes);
+	tell_cache(o, size_bytes);
 	if (data)
 		rc = drop_behind(o, size_bytes, old_bytes);
 	if (!rc && data && !nameless)
@@ -80,9 +87,9 @@ static int shrink(struct object *o, struct edit *e, uint64_t size_bytes, uint64_
 
 int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes)
 {
+	bool mtime_given = e->inode_count && e->inodes[0].set & EDIT_MTIME;
 	struct inode *i = edit_inode(e, o, EDIT_SIZE | EDIT_MTIME);
 	uint64_t old_bytes;
-	bool mtime_given = i->mtime_ns != LOAD(o->inode.mtime_ns);
 	int rc;
 
 	if (size_bytes > VFS_FILE_BYTES_MAX)
@@ -99,8 +106,8 @@ int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes)
 		o->behind_end &= rc != 0;
 		if (!rc)
 			rc = edit_run(e);
-		if (!rc && o->file)
-			cache_file_resize(o->file, size_bytes);
+		if (!rc)
+			tell_cache(o, size_bytes);
 	}
 	sync_rwlock_wrunlock(&o->io_lock);
 	return rc;
