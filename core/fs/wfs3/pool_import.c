@@ -341,13 +341,16 @@ static void check_features(struct pool *p)
  * Recover, and let the pool take changes. Its first root tells that the pool is in use, and begins the log's new epoch:
  * nothing is acknowledged by way of the log before.
  */
-static int go_live(struct pool *p, const struct root *r)
+static int go_live(struct pool *p, const struct import_roots *c, const struct root *r)
 {
 	int ret = 0;
 
 	p->recovery.clean = r->clean;
 	if (!p->read_only)
 		ret = recover_pool(p, r);
+	/* Not before: a pool that cannot be imported is left as it is. */
+	if (!ret && !p->read_only)
+		import_repair(p, c, r);
 	/* A crash may have left it on some devices only. All have it before there is another one: see
 	 * check_same_time(). */
 	if (!ret && !p->read_only)
@@ -415,9 +418,7 @@ int pool_open_devices(struct wfs3 *w, struct blk_dev *const devs[], unsigned dev
 	note_damage(p, &c, chosen);
 	txg_init(p, max_u64(chosen->txg, c.txg_max) + 1);
 	members_passed_over(p, chosen->txg);
-	if (!p->read_only)
-		import_repair(p, &c, chosen);
-	err = go_live(p, chosen);
+	err = go_live(p, &c, chosen);
 	if (err) {
 		members_disown(p);
 		pool_free(p);
