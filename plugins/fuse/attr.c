@@ -15,6 +15,10 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	int err;
 
 	(void)fi;
+	if (attr_kept(m, n, &attr)) {
+		reply_attr(req, n, &attr);
+		return;
+	}
 	caller_get(req, &who);
 	err = wfs_getattr(m->client, &who.cred, &n->fh, &attr);
 	if (err)

@@ -39,7 +39,7 @@ struct mount {
 	uint64_t attr_timeout_ns;
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
-	pthread_mutex_t small_lock; /* what nodes have of small.c */
+	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
 	_Atomic unsigned small_count; /* small files that are open */
 };
 
@@ -91,8 +91,14 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 /* The number that programs see. */
 ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id);
 mode_t mode_of_type(enum wfs_type type);
-/* The object is being changed, or was, by this mount: what was read of it before is old. */
-void node_touch(struct mount *m, struct node *n);
+/* The object is being changed, or was, by this mount: what was read of it before is old. Returns the new count. */
+uint64_t node_touch(struct mount *m, struct node *n);
+/*
+ * The attributes of a directory right after it was changed, which the kernel asks for next. @before: of node_touch(),
+ * before the change; when anything else was changed meanwhile they are not kept. Touches the node.
+ */
+void attr_keep(struct mount *m, struct node *dir, uint64_t before, const struct wfs_attr *attr);
+bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret);
 
 /* Operations, by file. */
 void name_ops(struct fuse_lowlevel_ops *ops);

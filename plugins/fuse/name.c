@@ -9,6 +9,9 @@
 
 #include "plugins/fuse/mount.h"
 
+/* Operations of a batch of remove_name() that are done once the name is removed. */
+#define REMOVED 2u
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mount *m = mount_of(req);
@@ -135,16 +138,32 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 {
 	struct mount *m = mount_of(req);
 	struct node *dir = node_of(m, parent);
+	struct wfs_batch *b;
+	struct wfs_attr attr;
 	struct caller who;
-	int err;
+	uint64_t before;
+	unsigned done = 0;
+	int err = wfs_batch_new(m->client, &b);
 
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
 	caller_get(req, &who);
 	if (!is_dir)
 		small_keep(m, dir, name);
-	node_touch(m, dir);
-	err = wfs_unlink(m->client, &who.cred, &dir->fh, name, is_dir);
-	node_touch(m, dir);
-	reply_err(req, err);
+	before = node_touch(m, dir);
+	(void)wfs_batch_put(b, &dir->fh);
+	(void)wfs_batch_unlink(b, name, is_dir);
+	(void)wfs_batch_getattr(b, &attr);
+	err = wfs_batch_run(b, &who.cred, &done);
+	wfs_batch_free(b);
+	if (err)
+		(void)node_touch(m, dir);
+	else
+		attr_keep(m, dir, before, &attr);
+	/* What counts is whether the name was removed. */
+	reply_err(req, done >= REMOVED ? 0 : err);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -32,6 +32,9 @@ struct node {
 	 */
 	unsigned small_opens;
 	struct wfs_file *keeper;
+	/* Likewise: attributes as they were when @touched was @kept_at, for a moment. */
+	struct wfs_attr kept;
+	uint64_t kept_at, kept_until_ns;
 };
 
 struct node_table {

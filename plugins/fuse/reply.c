@@ -9,6 +9,7 @@
 #include "plugins/fuse/mount.h"
 
 #define NS_PER_S UINT64_C(1000000000)
+#define KEPT_NS_MAX (NS_PER_S / 10)
 
 void caller_get(fuse_req_t req, struct caller *ret)
 {
@@ -29,9 +30,39 @@ void caller_get(fuse_req_t req, struct caller *ret)
 	}
 }
 
-void node_touch(struct mount *m, struct node *n)
+uint64_t node_touch(struct mount *m, struct node *n)
 {
-	atomic_store(&n->touched, atomic_fetch_add(&m->sequence, 1) + 1);
+	uint64_t now = atomic_fetch_add(&m->sequence, 1) + 1;
+
+	atomic_store(&n->touched, now);
+	return now;
+}
+
+void attr_keep(struct mount *m, struct node *dir, uint64_t before, const struct wfs_attr *attr)
+{
+	uint64_t window_ns = m->attr_timeout_ns < KEPT_NS_MAX ? m->attr_timeout_ns : KEPT_NS_MAX;
+
+	pthread_mutex_lock(&m->small_lock);
+	if (atomic_load(&dir->touched) == before) {
+		dir->kept = *attr;
+		dir->kept_at = node_touch(m, dir);
+		dir->kept_until_ns = node_now_ns() + window_ns;
+	} else {
+		(void)node_touch(m, dir);
+	}
+	pthread_mutex_unlock(&m->small_lock);
+}
+
+bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret)
+{
+	bool good;
+
+	pthread_mutex_lock(&m->small_lock);
+	good = dir->kept_at && atomic_load(&dir->touched) == dir->kept_at && node_now_ns() < dir->kept_until_ns;
+	if (good)
+		*ret = dir->kept;
+	pthread_mutex_unlock(&m->small_lock);
+	return good;
 }
 
 mode_t mode_of_type(enum wfs_type type)
