@@ -342,15 +342,38 @@ static int batch_reserve(struct batch *b, uint64_t txg)
 	return rc;
 }
 
-static void batch_apply_one(struct change *c, const struct item_change *ch)
+/*
+ * Make one change. As long as no node was copied, split or merged since the paths were found, they are still right, but
+ * for places in leaves.
+ */
+static void batch_apply_one(struct batch *b, unsigned i, bool *moved)
 {
-	bool found;
+	const struct item_change *ch = &b->changes[i];
+	struct change *c = &b->paths[i], fresh;
+	struct tree *t = b->t;
+	unsigned spares = t->spare_count[0] + t->spare_count[1];
+	size_t old_len;
+	bool found = false;
 
-	c->depth = 0;
-	always(!find_path(c, &ch->key, &found));
+	if (*moved) {
+		/* The path that is held keeps what is looked for in memory. */
+		fresh.t = t;
+		fresh.txg = c->txg;
+		fresh.depth = 0;
+		c = &fresh;
+		always(!find_path(c, &ch->key, &found));
+	} else if (c->depth) {
+		struct change_step *leaf = &c->path[c->depth - 1];
+
+		found = node_search(leaf->use.node->page, &ch->key, &leaf->slot);
+	}
+	old_value(c, found, &old_len);
+	c->reserved = b->frees;
 	apply(c, &ch->key, found, ch->value, ch->len, ch->op == ITEM_DELETE);
-	release_path(c);
-	c->depth = 0;
+	b->frees = c->reserved;
+	if (c == &fresh)
+		release_path(c);
+	*moved |= ch->op == ITEM_DELETE || ch->len < old_len || t->spare_count[0] + t->spare_count[1] != spares;
 }
 
 int tree_apply(struct tree *t, uint64_t txg, const struct item_change changes[], unsigned count,
@@ -370,15 +393,17 @@ int tree_apply(struct tree *t, uint64_t txg, const struct item_change changes[],
 	if (!rc)
 		rc = batch_reserve(&b, txg);
 	if (!rc) {
-		c.reserved = b.frees;
+		bool moved = false;
+
 		/* A leaf that becomes empty leaves its range to a neighbour, which need not be in memory: nothing is
 		 * put after something was deleted. */
 		for (unsigned i = 0; i < count; i++)
 			if (changes[i].op == ITEM_PUT)
-				batch_apply_one(&c, &changes[i]);
+				batch_apply_one(&b, i, &moved);
 		for (unsigned i = 0; i < count; i++)
 			if (changes[i].op == ITEM_DELETE && b.found[i])
-				batch_apply_one(&c, &changes[i]);
+				batch_apply_one(&b, i, &moved);
+		c.reserved = b.frees;
 	}
 	for (unsigned i = 0; i < b.count; i++)
 		release_path(&b.paths[i]);
