@@ -44,7 +44,7 @@ static void hurry(struct mount *m)
 	struct lock_queue *q = &m->locks;
 
 	pthread_mutex_lock(&q->lock);
-	if (q->first || !q->started) {
+	if (q->waiting) {
 		q->hurry = true;
 		pthread_cond_signal(&q->changed);
 	}
@@ -72,6 +72,7 @@ static void wait_for(struct mount *m, struct lock_wait *w)
 	pthread_mutex_lock(&q->lock);
 	w->next = q->first;
 	q->first = w;
+	q->waiting++;
 	pthread_cond_signal(&q->changed);
 	pthread_mutex_unlock(&q->lock);
 }
@@ -133,18 +134,22 @@ static void *waiter(void *arg)
 	pthread_mutex_lock(&q->lock);
 	while (!q->stop) {
 		struct lock_wait *due = next_due(q), *again = NULL;
+		unsigned done = 0;
 
 		pthread_mutex_unlock(&q->lock);
 		while (due) {
 			struct lock_wait *w = due;
 
 			due = w->next;
-			if (!try_again(m, w)) {
+			if (try_again(m, w)) {
+				done++;
+			} else {
 				w->next = again;
 				again = w;
 			}
 		}
 		pthread_mutex_lock(&q->lock);
+		q->waiting -= done;
 		while (again) {
 			struct lock_wait *w = again;
 

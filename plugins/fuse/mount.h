@@ -26,6 +26,7 @@ struct lock_queue {
 	bool started, stop;
 	bool hurry; /* something was unlocked, or a wait interrupted */
 	struct lock_wait *first;
+	unsigned waiting; /* also those that are being tried again, off the list */
 };
 
 struct small;
