@@ -76,6 +76,7 @@ struct object {
 
 	enum object_state state; /* atomic; under the lock of the table's shard */
 	/* Under the lock of the table's shard */
+	bool table_ref; /* one of the references is the table's; of a nameless one, none is */
 	bool used; /* since the clock's hand passed */
 	struct object *hash_next;
 	struct cds_list_head clock_link;

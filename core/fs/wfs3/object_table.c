@@ -24,7 +24,7 @@ struct shard {
 	struct object **buckets;
 	size_t bucket_count; /* power of two */
 	size_t count;
-	uint64_t forgotten; /* objects that were deleted: what was read before may be gone */
+	uint64_t forgotten; /* objects that left: what was read before may be gone, or have been changed since */
 	struct cds_list_head clock; /* the hand is at its head */
 };
 
@@ -169,7 +169,7 @@ static bool evict(struct shard *s, struct object *o)
 	uint64_t one = 1;
 	bool mine;
 
-	if (o->state != OBJECT_LIVE || o->used || o->behind_end)
+	if (o->state != OBJECT_LIVE || !o->table_ref || o->used || o->behind_end)
 		return false;
 	sync_mutex_lock(&p->dirty_lock);
 	mine = !o->listed &&
@@ -179,7 +179,15 @@ static bool evict(struct shard *s, struct object *o)
 		return false;
 	set_state(o, OBJECT_DEAD);
 	take_out(s, o);
+	s->forgotten++;
 	return true;
+}
+
+/* The table takes a reference. */
+static void take_ref(struct object *o)
+{
+	vfs_node_ref(&o->node);
+	o->table_ref = true;
 }
 
 /* Make room. *@ret_gone is a list by hash_next of what is to be freed. */
@@ -240,7 +248,7 @@ static int admit(struct object_table *t, struct object *o, uint64_t forgotten, b
 	} else {
 		set_state(o, nameless ? OBJECT_REAPING : OBJECT_LIVE);
 		if (!nameless)
-			vfs_node_ref(&o->node);
+			take_ref(o);
 		insert(s, o);
 		trim(t, s, &gone);
 	}
@@ -291,6 +299,17 @@ static int load(struct dataset *ds, uint64_t number, uint64_t forgotten, bool na
 	return rc;
 }
 
+/* False: the last reference has just been given up, and whoever did that has it now. */
+static bool try_ref(struct object *o)
+{
+	uint64_t refs = __atomic_load_n(&o->node.refs, __ATOMIC_RELAXED);
+
+	while (refs &&
+	       !__atomic_compare_exchange_n(&o->node.refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	return refs;
+}
+
 /* 1: it is there, referenced; 0: not in memory. */
 static int look(struct shard *s, struct dataset *ds, uint64_t number, struct object **ret, uint64_t *ret_forgotten)
 {
@@ -303,17 +322,10 @@ static int look(struct shard *s, struct dataset *ds, uint64_t number, struct obj
 	if (o) {
 		rc = -ESTALE;
 		/* A nameless one may be on its way out: it has no reference then. */
-		if (o->state == OBJECT_LIVE && __atomic_load_n(&o->node.refs, __ATOMIC_ACQUIRE)) {
-			uint64_t refs = __atomic_load_n(&o->node.refs, __ATOMIC_RELAXED);
-
-			while (refs && !__atomic_compare_exchange_n(&o->node.refs, &refs, refs + 1, true,
-			                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-				;
-			if (refs) {
-				o->used = true;
-				*ret = o;
-				rc = 1;
-			}
+		if (o->state == OBJECT_LIVE && try_ref(o)) {
+			o->used = true;
+			*ret = o;
+			rc = 1;
 		}
 	}
 	sync_mutex_unlock(&s->lock);
@@ -378,7 +390,7 @@ void object_publish(struct object *o, bool has_name)
 
 	sync_mutex_lock(&s->lock);
 	if (has_name)
-		vfs_node_ref(&o->node);
+		take_ref(o);
 	set_state(o, OBJECT_LIVE);
 	sync_mutex_unlock(&s->lock);
 }
@@ -420,8 +432,10 @@ bool object_claim(struct object *o)
 	sync_mutex_lock(&s->lock);
 	if (o->state == OBJECT_LIVE)
 		mine = __atomic_compare_exchange_n(&o->node.refs, &two, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-	if (mine)
+	if (mine) {
+		o->table_ref = false;
 		set_state(o, OBJECT_REAPING);
+	}
 	sync_mutex_unlock(&s->lock);
 	return mine;
 }
@@ -433,13 +447,27 @@ void object_unclaim(struct object *o)
 
 void object_lost_name(struct object *o)
 {
+	struct shard *s = shard_of(o->ds->pool->objects, o->ds, o->number);
+	bool had_ref;
+
+	sync_mutex_lock(&s->lock);
+	had_ref = o->table_ref;
+	o->table_ref = false;
+	sync_mutex_unlock(&s->lock);
 	/* The caller's is not the last one. */
-	vfs_node_unref(&o->node);
+	if (had_ref)
+		vfs_node_unref(&o->node);
 }
 
 void object_got_name(struct object *o)
 {
-	vfs_node_ref(&o->node);
+	struct shard *s = shard_of(o->ds->pool->objects, o->ds, o->number);
+
+	sync_mutex_lock(&s->lock);
+	/* A table that was dropped meanwhile does not get it back. */
+	if (o->state == OBJECT_LIVE)
+		take_ref(o);
+	sync_mutex_unlock(&s->lock);
 }
 
 void object_release(struct vfs_node *n)
@@ -480,10 +508,12 @@ void object_table_empty(struct object_table *t)
 		sync_mutex_lock(&s->lock);
 		while (!cds_list_empty(&s->clock)) {
 			struct object *o = cds_list_first_entry(&s->clock, struct object, clock_link);
-			bool has_ref = o->state == OBJECT_LIVE && o->inode.link_count;
+			bool has_ref = o->table_ref;
 
+			o->table_ref = false;
 			set_state(o, OBJECT_DEAD);
 			take_out(s, o);
+			s->forgotten++;
 			budget_uncharge(t->consumer, sizeof(*o));
 			sync_mutex_unlock(&s->lock);
 			if (has_ref)
@@ -507,7 +537,7 @@ bool object_table_uses(struct object_table *t, const struct dataset *ds)
 		sync_mutex_lock(&s->lock);
 		cds_list_for_each_entry (o, &s->clock, clock_link)
 			uses |= o->ds == ds && o->state == OBJECT_LIVE &&
-			        __atomic_load_n(&o->node.refs, __ATOMIC_ACQUIRE) > (o->inode.link_count ? 1u : 0u);
+			        __atomic_load_n(&o->node.refs, __ATOMIC_ACQUIRE) > (o->table_ref ? 1u : 0u);
 		sync_mutex_unlock(&s->lock);
 	}
 	return uses;
@@ -527,10 +557,8 @@ int object_table_each(struct object_table *t, const struct dataset *ds, void (*f
 			return err_set(-ENOMEM, "no memory to list objects");
 		}
 		cds_list_for_each_entry (o, &s->clock, clock_link)
-			if (o->ds == ds && __atomic_load_n(&o->node.refs, __ATOMIC_ACQUIRE)) {
-				vfs_node_ref(&o->node);
+			if (o->ds == ds && try_ref(o))
 				all[count++] = o;
-			}
 		sync_mutex_unlock(&s->lock);
 		for (size_t k = 0; k < count; k++) {
 			fn(all[k]);
@@ -568,6 +596,12 @@ int object_table_drop(struct object_table *t, const struct dataset *ds)
 				continue;
 			set_state(o, OBJECT_DEAD);
 			take_out(s, o);
+			s->forgotten++;
+			budget_uncharge(t->consumer, sizeof(*o));
+			/* A nameless one is freed by its last user. */
+			if (!o->table_ref)
+				continue;
+			o->table_ref = false;
 			o->hash_next = gone;
 			gone = o;
 		}
@@ -575,7 +609,6 @@ int object_table_drop(struct object_table *t, const struct dataset *ds)
 		while (gone) {
 			struct object *after = gone->hash_next;
 
-			budget_uncharge(t->consumer, sizeof(*gone));
 			vfs_node_unref(&gone->node);
 			gone = after;
 		}

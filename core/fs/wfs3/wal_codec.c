@@ -262,7 +262,8 @@ static int next_item(struct rd *rd, struct item_change *ret)
 	if (rd->bad || op > ITEM_TRUNCATE || ret->len > WAL_ITEM_VALUE_MAX || reserved ||
 	    !bytes_are_zero(padding, padding_len) || (op != ITEM_PUT && ret->len))
 		return -1;
-	if (op == ITEM_TRUNCATE && (ret->key.kind != WFS3_KIND_CELL || ret->key.offset > WAL_BLOCK_INDEX_MAX))
+	/* A file may end with its last possible block. */
+	if (op == ITEM_TRUNCATE && (ret->key.kind != WFS3_KIND_CELL || ret->key.offset > WAL_BLOCK_INDEX_MAX + 1))
 		return -1;
 	return 1;
 }
