@@ -233,7 +233,7 @@ static int create_named(struct object *dir, const char *name, size_t name_len, c
 	if (!rc)
 		rc = edit_run(&e);
 	if (rc) {
-		object_discard(o);
+		object_forget(o);
 		return rc;
 	}
 	object_publish(o, true);
@@ -282,7 +282,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 		e.object_delta = 1;
 		rc = edit_run(&e);
 		if (rc)
-			object_discard(o);
+			object_forget(o);
 		else
 			object_publish(o, false);
 	}

@@ -286,8 +286,8 @@ static int clear(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned fla
 
 		rc = first < end ? object_punch(o, first, end) : 0;
 	}
-	if (!rc)
-		object_touch(o);
+	/* Also after an error: a part of it may have been done. */
+	object_touch(o);
 	sync_rwlock_rdunlock(&o->io_lock);
 	if (!rc && flags & VFS_FUA)
 		rc = object_persist(o, offset, len);

@@ -8,6 +8,7 @@
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define DEPTH_MAX 1000000u /* of directories: parents that go around, in a damaged tree, are noticed */
 
 /* ---- what loses its last name ---- */
 
@@ -45,7 +46,12 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 	v->claimed = object_claim(o);
 	v->at_once &= v->claimed;
 	if (v->at_once) {
+		struct wfs3_key orphan = filetree_orphan_key(o->number);
+
 		edit_inode_gone(e, o);
+		/* Of a truncation that is not finished. */
+		if (o->behind_end)
+			edit_delete(e, &orphan);
 		for (unsigned part = 0; o->node.type == VFS_TYPE_SYMLINK && part < FILETREE_TARGET_PARTS; part++) {
 			struct wfs3_key key = filetree_target_key(o->number, part);
 
@@ -73,7 +79,7 @@ void filetree_victim_done(struct filetree_victim *v, bool made)
 			object_lost_name(o);
 		vfs_node_unref(&o->node);
 	} else if (!made) {
-		object_unclaim(o);
+		object_publish(o, true);
 		vfs_node_unref(&o->node);
 	} else if (v->at_once) {
 		object_forget(o);
@@ -96,14 +102,17 @@ static int check_victim(const struct object *o, bool want_dir)
 	return 0;
 }
 
-/* One entry less or more in a directory, which is a directory itself or not. */
-static void change_dir(struct edit *e, struct object *dir, int entries, int subdirs)
+/* One entry less or more in a directory, which is a directory itself or not. -EUCLEAN: its inode knows of fewer. */
+static int change_dir(struct edit *e, struct object *dir, int entries, int subdirs)
 {
 	struct inode *i = edit_inode(e, dir, EDIT_SIZE | EDIT_MTIME | EDIT_LINKS);
 
+	if ((entries < 0 && !i->size_bytes) || (subdirs < 0 && i->link_count < 3))
+		return err_set(-EUCLEAN, "directory %" PRIu64 " has more entries than its inode says", dir->number);
 	i->size_bytes += (uint64_t)(int64_t)entries;
 	i->link_count += (uint32_t)subdirs;
 	i->mtime_ns = e->now_ns;
+	return 0;
 }
 
 /* The object behind a name, referenced. -ENOENT. It may be another one when the directory is locked. */
@@ -148,8 +157,8 @@ static int unlink_locked(struct object *dir, const char *name, size_t name_len, 
 		rc = filetree_victim_edit(&e, v);
 	if (rc)
 		return rc;
-	change_dir(&e, dir, -1, want_dir ? -1 : 0);
-	return edit_run(&e);
+	rc = change_dir(&e, dir, -1, want_dir ? -1 : 0);
+	return rc ? rc : edit_run(&e);
 }
 
 int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir)
@@ -198,10 +207,12 @@ static int link_locked(struct object *dir, const char *name, size_t name_len, st
 	edit_init(&e, dir->ds);
 	i = edit_inode(&e, o, EDIT_LINKS);
 	i->link_count = links + 1;
-	if (!links)
+	/* The same item stands for a truncation that is not finished. */
+	if (!links && !o->behind_end)
 		edit_delete(&e, &orphan);
-	change_dir(&e, dir, 1, 0);
-	rc = edit_entry(&e, dir->number, name, name_len, o->number, (uint8_t)o->node.type);
+	rc = change_dir(&e, dir, 1, 0);
+	if (!rc)
+		rc = edit_entry(&e, dir->number, name, name_len, o->number, (uint8_t)o->node.type);
 	if (!rc)
 		rc = edit_run(&e);
 	if (!rc && !links)
@@ -252,14 +263,18 @@ static int check_cycle(struct object *moved, struct object *dir)
 {
 	uint64_t number = dir->number;
 
-	while (number != moved->number && number != WFS3_ROOT_OBJECT) {
+	for (unsigned depth = 0; number != moved->number && number != WFS3_ROOT_OBJECT; depth++) {
 		struct object *o;
 		int rc = object_get(dir->ds, number, &o);
 
 		if (rc)
 			return rc == -ESTALE ? err_set(-ENOENT, "directory %" PRIu64 " was removed", number) : rc;
+		if (depth == DEPTH_MAX || o->node.type != VFS_TYPE_DIR)
+			rc = err_set(-EUCLEAN, "directory %" PRIu64 " does not lead to the top", dir->number);
 		number = LOAD(o->inode.parent);
 		vfs_node_unref(&o->node);
+		if (rc)
+			return rc;
 	}
 	return number == moved->number ? err_set(-EINVAL, "a directory cannot become a part of itself") : 0;
 }
@@ -314,9 +329,8 @@ static int edit_exchange(struct edit *e, struct rename *r)
 		return rc;
 	move_to(e, a, r->new_dir);
 	move_to(e, b, r->dir);
-	change_dir(e, r->dir, 0, b_is_dir - a_is_dir);
-	change_dir(e, r->new_dir, 0, a_is_dir - b_is_dir);
-	return 0;
+	rc = change_dir(e, r->dir, 0, b_is_dir - a_is_dir);
+	return rc ? rc : change_dir(e, r->new_dir, 0, a_is_dir - b_is_dir);
 }
 
 static int edit_move(struct edit *e, struct rename *r)
@@ -333,10 +347,9 @@ static int edit_move(struct edit *e, struct rename *r)
 	if (rc)
 		return rc;
 	move_to(e, o, r->new_dir);
-	change_dir(e, r->dir, -1, -is_dir);
+	rc = change_dir(e, r->dir, -1, -is_dir);
 	/* A directory is replaced by a directory only. */
-	change_dir(e, r->new_dir, replaces ? 0 : 1, replaces ? 0 : is_dir);
-	return 0;
+	return rc ? rc : change_dir(e, r->new_dir, replaces ? 0 : 1, replaces ? 0 : is_dir);
 }
 
 /* -EAGAIN: a name means something else by now. */

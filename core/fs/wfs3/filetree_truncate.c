@@ -22,9 +22,9 @@ static int drop_behind(struct object *o, uint64_t size_bytes, uint64_t until)
 	struct cache_file *file;
 	int rc = object_open_file(o, &file);
 
-	object_list(o);
 	if (!rc && edge > size_bytes) {
 		rc = object_zero_edge(o, size_bytes, edge);
+		object_list(o);
 		/* In its place before the item goes that would have it done again. */
 		if (!rc)
 			rc = cache_flush(file, size_bytes, edge - size_bytes);
@@ -138,6 +138,7 @@ void filetree_trim(struct object *o, uint64_t until)
 	size_bytes = LOAD(o->inode.size_bytes);
 	if (until > size_bytes)
 		rc = drop_behind(o, size_bytes, until);
+	o->behind_end |= rc != 0;
 	object_touch(o);
 	sync_rwlock_wrunlock(&o->io_lock);
 	if (rc)

@@ -169,6 +169,8 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible name", id);
 	if (!id || id > WFS3_DATASET_ID_MAX)
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible number", id);
+	if (d.type == DATASET_TYPE_TREE && (d.next_object <= WFS3_ROOT_OBJECT || d.next_object > WFS3_OBJECT_MAX))
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible next object", id);
 	if (!root_ptr_valid(&d.root))
 		return err_set(-EUCLEAN, "dataset %" PRIu64 ": impossible root pointer", id);
 	if (!reserved_are_zero)

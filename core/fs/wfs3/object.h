@@ -105,18 +105,14 @@ int object_get(struct dataset *ds, uint64_t number, struct object **ret);
 int object_get_nameless(struct dataset *ds, uint64_t number, struct object **ret);
 /* A new one in the table, NEW, with one reference. -ENOMEM. */
 int object_create(struct dataset *ds, uint64_t number, const struct inode *inode, struct object **ret);
-/* It is in the tree now. With a name the table takes a reference. */
+/* It is in the tree now, or still: after object_claim(). With a name the table takes a reference. */
 void object_publish(struct object *o, bool has_name);
-/* It did not come into the tree; it is freed. */
-void object_discard(struct object *o);
 /* From LIVE to REAPING, if nobody but the table and the caller has it: the table's reference is gone. */
 bool object_claim(struct object *o);
-/* Back again. */
-void object_unclaim(struct object *o);
 /* Its last name is gone, or it has a first one again. The caller has a reference. */
 void object_lost_name(struct object *o);
 void object_got_name(struct object *o);
-/* Out of the table. The caller's reference is its last. */
+/* Out of the table: it was given back, or did not come into the tree. The caller's reference is its last. */
 void object_forget(struct object *o);
 /* vfs_node_ops.release of tree objects. */
 void object_release(struct vfs_node *n);
@@ -129,6 +125,8 @@ int object_table_each(struct object_table *t, const struct dataset *ds, void (*f
 
 /* ---- inodes, object_inode.c ---- */
 
+/* As the tree has it. -ESTALE: there is none; -EUCLEAN. Blocks. */
+int object_read_inode(struct dataset *ds, uint64_t number, struct inode *ret);
 /* As the tree should have it. Trees: under ds->items_lock. */
 void object_get_inode(struct object *o, struct inode *ret);
 /* Data was written or changed: counter, times. */

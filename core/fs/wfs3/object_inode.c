@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Inodes of objects in memory: what changed, storing it, and the list of objects that hold something dirty. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "core/base/checked.h"
@@ -31,6 +32,25 @@ void object_get_inode(struct object *o, struct inode *ret)
 		               .rdev = LOAD(o->inode.rdev),
 		               .parent = LOAD(o->inode.parent),
 		               .blocks = LOAD(o->inode.blocks) };
+}
+
+int object_read_inode(struct dataset *ds, uint64_t number, struct inode *ret)
+{
+	struct wfs3_key key = { .object = number, .kind = WFS3_KIND_INODE };
+	uint8_t buf[INODE_BYTES];
+	size_t len;
+	int rc;
+
+	while ((rc = tree_get(ds->tree, &key, buf, sizeof(buf), &len)) == -EAGAIN) {
+		rc = tree_fetch(ds->tree, &key);
+		if (rc)
+			return rc;
+	}
+	if (rc == -ENOENT)
+		return err_set(-ESTALE, "dataset %" PRIu64 " has no object %" PRIu64, ds->id, number);
+	if (rc)
+		return err_set(-EUCLEAN, "inode of object %" PRIu64 " has %zu bytes", number, len);
+	return inode_decode(buf, len, ret);
 }
 
 void object_count_blocks(struct object *o, int64_t delta)

@@ -259,30 +259,11 @@ static int admit(struct object_table *t, struct object *o, uint64_t forgotten, b
 	return rc;
 }
 
-static int load_inode(struct dataset *ds, uint64_t number, struct inode *ret)
-{
-	struct wfs3_key key = { .object = number, .kind = WFS3_KIND_INODE };
-	uint8_t buf[INODE_BYTES];
-	size_t len;
-	int rc;
-
-	while ((rc = tree_get(ds->tree, &key, buf, sizeof(buf), &len)) == -EAGAIN) {
-		rc = tree_fetch(ds->tree, &key);
-		if (rc)
-			return rc;
-	}
-	if (rc == -ENOENT)
-		return err_set(-ESTALE, "dataset %" PRIu64 " has no object %" PRIu64, ds->id, number);
-	if (rc)
-		return err_set(-EUCLEAN, "inode of object %" PRIu64 " has %zu bytes", number, len);
-	return inode_decode(buf, len, ret);
-}
-
 static int load(struct dataset *ds, uint64_t number, uint64_t forgotten, bool nameless, struct object **ret)
 {
 	struct inode inode;
 	struct object *o;
-	int rc = load_inode(ds, number, &inode);
+	int rc = object_read_inode(ds, number, &inode);
 
 	if (rc)
 		return rc;
@@ -374,7 +355,12 @@ int object_create(struct dataset *ds, uint64_t number, const struct inode *inode
 		return err_set(-ENOMEM, "no memory for an object");
 	o->logged_change = 0;
 	sync_mutex_lock(&s->lock);
-	always(!find(s, ds, number));
+	/* The number comes from the dataset's record: it may be wrong. */
+	if (find(s, ds, number)) {
+		sync_mutex_unlock(&s->lock);
+		object_free(o);
+		return err_set(-EUCLEAN, "dataset %" PRIu64 " has an object %" PRIu64 " already", ds->id, number);
+	}
 	insert(s, o);
 	trim(t, s, &gone);
 	sync_mutex_unlock(&s->lock);
@@ -397,7 +383,7 @@ void object_publish(struct object *o, bool has_name)
 
 /* ---- objects go ---- */
 
-static void leave_table(struct object *o)
+void object_forget(struct object *o)
 {
 	struct object_table *t = o->ds->pool->objects;
 	struct shard *s = shard_of(t, o->ds, o->number);
@@ -409,17 +395,6 @@ static void leave_table(struct object *o)
 	s->forgotten++;
 	sync_mutex_unlock(&s->lock);
 	budget_uncharge(t->consumer, sizeof(*o));
-}
-
-void object_discard(struct object *o)
-{
-	leave_table(o);
-	vfs_node_unref(&o->node);
-}
-
-void object_forget(struct object *o)
-{
-	leave_table(o);
 	vfs_node_unref(&o->node);
 }
 
@@ -438,11 +413,6 @@ bool object_claim(struct object *o)
 	}
 	sync_mutex_unlock(&s->lock);
 	return mine;
-}
-
-void object_unclaim(struct object *o)
-{
-	object_publish(o, true);
 }
 
 void object_lost_name(struct object *o)
@@ -493,8 +463,7 @@ void object_release(struct vfs_node *n)
 		/* The table was emptied meanwhile. */
 		object_free(o);
 	} else if (!filetree_reap_later(o)) {
-		leave_table(o);
-		vfs_node_unref(&o->node);
+		object_forget(o);
 	}
 }
 
