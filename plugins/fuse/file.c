@@ -168,6 +168,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct caller who;
 	int err = -EACCES;
 
+	(void)ino;
 	node_touch(m, n);
 	if (at_end) {
 		caller_get(req, &who);
@@ -177,16 +178,18 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (err == -EACCES)
 		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, 0);
 	node_touch(m, n);
+	/*
+	 * Another client has written there, too: the pages that the kernel keeps of it are wrong. It drops them when it
+	 * next asks for the size, which is not what it believes, or opens the file. It is not told here: a thread that
+	 * serves requests must not wait for pages that other requests have locked. After the reply the node may be
+	 * gone.
+	 */
+	if (moved)
+		atomic_store(&n->cached_change, 0);
 	if (err)
 		reply_err(req, err);
 	else
 		(void)fuse_reply_write(req, size);
-	/* Another client has written there, too: the pages that the kernel keeps of it are wrong. They are locked until
-	 * it has the reply. */
-	if (moved) {
-		atomic_store(&n->cached_change, 0);
-		(void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
-	}
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
