@@ -173,8 +173,16 @@ static int reap_left_over(struct dataset *ds, uint64_t number)
 	int rc = object_get_nameless(ds, number, &o);
 
 	/* Somebody uses it, or has it in hand; or it has a name, and was finished by the import. */
+	char text[256];
+
 	if (rc == -ESTALE)
 		return 0;
+	if (rc == -EUCLEAN) {
+		/* The others are given back all the same. */
+		log_warning("wfs3", "pool=%s dataset=%" PRIu64 " object=%" PRIu64 ": it is not given back: %s",
+		            ds->pool->name, ds->id, number, err_text(err_get(), rc, 0, text, sizeof(text)));
+		return 0;
+	}
 	if (!rc && !filetree_reap_later(o))
 		object_forget(o);
 	return rc;
@@ -229,54 +237,73 @@ int filetree_finish_all(struct pool *p)
 
 static int reap_dataset_orphans(void *ctx, struct dataset *ds)
 {
+	int rc;
+
 	(void)ctx;
 	if (ds->orphans_found || !is_live_tree(ds))
 		return 0;
-	ds->orphans_found = true;
-	return each_orphan(ds, reap_left_over);
+	rc = each_orphan(ds, reap_left_over);
+	ds->orphans_found = !rc;
+	return rc;
 }
 
-static struct object *next_handed_over(struct pool *p)
+/* NULL: there are no more, or @last is the next one. */
+static struct object *next_handed_over(struct pool *p, const struct object *last)
 {
 	struct object *o = NULL;
 
 	sync_mutex_lock(&p->reap_lock);
 	if (!cds_list_empty(&p->reap_objects) && !p->reap_stop) {
 		o = cds_list_first_entry(&p->reap_objects, struct object, reap_link);
-		cds_list_del(&o->reap_link);
+		if (o == last)
+			o = NULL;
+		else
+			cds_list_del(&o->reap_link);
 	}
 	sync_mutex_unlock(&p->reap_lock);
 	return o;
 }
 
+static int reap_entered(struct object *o)
+{
+	struct dataset *ds = o->ds;
+	int rc;
+
+	vfs_node_ref(&ds->self.node);
+	rc = filetree_reap(o);
+	dataset_exit(ds);
+	vfs_node_unref(&ds->self.node);
+	return rc;
+}
+
 int filetree_reap_all(struct pool *p)
 {
-	int rc = dataset_each(p, reap_dataset_orphans, NULL);
+	int first = dataset_each(p, reap_dataset_orphans, NULL);
+	struct object *o, *failed = NULL;
 	struct admission none;
-	struct object *o;
 
-	while (!rc && (o = next_handed_over(p))) {
-		rc = admit_change(p, true, &none);
+	/* One that cannot be given back goes behind the others, which can. */
+	while ((o = next_handed_over(p, failed))) {
+		int rc = admit_change(p, true, &none);
+
 		if (!rc)
 			rc = dataset_enter(o->ds, 0);
 		if (rc == -ESTALE) {
 			/* All of its tree goes. */
 			object_forget(o);
-			rc = 0;
 			continue;
 		}
-		if (!rc) {
-			struct dataset *ds = o->ds;
-
-			vfs_node_ref(&ds->self.node);
-			rc = filetree_reap(o);
-			dataset_exit(ds);
-			vfs_node_unref(&ds->self.node);
-		}
-		if (rc && !filetree_reap_later(o))
+		if (!rc)
+			rc = reap_entered(o);
+		if (!rc)
+			continue;
+		first = first ? first : rc;
+		if (!filetree_reap_later(o))
 			object_forget(o);
+		else if (!failed)
+			failed = o;
 	}
-	return rc;
+	return first;
 }
 
 /* ---- a whole tree ---- */

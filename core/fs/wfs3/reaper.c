@@ -144,7 +144,7 @@ static void reaper_main(void *arg)
 
 	sync_mutex_lock(&p->reap_lock);
 	while (!p->reap_stop) {
-		int ret;
+		int ret, volumes;
 
 		if (!p->reap_work) {
 			sync_cond_wait(&p->reap_wake, &p->reap_lock);
@@ -153,8 +153,8 @@ static void reaper_main(void *arg)
 		p->reap_work = false;
 		sync_mutex_unlock(&p->reap_lock);
 		ret = filetree_reap_all(p);
-		if (!ret)
-			ret = dataset_each(p, reap_one, p);
+		volumes = dataset_each(p, reap_one, p);
+		ret = ret ? ret : volumes;
 		if (ret) {
 			char text[256];
 
