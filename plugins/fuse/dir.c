@@ -2,7 +2,7 @@
 /*
  * Directories: opened, read with attributes, made durable. The kernel asks for a page of entries at a time; the server
  * is asked for many at once, and what it answered is handed out in pieces. The attributes of what this mount has
- * changed meanwhile are left out.
+ * changed meanwhile are left out, and all of them when that is the directory itself.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -192,7 +192,8 @@ static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const
 
 	if (p->plus && p->size - p->used < fuse_add_direntry_plus(p->req, NULL, 0, name, NULL, 0))
 		return false;
-	if (p->plus && from->has_attr &&
+	/* A name that was removed or renamed meanwhile must not be brought back. */
+	if (p->plus && from->has_attr && atomic_load(&d->node->touched) <= d->sequence &&
 	    !node_touched_since(&m->nodes, from->attr.fsid, from->attr.file_id, d->sequence) &&
 	    entry_fill(m, d->node, &from->attr, &from->fh, &e, &n) == 0 && put(p, name, &e, from->next_offset))
 		return true;

@@ -188,6 +188,21 @@ def test_a_directory_can_be_read_from_any_place(here: Path) -> None:
     assert set(seen) == names
 
 
+def test_a_listing_does_not_bring_removed_names_back(here: Path) -> None:
+    names = [f"f{i}" for i in range(300)]
+    for name in names:
+        (here / name).touch()
+    with os.scandir(here) as entries:
+        next(entries)
+        for name in names:
+            (here / name).rename(here / f"new-{name}")
+        for _ in entries:
+            pass
+    for name in names:
+        assert not (here / name).exists()
+        assert (here / f"new-{name}").exists()
+
+
 # Attributes
 
 
