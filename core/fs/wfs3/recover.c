@@ -24,6 +24,8 @@
 #include "core/fs/wfs3/recover_write.h"
 #include "core/fs/wfs3/wal_scan.h"
 
+#define SKIPPED_NUMBERS (UINT64_C(1) << 20)
+
 struct recover {
 	struct pool *p;
 	uint64_t root_txg;
@@ -382,6 +384,24 @@ static void start_log(struct pool *p, const struct root *r, uint64_t end)
 	p->log_position = end;
 }
 
+/*
+ * Objects whose creation was lost had been seen, perhaps: a client may keep their numbers, which must not mean others.
+ * The log's buffer holds far fewer creations than are skipped.
+ */
+static int skip_numbers(void *ctx, struct dataset *ds)
+{
+	struct pool *p = ctx;
+	uint64_t txg;
+
+	if (ds->type != DATASET_TYPE_TREE || ds->state != DATASET_STATE_LIVE)
+		return 0;
+	txg = txg_enter(p);
+	ds->next_object = min_u64(ds->next_object + SKIPPED_NUMBERS, WFS3_OBJECT_MAX);
+	txg_changed(p, ds, txg);
+	txg_exit(p);
+	return 0;
+}
+
 int recover_pool(struct pool *p, const struct root *r)
 {
 	struct recover rc = { .p = p, .root_txg = r->txg };
@@ -405,6 +425,8 @@ int recover_pool(struct pool *p, const struct root *r)
 		start_log(p, r, rc.span.end);
 		ret = recover_write(p, &scan, r->log_position, &rc.pages);
 	}
+	if (!ret && !r->clean)
+		ret = dataset_each(p, skip_numbers, p);
 	forget_dataset(&rc);
 	give_memory_back(&rc);
 	p->recovery.time_ns = sync_now_ns() - start_ns;

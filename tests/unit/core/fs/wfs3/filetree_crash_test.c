@@ -21,6 +21,7 @@
 
 /* What a flush made durable of a file. */
 struct flushed {
+	uint64_t object; /* 0: none */
 	bool valid;
 	uint32_t size;
 	uint8_t *data;
@@ -126,9 +127,19 @@ static struct vfs_node *any_dir(struct run *r)
 	return dir;
 }
 
+static struct flushed *flushed_of(struct run *r, uint64_t object)
+{
+	unsigned i = 0;
+
+	while (r->flushed[i].object && r->flushed[i].object != object)
+		assert_true(++i < OBJECTS);
+	r->flushed[i].object = object;
+	return &r->flushed[i];
+}
+
 static void forget_flushed(struct run *r, struct vfs_node *n)
 {
-	r->flushed[node_stat(n).object].valid = false;
+	flushed_of(r, node_stat(n).object)->valid = false;
 }
 
 static void change_data(struct run *r, struct vfs_node *n)
@@ -150,7 +161,7 @@ static void change_data(struct run *r, struct vfs_node *n)
 static void flush(struct run *r, struct vfs_node *n)
 {
 	struct vfs_stat st = node_stat(n);
-	struct flushed *f = &r->flushed[st.object];
+	struct flushed *f = flushed_of(r, st.object);
 
 	assert_ok(n->ops->flush(n, 0));
 	r->flushed_op = r->op;
@@ -272,7 +283,7 @@ static void check_flushed(struct run *r, struct vfs_node *dir)
 	for (unsigned i = 0; i < l.count; i++) {
 		struct vfs_node *n = node_at(dir, l.names[i]);
 		struct vfs_stat st = node_stat(n);
-		const struct flushed *f = &r->flushed[st.object];
+		const struct flushed *f = flushed_of(r, st.object);
 
 		if (n->type == VFS_TYPE_DIR)
 			check_flushed(r, n);

@@ -165,64 +165,6 @@ static void test_unlinked_file_is_usable_until_its_last_reference_is_gone(void *
 	tree_done(&t);
 }
 
-/* More objects than are kept in memory. */
-static void visit_many(struct tree_fixture *t, unsigned count)
-{
-	char name[16];
-
-	for (unsigned i = 0; i < count; i++) {
-		snprintf(name, sizeof(name), "f%u", i);
-		vfs_node_unref(make_file(t->top, name));
-	}
-	assert_ok(t->top->ops->flush(t->top, 0));
-	assert_ok(txg_sync(t->pool));
-	for (unsigned i = 0; i < 2 * count; i++) {
-		snprintf(name, sizeof(name), "f%u", i % count);
-		vfs_node_unref(node_at(t->top, name));
-	}
-}
-
-static void test_nameless_file_in_use_is_not_evicted(void **state)
-{
-	struct tree_fixture t;
-	struct vfs_node *n;
-	uint8_t buf[100], got[100];
-
-	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "a");
-	pattern(buf, sizeof(buf), 1);
-	assert_ok(node_write(n, 0, buf, sizeof(buf), 0));
-	assert_ok(remove_name(t.top, "a", false));
-	assert_ok(n->ops->flush(n, 0));
-	assert_ok(txg_sync(t.pool));
-	visit_many(&t, 8000);
-	assert_ok(node_read(n, 0, got, sizeof(got)));
-	assert_memory_equal(got, buf, sizeof(buf));
-	vfs_node_unref(n);
-	tree_restart(&t);
-	tree_done(&t);
-}
-
-static void test_largest_size_is_recovered(void **state)
-{
-	struct tree_fixture t;
-	struct vfs_node *n;
-
-	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "a");
-	assert_ok(node_truncate(n, VFS_FILE_BYTES_MAX));
-	assert_ok(node_truncate(n, VFS_FILE_BYTES_MAX - 1));
-	assert_ok(n->ops->flush(n, 0));
-	vfs_node_unref(n);
-	tree_crash(&t, 1);
-	n = node_at(t.top, "a");
-	assert_int_equal(node_stat(n).size_bytes, VFS_FILE_BYTES_MAX - 1);
-	vfs_node_unref(n);
-	tree_done(&t);
-}
-
 static void test_directories_are_removed_when_empty_only(void **state)
 {
 	struct tree_fixture t;
@@ -572,8 +514,6 @@ int main(void)
 		cmocka_unit_test(test_symbolic_links_of_any_length_are_read_back),
 		cmocka_unit_test(test_listing_gives_each_name_once_and_goes_on_at_a_cookie),
 		cmocka_unit_test(test_unlinked_file_is_usable_until_its_last_reference_is_gone),
-		cmocka_unit_test(test_nameless_file_in_use_is_not_evicted),
-		cmocka_unit_test(test_largest_size_is_recovered),
 		cmocka_unit_test(test_directories_are_removed_when_empty_only),
 		cmocka_unit_test(test_hard_links_share_an_object),
 		cmocka_unit_test(test_nameless_file_gets_a_name_or_goes),
