@@ -70,7 +70,7 @@ void place_drop(struct place *at); /* of nothing is fine */
 
 /* walk.c */
 /* One name further, as vfs_lookup(). @at is replaced; on an error it is as before. @limit (may be NULL): ".." does not
- * lead above it. */
+ * lead above it, and is -ESTALE in what is not below it. */
 int walk_step(struct vfs *v, struct place *at, const struct place *limit, const struct vfs_cred *cred, const char *name,
               size_t len);
 /* From the top along @path, which must be plain: absolute, no empty, "." or ".." components, no control characters. For

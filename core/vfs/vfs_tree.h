@@ -38,7 +38,8 @@ extern const struct vfs_cred vfs_cred_root;
 
 /*
  * Walk along @path from @base (NULL, or an absolute path: from the top of the namespace). "." and ".." are understood
- * and never lead above the top (or above @root, when not NULL); symbolic links are followed, the last one only with
+ * and never lead above the top (or above @root, when not NULL: ".." in a directory that is not below @root any more is
+ * -ESTALE); symbolic links are followed, the last one only with
  * VFS_WALK_FOLLOW. With neither @root nor @base, "C:", "C:\dir" and "C:/dir" start at the mount with that drive letter,
  * which is the root of that walk; '\' then separates names as '/' does. -ENOENT, -ENOTDIR, -EACCES, -ELOOP,
  * -ENAMETOOLONG, -EINVAL, -ESTALE. *ret refers to the object, with access to no data.

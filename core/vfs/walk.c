@@ -18,12 +18,12 @@ static void top_place(struct vfs *v, struct place *ret)
 }
 
 /* The parent, in the file system that the mount covers when @at is the root of one. */
-static int step_up(struct vfs *v, const struct place *at, const struct place *limit, struct place *ret)
+static int parent_of(struct vfs *v, const struct place *at, struct place *ret)
 {
 	int err;
 
 	for (; at->node == at->mount->root; at = &at->mount->covered) {
-		if (at->node == &v->top_node || (limit && at->node == limit->node)) {
+		if (at->node == &v->top_node) {
 			place_copy(ret, at);
 			return 0;
 		}
@@ -31,10 +31,6 @@ static int step_up(struct vfs *v, const struct place *at, const struct place *li
 			top_place(v, ret);
 			return 0;
 		}
-	}
-	if (limit && at->node == limit->node && at->mount == limit->mount) {
-		place_copy(ret, at);
-		return 0;
 	}
 	if (!at->node->ops->parent)
 		return err_set(-EOPNOTSUPP, "the file system has no parents of directories");
@@ -44,6 +40,56 @@ static int step_up(struct vfs *v, const struct place *at, const struct place *li
 	mount_ref(at->mount);
 	ret->mount = at->mount;
 	return 0;
+}
+
+static bool is_at(const struct place *at, const struct place *limit)
+{
+	return at->node == limit->node && (at->mount == limit->mount || at->node == at->mount->root);
+}
+
+/* Directories that lie deeper have no path from the limit. */
+#define CLIMB_MAX (VFS_PATH_MAX / 2)
+
+/* Is the directory @limit, or somewhere below it? A handle may be on one that was moved out: then -ESTALE. */
+static int check_below(struct vfs *v, const struct place *at, const struct place *limit)
+{
+	struct place here, up;
+	int ret = 0;
+
+	place_copy(&here, at);
+	for (unsigned steps = 0; !is_at(&here, limit); steps++) {
+		/* Nothing leaves a file system. */
+		if (here.mount == limit->mount && limit->node == limit->mount->root)
+			break;
+		if (here.node == &v->top_node || steps == CLIMB_MAX)
+			ret = err_set(-ESTALE, "a directory is not below the root of the walk any more");
+		else
+			ret = parent_of(v, &here, &up);
+		if (ret)
+			break;
+		place_drop(&here);
+		here = up;
+	}
+	place_drop(&here);
+	return ret;
+}
+
+/* The parent, which is looked at after it was found, so that what is moved meanwhile leads nowhere either. */
+static int step_up(struct vfs *v, const struct place *at, const struct place *limit, struct place *ret)
+{
+	int err;
+
+	if (limit && is_at(at, limit)) {
+		place_copy(ret, at);
+		return 0;
+	}
+	err = parent_of(v, at, ret);
+	if (!err && limit) {
+		err = check_below(v, ret, limit);
+		if (err)
+			place_drop(ret);
+	}
+	return err;
 }
 
 static int step_down(struct vfs *v, const struct place *at, const char *name, size_t len, struct place *ret)

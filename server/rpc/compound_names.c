@@ -134,13 +134,6 @@ int op_get_handle(struct compound *c, const struct wfsp_op *op, struct wfsp_op_r
 	return 0;
 }
 
-static bool is_root(const struct rpc_tree *tree, struct vfs_handle *h)
-{
-	struct vfs_fid fid;
-
-	return vfs_get_fid(h, &fid) == 0 && fid.fsid == tree->root_fid.fsid && fid.object == tree->root_fid.object;
-}
-
 int op_lookup(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	struct rpc_tree *tree = c->current->tree;
@@ -151,10 +144,11 @@ int op_lookup(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	(void)res;
 	if (err)
 		return err;
-	/* Nothing above an export is anybody's business. */
-	if (op->name.len_bytes == 2 && memcmp(op->name.p, "..", 2) == 0 && is_root(tree, c->current->h))
-		return enter_root(c, tree);
-	err = vfs_lookup(c->current->h, cred, name_of(&op->name), op->name.len_bytes, &h);
+	/* Nothing above an export is anybody's business: a walk does not lead there. */
+	if (op->name.len_bytes == 2 && memcmp(op->name.p, "..", 2) == 0)
+		err = vfs_walk(c->conn->server->vfs, cred, tree->root, c->current->h, "..", 0, &h);
+	else
+		err = vfs_lookup(c->current->h, cred, name_of(&op->name), op->name.len_bytes, &h);
 	if (!err)
 		compound_enter(c, tree, h, 0);
 	return err;

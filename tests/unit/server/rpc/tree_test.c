@@ -405,6 +405,35 @@ static void test_nothing_above_an_export_is_reached(void **state)
 	assert_int_equal(wfs_lookup_path(t->w, NULL, &root, "out", 1, &fh, NULL), -ENOENT);
 }
 
+static void test_what_was_moved_out_of_an_export_leads_nowhere_above(void **state)
+{
+	struct wfs_new folder = { WFS_TYPE_DIR, 0755, 0, NULL };
+	struct tree_fixture *t = *state;
+	struct wfs_fh root, sub, moved, inner, fh;
+	struct wfs_attr attr, top;
+
+	assert_int_equal(wfs_attach(t->w, NULL, "below", &root, &top), 0);
+	assert_int_equal(wfs_make(t->w, NULL, &root, "x", &folder, &moved, NULL), 0);
+	assert_int_equal(wfs_make(t->w, NULL, &moved, "y", &folder, &inner, NULL), 0);
+	assert_int_equal(wfs_lookup(t->w, NULL, &moved, "..", &fh, &attr), 0);
+	assert_int_equal(attr.file_id, top.file_id);
+	assert_int_equal(wfs_lookup_path(t->w, NULL, &inner, "../../../..", 0, &fh, &attr), 0);
+	assert_int_equal(attr.file_id, top.file_id);
+	assert_int_equal(wfs_lookup(t->w, NULL, &t->root, "sub", &sub, NULL), 0);
+	assert_int_equal(wfs_rename(t->w, NULL, &sub, "x", &t->root, "x", 0), 0);
+	/* By itself it is as good as before, and what is below it, too. */
+	assert_int_equal(wfs_getattr(t->w, NULL, &moved, &attr), 0);
+	assert_int_equal(wfs_lookup(t->w, NULL, &moved, "y", &fh, NULL), 0);
+	assert_int_equal(wfs_lookup(t->w, NULL, &moved, "..", &fh, NULL), -ESTALE);
+	assert_int_equal(wfs_lookup(t->w, NULL, &inner, "..", &fh, NULL), -ESTALE);
+	assert_int_equal(wfs_lookup_path(t->w, NULL, &moved, "../sub", 0, &fh, NULL), -ESTALE);
+	assert_int_equal(wfs_lookup_path(t->w, NULL, &inner, "../..", 0, &fh, NULL), -ESTALE);
+	/* Back again, all is as it was. */
+	assert_int_equal(wfs_rename(t->w, NULL, &t->root, "x", &sub, "z", 0), 0);
+	assert_int_equal(wfs_lookup_path(t->w, NULL, &inner, "../..", 0, &fh, &attr), 0);
+	assert_int_equal(attr.file_id, top.file_id);
+}
+
 static void test_exports_and_trees_are_told_apart(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -432,6 +461,7 @@ int main(void)
 		T(test_many_small_files_are_written_and_read_in_two_round_trips),
 		T(test_a_read_only_export_changes_nothing),
 		T(test_nothing_above_an_export_is_reached),
+		T(test_what_was_moved_out_of_an_export_leads_nowhere_above),
 		T(test_exports_and_trees_are_told_apart),
 	};
 
