@@ -79,17 +79,25 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	struct mount *m = mount_of(req);
 	struct node *n = node_of(m, ino);
 	struct wfs_set_attr set;
+	struct wfs_file *file = NULL; /* whose size is set */
 	struct wfs_attr attr;
 	struct caller who;
+	uint64_t begin = 0;
 	int err;
 
 	set_of(st, what, &set);
 	caller_get(req, &who);
+	if (fi && (set.valid & WFS_SET_SIZE))
+		file = file_of(fi)->file;
+	if (file)
+		begin = wfs_change_begin(file);
 	node_touch(m, n);
 	err = wfs_setattr(m->client, &who.cred, &n->fh, &set, &attr);
 	/* Who has the file open for writing may set its size, whatever its mode says by now. */
 	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
 		err = wfs_setattr(m->client, NULL, &n->fh, &set, &attr);
+	if (!err && file)
+		wfs_change_end(file, begin);
 	if (err == -EPERM && is_clearing(m, &who, n, &set, &attr))
 		err = 0;
 	node_touch(m, n);

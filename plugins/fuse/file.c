@@ -99,6 +99,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		err = truncate_for_open(m, n, &who);
 	if (!err)
 		err = wfs_open_fh(m->client, &who.cred, &n->fh, access, &file);
+	if (!err && (fi->flags & O_TRUNC))
+		wfs_change_end(file, wfs_change_begin(file));
 	if (err == -EACCES && (fi->flags & FOR_EXEC))
 		err = open_program(m, n, &who, &file);
 	if (!err)
@@ -138,26 +140,6 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	free(buf);
 }
 
-/* At the end of the file, wherever that is by now; the kernel believes it to be at @offset. *ret_moved: it was not. */
-static int append(struct mount *m, struct node *n, const struct caller *who, const char *buf, size_t size,
-                  uint64_t offset, bool *ret_moved)
-{
-	struct wfs_attr attr;
-	struct wfs_batch *b;
-	int err = wfs_batch_new(m->client, &b);
-
-	if (err)
-		return err;
-	(void)wfs_batch_put(b, &n->fh);
-	(void)wfs_batch_write(b, buf, (uint32_t)size, 0, WFS_APPEND);
-	(void)wfs_batch_getattr(b, &attr);
-	err = wfs_batch_run(b, &who->cred, NULL);
-	wfs_batch_free(b);
-	if (!err)
-		*ret_moved = attr.size_bytes != offset + size;
-	return err;
-}
-
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t offset,
                      struct fuse_file_info *fi)
 {
@@ -165,18 +147,18 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct open_file *of = file_of(fi);
 	struct node *n = of->node;
 	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && !m->options->writeback, moved = false;
-	struct caller who;
-	int err = -EACCES;
+	uint64_t size_after;
+	int err;
 
 	(void)ino;
 	node_touch(m, n);
+	/* The kernel believes the end to be at @offset. */
 	if (at_end) {
-		caller_get(req, &who);
-		err = append(m, n, &who, buf, size, (uint64_t)offset, &moved);
-	}
-	/* Who has it open for writing may write, whatever its mode says by now. */
-	if (err == -EACCES)
+		err = wfs_append(of->file, buf, size, &size_after);
+		moved = !err && size_after != (uint64_t)offset + size;
+	} else {
 		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, 0);
+	}
 	node_touch(m, n);
 	/*
 	 * Another client has written there, too: the pages that the kernel keeps of it are wrong. It drops them when it

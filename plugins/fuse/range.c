@@ -72,6 +72,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 {
 	struct mount *m = mount_of(req);
 	struct node *n = node_of(m, ino);
+	struct wfs_file *file = file_of(fi)->file; /* open for writing: the kernel sees to that */
+	uint64_t begin = wfs_change_begin(file);
 	struct caller who;
 	int err;
 
@@ -81,6 +83,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	/* The open file is what counts, not its mode by now. */
 	if (err == -EACCES && (file_of(fi)->access & WFS_ACCESS_WRITE))
 		err = allocate(m, NULL, n, mode, (uint64_t)offset, (uint64_t)len);
+	if (!err)
+		wfs_change_end(file, begin);
 	node_touch(m, n);
 	reply_err(req, err);
 }
@@ -91,8 +95,9 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_i
 {
 	struct mount *m = mount_of(req);
 	struct node *from = node_of(m, ino_in), *to = node_of(m, ino_out);
+	struct wfs_file *file = file_of(fi_out)->file; /* open for writing: the kernel sees to that */
+	uint64_t begin = wfs_change_begin(file), done = 0;
 	struct caller who;
-	uint64_t done = 0;
 	int err;
 
 	(void)flags;
@@ -103,6 +108,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_i
 	    (file_of(fi_out)->access & WFS_ACCESS_WRITE))
 		err = wfs_copy(m->client, NULL, &from->fh, (uint64_t)offset_in, &to->fh, (uint64_t)offset_out, len,
 		               &done);
+	if (!err)
+		wfs_change_end(file, begin);
 	node_touch(m, to);
 	if (err)
 		reply_err(req, err);

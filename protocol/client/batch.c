@@ -369,18 +369,18 @@ static void call_done(struct batch_call *bc)
 }
 
 int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_conn *c, uint64_t generation,
-                     unsigned *ret_done)
+                     uint32_t slot, uint32_t sequence)
 {
 	struct batch_call bc;
+	unsigned done = 0;
 	int err = call_init(&bc, b);
 
-	*ret_done = 0;
 	if (err)
 		return err;
-	put_head(b, cred, &bc.call, 0, 0);
+	put_head(b, cred, &bc.call, slot, sequence);
 	err = wfs_call_run(c, generation, &bc.call);
 	if (!err)
-		err = take_results(b, &bc.call, ret_done);
+		err = take_results(b, &bc.call, &done);
 	call_done(&bc);
 	return err;
 }

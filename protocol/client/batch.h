@@ -50,15 +50,20 @@ void wfs_batch_done(struct wfs_batch *b);
 
 /* Add an operation whose results take at most @result_bytes behind status and code. Its index, or a negative errno. */
 int wfs_batch_add(struct wfs_batch *b, const struct wfsp_op *op, const struct batch_item *item, size_t result_bytes);
+/* USE: the file open by that descriptor, on the connection that the batch is run on, is current. */
+int wfs_batch_use(struct wfs_batch *b, uint64_t descriptor);
 /* OPEN: the descriptor goes to @ret. @reopen: it had been open before. */
 int wfs_batch_open(struct wfs_batch *b, unsigned access, bool reopen, uint64_t *ret, struct wfs_attr *ret_attr);
 
 /* wfs_batch_run(), with reconnecting. */
 int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned *ret_done,
                       struct batch_outcome *ret_outcome);
-/* One attempt on this connection; -ENOTCONN as from wfs_call_run(). */
+/*
+ * One attempt on this connection; -ENOTCONN as from wfs_call_run(). @slot, @sequence: of wfs_slot_take() on it, the
+ * same for each attempt; 0: it may be done twice.
+ */
 int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_conn *c, uint64_t generation,
-                     unsigned *ret_done);
+                     uint32_t slot, uint32_t sequence);
 
 /* slots.c: a place in the connection's session, for a call that must not be done twice. Waits for one. */
 void wfs_slot_take(struct wfs_conn *c, uint32_t *ret_slot, uint32_t *ret_sequence);

@@ -188,6 +188,62 @@ void wfs_file_wrote(struct wfs_file *f, uint64_t boot)
 	sync_mutex_unlock(&f->lock);
 }
 
+int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_size)
+{
+	struct wfs_conn *c = wfs_pick_conn(f->client);
+	uint64_t deadline_ns = 0, generation, handle, boot = 0;
+	uint32_t slot, sequence, len32 = len < UINT32_MAX ? (uint32_t)len : UINT32_MAX; /* too long in any case */
+	struct wfs_attr attr;
+	struct wfs_batch b;
+	int err;
+
+	wfs_batch_init(&b, f->client);
+	wfs_slot_take(c, &slot, &sequence);
+	do {
+		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+		if (err)
+			continue;
+		/* The descriptor is another one on each connection. */
+		wfs_batch_clear(&b);
+		(void)wfs_batch_use(&b, handle);
+		(void)wfs_batch_write(&b, buf, len32, 0, WFS_APPEND);
+		(void)wfs_batch_getattr(&b, &attr);
+		err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, slot, sequence);
+	} while (try_again(f->client, err, &deadline_ns));
+	wfs_slot_give(c, slot);
+	wfs_batch_done(&b);
+	if (err == -ENOTCONN)
+		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address);
+	if (err)
+		return err;
+	wfs_file_wrote(f, boot);
+	*ret_size = attr.size_bytes;
+	return 0;
+}
+
+uint64_t wfs_change_begin(struct wfs_file *f)
+{
+	uint64_t boot;
+
+	sync_mutex_lock(&f->lock);
+	boot = f->boot;
+	sync_mutex_unlock(&f->lock);
+	return boot;
+}
+
+void wfs_change_end(struct wfs_file *f, uint64_t begin)
+{
+	uint64_t deadline_ns = 0, generation, handle, boot;
+
+	/* It was answered by the server that is there now, or by the one before: the file must live in the present. */
+	(void)get_ready(f, wfs_pick_conn(f->client), &deadline_ns, &generation, &handle, &boot);
+	sync_mutex_lock(&f->lock);
+	if (begin && begin != f->boot && begin != f->durable_boot)
+		f->lost = true;
+	f->writes++;
+	sync_mutex_unlock(&f->lock);
+}
+
 int wfs_file_new(struct wfs *w, unsigned flags, struct wfs_file **ret)
 {
 	struct wfs_file *f = calloc(1, sizeof(*f));

@@ -27,13 +27,12 @@ int wfs_file_open_in_tree(struct wfs_file *f, struct wfs_conn *c, uint64_t gener
 	struct wfs_attr attr;
 	struct wfs_batch b;
 	uint64_t descriptor;
-	unsigned done;
 	int err;
 
 	wfs_batch_init(&b, f->client);
 	(void)wfs_batch_put(&b, &f->fh);
 	(void)wfs_batch_open(&b, f->access, known, &descriptor, &attr);
-	err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, &done);
+	err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, 0, 0);
 	wfs_batch_done(&b);
 	if (!err)
 		wfs_file_info_of(&attr, descriptor, ret);

@@ -213,6 +213,19 @@ WFS_PUBLIC int wfs_create(struct wfs *w, const struct wfs_cred *cred, const stru
 /* *ret_len is less than @len only at the end of the file. Also for files of wfs_open(). */
 WFS_PUBLIC int wfs_pread_some(struct wfs_file *f, void *buf, size_t len, uint64_t offset, size_t *ret_len);
 
+/*
+ * At most 1 MiB, all of it, at the end of the file, wherever that is by now. *ret_size: the file's size then. Only for
+ * files of a tree.
+ */
+WFS_PUBLIC int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_size);
+/*
+ * A change of the file by a call that is not made with @f (wfs_setattr, wfs_allocate, wfs_copy, a batch): begin before
+ * it, end when it succeeded, with what begin returned. The next wfs_flush() of @f answers for it, too; when the server
+ * crashed and was started again since the file was last used it may fail although nothing of it was lost.
+ */
+WFS_PUBLIC uint64_t wfs_change_begin(struct wfs_file *f);
+WFS_PUBLIC void wfs_change_end(struct wfs_file *f, uint64_t begin);
+
 /* Server-side copy. *ret_len: what was copied; less than @len at the end of the source. */
 WFS_PUBLIC int wfs_copy(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *from, uint64_t from_offset,
                         const struct wfs_fh *to, uint64_t to_offset, uint64_t len, uint64_t *ret_len);

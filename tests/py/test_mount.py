@@ -454,6 +454,36 @@ def test_it_goes_to_the_background_and_ends_by_umount(shared: Appliance, source:
     assert not os.path.ismount(folder)
 
 
+def test_fsync_after_a_crash_tells_once_of_every_kind_of_change(appliance: Appliance) -> None:
+    mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt").start()
+    names = ("written", "appended", "cut", "allocated", "copied", "unchanged")
+    flags = {"appended": os.O_APPEND}
+    files: dict[str, int] = {}
+    try:
+        for name in names:
+            files[name] = os.open(mount / name, os.O_RDWR | os.O_CREAT | flags.get(name, 0), 0o600)
+            os.write(files[name], b"x" * 10_000)
+            os.fsync(files[name])
+        os.pwrite(files["written"], b"y", 5)
+        os.write(files["appended"], b"y")
+        os.ftruncate(files["cut"], 5_000)
+        fallocate(files["allocated"], 0, 0, 20_000)
+        assert os.copy_file_range(files["unchanged"], files["copied"], 5_000, 0, 5_000) == 5_000
+        appliance.kill9()
+        appliance.start()
+        for name in names[:-1]:
+            assert error_of(lambda fd=files[name]: os.fsync(fd)) == errno.EIO, name
+        for fd in files.values():
+            os.fsync(fd)
+        os.write(files["appended"], b"z")
+        os.fsync(files["appended"])
+        assert os.pread(files["appended"], 20_000, 0).endswith(b"z")
+    finally:
+        for fd in files.values():
+            os.close(fd)
+        mount.dispose()
+
+
 def test_sigterm_unmounts(shared: Appliance, source: str) -> None:
     mount = Mount(source, shared.folder / "mnt-term").start()
     try:

@@ -324,6 +324,40 @@ static void test_open_files_survive_a_restart_of_the_server(void **state)
 	wfs_close(f);
 }
 
+static void test_flush_after_a_crash_tells_of_appends_and_of_other_changes(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_set_attr set = { .valid = WFS_SET_SIZE, .size_bytes = 100 };
+	struct wfs_attr attr;
+	struct wfs_file *f;
+	struct wfs_fh fh;
+	uint64_t size, begin;
+
+	assert_int_equal(wfs_create(t->w, NULL, &t->root, "f", 0644, 0, WFS_ACCESS_WRITE, &f, &fh, NULL, NULL), 0);
+	assert_int_equal(wfs_append(f, "x", 1, &size), 0);
+	fixture_unserve(t->f);
+	fixture_serve(t->f, 2000, NULL, 0);
+	assert_int_equal(wfs_flush(f), -EIO);
+	assert_int_equal(wfs_flush(f), 0);
+	begin = wfs_change_begin(f);
+	assert_int_equal(wfs_setattr(t->w, NULL, &fh, &set, &attr), 0);
+	wfs_change_end(f, begin);
+	fixture_unserve(t->f);
+	fixture_serve(t->f, 3000, NULL, 0);
+	assert_int_equal(wfs_flush(f), -EIO);
+	assert_int_equal(wfs_append(f, "x", 1, &size), 0);
+	assert_int_equal(size, 101);
+	assert_int_equal(wfs_flush(f), 0);
+	begin = wfs_change_begin(f);
+	assert_int_equal(wfs_setattr(t->w, NULL, &fh, &set, &attr), 0);
+	wfs_change_end(f, begin);
+	assert_int_equal(wfs_flush(f), 0);
+	fixture_unserve(t->f);
+	fixture_serve(t->f, 4000, NULL, 0);
+	assert_int_equal(wfs_flush(f), 0);
+	wfs_close(f);
+}
+
 static void test_descriptors_work_in_compounds(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -391,6 +425,7 @@ int main(void)
 		T(test_sessions_of_clients_that_come_and_go_do_not_pile_up),
 		T(test_large_compounds_arrive_in_pieces),
 		T(test_open_files_survive_a_restart_of_the_server),
+		T(test_flush_after_a_crash_tells_of_appends_and_of_other_changes),
 		T(test_descriptors_work_in_compounds),
 		T(test_a_compound_that_does_not_fit_ends_the_connection),
 	};

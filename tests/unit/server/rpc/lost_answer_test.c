@@ -110,12 +110,40 @@ static void test_a_file_whose_opening_was_answered_twice_is_usable(void **state)
 	end(&l, 3);
 }
 
+static void test_an_append_to_an_open_file_is_done_once(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_file *f;
+	struct wfs_fh fh;
+	struct lossy l;
+	uint64_t size;
+	char buf[16];
+	size_t len;
+
+	begin(&l, t);
+	assert_int_equal(wfs_create(l.w, NULL, &t->root, "f", 0, WFS_CREATE_EXCLUSIVE,
+	                            WFS_ACCESS_READ | WFS_ACCESS_WRITE, &f, &fh, NULL, NULL),
+	                 0);
+	assert_int_equal(wfs_append(f, "once", 4, &size), 0);
+	assert_int_equal(size, 4);
+	lose_next(&l);
+	assert_int_equal(wfs_append(f, "more", 4, &size), 0);
+	assert_int_equal(size, 8);
+	assert_int_equal(wfs_pread_some(f, buf, sizeof(buf), 0, &len), 0);
+	assert_int_equal(len, 8);
+	assert_memory_equal(buf, "oncemore", 8);
+	assert_int_equal(wfs_flush(f), 0);
+	wfs_close(f);
+	end(&l, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_what_must_not_be_done_twice_is_done_once),
 		T(test_a_lost_refusal_is_refused_again),
+		T(test_an_append_to_an_open_file_is_done_once),
 		T(test_a_file_whose_opening_was_answered_twice_is_usable),
 	};
 
