@@ -74,8 +74,9 @@ int rpc_slot_begin(struct rpc_sessions *t, struct rpc_session *s, uint32_t conne
 /* Its answer, to be kept; NULL: it did nothing, and may be tried again. */
 void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply,
                    size_t len);
-/* The number by which the VFS knows a client's lock owner. -ENOLCK: too many. */
-int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, uint64_t *ret);
+/* The number by which the VFS knows a client's lock owner. One that never took a lock gets a number with @make, and is
+ * 0, which nobody has, without. -ENOLCK: too many. */
+int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
 
 /* What an operation left as the current handle. */
 struct node {

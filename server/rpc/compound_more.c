@@ -178,10 +178,10 @@ int op_access(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	return 0;
 }
 
-static int vfs_lock_of(struct compound *c, const struct wfsp_lock *l, struct vfs_lock *ret)
+static int vfs_lock_of(struct compound *c, const struct wfsp_lock *l, bool make, struct vfs_lock *ret)
 {
 	*ret = (struct vfs_lock){ .type = (enum vfs_lock_type)l->type, .offset = l->offset, .len_bytes = l->len_bytes };
-	return rpc_session_owner(&c->conn->server->sessions, c->conn->session, l->owner, &ret->owner);
+	return rpc_session_owner(&c->conn->server->sessions, c->conn->session, l->owner, make, &ret->owner);
 }
 
 static int check_lock(const struct wfsp_lock *l)
@@ -206,7 +206,7 @@ int op_lock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	if (!err)
 		err = compound_io(c, c->current, access, &h);
 	if (!err)
-		err = vfs_lock_of(c, &op->lock, &lock);
+		err = vfs_lock_of(c, &op->lock, true, &lock);
 	return err ? err : vfs_lock(h, &lock, NULL, NULL, NULL);
 }
 
@@ -216,7 +216,7 @@ int op_lock_test(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 	int err = check_lock(&op->lock);
 
 	if (!err)
-		err = vfs_lock_of(c, &op->lock, &lock);
+		err = vfs_lock_of(c, &op->lock, false, &lock);
 	if (!err)
 		err = vfs_lock_test(c->current->h, &lock, &other);
 	if (err == -ENOENT) {
@@ -231,7 +231,7 @@ int op_lock_test(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 int op_unlock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	uint64_t owner;
-	int err = rpc_session_owner(&c->conn->server->sessions, c->conn->session, op->lock.owner, &owner);
+	int err = rpc_session_owner(&c->conn->server->sessions, c->conn->session, op->lock.owner, false, &owner);
 
 	(void)res;
 	return err ? err : vfs_unlock(c->current->h, owner, op->lock.offset, op->lock.len_bytes);

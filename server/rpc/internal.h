@@ -98,7 +98,8 @@ struct rpc_sessions {
 	struct rpc_session *first SYNC_GUARDED_BY(lock);
 	unsigned count SYNC_GUARDED_BY(lock);
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
-	uint64_t next_owner SYNC_GUARDED_BY(lock);
+	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
+	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */
 };
 
 struct rpc_conn;

@@ -18,7 +18,9 @@
 #define CONNECTIONS_MAX 64u /* of one client, with slots */
 #define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
 #define REPLY_BYTES_MAX ((size_t)64 << 20) /* of all sessions; likewise, and then no more are kept */
-#define OWNERS_MAX 65536u
+/* Whoever ever took a lock is remembered to the session's end, as nobody says that a process of the client is gone. */
+#define OWNERS_MAX 16384u /* of a session */
+#define OWNERS_ALL_MAX 262144u
 #define OWNER_BUCKETS 64u
 
 struct slot {
@@ -80,7 +82,9 @@ static void session_free(struct rpc_sessions *t, struct rpc_session *s)
 		budget_uncharge(t->charge, sizeof(*table));
 		free(table);
 	}
+	t->owner_count -= s->owner_count;
 	sync_mutex_unlock(&t->lock);
+	budget_uncharge(t->charge, s->owner_count * sizeof(struct owner));
 	for (unsigned i = 0; i < OWNER_BUCKETS; i++) {
 		while (s->owners[i]) {
 			struct owner *o = s->owners[i];
@@ -280,7 +284,7 @@ void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t conne
 		session_free(t, old);
 }
 
-int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, uint64_t *ret)
+int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret)
 {
 	struct owner **bucket, *o;
 	int err = 0;
@@ -292,18 +296,21 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 	o = *bucket;
 	while (o && o->owner != owner)
 		o = o->next;
-	if (!o) {
-		o = s->owner_count < OWNERS_MAX ? malloc(sizeof(*o)) : NULL;
+	if (!o && make) {
+		if (s->owner_count < OWNERS_MAX && t->owner_count < OWNERS_ALL_MAX)
+			o = malloc(sizeof(*o));
 		if (o) {
+			budget_charge(t->charge, sizeof(*o));
 			*o = (struct owner){ .next = *bucket, .owner = owner, .number = ++t->next_owner };
 			*bucket = o;
 			s->owner_count++;
+			t->owner_count++;
 		} else {
 			err = err_set(-ENOLCK, "too many owners of locks");
 		}
 	}
 	if (!err)
-		*ret = o->number;
+		*ret = o ? o->number : 0;
 	sync_mutex_unlock(&t->lock);
 	return err;
 }

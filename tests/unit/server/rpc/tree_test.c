@@ -281,6 +281,36 @@ static void test_locks_of_two_clients_exclude_each_other_and_go_with_their_owner
 	wfs_disconnect(w);
 }
 
+static void test_owners_of_locks_are_bounded_and_made_by_locks_only(void **state)
+{
+	struct wfs_lock lock = { .type = WFS_LOCK_EXCLUSIVE, .len_bytes = 100 }, other;
+	struct tree_fixture *t = *state;
+	struct wfs_fh a;
+	int err = 0;
+
+	put(t, &t->root, "a", "0123456789");
+	assert_int_equal(wfs_lookup(t->w, NULL, &t->root, "a", &a, NULL), 0);
+	for (lock.owner = 1; !err && lock.owner < 20000; lock.owner++) {
+		lock.type = WFS_LOCK_EXCLUSIVE;
+		err = wfs_lock(t->w, NULL, &a, &lock);
+		lock.type = WFS_LOCK_NONE;
+		if (!err)
+			assert_int_equal(wfs_lock(t->w, NULL, &a, &lock), 0);
+	}
+	assert_int_equal(err, -ENOLCK);
+	/* Those who hold nothing may ask all the same, and those who are known may lock. */
+	lock.owner = 1000000;
+	assert_int_equal(wfs_lock(t->w, NULL, &a, &lock), 0);
+	lock.type = WFS_LOCK_EXCLUSIVE;
+	assert_int_equal(wfs_lock_test(t->w, NULL, &a, &lock, &other), 0);
+	assert_int_equal(other.type, WFS_LOCK_NONE);
+	lock.owner = 1;
+	assert_int_equal(wfs_lock(t->w, NULL, &a, &lock), 0);
+	lock.owner = 1000000;
+	assert_int_equal(wfs_lock_test(t->w, NULL, &a, &lock, &other), 0);
+	assert_int_equal(other.type, WFS_LOCK_EXCLUSIVE);
+}
+
 static void test_a_batch_ends_with_its_first_error_and_tells_what_is_done(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -456,6 +486,7 @@ int main(void)
 		T(test_extended_attributes_figures_access_and_seeks),
 		T(test_copies_are_made_by_the_server),
 		T(test_locks_of_two_clients_exclude_each_other_and_go_with_their_owner),
+		T(test_owners_of_locks_are_bounded_and_made_by_locks_only),
 		T(test_a_batch_ends_with_its_first_error_and_tells_what_is_done),
 		T(test_a_guard_stops_what_was_decided_on_an_older_state),
 		T(test_many_small_files_are_written_and_read_in_two_round_trips),
