@@ -113,7 +113,10 @@ int compound_cred(struct compound *c, const struct vfs_cred **ret)
 	*ret = &c->cred;
 	if (c->cred_tree == tree)
 		return 0;
-	err = rpc_identity(&c->conn->peer, c->op->has_sys ? &c->op->sys : NULL, &tree->policy, c->groups, &c->cred);
+	/* The credentials of another tree are overwritten, also by an error. */
+	c->cred_tree = NULL;
+	rpc_tree_policy(c->conn, tree, &c->policy);
+	err = rpc_identity(&c->conn->peer, c->op->has_sys ? &c->op->sys : NULL, &c->policy, c->groups, &c->cred);
 	if (!err)
 		c->cred_tree = tree;
 	return err;
@@ -169,7 +172,7 @@ uint8_t *compound_room(struct compound *c, size_t head, size_t want, size_t *ret
 
 void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struct wfsp_node_attr *ret)
 {
-	bool read_only = st->read_only || (tree && tree->read_only);
+	bool read_only = st->read_only || (tree && rpc_tree_read_only(tree));
 
 	*ret = (struct wfsp_node_attr){ .type = st->type,
 		                        .mode = st->mode,
@@ -202,7 +205,7 @@ static int allowed(struct compound *c, const struct wfsp_op *op)
 		return err_set(-EINVAL, "%s: there is no current handle", wfsp_op_name(op->code));
 	if ((needs & NEEDS_SAVED) && !c->saved)
 		return err_set(-EINVAL, "%s: there is no saved handle", wfsp_op_name(op->code));
-	if ((needs & CHANGES) && c->current->tree && c->current->tree->read_only)
+	if ((needs & CHANGES) && c->current->tree && rpc_tree_read_only(c->current->tree))
 		return err_set(-EROFS, "export '%s' is read-only", c->current->tree->name);
 	/* What is done must be told. */
 	if (!(needs & DIRECT) && c->w.pos + wfsp_op_res_bytes_min(op->code) > c->limit)

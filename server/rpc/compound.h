@@ -22,8 +22,8 @@ struct rpc_tree {
 	uint64_t key; /* of the export, in file handles */
 	uint64_t generation; /* of the table of exports, when this was looked up */
 	bool gone; /* of this export no more handles are taken */
-	bool read_only;
-	struct export_policy policy;
+	bool read_only; /* atomic: rpc_tree_read_only() */
+	struct export_policy policy; /* changes under the lock of the trees: rpc_tree_policy() */
 	struct vfs_handle *root;
 	struct vfs_fid root_fid;
 	char name[EXPORT_NAME_MAX + 1];
@@ -36,6 +36,12 @@ int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret);
 /* Is the file system of the tree not the one that is mounted there now? Then it is not used any more: look it up anew.
  */
 bool rpc_tree_is_stale(struct rpc_conn *c, struct rpc_tree *tree);
+/* As the export says now. Any thread. */
+void rpc_tree_policy(struct rpc_conn *c, const struct rpc_tree *tree, struct export_policy *ret);
+static inline bool rpc_tree_read_only(const struct rpc_tree *tree)
+{
+	return __atomic_load_n(&tree->read_only, __ATOMIC_RELAXED);
+}
 void rpc_trees_init(struct rpc_trees *t);
 void rpc_trees_done(struct rpc_trees *t, struct export_table *exports);
 
@@ -99,6 +105,7 @@ struct compound {
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
 	uint64_t copied_bytes; /* by COPY: bounded, as it keeps a worker */
 	const struct rpc_tree *cred_tree; /* the tree that cred is for */
+	struct export_policy policy; /* of that tree, as it was then */
 	struct vfs_cred cred;
 	uint32_t groups[RPC_GIDS_MAX];
 	uint8_t fh[RPC_FH_BYTES]; /* a result until it is encoded, like the path */

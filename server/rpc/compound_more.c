@@ -153,7 +153,7 @@ int op_statfs(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 			                            .objects_free = st.objects_free,
 			                            .block_bytes = st.block_bytes,
 			                            .name_max = st.name_max,
-			                            .read_only = st.read_only || (tree && tree->read_only) };
+			                            .read_only = st.read_only || (tree && rpc_tree_read_only(tree)) };
 	return err;
 }
 
@@ -167,7 +167,7 @@ int op_access(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	if (op->access & ~(WFSP_ACCESS_READ | WFSP_ACCESS_WRITE | WFSP_ACCESS_EXEC))
 		return err_set(-EINVAL, "unknown access %#x", op->access);
 	for (unsigned bit = WFSP_ACCESS_EXEC; bit <= WFSP_ACCESS_READ; bit <<= 1) {
-		if (!(op->access & bit) || (bit == WFSP_ACCESS_WRITE && c->current->tree->read_only))
+		if (!(op->access & bit) || (bit == WFSP_ACCESS_WRITE && rpc_tree_read_only(c->current->tree)))
 			continue;
 		err = vfs_access(c->current->h, cred, bit);
 		if (!err)

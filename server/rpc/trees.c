@@ -40,7 +40,7 @@ static int refresh(struct rpc_conn *c, struct rpc_tree *tree, struct export_info
 		return err_set(-ESTALE, "export '%s' was removed", tree->name);
 	}
 	tree->policy = info->policy;
-	tree->read_only = info->read_only;
+	__atomic_store_n(&tree->read_only, info->read_only, __ATOMIC_RELAXED);
 	tree->generation = generation;
 	return 0;
 }
@@ -76,6 +76,7 @@ static int tree_get(struct rpc_conn *c, const char *name, uint64_t key, struct e
 {
 	struct rpc_trees *t = &c->trees;
 	struct rpc_tree *tree, *fresh = NULL;
+	bool admitted = false;
 	unsigned count;
 	int err = 0;
 
@@ -93,6 +94,7 @@ static int tree_get(struct rpc_conn *c, const char *name, uint64_t key, struct e
 			t->first = tree = fresh;
 			fresh = NULL;
 		}
+		admitted = tree && rpc_policy_admits(&tree->policy, &c->peer);
 		sync_mutex_unlock(&t->lock);
 		if (tree || err)
 			break;
@@ -106,7 +108,7 @@ static int tree_get(struct rpc_conn *c, const char *name, uint64_t key, struct e
 		export_close(c->server->exports, fresh->name, fresh->root);
 		free(fresh);
 	}
-	if (!err && !rpc_policy_admits(&tree->policy, &c->peer))
+	if (!err && !admitted)
 		err = err_set(-EACCES, "export '%s' is not for this client", tree->name);
 	if (!err)
 		*ret = tree;
@@ -130,7 +132,7 @@ int rpc_tree_by_name(struct rpc_conn *c, const char *name, struct rpc_tree **ret
 	return err;
 }
 
-/* The usual case, without memory and without the table: it is in use, and nothing has changed. */
+/* The usual case, without memory and without the table: it is in use, nothing has changed, and the client may come. */
 static struct rpc_tree *find_known(struct rpc_conn *c, uint64_t key)
 {
 	uint64_t generation = export_generation(c->server->exports);
@@ -140,6 +142,8 @@ static struct rpc_tree *find_known(struct rpc_conn *c, uint64_t key)
 	tree = c->trees.first;
 	while (tree && (tree->key != key || tree->gone || tree->generation != generation))
 		tree = tree->next;
+	if (tree && !rpc_policy_admits(&tree->policy, &c->peer))
+		tree = NULL;
 	sync_mutex_unlock(&c->trees.lock);
 	return tree;
 }
@@ -151,7 +155,7 @@ int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret)
 	struct export_info *info;
 	int err;
 
-	if (tree && rpc_policy_admits(&tree->policy, &c->peer)) {
+	if (tree) {
 		*ret = tree;
 		return 0;
 	}
@@ -163,6 +167,13 @@ int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret)
 	free(info);
 	/* Not the handle's object was looked for, but its file system: that is not there. */
 	return err == -ENOENT ? err_add(-ESTALE, "the file system of a handle") : err;
+}
+
+void rpc_tree_policy(struct rpc_conn *c, const struct rpc_tree *tree, struct export_policy *ret)
+{
+	sync_mutex_lock(&c->trees.lock);
+	*ret = tree->policy;
+	sync_mutex_unlock(&c->trees.lock);
 }
 
 bool rpc_tree_is_stale(struct rpc_conn *c, struct rpc_tree *tree)
