@@ -100,6 +100,7 @@ static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const str
 		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
 	if (!ret && a.valid) {
 		keep_bits_safe(cred, &st, &a);
+		a.tag = cred->tag;
 		ret = h->node->ops->set_attr(h->node, &a);
 	}
 	if (!ret && ret_stat)
@@ -137,6 +138,13 @@ int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret)
 	if (!err)
 		ret->read_only |= h->mount->read_only;
 	return err;
+}
+
+int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	if (!h->node->ops->recall)
+		return err_set(-EOPNOTSUPP, "the file system keeps no results");
+	return h->node->ops->recall(h->node, tag, ret);
 }
 
 int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned access, struct vfs_handle **ret)

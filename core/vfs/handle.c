@@ -243,6 +243,28 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	return op_end(&t, ret, len, flags);
 }
 
+int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, unsigned flags, const struct vfs_tag *tag)
+{
+	struct op_timer t;
+	uint64_t len = 0;
+	int ret;
+
+	if (!h->node->ops->append)
+		return vfs_write(h, iov, iov_count, 0, flags | VFS_APPEND);
+	t = op_begin_sampled(h->vfs->stats, OP_WRITE);
+	ret = check_writable(h);
+	if (!ret)
+		ret = iov_total(iov, iov_count, &len);
+	if (!ret)
+		ret = check_write(h, 0, len, flags | VFS_APPEND);
+	if (ret || !len)
+		return op_end(&t, ret, 0, flags);
+	handle_ref(h);
+	ret = h->node->ops->append(h->node, iov, iov_count, flags | VFS_APPEND, tag);
+	handle_unref(h);
+	return op_end(&t, ret, len, flags);
+}
+
 static int read_head(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t len, uint64_t offset,
                      unsigned flags)
 {

@@ -67,12 +67,12 @@ static int apply_acl(struct vfs_node *n, const struct vfs_new *attr, void *acl, 
 	if (!n->ops->set_xattr || !n->ops->set_attr)
 		return unsupported();
 	if (attr->type == VFS_TYPE_DIR)
-		ret = n->ops->set_xattr(n, ACL_DEFAULT_NAME, acl, len, 0);
+		ret = n->ops->set_xattr(n, ACL_DEFAULT_NAME, acl, len, 0, NULL);
 	(void)acl_inherit(acl, len, mode);
 	if (!ret)
 		ret = acl_validate(acl, len, &acl_mode, &minimal);
 	if (!ret && !minimal)
-		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0);
+		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0, NULL);
 	if (!ret)
 		ret = n->ops->set_attr(n, &set);
 	return ret;
@@ -89,6 +89,7 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 	int err = 0;
 
 	new.uid = cred->uid;
+	new.tag = cred->tag;
 	new.gid = cred->gid;
 	if (dir_st->mode & 02000) {
 		new.gid = dir_st->gid;
@@ -120,7 +121,7 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 	if (!err && acl) {
 		err = apply_acl(*ret, attr, acl, acl_len, mode);
 		if (err && name)
-			(void)dir->node->ops->unlink(dir->node, name, name_len, attr->type == VFS_TYPE_DIR);
+			(void)dir->node->ops->unlink(dir->node, name, name_len, attr->type == VFS_TYPE_DIR, NULL);
 		if (err)
 			vfs_node_unref(*ret);
 	}
@@ -213,7 +214,7 @@ static int link_name(struct vfs_handle *dir, const struct vfs_cred *cred, const 
 	if (!ret && !dir->node->ops->link)
 		ret = unsupported();
 	if (!ret)
-		ret = dir->node->ops->link(dir->node, name, name_len, target->node);
+		ret = dir->node->ops->link(dir->node, name, name_len, target->node, cred->tag);
 	return ret ? err_add(ret, "link '%.*s'", (int)name_len, name) : 0;
 }
 
@@ -243,7 +244,7 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 	if (!ret)
 		ret = mount_check_uncovered(dir->vfs, dir->mount, victim);
 	if (!ret)
-		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir);
+		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir, cred->tag);
 	vfs_node_unref(victim);
 	return ret ? err_add(ret, "remove '%.*s'", (int)name_len, name) : 0;
 }
@@ -311,7 +312,8 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 		ret = check_leaving(new_dir, &new_st, cred, new_name, new_name_len, same_dir,
 		                    !(flags & VFS_RENAME_EXCHANGE));
 	if (!ret)
-		ret = dir->node->ops->rename(dir->node, name, name_len, new_dir->node, new_name, new_name_len, flags);
+		ret = dir->node->ops->rename(dir->node, name, name_len, new_dir->node, new_name, new_name_len, flags,
+		                             cred->tag);
 	return ret ? err_add(ret, "rename '%.*s' to '%.*s'", (int)name_len, name, (int)new_name_len, new_name) : 0;
 }
 

@@ -22,7 +22,8 @@ struct vfs_node_ops {
 	 * Directories. Names are one component, their length given, not terminated, checked by the VFS. All of these
 	 * may block. Each is atomic: it is seen whole or not at all, also after a crash. Access was checked by the VFS;
 	 * what the entry is now may differ from what the VFS saw when it checked, so the file system checks types,
-	 * emptiness and existence itself.
+	 * emptiness and existence itself. @tag (may be NULL, as in struct vfs_new and vfs_set_attr): its result is kept
+	 * with the change, by file systems that have recall.
 	 */
 	int (*lookup)(struct vfs_node *dir, const char *name, size_t name_len,
 	              struct vfs_node **ret); /* -ENOENT;
@@ -38,14 +39,16 @@ struct vfs_node_ops {
 	/* A nameless file, which link() may name; gone with its last reference otherwise. */
 	int (*create_nameless)(struct vfs_node *dir, const struct vfs_new *attr, struct vfs_node **ret);
 	/* -EEXIST, -EMLINK, -EXDEV (not of this file system). */
-	int (*link)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target);
+	int (*link)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target,
+	            const struct vfs_tag *tag);
 	/* @want_dir: an empty directory (-ENOTEMPTY, -ENOTDIR), otherwise anything else (-EISDIR). Who still holds a
 	 * reference goes on using the object. -ENOENT. */
-	int (*unlink)(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir);
+	int (*unlink)(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir,
+	              const struct vfs_tag *tag);
 	/* Flags: VFS_RENAME_*. Replaces what is at the new name: an empty directory by a directory, anything else by
 	 * anything else. -ENOENT, -EEXIST, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (into itself), -EXDEV. */
 	int (*rename)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-	              const char *new_name, size_t new_name_len, unsigned flags);
+	              const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
 
 	/* Any object. The VFS has checked access and the values. */
 	int (*set_attr)(struct vfs_node *n, const struct vfs_set_attr *attr);
@@ -54,8 +57,9 @@ struct vfs_node_ops {
 	/* Extended attributes: whole names, with their prefix. get: -ENODATA, -ERANGE (longer than @cap; *ret_len says
 	 * how long; @cap 0 only asks). set: flags as VFS_XATTR_*; -ENOSPC, -E2BIG. */
 	int (*get_xattr)(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);
-	int (*set_xattr)(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags);
-	int (*remove_xattr)(struct vfs_node *n, const char *name);
+	int (*set_xattr)(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+	                 const struct vfs_tag *tag);
+	int (*remove_xattr)(struct vfs_node *n, const char *name, const struct vfs_tag *tag);
 	int (*list_xattr)(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 	int (*statfs)(struct vfs_node *n, struct vfs_statfs *ret);
 	/* Of any node of the mount: another one by its place. -ESTALE: there is none. *ret is referenced. */
@@ -68,6 +72,11 @@ struct vfs_node_ops {
 	int (*read)(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 	int (*read_ref)(struct vfs_node *n, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret);
 	int (*write)(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
+	/* As write with VFS_APPEND, which takes its place when it is NULL. */
+	int (*append)(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
+	              const struct vfs_tag *tag);
+	/* As vfs_recall(). NULL: -EOPNOTSUPP. */
+	int (*recall)(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret);
 	/* Any object of a file tree: its data, its attributes, and its name are durable. */
 	int (*flush)(struct vfs_node *n, unsigned flags);
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);

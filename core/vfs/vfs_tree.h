@@ -23,10 +23,26 @@
 #define VFS_XATTR_BYTES_MAX 65536u
 #define VFS_LINKS_MAX 0xfffffff0u
 
+/*
+ * Which request of which client a change is made for. A file system that can keeps the change's result with the change,
+ * durable as that is, in a place that the client's next request in the same slot takes over; so a request that is
+ * repeated, also after a crash, can be answered (vfs_recall()). Where several changes are made for one operation, it is
+ * the last that carries the tag, or the first that cannot be made again.
+ */
+#define VFS_CLIENT_KEY_BYTES 16u
+struct vfs_tag {
+	uint8_t client[VFS_CLIENT_KEY_BYTES]; /* as good as random: nobody else's */
+	uint64_t place; /* of the request and of the change in it, among the client's */
+	uint32_t sequence; /* of the request; a later one in the same place is greater, modulo 2^32 */
+	uint32_t kind; /* of the change, the caller's number */
+	uint32_t lifetime_s; /* after that nobody asks any more, and the place may be given back */
+};
+
 struct vfs_cred {
 	uint32_t uid, gid;
 	unsigned group_count;
 	const uint32_t *groups; /* supplementary ones */
+	const struct vfs_tag *tag; /* of the one change that is asked for; NULL: its result need not be kept */
 };
 /* uid 0, for administrators and the daemon's own work. */
 extern const struct vfs_cred vfs_cred_root;
@@ -74,6 +90,7 @@ struct vfs_new {
 	uint64_t rdev; /* of device nodes */
 	const char *target; /* of a symbolic link: 1..VFS_PATH_MAX - 1 bytes */
 	size_t target_len;
+	const struct vfs_tag *tag; /* set by the VFS */
 };
 /*
  * -EEXIST, -EACCES, -EROFS, -ENOSPC, -EDQUOT, ... @cred owns it; a directory with the setgid bit passes on its group,
@@ -110,6 +127,7 @@ struct vfs_set_attr {
 	uint32_t mode, uid, gid, flags;
 	uint64_t size_bytes;
 	uint64_t atime_ns, mtime_ns;
+	const struct vfs_tag *tag; /* set by the VFS */
 };
 /* -EPERM (not the owner), -EACCES, -EROFS, -EFBIG, ... A handle opened for writing may always set the size. *ret_stat
  * may be NULL. */
@@ -146,6 +164,19 @@ struct vfs_statfs {
 	bool read_only;
 };
 int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret);
+
+/* Write at the end of the file, wherever that is then; otherwise as vfs_write(). */
+int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, unsigned flags, const struct vfs_tag *tag);
+
+/*
+ * Was the change with that tag made, in the file system of @h (any handle on it)? 0: it was, and *ret is its result.
+ * -ENOENT: not, or it was lost in a crash; -EPROTO: the place has a later request, or another kind of change;
+ * -EOPNOTSUPP: the file system keeps no results; -EIO, -EUCLEAN. May block.
+ */
+struct vfs_result {
+	uint64_t number; /* create: the new object; append: the offset; otherwise 0 */
+};
+int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret);
 
 /*
  * Advisory locks on byte ranges, by owner (a number that the front end makes unique over all clients). A lock that has

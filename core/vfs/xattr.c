@@ -135,7 +135,7 @@ int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 
 static int remove_if_there(struct vfs_node *n, const char *name)
 {
-	int ret = n->ops->remove_xattr(n, name);
+	int ret = n->ops->remove_xattr(n, name, NULL);
 
 	return ret == -ENODATA ? 0 : ret;
 }
@@ -145,7 +145,7 @@ static int remove_if_there(struct vfs_node *n, const char *name)
 static int set_access_acl(struct vfs_handle *h, const struct vfs_cred *cred, const void *value, size_t len,
                           const struct vfs_stat *st)
 {
-	struct vfs_set_attr set = { .valid = VFS_SET_MODE };
+	struct vfs_set_attr set = { .valid = VFS_SET_MODE, .tag = cred->tag };
 	struct vfs_node *n = h->node;
 	bool minimal;
 	uint32_t mode;
@@ -156,7 +156,8 @@ static int set_access_acl(struct vfs_handle *h, const struct vfs_cred *cred, con
 	set.mode = (st->mode & 07000) | mode;
 	if (cred->uid && st->type != VFS_TYPE_DIR && !access_in_group(cred, st->gid))
 		set.mode &= ~UINT32_C(02000);
-	ret = minimal ? remove_if_there(n, ACL_ACCESS_NAME) : n->ops->set_xattr(n, ACL_ACCESS_NAME, value, len, 0);
+	ret = minimal ? remove_if_there(n, ACL_ACCESS_NAME)
+	              : n->ops->set_xattr(n, ACL_ACCESS_NAME, value, len, 0, NULL);
 	return ret ? ret : n->ops->set_attr(n, &set);
 }
 
@@ -174,7 +175,7 @@ static int set_acl(struct vfs_handle *h, const struct vfs_cred *cred, const char
 	if (st->type != VFS_TYPE_DIR)
 		return err_set(-EACCES, "only directories have a default ACL");
 	ret = acl_validate(value, len, &mode, &minimal);
-	return ret ? ret : h->node->ops->set_xattr(h->node, name, value, len, 0);
+	return ret ? ret : h->node->ops->set_xattr(h->node, name, value, len, 0, cred->tag);
 }
 
 static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
@@ -199,7 +200,7 @@ static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		return ret;
 	if (space == SPACE_ACL)
 		return set_acl(h, cred, name, value, len, &st);
-	return h->node->ops->set_xattr(h->node, name, value, len, flags);
+	return h->node->ops->set_xattr(h->node, name, value, len, flags, cred->tag);
 }
 
 int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
@@ -222,7 +223,7 @@ static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const c
 		ret = check_set(h, cred, space, &st);
 	if (!ret && !h->node->ops->remove_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	return ret ? ret : h->node->ops->remove_xattr(h->node, name);
+	return ret ? ret : h->node->ops->remove_xattr(h->node, name, cred->tag);
 }
 
 int vfs_remove_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)

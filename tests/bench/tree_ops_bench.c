@@ -132,7 +132,7 @@ static void unlink_all(struct vfs_node *dir, const char *what)
 	for (unsigned i = 0; i < FILES; i++) {
 		char name[32];
 
-		check(dir->ops->unlink(dir, name, name_of(i, name, sizeof(name)), false), what);
+		check(dir->ops->unlink(dir, name, name_of(i, name, sizeof(name)), false, NULL), what);
 	}
 	tell(what, start_ns, FILES);
 }

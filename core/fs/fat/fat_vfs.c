@@ -224,22 +224,24 @@ static int op_create(struct vfs_node *dir, const char *name, size_t name_len, co
 	return wrap(d->v, fat, ret);
 }
 
-static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir)
+static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
 {
 	struct vnode *d = to_vnode(dir);
 	int rc = check_alive(d);
 
+	(void)tag;
 	if (rc)
 		return rc;
 	return want_dir ? fat_rmdir(d->fat, name, name_len) : fat_unlink(d->fat, name, name_len);
 }
 
 static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-                     const char *new_name, size_t new_name_len, unsigned flags)
+                     const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct vnode *d = to_vnode(dir);
 	int rc = check_alive(d);
 
+	(void)tag;
 	if (rc)
 		return rc;
 	if (new_dir->ops != &fat_vfs_ops)

@@ -190,12 +190,13 @@ static int op_create(struct vfs_node *dir, const char *name, size_t name_len, co
 	return wrap(d->v, file, ret);
 }
 
-static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir)
+static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
 {
 	struct vnode *d = to_vnode(dir);
 	struct wfs2_node *file;
 	int rc = check_alive(d);
 
+	(void)tag;
 	if (rc)
 		return rc;
 	if (want_dir) {
@@ -209,11 +210,12 @@ static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bo
 }
 
 static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-                     const char *new_name, size_t new_name_len, unsigned flags)
+                     const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct vnode *d = to_vnode(dir);
 	int rc = check_alive(d);
 
+	(void)tag;
 	if (rc)
 		return rc;
 	if (new_dir->ops != &wfs2_vfs_ops || to_vnode(new_dir)->v != d->v)

@@ -243,10 +243,25 @@ static int take_cell(struct files *f, const struct wfs3_key *key, const void *va
 	return rc;
 }
 
+/* Results of requests belong to no object. */
+static void take_result(struct files *f, const struct wfs3_key *key, const void *value, size_t len)
+{
+	char why[CHECK_WHY_BYTES];
+	struct result_item r;
+	int rc = result_decode(key, value, len, &r);
+
+	if (rc)
+		check_bad_item(f->c, f->ds, key, POOL_FINDING_ITEM, check_why(rc, why));
+}
+
 static int take_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
 	struct files *f = ctx;
 
+	if (key->kind == WFS3_KIND_RESULT) {
+		take_result(f, key, value, len);
+		return 0;
+	}
 	if (key->object != f->object) {
 		end_object(f);
 		f->object = key->object;

@@ -13,7 +13,9 @@
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
 
-_Static_assert(EDIT_ITEMS_MAX + EDIT_INODES_MAX + EDIT_DIRENTS_MAX + 1 <= WAL_ITEMS_MAX, "one record has it all");
+_Static_assert(TREE_BATCH_MAX + 1 <= WAL_ITEMS_MAX, "one record has it all");
+_Static_assert(VFS_CLIENT_KEY_BYTES == sizeof(((struct result_item *)0)->client),
+               "a client is known by all of its key");
 
 void edit_init(struct edit *e, struct dataset *ds)
 {
@@ -21,7 +23,7 @@ void edit_init(struct edit *e, struct dataset *ds)
 	e->now_ns = (int64_t)sync_wall_ns();
 	e->object_delta = 0;
 	e->inode_count = e->dirent_count = e->item_count = 0;
-	e->truncates = false;
+	e->truncates = e->tagged = false;
 }
 
 static struct edit_inode *find_inode(struct edit *e, struct object *o)
@@ -73,6 +75,43 @@ void edit_truncate(struct edit *e, const struct object *o, uint64_t first)
 {
 	e->truncates = true;
 	e->truncate = (struct item_change){ .op = ITEM_TRUNCATE, .key = object_cell_key(o, first) };
+}
+
+void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number)
+{
+	struct result_item r;
+
+	if (!tag)
+		return;
+	r = (struct result_item){ .sequence = tag->sequence,
+		                  .kind = tag->kind,
+		                  .number = number,
+		                  .expires_s = (uint64_t)e->now_ns / SYNC_NS_PER_S + tag->lifetime_s };
+	memcpy(r.client, tag->client, sizeof(r.client));
+	e->tagged = true;
+	e->tag_key = result_key(tag->client, tag->place);
+	result_encode(&r, e->tag_value);
+}
+
+int edit_recall(struct dataset *ds, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	struct wfs3_key key = result_key(tag->client, tag->place);
+	uint8_t buf[RESULT_BYTES];
+	struct result_item r;
+	size_t len;
+	int rc = edit_read(ds, &key, buf, sizeof(buf), &len);
+
+	if (!rc || rc == -ERANGE)
+		rc = result_decode(&key, buf, len, &r);
+	if (rc)
+		return rc;
+	/* Two clients whose keys begin alike share places: that of the later one counts. */
+	if (memcmp(r.client, tag->client, sizeof(r.client)) != 0 || (int32_t)(tag->sequence - r.sequence) > 0)
+		return -ENOENT;
+	if (tag->sequence != r.sequence || tag->kind != r.kind)
+		return err_set(-EPROTO, "request %u comes after %u", tag->sequence, r.sequence);
+	*ret = (struct vfs_result){ .number = r.number };
+	return 0;
 }
 
 int edit_read(struct dataset *ds, const struct wfs3_key *key, void *buf, size_t cap, size_t *ret_len)
@@ -188,6 +227,10 @@ static unsigned collect(struct edit *e, struct item_change *all) SYNC_REQUIRES(e
 			                         .len = e->dirents[i].len };
 	for (unsigned i = 0; i < e->item_count; i++)
 		all[n++] = e->items[i];
+	if (e->tagged)
+		all[n++] = (struct item_change){
+			.op = ITEM_PUT, .key = e->tag_key, .value = e->tag_value, .len = sizeof(e->tag_value)
+		};
 	return n;
 }
 
@@ -258,7 +301,8 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 
 static size_t record_bytes(const struct edit *e)
 {
-	size_t n = WAL_RECORD_BYTES + e->inode_count * WAL_ITEM_BYTES(INODE_BYTES) + WAL_ITEM_BYTES(0);
+	size_t n = WAL_RECORD_BYTES + e->inode_count * WAL_ITEM_BYTES(INODE_BYTES) + WAL_ITEM_BYTES(0) +
+	           WAL_ITEM_BYTES(RESULT_BYTES);
 
 	for (unsigned i = 0; i < e->dirent_count; i++)
 		n += WAL_ITEM_BYTES(e->dirents[i].len);

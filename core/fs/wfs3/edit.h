@@ -12,7 +12,7 @@
 
 #define EDIT_INODES_MAX 5u
 #define EDIT_DIRENTS_MAX 2u
-#define EDIT_ITEMS_MAX (TREE_BATCH_MAX - EDIT_INODES_MAX - EDIT_DIRENTS_MAX)
+#define EDIT_ITEMS_MAX (TREE_BATCH_MAX - EDIT_INODES_MAX - EDIT_DIRENTS_MAX - 1u)
 
 /* What of an inode is set; times of change and the counter always are. */
 #define EDIT_MODE 1u
@@ -50,6 +50,9 @@ struct edit {
 	struct edit_inode inodes[EDIT_INODES_MAX];
 	struct edit_dirent dirents[EDIT_DIRENTS_MAX];
 	struct item_change items[EDIT_ITEMS_MAX];
+	bool tagged;
+	struct wfs3_key tag_key;
+	uint8_t tag_value[RESULT_BYTES];
 };
 
 void edit_init(struct edit *e, struct dataset *ds);
@@ -63,6 +66,10 @@ void edit_put(struct edit *e, const struct wfs3_key *key, const void *value, siz
 void edit_delete(struct edit *e, const struct wfs3_key *key);
 /* The log tells that blocks of the object from @first on are holes. */
 void edit_truncate(struct edit *e, const struct object *o, uint64_t first);
+/* The change is made for that request (NULL: none): its result is kept with it. */
+void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number);
+/* As vfs_recall(). Blocks. */
+int edit_recall(struct dataset *ds, const struct vfs_tag *tag, struct vfs_result *ret);
 /* What is at a name of a directory whose lock is held: 1, 0 nothing. -EIO, -EUCLEAN. Blocks. */
 int edit_find(struct dataset *ds, uint64_t dir, const char *name, size_t name_len, uint64_t *ret_object,
               uint8_t *ret_type);

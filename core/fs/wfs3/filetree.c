@@ -181,6 +181,7 @@ static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr)
 	int rc;
 
 	edit_init(&e, o->ds);
+	edit_tag(&e, attr->tag, 0);
 	rc = fill_attr(o, attr, &e);
 	if (rc)
 		return rc;
@@ -256,6 +257,18 @@ static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	return 0;
 }
 
+static int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	struct dataset *ds = filetree_object(any)->ds;
+	int rc = dataset_enter(ds, 0);
+
+	if (rc)
+		return rc;
+	rc = edit_recall(ds, tag, ret);
+	dataset_exit(ds);
+	return rc;
+}
+
 const struct vfs_node_ops filetree_node_ops = {
 	.release = object_release,
 	.stat = filetree_stat,
@@ -275,6 +288,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.list_xattr = filetree_list_xattr,
 	.statfs = filetree_statfs,
 	.by_object = filetree_by_object,
+	.recall = filetree_recall,
 	.read = filetree_read,
 	.read_ref = filetree_read_ref,
 	.write = filetree_write,

@@ -62,10 +62,11 @@ struct wfs3_key filetree_target_key(uint64_t object, unsigned part);
 #define FILETREE_TARGET_PARTS 2u
 
 /* filetree_remove.c */
-int filetree_link(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target);
-int filetree_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir);
+int filetree_link(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target,
+                  const struct vfs_tag *tag);
+int filetree_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag);
 int filetree_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-                    const char *new_name, size_t new_name_len, unsigned flags);
+                    const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
 
 /* An object that is about to lose its last name, within an edit: whether it goes with it, or later. */
 struct filetree_victim {
@@ -99,8 +100,9 @@ void filetree_trim(struct object *o, uint64_t until);
 
 /* filetree_xattr.c */
 int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);
-int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags);
-int filetree_remove_xattr(struct vfs_node *n, const char *name);
+int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+                       const struct vfs_tag *tag);
+int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag);
 int filetree_list_xattr(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 /* 1 it has any, 0 not. Blocks. */
 int filetree_has_xattrs(struct object *o);

@@ -226,6 +226,7 @@ static int create_named(struct object *dir, const char *name, size_t name_len, c
 	i->mtime_ns = e.now_ns;
 	i->link_count += attr->type == VFS_TYPE_DIR;
 	(void)edit_inode(&e, o, 0);
+	edit_tag(&e, attr->tag, o->number);
 	e.object_delta = 1;
 	if (attr->type == VFS_TYPE_SYMLINK)
 		put_target(&e, o->number, attr);
@@ -279,6 +280,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 		(void)edit_inode(&e, o, 0);
 		orphan = filetree_orphan_key(o->number);
 		edit_put(&e, &orphan, NULL, 0);
+		edit_tag(&e, attr->tag, o->number);
 		e.object_delta = 1;
 		rc = edit_run(&e);
 		if (rc)

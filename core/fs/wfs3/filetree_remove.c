@@ -138,7 +138,7 @@ static int still_means(struct object *dir, const char *name, size_t name_len, co
 
 /* -EAGAIN: the name means something else by now. */
 static int unlink_locked(struct object *dir, const char *name, size_t name_len, bool want_dir,
-                         struct filetree_victim *v)
+                         struct filetree_victim *v, const struct vfs_tag *tag)
 {
 	struct edit e;
 	int rc = filetree_check_dir(dir);
@@ -157,11 +157,12 @@ static int unlink_locked(struct object *dir, const char *name, size_t name_len, 
 		rc = filetree_victim_edit(&e, v);
 	if (rc)
 		return rc;
+	edit_tag(&e, tag, 0);
 	rc = change_dir(&e, dir, -1, want_dir ? -1 : 0);
 	return rc ? rc : edit_run(&e);
 }
 
-int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir)
+int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
 {
 	struct object *dir = filetree_object(n);
 	struct filetree_op op;
@@ -178,7 +179,7 @@ int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool 
 			break;
 		both[1] = v.o;
 		filetree_lock(both, 2);
-		rc = unlink_locked(dir, name, name_len, want_dir, &v);
+		rc = unlink_locked(dir, name, name_len, want_dir, &v, tag);
 		filetree_unlock(both, 2);
 		filetree_victim_done(&v, rc == 0);
 	} while (rc == -EAGAIN);
@@ -188,7 +189,8 @@ int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool 
 
 /* ---- link ---- */
 
-static int link_locked(struct object *dir, const char *name, size_t name_len, struct object *o)
+static int link_locked(struct object *dir, const char *name, size_t name_len, struct object *o,
+                       const struct vfs_tag *tag)
 {
 	uint32_t links = LOAD(o->inode.link_count);
 	struct wfs3_key orphan = filetree_orphan_key(o->number);
@@ -205,6 +207,7 @@ static int link_locked(struct object *dir, const char *name, size_t name_len, st
 	if (links >= VFS_LINKS_MAX)
 		return err_set(-EMLINK, "object %" PRIu64 " has too many names", o->number);
 	edit_init(&e, dir->ds);
+	edit_tag(&e, tag, 0);
 	i = edit_inode(&e, o, EDIT_LINKS);
 	i->link_count = links + 1;
 	/* The same item stands for a truncation that is not finished. */
@@ -227,7 +230,8 @@ static int check_same_tree(const struct vfs_node *a, const struct vfs_node *b)
 	return 0;
 }
 
-int filetree_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target)
+int filetree_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target,
+                  const struct vfs_tag *tag)
 {
 	struct object *dir = filetree_object(n), *both[2] = { dir, NULL };
 	struct filetree_op op;
@@ -241,7 +245,7 @@ int filetree_link(struct vfs_node *n, const char *name, size_t name_len, struct 
 		return rc;
 	both[1] = filetree_object(target);
 	filetree_lock(both, 2);
-	rc = link_locked(dir, name, name_len, both[1]);
+	rc = link_locked(dir, name, name_len, both[1], tag);
 	filetree_unlock(both, 2);
 	filetree_end(&op);
 	return rc;
@@ -254,6 +258,7 @@ struct rename {
 	const char *name, *new_name;
 	size_t name_len, new_name_len;
 	unsigned flags;
+	const struct vfs_tag *tag;
 	struct object *source; /* referenced */
 	struct filetree_victim target; /* what is at the new name */
 };
@@ -367,6 +372,7 @@ static int rename_locked(struct rename *r)
 	if (rc)
 		return rc;
 	edit_init(&e, r->dir->ds);
+	edit_tag(&e, r->tag, 0);
 	rc = r->flags & VFS_RENAME_EXCHANGE ? edit_exchange(&e, r) : edit_move(&e, r);
 	return rc ? rc : edit_run(&e);
 }
@@ -421,7 +427,7 @@ static int rename_once(struct rename *r)
 }
 
 int filetree_rename(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *new_n, const char *new_name,
-                    size_t new_name_len, unsigned flags)
+                    size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct rename r = { .dir = filetree_object(n),
 		            .new_dir = filetree_object(new_n),
@@ -429,7 +435,8 @@ int filetree_rename(struct vfs_node *n, const char *name, size_t name_len, struc
 		            .new_name = new_name,
 		            .name_len = name_len,
 		            .new_name_len = new_name_len,
-		            .flags = flags };
+		            .flags = flags,
+		            .tag = tag };
 	struct filetree_op op;
 	int rc = check_same_tree(n, new_n);
 

@@ -123,7 +123,7 @@ static void put_parts(struct edit *e, struct object *o, uint64_t hash, const uin
 }
 
 static int set_locked(struct object *o, const char *name, size_t name_len, const void *value, size_t len,
-                      unsigned flags)
+                      unsigned flags, const struct vfs_tag *tag)
 {
 	uint64_t hash = xattr_hash(o->ds->hash_key, name, name_len);
 	unsigned old_parts = 0, parts = xattr_parts(name_len, len);
@@ -144,6 +144,7 @@ static int set_locked(struct object *o, const char *name, size_t name_len, const
 	if (!rc)
 		old_parts = xattr_parts(name_len, h.value_len);
 	edit_init(&e, o->ds);
+	edit_tag(&e, tag, 0);
 	(void)edit_inode(&e, o, 0);
 	set_acl_flag(&e, o, name, true);
 	put_parts(&e, o, hash, head, xattr_head_encode(name, name_len, value, len, head), value,
@@ -156,7 +157,8 @@ static int set_locked(struct object *o, const char *name, size_t name_len, const
 	return edit_run(&e);
 }
 
-int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags)
+int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+                       const struct vfs_tag *tag)
 {
 	struct object *o = filetree_object(n);
 	struct filetree_op op;
@@ -170,13 +172,13 @@ int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, 
 	if (rc)
 		return rc;
 	sync_mutex_lock(&o->lock);
-	rc = set_locked(o, name, name_len, value, len, flags);
+	rc = set_locked(o, name, name_len, value, len, flags, tag);
 	sync_mutex_unlock(&o->lock);
 	filetree_end(&op);
 	return rc;
 }
 
-static int remove_locked(struct object *o, const char *name, size_t name_len)
+static int remove_locked(struct object *o, const char *name, size_t name_len, const struct vfs_tag *tag)
 {
 	uint64_t hash = xattr_hash(o->ds->hash_key, name, name_len);
 	uint8_t head[XATTR_PART_BYTES];
@@ -187,6 +189,7 @@ static int remove_locked(struct object *o, const char *name, size_t name_len)
 	if (rc)
 		return rc;
 	edit_init(&e, o->ds);
+	edit_tag(&e, tag, 0);
 	(void)edit_inode(&e, o, 0);
 	set_acl_flag(&e, o, name, false);
 	for (unsigned part = 0; part < xattr_parts(name_len, h.value_len); part++) {
@@ -197,7 +200,7 @@ static int remove_locked(struct object *o, const char *name, size_t name_len)
 	return edit_run(&e);
 }
 
-int filetree_remove_xattr(struct vfs_node *n, const char *name)
+int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag)
 {
 	struct object *o = filetree_object(n);
 	struct filetree_op op;
@@ -209,7 +212,7 @@ int filetree_remove_xattr(struct vfs_node *n, const char *name)
 	if (rc)
 		return rc;
 	sync_mutex_lock(&o->lock);
-	rc = remove_locked(o, name, name_len);
+	rc = remove_locked(o, name, name_len, tag);
 	sync_mutex_unlock(&o->lock);
 	filetree_end(&op);
 	return rc;

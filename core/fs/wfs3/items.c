@@ -179,6 +179,42 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 	return 0;
 }
 
+struct wfs3_key result_key(const uint8_t client[16], uint64_t place)
+{
+	return (struct wfs3_key){ .object = RESULT_OBJECT_MIN | get_be64(client) >> 1,
+		                  .kind = WFS3_KIND_RESULT,
+		                  .offset = place };
+}
+
+void result_encode(const struct result_item *r, void *buf)
+{
+	struct wr w = wr_init(buf, RESULT_BYTES);
+
+	wr_copy(&w, r->client, sizeof(r->client));
+	wr_le32(&w, r->sequence);
+	wr_le32(&w, r->kind);
+	wr_le64(&w, r->number);
+	wr_le64(&w, r->expires_s);
+}
+
+int result_decode(const struct wfs3_key *key, const void *value, size_t len, struct result_item *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct wfs3_key want;
+
+	if (len != RESULT_BYTES)
+		return err_set(-EUCLEAN, "the result of a request has %zu bytes", len);
+	memcpy(ret->client, rd_bytes(&r, sizeof(ret->client)), sizeof(ret->client));
+	ret->sequence = rd_le32(&r);
+	ret->kind = rd_le32(&r);
+	ret->number = rd_le64(&r);
+	ret->expires_s = rd_le64(&r);
+	want = result_key(ret->client, key->offset);
+	if (wfs3_key_cmp(&want, key))
+		return err_set(-EUCLEAN, "the result of a client's request stands among those of another");
+	return 0;
+}
+
 void scrub_item_encode(const struct scrub_item *s, void *buf)
 {
 	struct wr w = wr_init(buf, SCRUB_ITEM_BYTES);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Values of inode and dataset items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets". */
+/* Values of inode, result, dataset and scrub items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets".
+ */
 #ifndef WFSD_CORE_FS_WFS3_ITEMS_H
 #define WFSD_CORE_FS_WFS3_ITEMS_H
 
@@ -28,6 +29,17 @@ struct inode {
 	uint64_t blocks; /* data blocks that its cells map; 0 for a volume, whose dataset counts them */
 };
 #define INODE_BYTES 96u
+
+/* What came of a client's request, kept with what the request changed. */
+struct result_item {
+	uint8_t client[16]; /* the key has the beginning of it */
+	uint32_t sequence, kind;
+	uint64_t number;
+	uint64_t expires_s; /* since 1970: then it may go */
+};
+#define RESULT_BYTES 40u
+/* Numbers of objects are below: results stand behind all of them, those of a client beside each other. */
+#define RESULT_OBJECT_MIN (UINT64_C(1) << 63)
 
 enum dataset_type {
 	DATASET_TYPE_VOLUME = 1,
@@ -74,6 +86,10 @@ struct scrub_item {
 
 size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
+struct wfs3_key result_key(const uint8_t client[16], uint64_t place);
+void result_encode(const struct result_item *r, void *buf); /* RESULT_BYTES */
+/* -EUCLEAN: also when it stands where another client's are. */
+int result_decode(const struct wfs3_key *key, const void *value, size_t len, struct result_item *ret);
 size_t dataset_item_encode(const struct dataset_item *d, void *buf);
 int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret);
 void scrub_item_encode(const struct scrub_item *s, void *buf); /* SCRUB_ITEM_BYTES */

@@ -85,7 +85,15 @@ static int delete_inode(struct dataset *ds, const struct item_change *c)
 int recover_item(struct dataset *ds, const struct item_change *c)
 {
 	bool is_inode = c->key.kind == WFS3_KIND_INODE, is_orphan = c->key.kind == WFS3_KIND_ORPHAN;
+	bool is_result = c->key.kind == WFS3_KIND_RESULT;
 	bool known = c->key.kind <= WFS3_KIND_DIRENT || is_orphan;
+	struct result_item result;
+
+	if (is_result && c->key.object >= RESULT_OBJECT_MIN) {
+		int rc = c->op == ITEM_PUT ? result_decode(&c->key, c->value, c->len, &result) : 0;
+
+		return rc ? rc : apply(ds, c);
+	}
 
 	if (!known || !c->key.kind || is_orphan != (c->key.object == 0) || c->key.object >= WFS3_OBJECT_MAX ||
 	    (is_inode && c->key.offset) || (is_orphan && c->len))

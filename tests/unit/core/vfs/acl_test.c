@@ -230,7 +230,7 @@ static void test_an_acl_that_is_damaged_on_the_medium_lets_nobody_in(void **stat
 	struct vfs_node *n = NULL;
 
 	assert_int_equal(e->fs.root->node.ops->lookup(&e->fs.root->node, "f", 1, &n), 0);
-	assert_int_equal(n->ops->set_xattr(n, ACCESS, "\2", 2, 0), 0);
+	assert_int_equal(n->ops->set_xattr(n, ACCESS, "\2", 2, 0, NULL), 0);
 	vfs_node_unref(n);
 	assert_int_equal(vfs_access(h, &named, VFS_ACCESS_READ), -EIO);
 	assert_int_equal(vfs_access(h, ROOT, VFS_ACCESS_READ), 0);

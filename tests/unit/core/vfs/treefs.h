@@ -85,12 +85,14 @@ static inline int treefs_get_xattr(struct vfs_node *n, const char *name, void *b
 	return err;
 }
 
-static inline int treefs_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags)
+static inline int treefs_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+                                   const struct vfs_tag *tag)
 {
 	struct treefs_node *t = treefs_of(n);
 	struct treefs_xattr **at;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&t->fs->lock);
 	at = treefs_find_xattr(t, name);
 	if (*at && flags & VFS_XATTR_CREATE) {
@@ -113,11 +115,12 @@ static inline int treefs_set_xattr(struct vfs_node *n, const char *name, const v
 	return err;
 }
 
-static inline int treefs_remove_xattr(struct vfs_node *n, const char *name)
+static inline int treefs_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag)
 {
 	struct treefs_node *t = treefs_of(n);
 	struct treefs_xattr **at, *x;
 
+	(void)tag;
 	sync_mutex_lock(&t->fs->lock);
 	at = treefs_find_xattr(t, name);
 	x = *at;

@@ -275,11 +275,13 @@ static inline int treefs_create_nameless(struct vfs_node *n, const struct vfs_ne
 	return 0;
 }
 
-static inline int treefs_link(struct vfs_node *n, const char *name, size_t len, struct vfs_node *target)
+static inline int treefs_link(struct vfs_node *n, const char *name, size_t len, struct vfs_node *target,
+                              const struct vfs_tag *tag)
 {
 	struct treefs *fs = treefs_of(n)->fs;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&fs->lock);
 	if (*treefs_find(treefs_of(n), name, len))
 		err = err_set(-EEXIST, "'%.*s' is there", (int)len, name);
@@ -302,13 +304,15 @@ static inline int treefs_check_victim(const struct treefs_entry *e, bool want_di
 	return is_dir && e->node->entries ? err_set(-ENOTEMPTY, "the directory is not empty") : 0;
 }
 
-static inline int treefs_unlink(struct vfs_node *n, const char *name, size_t len, bool want_dir)
+static inline int treefs_unlink(struct vfs_node *n, const char *name, size_t len, bool want_dir,
+                                const struct vfs_tag *tag)
 {
 	struct treefs *fs = treefs_of(n)->fs;
 	struct vfs_node *gone = NULL;
 	struct treefs_entry **at;
 	int err;
 
+	(void)tag;
 	sync_mutex_lock(&fs->lock);
 	at = treefs_find(treefs_of(n), name, len);
 	err = *at ? treefs_check_victim(*at, want_dir) : err_set(-ENOENT, "no '%.*s'", (int)len, name);
@@ -356,13 +360,14 @@ static inline int treefs_check_rename(struct treefs_node *dir, const struct tree
 }
 
 static inline int treefs_rename(struct vfs_node *n, const char *name, size_t len, struct vfs_node *new_n,
-                                const char *new_name, size_t new_len, unsigned flags)
+                                const char *new_name, size_t new_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct treefs_node *dir = treefs_of(n), *new_dir = treefs_of(new_n);
 	struct vfs_node *replaced = NULL, *moved = NULL;
 	struct treefs_entry **at, **old;
 	int err;
 
+	(void)tag;
 	sync_mutex_lock(&dir->fs->lock);
 	at = treefs_find(dir, name, len);
 	old = treefs_find(new_dir, new_name, new_len);

@@ -233,11 +233,13 @@ static inline int mt_create_nameless(struct vfs_node *dir, const struct vfs_new 
 	return n ? 0 : err_set(-ENOSPC, "the tree is full");
 }
 
-static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, struct vfs_node *target)
+static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, struct vfs_node *target,
+                          const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(dir)->tree;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&t->lock);
 	if (mt_find(mt(dir), name, len)) {
 		err = err_set(-EEXIST, "%.*s", (int)len, name);
@@ -249,12 +251,14 @@ static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, st
 	return err;
 }
 
-static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, bool want_dir)
+static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, bool want_dir,
+                            const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(dir)->tree;
 	struct memtree_entry *e;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&t->lock);
 	e = mt_find(mt(dir), name, len);
 	if (!e)
@@ -272,12 +276,13 @@ static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, 
 }
 
 static inline int mt_rename(struct vfs_node *dir, const char *name, size_t len, struct vfs_node *new_dir,
-                            const char *new_name, size_t new_len, unsigned flags)
+                            const char *new_name, size_t new_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(dir)->tree;
 	struct memtree_entry *from, *to;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&t->lock);
 	from = mt_find(mt(dir), name, len);
 	to = mt_find(mt(new_dir), new_name, new_len);
@@ -386,12 +391,14 @@ static inline void mt_drop_xattr(struct memtree_xattr **at)
 	free(x);
 }
 
-static inline int mt_set_xattr(struct vfs_node *node, const char *name, const void *value, size_t len, unsigned flags)
+static inline int mt_set_xattr(struct vfs_node *node, const char *name, const void *value, size_t len, unsigned flags,
+                               const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(node)->tree;
 	struct memtree_xattr **at, *x;
 	int err = 0;
 
+	(void)tag;
 	sync_mutex_lock(&t->lock);
 	at = mt_xattr(mt(node), name);
 	if (*at && (flags & VFS_XATTR_CREATE))
@@ -410,12 +417,13 @@ static inline int mt_set_xattr(struct vfs_node *node, const char *name, const vo
 	return err;
 }
 
-static inline int mt_remove_xattr(struct vfs_node *node, const char *name)
+static inline int mt_remove_xattr(struct vfs_node *node, const char *name, const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(node)->tree;
 	struct memtree_xattr **at;
 	int err = -ENODATA;
 
+	(void)tag;
 	sync_mutex_lock(&t->lock);
 	at = mt_xattr(mt(node), name);
 	if (*at) {

@@ -22,7 +22,7 @@ static void make_sample(struct sample *s)
 	e = make_dir(d, "e");
 	f = make_file(d, "f");
 	assert_ok(node_write(f, 0, "hello", 5, 0));
-	assert_ok(f->ops->set_xattr(f, "user.x", "1", 1, 0));
+	assert_ok(f->ops->set_xattr(f, "user.x", "1", 1, 0, NULL));
 	assert_ok(link_to(s->t.top, "g", f));
 	assert_ok(s->t.top->ops->create(s->t.top, "s", 1, &link, &n));
 	s->d = node_stat(d).object;

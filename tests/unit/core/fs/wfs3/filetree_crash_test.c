@@ -195,7 +195,7 @@ static void change_node(struct run *r, struct vfs_node *n)
 		assert_ok(n->ops->set_attr(n, &attr));
 		break;
 	case 1:
-		assert_ok(n->ops->set_xattr(n, "user.x", value, strlen(value), 0));
+		assert_ok(n->ops->set_xattr(n, "user.x", value, strlen(value), 0, NULL));
 		break;
 	case 2:
 		flush(r, n);

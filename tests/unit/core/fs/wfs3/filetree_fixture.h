@@ -108,18 +108,18 @@ static inline struct vfs_node *make_dir(struct vfs_node *dir, const char *name)
 
 static inline int remove_name(struct vfs_node *dir, const char *name, bool is_dir)
 {
-	return dir->ops->unlink(dir, name, strlen(name), is_dir);
+	return dir->ops->unlink(dir, name, strlen(name), is_dir, NULL);
 }
 
 static inline int rename_to(struct vfs_node *dir, const char *name, struct vfs_node *new_dir, const char *new_name,
                             unsigned flags)
 {
-	return dir->ops->rename(dir, name, strlen(name), new_dir, new_name, strlen(new_name), flags);
+	return dir->ops->rename(dir, name, strlen(name), new_dir, new_name, strlen(new_name), flags, NULL);
 }
 
 static inline int link_to(struct vfs_node *dir, const char *name, struct vfs_node *target)
 {
-	return dir->ops->link(dir, name, strlen(name), target);
+	return dir->ops->link(dir, name, strlen(name), target, NULL);
 }
 
 static inline int node_write(struct vfs_node *n, uint64_t offset, const void *buf, size_t len, unsigned flags)

@@ -439,7 +439,7 @@ static void test_extended_attributes_of_all_sizes(void **state)
 	n = make_file(t.top, "f");
 	for (unsigned i = 0; i < 8; i++) {
 		pattern(value, sizeof(value), i);
-		assert_ok(n->ops->set_xattr(n, "user.a", value, lens[i], 0));
+		assert_ok(n->ops->set_xattr(n, "user.a", value, lens[i], 0, NULL));
 		assert_ok(n->ops->get_xattr(n, "user.a", NULL, 0, &len));
 		assert_int_equal(len, lens[i]);
 		assert_ok(n->ops->get_xattr(n, "user.a", got, sizeof(got), &len));
@@ -447,25 +447,25 @@ static void test_extended_attributes_of_all_sizes(void **state)
 	}
 	assert_int_equal(n->ops->get_xattr(n, "user.a", got, 9, &len), -ERANGE);
 	assert_int_equal(len, 10);
-	assert_int_equal(n->ops->set_xattr(n, "user.a", value, 1, VFS_XATTR_CREATE), -EEXIST);
-	assert_int_equal(n->ops->set_xattr(n, "user.b", value, 1, VFS_XATTR_REPLACE), -ENODATA);
-	assert_int_equal(n->ops->set_xattr(n, "user.b", value, sizeof(value), 0), -E2BIG);
-	assert_ok(n->ops->set_xattr(n, "user.b", value, 65536, 0));
+	assert_int_equal(n->ops->set_xattr(n, "user.a", value, 1, VFS_XATTR_CREATE, NULL), -EEXIST);
+	assert_int_equal(n->ops->set_xattr(n, "user.b", value, 1, VFS_XATTR_REPLACE, NULL), -ENODATA);
+	assert_int_equal(n->ops->set_xattr(n, "user.b", value, sizeof(value), 0, NULL), -E2BIG);
+	assert_ok(n->ops->set_xattr(n, "user.b", value, 65536, 0, NULL));
 	assert_ok(n->ops->list_xattr(n, count_name, &count));
 	assert_int_equal(count, 2);
 	assert_false(node_stat(n).has_acl);
-	assert_ok(n->ops->set_xattr(n, "system.posix_acl_access", value, 28, 0));
+	assert_ok(n->ops->set_xattr(n, "system.posix_acl_access", value, 28, 0, NULL));
 	assert_true(node_stat(n).has_acl);
 	vfs_node_unref(n);
 	tree_restart(&t);
 	n = node_at(t.top, "f");
 	assert_true(node_stat(n).has_acl);
-	assert_ok(n->ops->remove_xattr(n, "system.posix_acl_access"));
+	assert_ok(n->ops->remove_xattr(n, "system.posix_acl_access", NULL));
 	assert_false(node_stat(n).has_acl);
 	assert_ok(n->ops->get_xattr(n, "user.b", got, sizeof(got), &len));
 	assert_memory_equal(got, value, 65536);
-	assert_ok(n->ops->remove_xattr(n, "user.a"));
-	assert_int_equal(n->ops->remove_xattr(n, "user.a"), -ENODATA);
+	assert_ok(n->ops->remove_xattr(n, "user.a", NULL));
+	assert_int_equal(n->ops->remove_xattr(n, "user.a", NULL), -ENODATA);
 	vfs_node_unref(n);
 	assert_ok(remove_name(t.top, "f", false));
 	tree_restart(&t);
