@@ -64,6 +64,8 @@ enum sync_rank {
 	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
+	SYNC_RANK_WATCH = 33, /* who is told of changes */
+	SYNC_RANK_NOTICES = 35, /* what a client is to be told */
 	SYNC_RANK_RENAME = 38, /* directories that move */
 	SYNC_RANK_OBJECT = 40, /* inode or volume */
 	SYNC_RANK_OBJECT_IO = 42, /* data of a file against its truncation */

@@ -16,7 +16,7 @@ bool access_in_group(const struct vfs_cred *cred, uint32_t gid)
 	return false;
 }
 
-static int check_mode(const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
+bool access_by_mode(const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
 {
 	uint32_t bits = st->mode;
 
@@ -24,7 +24,12 @@ static int check_mode(const struct vfs_stat *st, const struct vfs_cred *cred, un
 		bits >>= 6;
 	else if (access_in_group(cred, st->gid))
 		bits >>= 3;
-	return (bits & access) == access ? 0 : -EACCES;
+	return (bits & access) == access;
+}
+
+static int check_mode(const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)
+{
+	return access_by_mode(st, cred, access) ? 0 : -EACCES;
 }
 
 static int check_acl(struct vfs_node *n, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access)

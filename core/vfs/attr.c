@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
+#include "core/vfs/watch.h"
 
 #define SET_OWNER_ONLY (VFS_SET_MODE | VFS_SET_ATIME | VFS_SET_MTIME)
 #define SET_NOW (VFS_SET_ATIME_NOW | VFS_SET_MTIME_NOW)
@@ -102,6 +102,9 @@ static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const str
 		keep_bits_safe(cred, &st, &a);
 		a.tag = cred->tag;
 		ret = h->node->ops->set_attr(h->node, &a);
+		if (!ret)
+			watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR | (a.valid & VFS_SET_SIZE ? VFS_CHANGE_DATA : 0),
+			             h->node);
 	}
 	if (!ret && ret_stat)
 		ret = handle_stat(h, ret_stat);

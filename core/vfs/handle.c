@@ -6,7 +6,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
+#include "core/vfs/watch.h"
 
 static void handle_ref(struct vfs_handle *h)
 {
@@ -239,6 +239,9 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 		return op_end(&t, err_set(-EOPNOTSUPP, "the file system cannot write"), 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->write(h->node, iov, iov_count, offset, flags);
+	/* Also what failed in the middle may have changed something. */
+	if (ret != -EAGAIN)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
 	handle_unref(h);
 	return op_end(&t, ret, len, flags);
 }
@@ -261,6 +264,8 @@ int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, uns
 		return op_end(&t, ret, 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->append(h->node, iov, iov_count, flags | VFS_APPEND, tag);
+	if (ret != -EAGAIN)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
 	handle_unref(h);
 	return op_end(&t, ret, len, flags);
 }
@@ -364,6 +369,8 @@ static int change_checked(struct vfs_handle *h, range_fn *fn, uint64_t offset, u
 		return err_set(-EOPNOTSUPP, "the file system cannot do that");
 	handle_ref(h);
 	ret = fn(h->node, offset, len, flags);
+	if (ret != -EAGAIN)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
 	handle_unref(h);
 	return ret;
 }

@@ -6,7 +6,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
+#include "core/vfs/watch.h"
 
 int vfs_check_name(const char *name, size_t len)
 {
@@ -298,6 +298,7 @@ int vfs_unmount(struct vfs *v, const char *path, bool force)
 	if (ret)
 		return ret;
 	locks_drop_mount(v->locks, m);
+	watch_drop_mount(v->watches, m);
 	mount_unref(m);
 	return 0;
 }
@@ -397,7 +398,9 @@ struct vfs *vfs_new(void)
 	memset(v, 0, sizeof(*v));
 	v->top = calloc(1, sizeof(*v->top) + 2);
 	v->locks = locks_new();
-	if (!v->top || !v->locks) {
+	v->watches = watch_hub_new();
+	if (!v->top || !v->locks || !v->watches) {
+		watch_hub_free(v->watches);
 		locks_free(v->locks);
 		free(v->top);
 		free(v);
@@ -419,6 +422,7 @@ void vfs_free(struct vfs *v)
 	if (v->metrics)
 		metrics_unregister(v->metrics, v);
 	locks_free(v->locks);
+	watch_hub_free(v->watches);
 	sync_mutex_done(&v->lock);
 	free(v->top);
 	free(v);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
+#include "core/vfs/watch.h"
 
 static int check_new_name(const char *name, size_t len)
 {
@@ -149,6 +149,7 @@ static int create(struct vfs_handle *dir, const struct vfs_cred *cred, const cha
 		ret = create_node(dir, &dir_st, cred, name, name_len, attr, &node);
 	if (ret)
 		return err_add(ret, "create '%.*s'", (int)name_len, name);
+	watch_name(dir->vfs, dir->mount, VFS_CHANGE_CREATED, dir->node, name, name_len, node);
 	ret = handle_of(dir, node, attr->type == VFS_TYPE_FILE ? access : 0, cred, ret_handle);
 	if (!ret && ret_stat) {
 		ret = handle_stat(*ret_handle, ret_stat);
@@ -215,6 +216,10 @@ static int link_name(struct vfs_handle *dir, const struct vfs_cred *cred, const 
 		ret = unsupported();
 	if (!ret)
 		ret = dir->node->ops->link(dir->node, name, name_len, target->node, cred->tag);
+	if (!ret) {
+		watch_name(dir->vfs, dir->mount, VFS_CHANGE_CREATED, dir->node, name, name_len, target->node);
+		watch_object(dir->vfs, dir->mount, VFS_CHANGE_ATTR, target->node);
+	}
 	return ret ? err_add(ret, "link '%.*s'", (int)name_len, name) : 0;
 }
 
@@ -245,6 +250,10 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 		ret = mount_check_uncovered(dir->vfs, dir->mount, victim);
 	if (!ret)
 		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir, cred->tag);
+	if (!ret) {
+		watch_name(dir->vfs, dir->mount, VFS_CHANGE_REMOVED, dir->node, name, name_len, victim);
+		watch_object(dir->vfs, dir->mount, VFS_CHANGE_ATTR, victim);
+	}
 	vfs_node_unref(victim);
 	return ret ? err_add(ret, "remove '%.*s'", (int)name_len, name) : 0;
 }
@@ -268,9 +277,9 @@ static int check_moved(const struct vfs_cred *cred, struct vfs_node *moved, bool
 	return ret ? ret : access_check(moved, &st, cred, VFS_ACCESS_WRITE);
 }
 
-/* What leaves @dir under that name. With @optional there need be nothing. */
+/* What leaves @dir under that name: *ret_node, referenced. With @optional there need be nothing. */
 static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, const struct vfs_cred *cred,
-                         const char *name, size_t name_len, bool same_dir, bool optional)
+                         const char *name, size_t name_len, bool same_dir, bool optional, struct vfs_node **ret_node)
 {
 	struct vfs_node *node;
 	int ret = dir->node->ops->lookup(dir->node, name, name_len, &node);
@@ -282,7 +291,46 @@ static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, 
 		ret = mount_check_uncovered(dir->vfs, dir->mount, node);
 	if (!ret && !optional)
 		ret = check_moved(cred, node, same_dir);
-	vfs_node_unref(node);
+	if (ret)
+		vfs_node_unref(node);
+	else
+		*ret_node = node;
+	return ret;
+}
+
+struct rename {
+	struct vfs_handle *dir, *new_dir;
+	const char *name, *new_name;
+	size_t name_len, new_name_len;
+	unsigned flags;
+	struct vfs_node *moved, *replaced; /* as seen before; referenced */
+};
+
+static void tell_rename(const struct rename *r)
+{
+	struct vfs *v = r->dir->vfs;
+	struct vfs_mount_point *m = r->dir->mount;
+
+	if (!watch_any(v))
+		return;
+	watch_name(v, m, VFS_CHANGE_MOVED_FROM, r->dir->node, r->name, r->name_len, r->moved);
+	watch_name(v, m, VFS_CHANGE_MOVED_TO, r->new_dir->node, r->new_name, r->new_name_len, r->moved);
+	watch_object(v, m, VFS_CHANGE_ATTR, r->moved);
+	if (r->flags & VFS_RENAME_EXCHANGE)
+		watch_name(v, m, VFS_CHANGE_MOVED_TO, r->dir->node, r->name, r->name_len, r->replaced);
+	if (r->replaced)
+		watch_object(v, m, VFS_CHANGE_ATTR, r->replaced);
+}
+
+/* A directory that takes new names only loses none by a rename over it. */
+static int rename_checked(const struct rename *r, bool keeps_names, const struct vfs_tag *tag)
+{
+	unsigned flags = r->flags | (keeps_names ? VFS_RENAME_NOREPLACE : 0);
+	int ret = r->dir->node->ops->rename(r->dir->node, r->name, r->name_len, r->new_dir->node, r->new_name,
+	                                    r->new_name_len, flags, tag);
+
+	if (ret == -EEXIST && keeps_names && !(r->flags & VFS_RENAME_NOREPLACE))
+		ret = err_set(-EPERM, "the directory takes new names only");
 	return ret;
 }
 
@@ -290,6 +338,7 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
                        struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
 {
 	const unsigned both = VFS_RENAME_NOREPLACE | VFS_RENAME_EXCHANGE;
+	struct rename r = { dir, new_dir, name, new_name, name_len, new_name_len, flags, NULL, NULL };
 	bool same_dir = dir->node == new_dir->node;
 	struct vfs_stat st, new_st;
 	int ret = check_new_name(name, name_len);
@@ -307,13 +356,16 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 	if (!ret && !dir->node->ops->rename)
 		ret = unsupported();
 	if (!ret)
-		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false);
+		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false, &r.moved);
 	if (!ret)
 		ret = check_leaving(new_dir, &new_st, cred, new_name, new_name_len, same_dir,
-		                    !(flags & VFS_RENAME_EXCHANGE));
+		                    !(flags & VFS_RENAME_EXCHANGE), &r.replaced);
 	if (!ret)
-		ret = dir->node->ops->rename(dir->node, name, name_len, new_dir->node, new_name, new_name_len, flags,
-		                             cred->tag);
+		ret = rename_checked(&r, new_st.flags & VFS_FLAG_APPEND, cred->tag);
+	if (!ret)
+		tell_rename(&r);
+	vfs_node_unref(r.moved);
+	vfs_node_unref(r.replaced);
 	return ret ? err_add(ret, "rename '%.*s' to '%.*s'", (int)name_len, name, (int)new_name_len, new_name) : 0;
 }
 

@@ -37,6 +37,7 @@ struct vfs {
 	struct vfs_mount_point *top; /* "/", whose directory holds the mounts; not in the table */
 	struct vfs_node top_node; /* its root */
 	struct vfs_locks *locks;
+	struct watch_hub *watches; /* watch.h */
 	struct metrics *metrics; /* NULL: none */
 	struct op_stats stats[OP_CLASSES];
 };
@@ -86,6 +87,8 @@ int handle_stat(struct vfs_handle *h, struct vfs_stat *ret);
 /* May @cred do @access (VFS_ACCESS_*, all of it) with the object? 0 or -EACCES. */
 int access_check(struct vfs_node *n, const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
 bool access_in_group(const struct vfs_cred *cred, uint32_t gid);
+/* By the permission bits alone. */
+bool access_by_mode(const struct vfs_stat *st, const struct vfs_cred *cred, unsigned access);
 /* Its mount and its file system take changes: 0 or -EROFS. */
 int access_check_writable(const struct vfs_handle *h, const struct vfs_stat *st);
 /* May names be added to (or, with @removing, taken out of) the directory? *ret_st is its state. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
-#include "core/vfs/vfs_priv.h"
+#include "core/vfs/watch.h"
 
 enum space {
 	SPACE_USER,
@@ -198,9 +198,11 @@ static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
 	if (ret)
 		return ret;
-	if (space == SPACE_ACL)
-		return set_acl(h, cred, name, value, len, &st);
-	return h->node->ops->set_xattr(h->node, name, value, len, flags, cred->tag);
+	ret = space == SPACE_ACL ? set_acl(h, cred, name, value, len, &st)
+	                         : h->node->ops->set_xattr(h->node, name, value, len, flags, cred->tag);
+	if (!ret)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR, h->node);
+	return ret;
 }
 
 int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
@@ -223,7 +225,11 @@ static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const c
 		ret = check_set(h, cred, space, &st);
 	if (!ret && !h->node->ops->remove_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	return ret ? ret : h->node->ops->remove_xattr(h->node, name, cred->tag);
+	if (!ret)
+		ret = h->node->ops->remove_xattr(h->node, name, cred->tag);
+	if (!ret)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR, h->node);
+	return ret;
 }
 
 int vfs_remove_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)
