@@ -143,6 +143,13 @@ unsigned sync_thread_slot(void);
 
 /* Debug builds abort when the calling thread holds a lock under which waiting for a device is forbidden. */
 void sync_assert_may_block(void);
+/*
+ * Around a call into a layer that never waits for what is above it (core/blk/hosted.h): locks that the thread holds
+ * already are not compared with those that it takes in between, except that none may be taken twice. back() gets what
+ * aside() returned.
+ */
+unsigned sync_held_aside(void);
+void sync_held_back(unsigned outer);
 
 #define SYNC_NS_PER_MS UINT64_C(1000000)
 #define SYNC_NS_PER_S UINT64_C(1000000000)

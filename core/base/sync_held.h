@@ -24,6 +24,7 @@ struct held {
 
 static _Thread_local struct held held[HELD_MAX];
 static _Thread_local int held_count;
+static _Thread_local int held_floor; /* those before are set aside */
 
 static _Noreturn void held_abort(const char *what, const char *name, int rank, const struct held *other)
 {
@@ -41,7 +42,7 @@ static void held_check(const void *lock, const char *name, enum sync_rank rank)
 	for (int i = held_count - 1; i >= 0; i--) {
 		if (held[i].lock == lock)
 			held_abort("lock taken twice", name, (int)rank, &held[i]);
-		if (held[i].rank > rank)
+		if (i >= held_floor && held[i].rank > rank)
 			held_abort("lock order violated", name, (int)rank, &held[i]);
 	}
 }
@@ -79,10 +80,24 @@ static void held_require(const void *lock, const char *name, enum sync_rank rank
 
 void sync_assert_may_block(void)
 {
-	for (int i = 0; i < held_count; i++) {
+	for (int i = held_floor; i < held_count; i++) {
 		if (held[i].rank >= SYNC_RANK_TREE)
 			held_abort("waiting for a device", "(none)", 0, &held[i]);
 	}
+}
+
+unsigned sync_held_aside(void)
+{
+	unsigned outer = (unsigned)held_floor;
+
+	held_floor = held_count;
+	return outer;
+}
+
+void sync_held_back(unsigned outer)
+{
+	always(held_count == held_floor);
+	held_floor = (int)outer;
 }
 #else
 static inline void held_check(const void *lock, const char *name, enum sync_rank rank)
@@ -97,6 +112,16 @@ static inline void held_check(const void *lock, const char *name, enum sync_rank
 
 void sync_assert_may_block(void)
 {
+}
+
+unsigned sync_held_aside(void)
+{
+	return 0;
+}
+
+void sync_held_back(unsigned outer)
+{
+	(void)outer;
 }
 #endif
 
