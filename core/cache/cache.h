@@ -36,6 +36,9 @@ struct metrics;
 #define CACHE_CHUNK_BYTES (CACHE_PAGE_BYTES * CACHE_CHUNK_PAGES)
 
 #define CACHE_NOWAIT 1u
+/* Write: never wait at the dirty limit. For write-back into a file of this same cache, without which that would wait
+ * for itself: what becomes dirty here becomes clean there. */
+#define CACHE_MAKES_ROOM 2u
 
 struct cache;
 struct cache_file;

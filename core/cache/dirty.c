@@ -259,6 +259,8 @@ int dirty_throttle(struct cache_file *f, uint64_t pages, unsigned flags)
 	struct pace_level level = level_of(c);
 	int rc = 0;
 
+	if (flags & CACHE_MAKES_ROOM)
+		return 0;
 	if (level.used > level.start)
 		rc = wait_for_turn(f, pages, &level, flags);
 	if (rc || (have_room(c) && __atomic_load_n(&c->throttled_count, __ATOMIC_RELAXED) == 0))

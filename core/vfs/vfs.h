@@ -36,6 +36,12 @@ struct vfs_fs; /* a mounted file system, see vfs_ops.h */
 
 #define VFS_APPEND 32u /* write: at the end, wherever that is then; the offset is not used */
 
+/*
+ * Write: the file holds another file system, which writes its memory back. It does not wait where writers wait for
+ * dirty memory to become less, since whoever makes it less may be waiting for this very write.
+ */
+#define VFS_MAKES_ROOM 64u
+
 enum vfs_type {
 	VFS_TYPE_FILE = 1, /* a volume is one, too */
 	VFS_TYPE_DIR = 2,

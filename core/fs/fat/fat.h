@@ -29,6 +29,7 @@ struct fat_node;
 
 #define FAT_NOWAIT 1u /* -EAGAIN instead of waiting; nothing was changed */
 #define FAT_APPEND 2u /* write: at the end; the offset is not used */
+#define FAT_MAKES_ROOM 4u /* write within the size: never waits for dirty memory to become less (VFS_MAKES_ROOM) */
 
 struct fat_mount_options {
 	struct cache *cache; /* for file contents; outlives the mount */

@@ -325,7 +325,8 @@ static int op_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, st
 
 static unsigned engine_flags(unsigned flags)
 {
-	return (flags & VFS_NOWAIT ? FAT_NOWAIT : 0) | (flags & VFS_APPEND ? FAT_APPEND : 0);
+	return (flags & VFS_NOWAIT ? FAT_NOWAIT : 0) | (flags & VFS_APPEND ? FAT_APPEND : 0) |
+	       (flags & VFS_MAKES_ROOM ? FAT_MAKES_ROOM : 0);
 }
 
 /* What lies behind an end that moved meanwhile reads as zeros. */

@@ -226,7 +226,8 @@ static int write_within(struct fat_node *n, const struct iovec *iov, int iov_cou
 	sync_mutex_unlock(&fs->lock);
 	if (rc)
 		return rc;
-	rc = cache_write(n->data, offset, iov, iov_count, flags & FAT_NOWAIT ? CACHE_NOWAIT : 0);
+	rc = cache_write(n->data, offset, iov, iov_count,
+	                 (flags & FAT_NOWAIT ? CACHE_NOWAIT : 0) | (flags & FAT_MAKES_ROOM ? CACHE_MAKES_ROOM : 0));
 	(void)__atomic_add_fetch(&n->write_seq, 1, __ATOMIC_SEQ_CST);
 	(void)__atomic_sub_fetch(&n->writing, 1, __ATOMIC_SEQ_CST);
 	return rc;

@@ -258,7 +258,9 @@ static int write_beyond(struct wfs2_node *n, const struct iovec *iov, int iov_co
 
 static int write_within(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	int rc = cache_write(n->data, offset, iov, iov_count, flags & WFS2_NOWAIT ? CACHE_NOWAIT : 0);
+	int rc = cache_write(n->data, offset, iov, iov_count,
+	                     (flags & WFS2_NOWAIT ? CACHE_NOWAIT : 0) |
+	                             (flags & WFS2_MAKES_ROOM ? CACHE_MAKES_ROOM : 0));
 
 	if (rc)
 		return rc;

@@ -29,6 +29,7 @@ struct wfs2_node;
 
 #define WFS2_NOWAIT 1u /* -EAGAIN instead of waiting; nothing was changed */
 #define WFS2_APPEND 2u /* write: at the end, wherever that is; the offset is ignored */
+#define WFS2_MAKES_ROOM 4u /* write within the size: never waits for dirty memory to become less (VFS_MAKES_ROOM) */
 
 struct wfs2_mount_options {
 	struct cache *cache; /* for file contents; outlives the mount */

@@ -323,7 +323,8 @@ static int op_write(struct vfs_node *node, const struct iovec *iov, int iov_coun
 		return -EAGAIN;
 	if (rc == 0)
 		rc = wfs2_write(n->file, iov, iov_count, offset,
-		                (flags & VFS_NOWAIT ? WFS2_NOWAIT : 0) | (flags & VFS_APPEND ? WFS2_APPEND : 0));
+		                (flags & VFS_NOWAIT ? WFS2_NOWAIT : 0) | (flags & VFS_APPEND ? WFS2_APPEND : 0) |
+		                        (flags & VFS_MAKES_ROOM ? WFS2_MAKES_ROOM : 0));
 	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
 }
 

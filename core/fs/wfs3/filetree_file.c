@@ -155,7 +155,7 @@ static int write_locked(struct object *o, struct cache_file *file, const struct 
 		return err_set(-EIO, "what is behind the end of object %" PRIu64 " could not be dropped", o->number);
 	if (extends)
 		extend_begin(o, end);
-	rc = cache_write(file, offset, iov, iov_count, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0);
+	rc = cache_write(file, offset, iov, iov_count, object_cache_flags(flags));
 	if (extends)
 		extend_end(o, end, rc == 0);
 	if (rc)

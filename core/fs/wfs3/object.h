@@ -149,6 +149,12 @@ int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, str
 /* The same by itself. Blocks. */
 int object_put_inode_mapped(struct object *o, uint64_t mapped_end);
 int object_put_inode(struct object *o);
+/* What a write's VFS_* flags ask of the cache. */
+static inline unsigned object_cache_flags(unsigned flags)
+{
+	return (flags & VFS_NOWAIT ? CACHE_NOWAIT : 0) | (flags & VFS_MAKES_ROOM ? CACHE_MAKES_ROOM : 0);
+}
+
 static inline struct wfs3_key object_inode_key(const struct object *o)
 {
 	return (struct wfs3_key){ .object = o->number, .kind = WFS3_KIND_INODE };

@@ -137,7 +137,7 @@ static int write_cached(struct dataset *ds, const struct iovec *iov, int iov_cou
 	int ret = check_range(ds, offset, iov_len(iov, iov_count), -ENOSPC);
 
 	if (!ret)
-		ret = cache_write(ds->self.file, offset, iov, iov_count, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0);
+		ret = cache_write(ds->self.file, offset, iov, iov_count, object_cache_flags(flags));
 	if (!ret)
 		object_touch(&ds->self);
 	return ret;
