@@ -37,6 +37,7 @@
 #include "server/jobs/watchdog.h"
 #include "server/loop/loop.h"
 #include "server/loop/workers.h"
+#include "server/mount/mount.h"
 #include "server/nbd/nbd.h"
 #include "server/options.h"
 #include "server/peers.h"
@@ -58,6 +59,7 @@ struct daemon {
 	struct workers *workers;
 	struct vfs *vfs;
 	struct export_table *exports;
+	struct mount_table *mounts;
 	struct cache *cache;
 	struct wfs3 *wfs3;
 	struct rpc_server *rpc;
@@ -115,6 +117,19 @@ static int out_of_memory(const char *what)
 	return err_set(-ENOMEM, "set up %s", what);
 }
 
+static int build_mounts(struct daemon *d)
+{
+	const struct mount_config mounts = {
+		.vfs = d->vfs,
+		.cache = d->cache,
+		.budget = d->budget,
+		.metrics = d->metrics,
+	};
+
+	d->mounts = mount_table_new(&mounts);
+	return d->mounts ? 0 : out_of_memory("the table of mounts");
+}
+
 static int build_core(struct daemon *d)
 {
 	const struct conf *c = d->conf;
@@ -158,7 +173,8 @@ static int build_core(struct daemon *d)
 	wfs3.cache = d->cache;
 	wfs3.budget = d->budget;
 	wfs3.metrics = d->metrics;
-	return wfs3_new(&wfs3, &d->wfs3);
+	rc = wfs3_new(&wfs3, &d->wfs3);
+	return rc < 0 ? rc : build_mounts(d);
 }
 
 static int build_threads(struct daemon *d)
@@ -229,6 +245,7 @@ static int build_front_ends(struct daemon *d)
 		.workers = d->workers,
 		.pools = wfs3_pool_admin(d->wfs3),
 		.exports = d->exports,
+		.mounts = d->mounts,
 		.state = d->state,
 		.status = d->status,
 		.budget = d->budget,
@@ -290,6 +307,7 @@ static int daemon_start(struct daemon *d)
 		return rc;
 	sd_notify(0, "STATUS=importing pools");
 	startup_pools(&pools, d->conf, d->state, d->status);
+	startup_mounts(d->mounts, d->state, d->status);
 	rc = startup_exports(d->exports, d->conf, d->state, d->status);
 	if (rc == 0)
 		rc = endpoints_start(d->endpoints, ENDPOINT_RPC, first, accept_rpc, d->rpc);
@@ -344,18 +362,33 @@ static void stop_front_ends(struct daemon *d, struct stop_guard *guard)
 		watchdog_stop(d->watchdog);
 }
 
+/* What is mounted may stand on files in pools. */
+static int unmount_all(struct daemon *d, struct stop_guard *guard)
+{
+	int rc = 0;
+
+	stop_guard_phase(guard, "unmounting");
+	if (d->mounts)
+		rc = mount_table_stop(d->mounts);
+	if (rc < 0)
+		log_failure("not unmounted cleanly", rc);
+	return rc;
+}
+
 static int commit_pools(struct daemon *d, struct stop_guard *guard)
 {
 	struct pool_admin pools;
-	int rc = 0;
+	int rc, pools_rc = 0;
 
 	stop_guard_phase(guard, "finishing jobs");
 	workers_free(d->workers);
+	rc = unmount_all(d, guard);
 	stop_guard_phase(guard, "committing pools");
 	if (d->wfs3) {
 		pools = wfs3_pool_admin(d->wfs3);
-		rc = shutdown_pools(&pools);
+		pools_rc = shutdown_pools(&pools);
 	}
+	rc = rc < 0 ? rc : pools_rc;
 	if (rc == 0 && d->rpc && daemon_status_get(d->status) == DAEMON_STOPPING &&
 	    state_put_clean_boot(d->state, rpc_server_boot_id(d->rpc)) < 0)
 		log_failure("the clean end is not recorded", -EIO);
@@ -369,6 +402,7 @@ static void daemon_free(struct daemon *d)
 	loop_set_free(d->loops);
 	admin_free(d->admin);
 	watchdog_free(d->watchdog);
+	mount_table_free(d->mounts);
 	if (d->wfs3)
 		wfs3_free(d->wfs3);
 	if (d->cache)

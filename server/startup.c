@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Pools and exports at the start and at the end of the daemon. */
+/* Pools, mounts and exports at the start and at the end of the daemon. */
 #include "server/startup.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "server/conf/conf.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
+#include "server/mount/mount.h"
 
 #define PROBLEM_TEXT_MAX 1024
 
@@ -20,6 +21,7 @@ struct startup {
 	const struct pool_admin *pools;
 	const struct conf *conf;
 	struct export_table *exports;
+	struct mount_table *mounts;
 	struct daemon_status *status;
 };
 
@@ -74,6 +76,28 @@ void startup_pools(const struct pool_admin *pools, const struct conf *c, struct 
 	for (unsigned i = 0; i < c->pool_count; i++)
 		import_pool(&s, c->pools[i].name, c->pools[i].devices, c->pools[i].device_count, false);
 	state_each_pool(state, import_remembered, &s);
+}
+
+static void restore_mount(void *ctx, const struct mount_spec *spec)
+{
+	const struct startup *s = ctx;
+	struct mount_spec *again = malloc(sizeof(*again));
+	int rc;
+
+	err_clear();
+	if (again)
+		*again = *spec;
+	rc = again ? mount_add(s->mounts, again) : err_set(-ENOMEM, "mount %s", spec->path);
+	if (rc < 0)
+		problem(s->status, "mount", spec->path, rc);
+	free(again);
+}
+
+void startup_mounts(struct mount_table *t, struct state *state, struct daemon_status *status)
+{
+	struct startup s = { .mounts = t, .status = status };
+
+	state_each_mount(state, restore_mount, &s);
 }
 
 static void restore_export(void *ctx, const struct export_info *info)

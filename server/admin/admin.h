@@ -16,6 +16,7 @@ struct daemon_status;
 struct export_table;
 struct loop;
 struct metrics;
+struct mount_table;
 struct state;
 struct workers;
 
@@ -48,6 +49,7 @@ struct admin_config {
 	struct workers *workers;
 	struct pool_admin pools;
 	struct export_table *exports;
+	struct mount_table *mounts;
 	struct state *state;
 	struct daemon_status *status;
 	struct budget *budget;

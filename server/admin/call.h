@@ -81,6 +81,8 @@ call_fn pool_verb_check, pool_verb_check_stop, read_check, pool_verb_scrub, read
 call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_delete;
 /* fs_verbs.c */
 call_fn fs_verb_create, fs_verb_rename, fs_verb_delete;
+/* mount_verbs.c */
+call_fn mount_verb_add, mount_verb_remove, read_mounts;
 /* export_verbs.c */
 call_fn export_verb_add, export_verb_remove, verb_reload;
 
@@ -88,8 +90,12 @@ call_fn export_verb_add, export_verb_remove, verb_reload;
 int answer_pool(struct call *c, const char *pool);
 int answer_volume(struct call *c, const char *pool, const char *name);
 int answer_fs(struct call *c, const char *pool, const char *name);
-/* Refuse when an export uses what the path names: -EBUSY. verb_lock is held. */
+/* Refuse when an export uses what the path names, or a mount stands on it: -EBUSY. verb_lock is held. */
 int call_check_unused(struct call *c, const char *what);
+/* Refuse when a mount stands on what is at or below @path: -EBUSY. verb_lock is held. */
+int call_check_no_mount(struct call *c, const char *path);
+/* Remove them by force, and forget them. verb_lock is held. */
+void call_remove_mounts(struct call *c, const char *path);
 /* Answer with @object (the reference is taken; NULL: -ENOMEM). */
 int answer_object(struct call *c, int status, json_t *object);
 

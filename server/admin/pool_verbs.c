@@ -87,7 +87,7 @@ int pool_verb_import(struct call *c)
 	return rc;
 }
 
-/* Refuse when an export uses a volume of the pool. */
+/* Refuse when an export uses a volume of the pool, or a mount stands on one. */
 static int check_unused(struct call *c, const char *pool)
 {
 	char path[VFS_PATH_MAX], name[EXPORT_NAME_MAX + 1];
@@ -95,7 +95,16 @@ static int check_unused(struct call *c, const char *pool)
 	snprintf(path, sizeof(path), "/%s", pool);
 	if (export_find_user(c->admin->config.exports, path, name))
 		return err_set(-EBUSY, "export '%s' uses a volume of pool '%s': remove it first", name, pool);
-	return 0;
+	return call_check_no_mount(c, path);
+}
+
+/* What stands on files of the pool ends before it. */
+static void remove_mounts(struct call *c, const char *pool)
+{
+	char path[VFS_PATH_MAX];
+
+	snprintf(path, sizeof(path), "/%s", pool);
+	call_remove_mounts(c, path);
 }
 
 static int forget(struct call *c, const char *pool)
@@ -119,6 +128,8 @@ int pool_verb_export(struct call *c)
 		return rc;
 	sync_mutex_lock(&c->admin->verb_lock);
 	rc = force ? 0 : check_unused(c, c->names[0]);
+	if (force)
+		remove_mounts(c, c->names[0]);
 	if (rc == 0)
 		rc = p->driver->pool_export(p->ctx, c->names[0], force);
 	sync_mutex_unlock(&c->admin->verb_lock);

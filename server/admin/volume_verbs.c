@@ -43,10 +43,16 @@ int volume_verb_resize(struct call *c)
 		{ .key = "shrink", .type = BODY_BOOL, .ret = &shrink },
 	};
 	int rc = body_read(c->body, fields, COUNT_OF(fields));
+	char path[VFS_PATH_MAX];
 
 	if (rc < 0)
 		return rc;
-	rc = p->driver->volume_resize(p->ctx, c->names[0], c->names[1], size_bytes, shrink);
+	snprintf(path, sizeof(path), "/%s/%s", c->names[0], c->names[1]);
+	sync_mutex_lock(&c->admin->verb_lock);
+	rc = shrink ? call_check_no_mount(c, path) : 0;
+	if (rc == 0)
+		rc = p->driver->volume_resize(p->ctx, c->names[0], c->names[1], size_bytes, shrink);
+	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc < 0)
 		return rc;
 	log_notice("admin", "volume resized volume=%s/%s size_bytes=%llu", c->names[0], c->names[1],
@@ -62,7 +68,7 @@ int call_check_unused(struct call *c, const char *what)
 	if (export_find_user(c->admin->config.exports, path, name))
 		return err_set(-EBUSY, "export '%s' uses %s '%s/%s': remove it first", name, what, c->names[0],
 		               c->names[1]);
-	return 0;
+	return call_check_no_mount(c, path);
 }
 
 int volume_verb_rename(struct call *c)

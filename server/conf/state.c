@@ -62,6 +62,20 @@ static bool is_export(const json_t *v)
 	       json_is_boolean(json_object_get(v, "read_only")) && json_is_boolean(json_object_get(v, "default"));
 }
 
+static bool is_id(const json_t *v)
+{
+	return json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= UINT32_MAX;
+}
+
+static bool is_mount(const json_t *v)
+{
+	return is_text(json_object_get(v, "kind"), MOUNT_KIND_MAX) &&
+	       is_text(json_object_get(v, "source"), MOUNT_SOURCE_MAX - 1) &&
+	       is_text(json_object_get(v, "path"), VFS_PATH_MAX - 1) &&
+	       json_is_boolean(json_object_get(v, "read_only")) && is_id(json_object_get(v, "uid")) &&
+	       is_id(json_object_get(v, "gid")) && is_id(json_object_get(v, "umask"));
+}
+
 static bool is_boot(const json_t *v)
 {
 	return is_text(v, BOOT_DIGITS) && strspn(json_string_value(v), "0123456789abcdef") == BOOT_DIGITS;
@@ -82,7 +96,15 @@ static int check_list(const char *dir, const json_t *root, const char *key, bool
 	return 0;
 }
 
-static int state_check(const char *dir, const json_t *root)
+/* Files that were written before there were mounts have no list of them. */
+static int check_mounts(const char *dir, json_t *root)
+{
+	if (!json_object_get(root, "mounts") && json_object_set_new(root, "mounts", json_array()) < 0)
+		return err_set(-ENOMEM, "%s/" STATE_FILE, dir);
+	return check_list(dir, root, "mounts", is_mount);
+}
+
+static int state_check(const char *dir, json_t *root)
 {
 	const json_t *version = json_object_get(root, "version");
 	int rc;
@@ -90,6 +112,8 @@ static int state_check(const char *dir, const json_t *root)
 	if (!json_is_integer(version) || json_integer_value(version) != STATE_VERSION)
 		return err_set(-EBADMSG, "%s/" STATE_FILE ": not a state file of version %d", dir, STATE_VERSION);
 	rc = check_list(dir, root, "pools", is_pool);
+	if (rc == 0)
+		rc = check_mounts(dir, root);
 	if (rc == 0)
 		rc = check_list(dir, root, "exports", is_export);
 	return rc < 0 ? rc : check_list(dir, root, "clean_boots", is_boot);
@@ -101,8 +125,8 @@ static int state_load(struct state *s) SYNC_NO_ANALYSIS
 	json_error_t error;
 
 	if (fd < 0 && errno == ENOENT) {
-		s->root = json_pack("{s:i, s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "exports",
-		                    "clean_boots");
+		s->root = json_pack("{s:i, s:[], s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "mounts",
+		                    "exports", "clean_boots");
 		return s->root ? 0 : err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
 	}
 	if (fd < 0)
@@ -199,6 +223,33 @@ static void copy_text(char *to, size_t len, const json_t *v, const char *key)
 	snprintf(to, len, "%s", json_string_value(json_object_get(v, key)));
 }
 
+static uint32_t get_id(const json_t *v, const char *key)
+{
+	return (uint32_t)json_integer_value(json_object_get(v, key));
+}
+
+void state_each_mount(struct state *s, void (*fn)(void *ctx, const struct mount_spec *spec), void *ctx)
+{
+	const json_t *v;
+	size_t i;
+
+	sync_mutex_lock(&s->lock);
+	json_array_foreach (json_object_get(s->root, "mounts"), i, v) {
+		struct mount_spec spec = {
+			.read_only = json_is_true(json_object_get(v, "read_only")),
+			.uid = get_id(v, "uid"),
+			.gid = get_id(v, "gid"),
+			.umask = get_id(v, "umask"),
+		};
+
+		copy_text(spec.kind, sizeof(spec.kind), v, "kind");
+		copy_text(spec.source, sizeof(spec.source), v, "source");
+		copy_text(spec.path, sizeof(spec.path), v, "path");
+		fn(ctx, &spec);
+	}
+	sync_mutex_unlock(&s->lock);
+}
+
 void state_each_export(struct state *s, void (*fn)(void *ctx, const struct export_info *info), void *ctx)
 {
 	const json_t *v;
@@ -259,15 +310,15 @@ out:
 	return rc < 0 ? err_set(rc, "%s/" STATE_FILE ": cannot be written", s->dir) : 0;
 }
 
-/* Take the entry of that name out of the list; false when there is none. */
-static bool list_drop(json_t *root, const char *key, const char *name)
+/* Take the entry that has this name (or whatever @id_key says) out of the list; false when there is none. */
+static bool list_drop(json_t *root, const char *key, const char *id_key, const char *name)
 {
 	json_t *list = json_object_get(root, key);
 	const json_t *v;
 	size_t i;
 
 	json_array_foreach (list, i, v) {
-		if (strcmp(json_string_value(json_object_get(v, "name")), name) == 0) {
+		if (strcmp(json_string_value(json_object_get(v, id_key)), name) == 0) {
 			json_array_remove(list, i);
 			return true;
 		}
@@ -296,7 +347,7 @@ static int out_of_memory(const struct state *s)
 }
 
 /* Replace the entry @name of the list @key by @entry (its reference is taken; NULL: only drop). */
-static int state_change(struct state *s, const char *key, const char *name, json_t *entry)
+static int state_change(struct state *s, const char *key, const char *id_key, const char *name, json_t *entry)
 {
 	json_t *root;
 	bool had;
@@ -304,7 +355,7 @@ static int state_change(struct state *s, const char *key, const char *name, json
 
 	sync_mutex_lock(&s->lock);
 	root = json_deep_copy(s->root);
-	had = root && list_drop(root, key, name);
+	had = root && list_drop(root, key, id_key, name);
 	if (!root || (entry && json_array_append(json_object_get(root, key), entry) < 0))
 		rc = out_of_memory(s);
 	if (rc == 0 && !had && !entry)
@@ -331,7 +382,18 @@ int state_put_pool(struct state *s, const struct state_pool *pool)
 	json_decref(devices);
 	if (!entry)
 		return err_set(-EINVAL, "pool '%s': its name and paths must be UTF-8", pool->name);
-	return state_change(s, "pools", pool->name, entry);
+	return state_change(s, "pools", "name", pool->name, entry);
+}
+
+int state_put_mount(struct state *s, const struct mount_spec *spec)
+{
+	json_t *entry = json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", spec->kind, "source", spec->source,
+	                          "path", spec->path, "read_only", (int)spec->read_only, "uid", (json_int_t)spec->uid,
+	                          "gid", (json_int_t)spec->gid, "umask", (json_int_t)spec->umask);
+
+	if (!entry)
+		return err_set(-EINVAL, "mount at %s: its source and path must be UTF-8", spec->path);
+	return state_change(s, "mounts", "path", spec->path, entry);
 }
 
 int state_put_export(struct state *s, const struct export_info *info)
@@ -341,17 +403,22 @@ int state_put_export(struct state *s, const struct export_info *info)
 
 	if (!entry)
 		return err_set(-EINVAL, "export '%s': its name, path and description must be UTF-8", info->name);
-	return state_change(s, "exports", info->name, entry);
+	return state_change(s, "exports", "name", info->name, entry);
 }
 
 int state_drop_pool(struct state *s, const char *name)
 {
-	return state_change(s, "pools", name, NULL);
+	return state_change(s, "pools", "name", name, NULL);
+}
+
+int state_drop_mount(struct state *s, const char *path)
+{
+	return state_change(s, "mounts", "path", path, NULL);
 }
 
 int state_drop_export(struct state *s, const char *name)
 {
-	return state_change(s, "exports", name, NULL);
+	return state_change(s, "exports", "name", name, NULL);
 }
 
 size_t state_get_clean_boots(struct state *s, uint64_t *ret, size_t max)

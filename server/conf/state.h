@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the daemon must know again at the next start: pools it imported and exports that were added by command, and
- * which of its runs ended cleanly. Kept in STATE_DIR/state.json, which is replaced as a whole (written beside, synced,
- * renamed, folder synced).
+ * What the daemon must know again at the next start: pools it imported, file systems it mounted and exports that were
+ * added by command, and which of its runs ended cleanly. Kept in STATE_DIR/state.json, which is replaced as a whole
+ * (written beside, synced, renamed, folder synced).
  *
  * All functions: any thread; those that change something block, and the change is durable when they return 0. After an
  * error nothing has changed.
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "server/export/export.h"
+#include "server/mount/mount.h"
 
 struct state;
 
@@ -34,13 +35,16 @@ void state_close(struct state *s); /* NULL is fine */
 
 /* @fn must not call back. */
 void state_each_pool(struct state *s, void (*fn)(void *ctx, const struct state_pool *pool), void *ctx);
+void state_each_mount(struct state *s, void (*fn)(void *ctx, const struct mount_spec *spec), void *ctx);
 void state_each_export(struct state *s, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
 
-/* Replaces one of the same name. */
+/* Replaces one of the same name, or at the same path. */
 int state_put_pool(struct state *s, const struct state_pool *pool);
+int state_put_mount(struct state *s, const struct mount_spec *spec);
 int state_put_export(struct state *s, const struct export_info *info);
 /* 0 also when there is none. */
 int state_drop_pool(struct state *s, const char *name);
+int state_drop_mount(struct state *s, const char *path);
 int state_drop_export(struct state *s, const char *name);
 
 /*

@@ -4,11 +4,12 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-	OPT_JSON = 0x1000000, /* beyond every enum args_option */
+	OPT_JSON = 0x40000000, /* beyond every enum args_option */
 	OPT_SOCKET,
 	OPT_HELP,
 	OPT_VERSION,
@@ -38,6 +39,9 @@ static const struct option options[] = {
 	{ "recursive", no_argument, NULL, ARGS_RECURSIVE },
 	{ "server", required_argument, NULL, ARGS_SERVER },
 	{ "name", required_argument, NULL, ARGS_NAME },
+	{ "uid", required_argument, NULL, ARGS_UID },
+	{ "gid", required_argument, NULL, ARGS_GID },
+	{ "umask", required_argument, NULL, ARGS_UMASK },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -52,6 +56,25 @@ const char *args_option_name(enum args_option option)
 			return o->name;
 	}
 	return "?";
+}
+
+/* uids, gids: 0 and more; a mask in octal. */
+static int parse_id(const char *option, const char *text, int base, unsigned max, unsigned *ret)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, base);
+	if (*text < '0' || *text > '9' || *end || errno || value > max) {
+		fprintf(stderr,
+		        base == 8 ? "wfs: --%s takes an octal number, at most %o\n"
+		                  : "wfs: --%s takes a number from 0 to %u\n",
+		        option, max);
+		return -EINVAL;
+	}
+	*ret = (unsigned)value;
+	return 0;
 }
 
 static int parse_number(const char *option, const char *text, unsigned max, unsigned *ret)
@@ -130,6 +153,15 @@ static int take(struct args *a, int option)
 		break;
 	case ARGS_TYPE:
 		rc = parse_number("type", optarg, 32, &a->type);
+		break;
+	case ARGS_UID:
+		rc = parse_id("uid", optarg, 10, UINT_MAX - 1, &a->uid);
+		break;
+	case ARGS_GID:
+		rc = parse_id("gid", optarg, 10, UINT_MAX - 1, &a->gid);
+		break;
+	case ARGS_UMASK:
+		rc = parse_id("umask", optarg, 8, 0777, &a->umask);
 		break;
 	case ARGS_INTERVAL:
 		rc = parse_number("interval", optarg, 86400, &a->interval_s);

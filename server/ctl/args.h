@@ -32,6 +32,9 @@ enum args_option {
 	ARGS_RECURSIVE = 1 << 20,
 	ARGS_SERVER = 1 << 21,
 	ARGS_NAME = 1 << 22,
+	ARGS_UID = 1 << 23,
+	ARGS_GID = 1 << 24,
+	ARGS_UMASK = 1 << 25,
 };
 
 struct args {
@@ -42,6 +45,7 @@ struct args {
 	const char *label, *cluster, *sector, *options; /* likewise */
 	const char *server, *name; /* likewise */
 	unsigned type; /* 0 when not given */
+	unsigned uid, gid, umask; /* likewise */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */
 	char **words; /* command and operands; point into argv */

@@ -8,20 +8,36 @@
 #include "server/ctl/size.h"
 #include "server/ctl/url.h"
 
-enum ctl_status cmd_export_add(struct ctl *c)
+/* POOL/NAME, or any absolute path of the namespace. *ret_name: the last part of it. Malloc'ed; NULL after an error. */
+static char *export_path(const char *given, const char **ret_name)
 {
 	struct volume_name name;
-	const char *as;
-	char path[600];
-	json_t *body;
-	int rc;
+	char *path = NULL;
 
-	rc = volume_name_parse(c->operands[0], &name);
-	if (rc)
-		return command_usage_err();
-	as = c->args.as ? c->args.as : name.volume;
-	snprintf(path, sizeof(path), "/%s/%s", name.pool, name.volume);
+	if (given[0] == '/') {
+		*ret_name = strrchr(given, '/') + 1;
+		return strdup(given);
+	}
+	if (volume_name_parse(given, &name)) {
+		command_usage_err();
+		return NULL;
+	}
+	*ret_name = strchr(given, '/') + 1;
+	return asprintf(&path, "/%s", given) < 0 ? NULL : path;
+}
+
+enum ctl_status cmd_export_add(struct ctl *c)
+{
+	const char *as = NULL;
+	char *path = export_path(c->operands[0], &as);
+	json_t *body;
+
+	if (!path)
+		return CTL_USAGE;
+	if (c->args.as)
+		as = c->args.as;
 	body = json_pack("{s:s, s:s}", "name", as, "path", path);
+	free(path);
 	if (body && (c->args.given & ARGS_READ_ONLY))
 		json_object_set_new(body, "read_only", json_true());
 	if (body && (c->args.given & ARGS_DEFAULT))

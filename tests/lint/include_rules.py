@@ -26,17 +26,19 @@ RULES = {
     "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
     "server/jobs/": (BASE, VFS, "server/loop/"),
     "server/export/": (BASE, VFS, "core/vfs/vfs_tree.h"),
-    "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/"),
+    "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/", "server/mount/mount.h"),
+    # What is mounted beside the pools; the kinds know one file system each.
+    "server/mount/": (BASE, "core/blk/blk.h", "core/blk/hosted.h", VFS, "core/vfs/vfs_ops.h"),
     "server/rpc/": FRONT_END,
     "server/nbd/": FRONT_END,
     "server/nfs/": FRONT_END,
     # Tells how the others are doing.
-    "server/admin/": (*FRONT_END, "server/nbd/nbd.h", "server/rpc/rpc_server.h"),
+    "server/admin/": (*FRONT_END, "server/mount/mount.h", "server/nbd/nbd.h", "server/rpc/rpc_server.h"),
     "server/ctl/": (BASE, CLIENT, "core/vfs/vfs_check.h", "server/admin/encode_check.h"),
     "plugins/": (CLIENT,),
 }
 # The composition root knows everything, as do commands that work without a daemon; tests may look anywhere.
-FREE = ("server/main.c", "server/ctl/main.c", "server/ctl/fat", "server/ctl/offline", "server/ctl/wfs2", "tests/")
+FREE = ("server/main.c", "server/ctl/main.c", "server/ctl/fat", "server/ctl/offline", "server/ctl/wfs2", "server/mount/kind_", "tests/")
 # Each file system stands alone: core/fs/wfs3 knows nothing of core/fs/fat.
 SELF_DEPTH = {"core/fs/": 3, "plugins/": 2}
 

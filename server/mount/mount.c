@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table of mounts.
+ *
+ * One change at a time (change_lock, held while devices are waited for); the list and what becomes of its entries is
+ * under a lock of its own, so that listing and the end of a mount, which may come in any thread, wait for nobody.
+ */
+#include "server/mount/mount.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <urcu/list.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/base/sync.h"
+#include "core/blk/blk.h"
+#include "server/mount/kind.h"
+#include "server/mount/source.h"
+
+#define DEPTH_MAX 4u /* images in images: each takes stack */
+#define UMASK_MAX 0777u
+#define LEAVE_WAIT_NS (5 * SYNC_NS_PER_S)
+#define STOP_WAIT_NS (30 * SYNC_NS_PER_S)
+
+struct mount {
+	struct cds_list_head link; /* table->mounts, or alone */
+	struct mount_table *table;
+	const struct mount_kind *kind;
+	struct mount_spec spec;
+	struct mount_request request;
+	struct source_id id;
+	struct mount_fs fs;
+	uint64_t number; /* ascending */
+	unsigned depth; /* of images in images; 1: on a device */
+	/* Under the lock of the table. */
+	bool mounted; /* the table has the root */
+	bool gone;
+	int gone_rc;
+	unsigned refs; /* until it is gone, and of who waits for that */
+};
+
+struct mount_table {
+	struct mount_config config;
+	struct sync_mutex change_lock; /* before lock */
+	uint64_t last_number SYNC_GUARDED_BY(change_lock);
+	struct sync_mutex lock;
+	struct sync_cond gone_cond;
+	struct cds_list_head mounts SYNC_GUARDED_BY(lock); /* oldest first */
+};
+
+struct mount_table *mount_table_new(const struct mount_config *config)
+{
+	struct mount_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->config = *config;
+	sync_mutex_init(&t->change_lock, SYNC_RANK_SERVER, "changes of mounts");
+	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "mounts");
+	sync_cond_init(&t->gone_cond);
+	CDS_INIT_LIST_HEAD(&t->mounts);
+	return t;
+}
+
+void mount_table_free(struct mount_table *t)
+{
+	if (!t)
+		return;
+	always(cds_list_empty(&t->mounts));
+	sync_cond_done(&t->gone_cond);
+	sync_mutex_done(&t->lock);
+	sync_mutex_done(&t->change_lock);
+	free(t);
+}
+
+static void mount_unref(struct mount *m)
+{
+	struct mount_table *t = m->table;
+	bool last;
+
+	sync_mutex_lock(&t->lock);
+	last = --m->refs == 0;
+	sync_mutex_unlock(&t->lock);
+	if (last)
+		free(m);
+}
+
+/* The file system is closed. */
+static void mount_gone(void *ctx, int rc)
+{
+	struct mount *m = ctx;
+	struct mount_table *t = m->table;
+	char text[512];
+
+	if (rc < 0)
+		log_error("mount", "not everything was written path=%s source=%s error=\"%s\"", m->spec.path,
+		          m->spec.source, err_text(err_get(), rc, 0, text, sizeof(text)));
+	blk_close(m->request.dev);
+	sync_mutex_lock(&t->lock);
+	cds_list_del(&m->link);
+	m->gone = true;
+	m->gone_rc = rc;
+	sync_cond_broadcast(&t->gone_cond);
+	sync_mutex_unlock(&t->lock);
+	mount_unref(m);
+}
+
+/* ---- finding ---- */
+
+/* Is @path @top, or below it? */
+static bool is_within(const char *path, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+static bool stands_on(const struct mount *m, const char *path)
+{
+	const char *source = source_namespace_path(m->spec.source);
+
+	return (is_within(m->spec.path, path) && strcmp(m->spec.path, path) != 0) ||
+	       (source && is_within(source, path));
+}
+
+/* The newest that stands on @path. */
+static struct mount *find_user(struct mount_table *t, const char *path) SYNC_REQUIRES(t->lock)
+{
+	struct mount *m;
+
+	cds_list_for_each_entry_reverse (m, &t->mounts, link) {
+		if (m->mounted && stands_on(m, path))
+			return m;
+	}
+	return NULL;
+}
+
+static struct mount *find_path(struct mount_table *t, const char *path) SYNC_REQUIRES(t->lock)
+{
+	struct mount *m;
+
+	cds_list_for_each_entry (m, &t->mounts, link) {
+		if (m->mounted && strcmp(m->spec.path, path) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+bool mount_find_user(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX])
+{
+	const struct mount *m;
+
+	sync_mutex_lock(&t->lock);
+	m = find_user(t, path);
+	if (m && ret_path)
+		memcpy(ret_path, m->spec.path, VFS_PATH_MAX);
+	sync_mutex_unlock(&t->lock);
+	return m != NULL;
+}
+
+/* ---- adding ---- */
+
+static int check_spec(const struct mount_spec *spec, const struct mount_kind **ret)
+{
+	const struct mount_kind *kind = mount_kind_find(spec->kind);
+
+	if (!kind)
+		return err_set(-EINVAL, "there is no kind of file system '%s' to mount", spec->kind);
+	if (kind->scheme && strncmp(spec->source, kind->scheme, strlen(kind->scheme)) != 0)
+		return err_set(-EINVAL, "source '%s': one of kind %s begins with %s", spec->source, kind->name,
+		               kind->scheme);
+	if (spec->path[0] != '/')
+		return err_set(-EINVAL, "mount at '%s': the path must be absolute", spec->path);
+	if (spec->umask > UMASK_MAX)
+		return err_set(-EINVAL, "the umask has bits outside of 0777");
+	*ret = kind;
+	return 0;
+}
+
+static int check_free(struct mount_table *t, const struct mount *m)
+{
+	const struct mount *other;
+	int rc = 0;
+
+	sync_mutex_lock(&t->lock);
+	cds_list_for_each_entry (other, &t->mounts, link) {
+		if (m->kind->scheme || other->kind->scheme)
+			continue;
+		if (other->id.in_namespace == m->id.in_namespace && other->id.where == m->id.where &&
+		    other->id.what == m->id.what) {
+			rc = other->mounted
+			             ? err_set(-EBUSY, "%s is mounted at %s already", m->spec.source, other->spec.path)
+			             : err_set(-EBUSY, "%s was mounted at %s, where files are still open",
+			                       m->spec.source, other->spec.path);
+			break;
+		}
+	}
+	sync_mutex_unlock(&t->lock);
+	return rc;
+}
+
+/* How deep is the mount that holds @path? 0: none of ours does. */
+static unsigned depth_at(struct mount_table *t, const char *path)
+{
+	const struct mount *m;
+	unsigned depth = 0;
+	size_t longest = 0;
+
+	sync_mutex_lock(&t->lock);
+	cds_list_for_each_entry (m, &t->mounts, link) {
+		size_t len = strlen(m->spec.path);
+
+		if (m->mounted && len > longest && is_within(path, m->spec.path)) {
+			longest = len;
+			depth = m->depth;
+		}
+	}
+	sync_mutex_unlock(&t->lock);
+	return depth;
+}
+
+/* Find out what the source is, and whether it may be used here. */
+static int identify(struct mount_table *t, struct mount *m)
+{
+	const char *path;
+	int rc = source_identify(t->config.vfs, m->spec.source, &m->id);
+
+	if (rc == 0)
+		rc = check_free(t, m);
+	if (rc < 0)
+		return rc;
+	m->depth = 1;
+	path = source_namespace_path(m->spec.source);
+	if (!path)
+		return 0;
+	if (is_within(path, m->spec.path) || is_within(m->spec.path, path))
+		return err_set(-ELOOP, "an image cannot be mounted over itself: %s at %s", path, m->spec.path);
+	m->depth += depth_at(t, path);
+	if (m->depth > DEPTH_MAX)
+		return err_set(-ELOOP, "%s is an image in images, more than %u deep", path, DEPTH_MAX);
+	return 0;
+}
+
+static void fill_request(struct mount *m)
+{
+	const struct mount_config *c = &m->table->config;
+	const struct mount_spec *s = &m->spec;
+
+	m->request = (struct mount_request){
+		.source = s->source,
+		.read_only = s->read_only,
+		.uid = s->uid,
+		.gid = s->gid,
+		.file_mode = 0666u & ~s->umask,
+		.dir_mode = 0777u & ~s->umask,
+		.cache = c->cache,
+		.budget = c->budget,
+		.metrics = c->metrics,
+		.gone = mount_gone,
+		.gone_ctx = m,
+	};
+}
+
+static void log_no_metrics(const struct mount *m)
+{
+	log_warning("mount", "no metrics of the device source=%s", m->spec.source);
+}
+
+/* Open source and file system; after an error nothing is open. */
+static int open_all(struct mount_table *t, struct mount *m)
+{
+	int rc;
+
+	if (!m->kind->scheme) {
+		rc = source_open(t->config.vfs, m->spec.source, m->spec.read_only, &m->request.dev);
+		if (rc < 0)
+			return rc;
+		if (t->config.metrics && blk_register_metrics(m->request.dev, t->config.metrics) < 0)
+			log_no_metrics(m);
+	}
+	rc = m->kind->open(&m->request, &m->fs);
+	if (rc < 0)
+		blk_close(m->request.dev);
+	return rc;
+}
+
+static void enter(struct mount_table *t, struct mount *m) SYNC_REQUIRES(t->change_lock)
+{
+	m->number = ++t->last_number;
+	sync_mutex_lock(&t->lock);
+	m->mounted = true;
+	cds_list_add_tail(&m->link, &t->mounts);
+	sync_mutex_unlock(&t->lock);
+}
+
+/* @m is taken over, also when it fails. */
+static int add_locked(struct mount_table *t, struct mount *m) SYNC_REQUIRES(t->change_lock)
+{
+	struct mount_health health = { 0 };
+	int rc = m->kind->scheme ? 0 : identify(t, m);
+
+	if (rc == 0) {
+		fill_request(m);
+		rc = open_all(t, m);
+	}
+	if (rc < 0) {
+		free(m);
+		return rc;
+	}
+	m->fs.health(m->fs.fs, &health);
+	rc = vfs_mount(t->config.vfs, m->spec.path, m->fs.root, m->spec.read_only || health.read_only);
+	if (rc < 0) {
+		vfs_node_unref(m->fs.root);
+		return rc;
+	}
+	enter(t, m);
+	log_notice("mount", "mounted kind=%s source=%s path=%s read_only=%d", m->spec.kind, m->spec.source,
+	           m->spec.path, m->spec.read_only || health.read_only);
+	if (health.reason[0])
+		log_warning("mount", "trouble path=%s reason=\"%s\"", m->spec.path, health.reason);
+	return 0;
+}
+
+int mount_add(struct mount_table *t, struct mount_spec *spec)
+{
+	const struct mount_kind *kind;
+	struct mount *m;
+	int rc = check_spec(spec, &kind);
+
+	if (rc < 0)
+		return rc;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return err_set(-ENOMEM, "mount %s", spec->path);
+	CDS_INIT_LIST_HEAD(&m->link);
+	m->table = t;
+	m->kind = kind;
+	m->spec = *spec;
+	m->refs = 1;
+	sync_mutex_lock(&t->change_lock);
+	if (!kind->scheme)
+		rc = source_resolve(t->config.vfs, m->spec.source);
+	if (rc == 0) {
+		memcpy(spec->source, m->spec.source, sizeof(spec->source));
+		rc = add_locked(t, m);
+	} else {
+		free(m);
+	}
+	sync_mutex_unlock(&t->change_lock);
+	return rc < 0 ? err_add(rc, "mount %s at %s", spec->source, spec->path) : 0;
+}
+
+/* ---- removing ---- */
+
+/* Whoever has something open is told that it is gone; everything that was acknowledged is made durable. */
+static int leave_by_force(struct mount_table *t, struct mount *m)
+{
+	always(vfs_unmount(t->config.vfs, m->spec.path, true) == 0);
+	m->fs.kill(m->fs.fs);
+	return m->fs.sync(m->fs.fs);
+}
+
+/* Out of the namespace. The last node, and so the rest of it, goes now or when somebody closes a file. *ret_error: of
+ * the last sync. */
+static int leave(struct mount_table *t, struct mount *m, bool force, int *ret_error) SYNC_REQUIRES(t->change_lock)
+{
+	int rc = 0;
+
+	*ret_error = 0;
+	if (force)
+		*ret_error = leave_by_force(t, m);
+	else
+		rc = vfs_unmount(t->config.vfs, m->spec.path, false);
+	if (rc < 0)
+		return rc;
+	sync_mutex_lock(&t->lock);
+	m->mounted = false;
+	sync_mutex_unlock(&t->lock);
+	log_notice("mount", "unmounted path=%s source=%s force=%d", m->spec.path, m->spec.source, force);
+	vfs_node_unref(m->fs.root);
+	return 0;
+}
+
+/* The newest mount that stands on @path, referenced; NULL: none. */
+static struct mount *take_user(struct mount_table *t, const char *path)
+{
+	struct mount *m;
+
+	sync_mutex_lock(&t->lock);
+	m = find_user(t, path);
+	if (m)
+		m->refs++;
+	sync_mutex_unlock(&t->lock);
+	return m;
+}
+
+static void remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
+        SYNC_REQUIRES(t->change_lock);
+static void remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
+{
+	struct mount *m;
+
+	/* Each is out of the list of users before the next is looked for; what stands on it comes first. */
+	while ((m = take_user(t, path))) {
+		int error;
+
+		remove_users(t, m->spec.path, fn, ctx);
+		(void)leave(t, m, true, &error);
+		if (error)
+			log_error("mount", "the last sync failed path=%s error=\"%s\"", m->spec.path, strerror(-error));
+		if (fn)
+			fn(ctx, m->spec.path);
+		mount_unref(m);
+	}
+}
+
+void mount_remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
+{
+	sync_mutex_lock(&t->change_lock);
+	remove_users(t, path, fn, ctx);
+	sync_mutex_unlock(&t->change_lock);
+}
+
+/* Is it gone by then? */
+static bool wait_gone(struct mount *m, uint64_t timeout_ns, int *ret_rc)
+{
+	struct mount_table *t = m->table;
+	uint64_t deadline = sync_now_ns() + timeout_ns;
+	bool gone;
+
+	sync_mutex_lock(&t->lock);
+	while (!m->gone && sync_cond_wait_until(&t->gone_cond, &t->lock, deadline))
+		;
+	gone = m->gone;
+	*ret_rc = gone ? m->gone_rc : 0;
+	sync_mutex_unlock(&t->lock);
+	return gone;
+}
+
+static int remove_locked(struct mount_table *t, struct mount *m, bool force, mount_removed_fn *fn, void *ctx,
+                         int *ret_error) SYNC_REQUIRES(t->change_lock)
+{
+	char user[VFS_PATH_MAX];
+
+	if (force)
+		remove_users(t, m->spec.path, fn, ctx);
+	else if (mount_find_user(t, m->spec.path, user))
+		return err_set(-EBUSY, "the mount at %s stands on %s: remove it first", user, m->spec.path);
+	return leave(t, m, force, ret_error);
+}
+
+int mount_remove(struct mount_table *t, const char *path, bool force, mount_removed_fn *fn, void *ctx,
+                 struct mount_removal *ret)
+{
+	struct mount *m;
+	int rc, gone_rc = 0;
+
+	*ret = (struct mount_removal){ 0 };
+	sync_mutex_lock(&t->change_lock);
+	sync_mutex_lock(&t->lock);
+	m = find_path(t, path);
+	if (m)
+		m->refs++;
+	sync_mutex_unlock(&t->lock);
+	rc = m ? remove_locked(t, m, force, fn, ctx, &ret->error)
+	       : err_set(-ENOENT, "nothing of the table is mounted at %s", path);
+	sync_mutex_unlock(&t->change_lock);
+	if (!m)
+		return rc;
+	/* Clients that have to close something first may take for ever. */
+	if (rc == 0)
+		ret->leaving = !wait_gone(m, force ? 0 : LEAVE_WAIT_NS, &gone_rc);
+	if (rc == 0 && !ret->error)
+		ret->error = gone_rc;
+	mount_unref(m);
+	return rc;
+}
+
+/* The newest of all, referenced; NULL: none is left. */
+static struct mount *take_newest(struct mount_table *t)
+{
+	struct mount *m = NULL;
+
+	sync_mutex_lock(&t->lock);
+	if (!cds_list_empty(&t->mounts)) {
+		m = cds_list_entry(t->mounts.prev, struct mount, link);
+		m->refs++;
+	}
+	sync_mutex_unlock(&t->lock);
+	return m;
+}
+
+int mount_table_stop(struct mount_table *t)
+{
+	struct mount *m;
+	bool gone = true;
+	int first = 0;
+
+	while (gone && (m = take_newest(t))) {
+		int rc = 0, gone_rc = 0;
+
+		sync_mutex_lock(&t->change_lock);
+		if (m->mounted)
+			(void)leave(t, m, true, &rc);
+		sync_mutex_unlock(&t->change_lock);
+		gone = wait_gone(m, STOP_WAIT_NS, &gone_rc);
+		if (!gone)
+			rc = err_set(-EBUSY, "%s is still in use", m->spec.source);
+		if (first == 0)
+			first = rc < 0 ? rc : gone_rc;
+		mount_unref(m);
+	}
+	return first;
+}
+
+/* ---- listing ---- */
+
+/* The first above @number, as far as the table knows it; when it is mounted, with a reference to its root. */
+static bool next_mount(struct mount_table *t, uint64_t *number, struct mount_info *ret, struct mount_fs *ret_fs)
+{
+	struct mount *m, *found = NULL;
+
+	sync_mutex_lock(&t->lock);
+	cds_list_for_each_entry (m, &t->mounts, link) {
+		if (m->number > *number) {
+			found = m;
+			break;
+		}
+	}
+	if (found) {
+		*number = found->number;
+		*ret = (struct mount_info){ .spec = found->spec, .leaving = !found->mounted };
+		*ret_fs = found->fs;
+		if (found->mounted)
+			vfs_node_ref(found->fs.root);
+	}
+	sync_mutex_unlock(&t->lock);
+	return found != NULL;
+}
+
+void mount_each(struct mount_table *t, void (*fn)(void *ctx, const struct mount_info *info), void *ctx)
+{
+	struct mount_info *info = malloc(sizeof(*info));
+	uint64_t number = 0;
+	struct mount_fs fs;
+
+	while (info && next_mount(t, &number, info, &fs)) {
+		struct mount_health health = { 0 };
+
+		if (!info->leaving) {
+			/* The root that we hold keeps the file system there. */
+			fs.health(fs.fs, &health);
+			vfs_node_unref(fs.root);
+			info->read_only = info->spec.read_only || health.read_only;
+			memcpy(info->reason, health.reason, sizeof(info->reason));
+		}
+		fn(ctx, info);
+	}
+	free(info);
+}
