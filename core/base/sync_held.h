@@ -11,6 +11,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/log.h"
+#include "core/base/nowait.h"
 #include "core/base/sync.h"
 
 #ifdef WFSD_DEBUG
@@ -80,6 +81,8 @@ static void held_require(const void *lock, const char *name, enum sync_rank rank
 
 void sync_assert_may_block(void)
 {
+	if (nowait_here())
+		held_abort("waiting in a thread that must not wait", "(none)", 0, NULL);
 	for (int i = held_floor; i < held_count; i++) {
 		if (held[i].rank >= SYNC_RANK_TREE)
 			held_abort("waiting for a device", "(none)", 0, &held[i]);

@@ -98,6 +98,8 @@ static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const str
 		ret = check_set(h, cred, &a, &st);
 	if (!ret && !h->node->ops->set_attr)
 		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
+	if (!ret)
+		ret = node_may_wait(h->node);
 	if (!ret && a.valid) {
 		keep_bits_safe(cred, &st, &a);
 		a.tag = cred->tag;
@@ -125,7 +127,9 @@ int vfs_read_link(struct vfs_handle *h, char *buf, size_t *ret_len)
 
 	if (h->node->type != VFS_TYPE_SYMLINK || !h->node->ops->read_link)
 		return err_set(-EINVAL, "it is not a symbolic link");
-	ret = h->node->ops->read_link(h->node, buf, ret_len);
+	ret = node_may_wait(h->node);
+	if (!ret)
+		ret = h->node->ops->read_link(h->node, buf, ret_len);
 	if (!ret)
 		buf[*ret_len] = 0;
 	return ret;
@@ -154,9 +158,9 @@ int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned 
 {
 	struct place at;
 	struct vfs_stat st;
-	int err = 0;
+	int err = node_may_wait(h->node);
 
-	if (cred) {
+	if (!err && cred) {
 		err = handle_stat(h, &st);
 		if (!err)
 			err = access_check(h->node, &st, cred, access);
@@ -185,7 +189,9 @@ int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vf
 
 	if (!beside->node->ops->by_object)
 		return err_set(-ESTALE, "the file system does not find objects by number");
-	err = beside->node->ops->by_object(beside->node, fid->fsid, fid->object, &node);
+	err = node_may_wait(beside->node);
+	if (!err)
+		err = beside->node->ops->by_object(beside->node, fid->fsid, fid->object, &node);
 	if (err)
 		return err;
 	mount_ref(beside->mount);

@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "core/base/metrics.h"
+#include "core/base/nowait.h"
 #include "core/base/sync.h"
 
 #define OP_SAMPLE 64u /* a power of two */
@@ -64,7 +65,7 @@ static inline struct op_timer op_begin_sampled(struct op_stats *all, enum op_cla
 /* Returns @ret. */
 static inline int op_end(const struct op_timer *t, int ret, uint64_t bytes, unsigned flags)
 {
-	if (ret == -EAGAIN && flags & VFS_NOWAIT)
+	if (ret == -EAGAIN && (flags & VFS_NOWAIT || nowait_here()))
 		return ret;
 	counter_add_slot(&t->stats->count, t->slot, 1);
 	if (ret)

@@ -86,8 +86,10 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 	uint32_t mode = attr->mode;
 	size_t acl_len = 0;
 	void *acl = NULL;
-	int err = 0;
+	int err = node_may_wait(dir->node);
 
+	if (err)
+		return err;
 	new.uid = cred->uid;
 	new.tag = cred->tag;
 	new.gid = cred->gid;
@@ -100,6 +102,11 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 		mode = 0777;
 	else
 		err = default_acl(dir, &acl, &acl_len);
+	/* The object and its ACL are two changes. */
+	if (!err && acl && nowait_here()) {
+		free(acl);
+		return -EAGAIN;
+	}
 	if (err)
 		return err;
 	if (acl) {
@@ -215,6 +222,8 @@ static int link_name(struct vfs_handle *dir, const struct vfs_cred *cred, const 
 	if (!ret && !dir->node->ops->link)
 		ret = unsupported();
 	if (!ret)
+		ret = node_may_wait(dir->node);
+	if (!ret)
 		ret = dir->node->ops->link(dir->node, name, name_len, target->node, cred->tag);
 	if (!ret) {
 		watch_name(dir->vfs, dir->mount, VFS_CHANGE_CREATED, dir->node, name, name_len, target->node);
@@ -242,6 +251,8 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 		ret = access_check_dir_change(dir, cred, true, &dir_st);
 	if (!ret && !dir->node->ops->unlink)
 		ret = unsupported();
+	if (!ret)
+		ret = node_may_wait(dir->node);
 	if (!ret)
 		ret = dir->node->ops->lookup(dir->node, name, name_len, &victim);
 	if (!ret)
@@ -356,6 +367,8 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 	if (!ret && !dir->node->ops->rename)
 		ret = unsupported();
 	if (!ret)
+		ret = node_may_wait(dir->node);
+	if (!ret)
 		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false, &r.moved);
 	if (!ret)
 		ret = check_leaving(new_dir, &new_st, cred, new_name, new_name_len, same_dir,
@@ -389,6 +402,8 @@ static int list(struct vfs_handle *dir, const struct vfs_cred *cred, uint64_t co
 	ret = handle_stat(dir, &st);
 	if (!ret)
 		ret = access_check(dir->node, &st, cred, VFS_ACCESS_READ);
+	if (!ret)
+		ret = node_may_wait(dir->node);
 	return ret ? ret : dir->node->ops->readdir(dir->node, cookie, fn, ctx);
 }
 

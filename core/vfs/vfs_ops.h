@@ -14,6 +14,9 @@
 struct vfs_node;
 
 struct vfs_node_ops {
+	/* All that is called here honours nowait_here() (core/base/nowait.h). Without it, nothing but release, stat and
+	 * close is called by a thread that must not wait; what is called with VFS_NOWAIT honours that in any case. */
+	bool nowait;
 	/* The last reference is gone. */
 	void (*release)(struct vfs_node *n);
 	int (*stat)(struct vfs_node *n, struct vfs_stat *ret); /* never blocks */

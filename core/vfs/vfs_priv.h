@@ -3,8 +3,10 @@
 #ifndef WFSD_CORE_VFS_VFS_PRIV_H
 #define WFSD_CORE_VFS_VFS_PRIV_H
 
+#include <errno.h>
 #include <urcu/list.h>
 
+#include "core/base/nowait.h"
 #include "core/base/sync.h"
 #include "core/vfs/vfs_ops.h"
 #include "core/vfs/stats.h"
@@ -55,6 +57,12 @@ struct vfs_handle {
 	bool by_root; /* opened by uid 0: writing leaves the setuid bit alone */
 	uint64_t refs; /* atomic */
 };
+
+/* -EAGAIN: this thread must not wait, and the node's file system may. */
+static inline int node_may_wait(const struct vfs_node *n)
+{
+	return nowait_here() && !n->ops->nowait ? -EAGAIN : 0;
+}
 
 /* mount.c */
 void mount_ref(struct vfs_mount_point *m);

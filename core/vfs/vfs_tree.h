@@ -3,8 +3,9 @@
  * The VFS, for callers that work on file trees: names, permissions, attributes, links, extended attributes, locks.
  *
  * A handle (vfs.h) refers to an object of any type and keeps it usable, also when its last name is removed. It carries
- * the access to data that it was opened with: none, reading, writing. All calls here may block; any thread. Each that
- * changes something is atomic, and durable after a vfs_flush() of any object that it concerns.
+ * the access to data that it was opened with: none, reading, writing. All calls here may block, unless the thread said
+ * that it must not (core/base/nowait.h): -EAGAIN then, with nothing changed. Any thread. Each that changes something is
+ * atomic, and durable after a vfs_flush() of any object that it concerns.
  *
  * Who asks is given with every call that checks access (POSIX.1-2017, 4.5 "File Access Permissions", and the ACLs of
  * the withdrawn POSIX 1003.1e draft 17). uid 0 is allowed everything that a read-only mount, an immutable file and the

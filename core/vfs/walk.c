@@ -34,7 +34,9 @@ static int parent_of(struct vfs *v, const struct place *at, struct place *ret)
 	}
 	if (!at->node->ops->parent)
 		return err_set(-EOPNOTSUPP, "the file system has no parents of directories");
-	err = at->node->ops->parent(at->node, &ret->node);
+	err = node_may_wait(at->node);
+	if (!err)
+		err = at->node->ops->parent(at->node, &ret->node);
 	if (err)
 		return err;
 	mount_ref(at->mount);
@@ -100,7 +102,9 @@ static int step_down(struct vfs *v, const struct place *at, const char *name, si
 		return err_set(-ENAMETOOLONG, "a name of %zu bytes is longer than %d", len, VFS_NAME_MAX);
 	if (at->node == &v->top_node)
 		return mount_find(v, name, len, ret);
-	err = at->node->ops->lookup(at->node, name, len, &ret->node);
+	err = node_may_wait(at->node);
+	if (!err)
+		err = at->node->ops->lookup(at->node, name, len, &ret->node);
 	if (err)
 		return err;
 	mount_ref(at->mount);
@@ -169,6 +173,8 @@ static int follow(struct walk *w, struct place *dir, const char *rest)
 	else if (!w->at.node->ops->read_link)
 		ret = err_set(-EOPNOTSUPP, "the file system has no symbolic links");
 	else
+		ret = node_may_wait(w->at.node);
+	if (!ret)
 		ret = w->at.node->ops->read_link(w->at.node, target, &len);
 	if (!ret && (!len || len + rest_len >= VFS_PATH_MAX))
 		ret = err_set(len ? -ENAMETOOLONG : -ENOENT, "the target of a symbolic link has %zu bytes", len);

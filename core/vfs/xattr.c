@@ -83,6 +83,9 @@ int xattr_read_acl(struct vfs_node *n, const char *name, void **ret, size_t *ret
 	*ret = NULL;
 	if (!n->ops->get_xattr)
 		return -ENODATA;
+	err = node_may_wait(n);
+	if (err)
+		return err;
 	buf = malloc(ACL_BYTES_MAX);
 	if (!buf)
 		return err_set(-ENOMEM, "no memory for an ACL");
@@ -118,6 +121,8 @@ static int get(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		ret = check_get(h, cred, space, &st);
 	if (!ret && !h->node->ops->get_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
+	if (!ret)
+		ret = node_may_wait(h->node);
 	if (!ret)
 		ret = h->node->ops->get_xattr(h->node, name, buf, cap, ret_len);
 	if (!ret && cap && space == SPACE_ACL && !strcmp(name, ACL_ACCESS_NAME))
@@ -196,6 +201,11 @@ static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		ret = check_set(h, cred, space, &st);
 	if (!ret && !h->node->ops->set_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
+	if (!ret)
+		ret = node_may_wait(h->node);
+	/* An ACL and the mode are two changes. */
+	if (!ret && space == SPACE_ACL && nowait_here())
+		ret = -EAGAIN;
 	if (ret)
 		return ret;
 	ret = space == SPACE_ACL ? set_acl(h, cred, name, value, len, &st)
@@ -225,6 +235,8 @@ static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const c
 		ret = check_set(h, cred, space, &st);
 	if (!ret && !h->node->ops->remove_xattr)
 		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
+	if (!ret)
+		ret = node_may_wait(h->node);
 	if (!ret)
 		ret = h->node->ops->remove_xattr(h->node, name, cred->tag);
 	if (!ret)
@@ -258,5 +270,7 @@ int vfs_list_xattr(struct vfs_handle *h, const struct vfs_cred *cred, vfs_xattr_
 {
 	struct list l = { .root = cred->uid == 0, .fn = fn, .ctx = ctx };
 
+	if (nowait_here() && !h->node->ops->nowait)
+		return -EAGAIN;
 	return h->node->ops->list_xattr ? h->node->ops->list_xattr(h->node, list_one, &l) : 0;
 }

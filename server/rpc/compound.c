@@ -5,12 +5,16 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "protocol/xdr/xdr.h"
 #include "server/rpc/compound.h"
 
 /* A status and a text of full length. */
 #define ERROR_BYTES (WFSP_TEXT_MAX + 8u)
 #define COUNT_BYTES 4u
+/* So long a compound may keep its loop; between so many operations the clock is looked at. */
+#define LOOP_NS_MAX (SYNC_NS_PER_MS / 2)
+#define LOOP_LOOKS 8u
 
 enum needs {
 	NEEDS_NOTHING = 0,
@@ -18,6 +22,7 @@ enum needs {
 	NEEDS_SAVED = 2,
 	CHANGES = 4, /* the current object, on an export that must not be read-only */
 	DIRECT = 8, /* writes its result itself */
+	AT_ONCE = 16, /* honours nowait_here(): is tried on the loop */
 };
 
 static int op_save(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
@@ -50,43 +55,43 @@ static const struct {
 	unsigned needs; /* enum needs */
 } ops[WFSP_OP_CODES] = {
 	[WFSP_OP_ROOT] = { op_root, NEEDS_NOTHING },
-	[WFSP_OP_PUT] = { op_put, NEEDS_NOTHING },
-	[WFSP_OP_SAVE] = { op_save, NEEDS_CURRENT },
-	[WFSP_OP_RESTORE] = { op_restore, NEEDS_SAVED },
-	[WFSP_OP_RESULT] = { op_result, NEEDS_NOTHING },
-	[WFSP_OP_USE] = { op_use, NEEDS_NOTHING },
-	[WFSP_OP_GET_HANDLE] = { op_get_handle, NEEDS_CURRENT },
-	[WFSP_OP_LOOKUP] = { op_lookup, NEEDS_CURRENT },
-	[WFSP_OP_LOOKUP_PATH] = { op_lookup_path, NEEDS_CURRENT },
-	[WFSP_OP_GETATTR] = { op_getattr, NEEDS_CURRENT },
-	[WFSP_OP_SETATTR] = { op_setattr, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_GUARD] = { op_guard, NEEDS_CURRENT },
-	[WFSP_OP_CREATE] = { op_create, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_CREATE_NAMELESS] = { op_create_nameless, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_LINK] = { op_link, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
-	[WFSP_OP_UNLINK] = { op_unlink, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_RENAME] = { op_rename, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
-	[WFSP_OP_READ_LINK] = { op_read_link, NEEDS_CURRENT },
-	[WFSP_OP_READDIR] = { op_readdir, NEEDS_CURRENT | DIRECT },
-	[WFSP_OP_READ] = { op_read, NEEDS_CURRENT | DIRECT },
-	[WFSP_OP_WRITE] = { op_write, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_PUT] = { op_put, AT_ONCE },
+	[WFSP_OP_SAVE] = { op_save, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_RESTORE] = { op_restore, NEEDS_SAVED | AT_ONCE },
+	[WFSP_OP_RESULT] = { op_result, AT_ONCE },
+	[WFSP_OP_USE] = { op_use, AT_ONCE },
+	[WFSP_OP_GET_HANDLE] = { op_get_handle, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_LOOKUP] = { op_lookup, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_LOOKUP_PATH] = { op_lookup_path, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_GETATTR] = { op_getattr, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_SETATTR] = { op_setattr, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_GUARD] = { op_guard, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_CREATE] = { op_create, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_CREATE_NAMELESS] = { op_create_nameless, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_LINK] = { op_link, NEEDS_CURRENT | NEEDS_SAVED | CHANGES | AT_ONCE },
+	[WFSP_OP_UNLINK] = { op_unlink, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_RENAME] = { op_rename, NEEDS_CURRENT | NEEDS_SAVED | CHANGES | AT_ONCE },
+	[WFSP_OP_READ_LINK] = { op_read_link, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_READDIR] = { op_readdir, NEEDS_CURRENT | DIRECT | AT_ONCE },
+	[WFSP_OP_READ] = { op_read, NEEDS_CURRENT | DIRECT | AT_ONCE },
+	[WFSP_OP_WRITE] = { op_write, NEEDS_CURRENT | CHANGES | AT_ONCE },
 	[WFSP_OP_COMMIT] = { op_commit, NEEDS_CURRENT },
-	[WFSP_OP_GET_XATTR] = { op_get_xattr, NEEDS_CURRENT | DIRECT },
-	[WFSP_OP_SET_XATTR] = { op_set_xattr, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_LIST_XATTR] = { op_list_xattr, NEEDS_CURRENT | DIRECT },
-	[WFSP_OP_REMOVE_XATTR] = { op_remove_xattr, NEEDS_CURRENT | CHANGES },
+	[WFSP_OP_GET_XATTR] = { op_get_xattr, NEEDS_CURRENT | DIRECT | AT_ONCE },
+	[WFSP_OP_SET_XATTR] = { op_set_xattr, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_LIST_XATTR] = { op_list_xattr, NEEDS_CURRENT | DIRECT | AT_ONCE },
+	[WFSP_OP_REMOVE_XATTR] = { op_remove_xattr, NEEDS_CURRENT | CHANGES | AT_ONCE },
 	[WFSP_OP_STATFS] = { op_statfs, NEEDS_CURRENT },
-	[WFSP_OP_ACCESS] = { op_access, NEEDS_CURRENT },
+	[WFSP_OP_ACCESS] = { op_access, NEEDS_CURRENT | AT_ONCE },
 	[WFSP_OP_LOCK] = { op_lock, NEEDS_CURRENT },
 	[WFSP_OP_LOCK_TEST] = { op_lock_test, NEEDS_CURRENT },
 	[WFSP_OP_UNLOCK] = { op_unlock, NEEDS_CURRENT },
 	[WFSP_OP_ALLOCATE] = { op_allocate, NEEDS_CURRENT | CHANGES },
 	[WFSP_OP_SEEK] = { op_seek, NEEDS_CURRENT },
 	[WFSP_OP_COPY] = { op_copy, NEEDS_CURRENT | NEEDS_SAVED | CHANGES },
-	[WFSP_OP_PUT_FILE] = { op_put_file, NEEDS_CURRENT | CHANGES },
-	[WFSP_OP_GET_FILE] = { op_get_file, NEEDS_CURRENT | DIRECT },
-	[WFSP_OP_OPEN] = { op_open, NEEDS_CURRENT },
-	[WFSP_OP_CLOSE] = { op_close, NEEDS_NOTHING },
+	[WFSP_OP_PUT_FILE] = { op_put_file, NEEDS_CURRENT | CHANGES | AT_ONCE },
+	[WFSP_OP_GET_FILE] = { op_get_file, NEEDS_CURRENT | DIRECT | AT_ONCE },
+	[WFSP_OP_OPEN] = { op_open, NEEDS_CURRENT | AT_ONCE },
+	[WFSP_OP_CLOSE] = { op_close, AT_ONCE },
 };
 
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
@@ -242,29 +247,39 @@ static void put_error(struct compound *c, int err)
 	always(!c->w.bad);
 }
 
-static void run_all(struct compound *c)
+/* Is the next operation one for a worker? */
+static bool must_wait(const struct compound *c, const struct wfsp_op *op)
 {
-	const struct rpc_op *op = c->op;
-	struct rd r = rd_init(op->payload, op->len_bytes);
-	uint32_t count = 0;
+	return !(ops[op->code].needs & AT_ONCE) ||
+	       (c->index % LOOP_LOOKS == LOOP_LOOKS - 1 && sync_now_ns() > c->loop_until_ns);
+}
+
+/* -EAGAIN: a worker goes on with the operation that is next. */
+static int run_all(struct compound *c)
+{
 	int err = 0;
 
-	wr_zero(&c->w, COUNT_BYTES);
-	for (c->index = 0; c->index < op->args.compound.op_count && !err; c->index++) {
+	for (; c->index < c->op->args.compound.op_count && !err; c->index++) {
+		size_t start = c->args.pos;
 		struct wfsp_op one;
 
-		wfsp_get_op(&r, &one);
-		always(!r.bad); /* it was checked */
-		err = run_op(c, &one);
+		wfsp_get_op(&c->args, &one);
+		always(!c->args.bad); /* it was checked */
+		err = nowait_here() && must_wait(c, &one) ? -EAGAIN : run_op(c, &one);
+		if (err == -EAGAIN && nowait_here()) {
+			c->args.pos = start;
+			return err;
+		}
 		counter_add(&c->conn->server->stats.operations[one.code], 1);
 		if (err) {
 			counter_add(&c->conn->server->stats.operation_errors[one.code], 1);
 			put_error(c, err);
 		}
 		c->after[c->index] = c->current;
-		count++;
+		c->done++;
 	}
-	put_be32(c->w.base, count);
+	put_be32(c->w.base, c->done);
+	return 0;
 }
 
 static void close_nodes(struct compound *c)
@@ -288,12 +303,12 @@ static void take_reply(struct rpc_op *op, struct rpc_buf *reply, size_t len)
 	op->payload_len = len;
 }
 
-static int run(struct rpc_op *op)
+static int compound_new(struct rpc_op *op)
 {
 	uint32_t reply_max = op->args.compound.reply_max_bytes;
 	struct rpc_server *s = op->conn->server;
-	struct compound *c;
 	struct rpc_buf reply;
+	struct compound *c;
 	int err = rpc_buf_get(s, reply_max + COUNT_BYTES, &reply);
 
 	if (err)
@@ -305,12 +320,34 @@ static int run(struct rpc_op *op)
 	}
 	c->op = op;
 	c->conn = op->conn;
+	c->args = rd_init(op->payload, op->len_bytes);
+	c->reply = reply;
 	c->w = wr_init(reply.p, reply_max + COUNT_BYTES);
 	c->limit = reply_max + COUNT_BYTES - ERROR_BYTES;
-	run_all(c);
+	wr_zero(&c->w, COUNT_BYTES);
+	op->compound = c;
+	return 0;
+}
+
+/* Run what is left of it. -EAGAIN: that would have to wait, here. */
+static int run(struct rpc_op *op, bool nowait)
+{
+	struct compound *c = op->compound;
+	int err;
+
+	if (nowait) {
+		c->loop_until_ns = sync_now_ns() + LOOP_NS_MAX;
+		nowait_begin();
+	}
+	err = run_all(c);
+	if (nowait)
+		nowait_end();
+	if (err)
+		return err;
 	close_nodes(c);
-	take_reply(op, &reply, c->w.pos);
+	take_reply(op, &c->reply, c->w.pos);
 	free(c);
+	op->compound = NULL;
 	return 0;
 }
 
@@ -327,7 +364,8 @@ static int answer_again(struct rpc_op *op, void *kept, size_t len)
 	return err;
 }
 
-int rpc_compound_exec(struct rpc_op *op)
+/* Its slot is taken, and everything is ready to run; or it is answered as it was before: *ret_done. */
+static int begin(struct rpc_op *op, bool *ret_done)
 {
 	const struct wfsp_compound_args *a = &op->args.compound;
 	struct rpc_sessions *t = &op->conn->server->sessions;
@@ -337,17 +375,36 @@ int rpc_compound_exec(struct rpc_op *op)
 	size_t len = 0;
 	int err;
 
+	*ret_done = false;
 	if (a->reply_max_bytes < WFSP_REPLY_MIN ||
 	    a->reply_max_bytes > (a->slot ? WFSP_SLOT_REPLY_MAX : WFSP_COMPOUND_MAX))
 		return err_set(-EINVAL, "reply_max of %u bytes", a->reply_max_bytes);
 	if (!a->slot)
-		return run(op);
+		return compound_new(op);
 	err = rpc_slot_begin(t, session, op->conn->client_conn, a->slot, a->sequence, &state, &kept, &len);
 	if (err)
 		return err;
-	if (state == RPC_SLOT_AGAIN)
+	if (state == RPC_SLOT_AGAIN) {
+		*ret_done = true;
 		return answer_again(op, kept, len);
-	err = run(op);
-	rpc_slot_keep(t, session, op->conn->client_conn, a->slot, err ? NULL : op->buf.p, op->payload_len);
+	}
+	err = compound_new(op);
+	if (err)
+		rpc_slot_keep(t, session, op->conn->client_conn, a->slot, NULL, 0);
+	return err;
+}
+
+int rpc_compound_exec(struct rpc_op *op, bool nowait)
+{
+	const struct wfsp_compound_args *a = &op->args.compound;
+	bool done = false;
+	int err = op->compound ? 0 : begin(op, &done);
+
+	if (err || done)
+		return err;
+	err = run(op, nowait);
+	if (!err && a->slot)
+		rpc_slot_keep(&op->conn->server->sessions, op->conn->session, op->conn->client_conn, a->slot, op->buf.p,
+		              op->payload_len);
 	return err;
 }

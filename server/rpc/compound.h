@@ -3,7 +3,8 @@
  * What the files that serve file trees share: exports' trees, file handles, identities, sessions, and a COMPOUND while
  * it runs.
  *
- * A compound is checked on its connection's loop and runs on one worker, which owns its operation until it comes back.
+ * A compound is checked on its connection's loop, and runs there as long as all it needs is in memory. From the first
+ * operation on that would have to wait it runs on one worker, which owns it until it comes back.
  * Trees and sessions are used from all threads, under their locks.
  */
 #ifndef WFSD_SERVER_RPC_COMPOUND_H
@@ -97,9 +98,14 @@ struct node {
 struct compound {
 	struct rpc_op *op;
 	struct rpc_conn *conn;
-	struct wr w; /* results */
+	struct rd args; /* at the next operation */
+	struct rpc_buf reply; /* of results, until the answer takes it */
+	struct wr w; /* writes into that */
 	size_t limit; /* of w, but for an error's text */
 	uint32_t index; /* of the running operation */
+	uint32_t done; /* operations with results */
+	uint64_t loop_until_ns; /* on the loop: when a worker is to go on */
+	bool created; /* by the running PUT_FILE, which has made its file already */
 	struct node *current, *saved;
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
@@ -112,13 +118,16 @@ struct compound {
 	char path[VFS_PATH_MAX];
 };
 
+/* 0 or a negative errno. Those that are tried on the loop honour nowait_here(): called again after -EAGAIN they do what
+ * is left. */
 typedef int compound_op_fn(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res);
 
 /* compound.c */
 /* Decode everything once, on the loop: false: garbage. *ret_changes: it wants to change something. */
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes);
-/* On a worker: run it. The answer is in op->buf, or op->err says why nothing was done. */
-int rpc_compound_exec(struct rpc_op *op);
+/* Run it, or what is left of it. 0: the answer is in op->buf; -EAGAIN (@nowait only): to be called again on a worker;
+ * otherwise why nothing was done. */
+int rpc_compound_exec(struct rpc_op *op, bool nowait);
 
 /* For operations: */
 /* The identity for the current object; -EACCES. */

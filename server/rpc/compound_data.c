@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "protocol/xdr/xdr.h"
 #include "server/rpc/compound.h"
 
@@ -18,6 +19,11 @@ static void finish_data(struct compound *c, size_t head, size_t len)
 	wr_zero(&c->w, xdr_pad_bytes(len));
 }
 
+static unsigned nowait_flag(void)
+{
+	return nowait_here() ? VFS_NOWAIT : 0;
+}
+
 static int read_at(struct vfs_handle *h, void *to, size_t len, uint64_t offset, size_t *ret_len, bool *ret_eof)
 {
 	struct iovec iov = { to, len };
@@ -26,7 +32,7 @@ static int read_at(struct vfs_handle *h, void *to, size_t len, uint64_t offset, 
 
 	*ret_len = 0;
 	if (len)
-		err = vfs_read_some(h, &iov, 1, offset, 0, ret_len);
+		err = vfs_read_some(h, &iov, 1, offset, nowait_flag(), ret_len);
 	*ret_eof = *ret_len < len;
 	if (!err && !*ret_eof) {
 		err = vfs_stat(h, &st);
@@ -69,7 +75,7 @@ static int write_data(struct vfs_handle *h, const struct wfsp_bytes *data, uint6
 {
 	struct iovec iov = { (void *)(uintptr_t)data->p, data->len_bytes };
 
-	return data->len_bytes ? vfs_write(h, &iov, 1, offset, flags) : 0;
+	return data->len_bytes ? vfs_write(h, &iov, 1, offset, flags | nowait_flag()) : 0;
 }
 
 int op_write(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
@@ -238,8 +244,14 @@ int op_put_file(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE };
 	const struct vfs_cred *cred;
 	struct vfs_stat st;
-	int err = op_create(c, &create, res);
+	int err = 0;
 
+	/* On the loop it may have come so far already. */
+	if (c->nodes[c->index].h)
+		res->created = c->created;
+	else
+		err = op_create(c, &create, res);
+	c->created = res->created;
 	if (!err)
 		err = compound_cred(c, &cred);
 	if (!err && !res->created)

@@ -4,6 +4,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "protocol/xdr/xdr.h"
 #include "server/rpc/compound.h"
 
@@ -92,6 +93,8 @@ int op_put(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res
 		err = rpc_tree_by_key(c->conn, key, &tree);
 	if (!err)
 		err = vfs_open_fid(tree->root, &fid, &h);
+	if (err == -ESTALE && tree && nowait_here())
+		return -EAGAIN; /* whose fault that is takes a look at the file system */
 	if (err == -ESTALE && tree && rpc_tree_is_stale(c->conn, tree)) {
 		err = rpc_tree_by_key(c->conn, key, &tree);
 		if (!err)
@@ -385,18 +388,21 @@ struct listing {
 	size_t end; /* of the answer */
 	uint32_t count;
 	bool full;
+	bool must_wait; /* which this thread must not */
 };
 
-/* Attributes and handle of an entry; without them when it is gone, or hidden from the caller, by now. */
-static void fill_entry(const struct listing *l, const struct vfs_dirent *e, struct wfsp_dirent *ret, uint8_t *fh)
+/* Attributes and handle of an entry; without them when it is gone, or hidden from the caller, by now. False: that takes
+ * waiting, here. */
+static bool fill_entry(const struct listing *l, const struct vfs_dirent *e, struct wfsp_dirent *ret, uint8_t *fh)
 {
 	struct rpc_tree *tree = l->c->current->tree;
 	struct vfs_handle *h;
 	struct vfs_stat st;
 	struct vfs_fid fid;
+	int err = vfs_lookup(l->c->current->h, l->cred, e->name, e->name_len, &h);
 
-	if (vfs_lookup(l->c->current->h, l->cred, e->name, e->name_len, &h))
-		return;
+	if (err)
+		return err != -EAGAIN || !nowait_here();
 	if ((l->flags & WFSP_READDIR_ATTR) && vfs_stat(h, &st) == 0) {
 		compound_attr(tree, &st, &ret->attr);
 		ret->has_attr = true;
@@ -406,6 +412,7 @@ static void fill_entry(const struct listing *l, const struct vfs_dirent *e, stru
 		ret->handle = (struct wfsp_bytes){ fh, RPC_FH_BYTES };
 	}
 	vfs_close(h);
+	return true;
 }
 
 static bool list_entry(void *ctx, const struct vfs_dirent *e)
@@ -426,8 +433,10 @@ static bool list_entry(void *ctx, const struct vfs_dirent *e)
 		l->full = true;
 		return false;
 	}
-	if (l->flags)
-		fill_entry(l, e, &entry, fh);
+	if (l->flags && !fill_entry(l, e, &entry, fh)) {
+		l->must_wait = true;
+		return false;
+	}
 	wfsp_put_dirent(w, &entry);
 	if (w->bad) {
 		w->bad = false;
@@ -441,6 +450,8 @@ static bool list_entry(void *ctx, const struct vfs_dirent *e)
 
 /* status, code, eof, count, then the entries. */
 #define LISTING_HEAD_BYTES 16u
+/* More takes too long for a loop. */
+#define LOOP_LISTING_BYTES (32u << 10)
 
 int op_readdir(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
@@ -455,11 +466,15 @@ int op_readdir(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 		return err;
 	if (op->flags & ~(WFSP_READDIR_ATTR | WFSP_READDIR_HANDLE))
 		return unknown_flags(op);
+	if (op->max_bytes > LOOP_LISTING_BYTES && nowait_here())
+		return -EAGAIN;
 	if (!compound_room(c, LISTING_HEAD_BYTES, op->max_bytes, &room))
 		return -EMSGSIZE;
 	wr_zero(&c->w, LISTING_HEAD_BYTES);
 	l.end = c->w.pos + room;
 	err = vfs_readdir(c->current->h, l.cred, op->offset, list_entry, &l);
+	if (!err && l.must_wait)
+		err = -EAGAIN;
 	if (!err && l.full && !l.count)
 		err = err_set(-EMSGSIZE, "not a single entry fits into %zu bytes", room);
 	if (err)

@@ -40,6 +40,7 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->shm = false;
 	op->shm_mask = 0;
 	op->opened = NULL;
+	op->compound = NULL;
 	op->err = 0;
 	op->held_bytes = 0;
 	op->buf.p = NULL;

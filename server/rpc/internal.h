@@ -85,6 +85,7 @@ struct rpc_peer {
 };
 
 /* compound.h */
+struct compound;
 struct rpc_tree;
 struct rpc_session;
 struct rpc_trees {
@@ -130,6 +131,7 @@ struct rpc_op {
 		struct wfsp_open_ok opened; /* OPEN: the result takes the arguments' place */
 		struct vfs_stat st; /* STAT: the result */
 	} args;
+	struct compound *compound; /* COMPOUND: while it runs */
 	bool has_sys; /* COMPOUND: the call carries credentials */
 	struct rpc_auth_sys sys;
 	struct vfs_handle *opened; /* OPEN: until it is in the table */

@@ -293,7 +293,7 @@ static int exec(struct rpc_op *op, unsigned flags)
 	case WFSP_OPEN:
 		return rpc_exec_open(op);
 	case WFSP_COMPOUND:
-		return rpc_compound_exec(op);
+		return rpc_compound_exec(op, flags & VFS_NOWAIT);
 	case WFSP_CLOSE:
 		if (rpc_handles_remove(&op->conn->handles, op->conn->server->exports, op->offset))
 			return 0;
@@ -459,7 +459,6 @@ static bool must_wait(const struct rpc_op *op)
 	case WFSP_OPEN:
 	case WFSP_LIST_EXPORTS:
 	case WFSP_CACHE:
-	case WFSP_COMPOUND:
 		return true;
 	case WFSP_READ:
 	case WFSP_WRITE:

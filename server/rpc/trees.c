@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "server/rpc/compound.h"
 
 void rpc_trees_init(struct rpc_trees *t)
@@ -159,6 +160,8 @@ int rpc_tree_by_key(struct rpc_conn *c, uint64_t key, struct rpc_tree **ret)
 		*ret = tree;
 		return 0;
 	}
+	if (nowait_here())
+		return -EAGAIN;
 	err = export_find_key(c->server->exports, key, name);
 	if (err)
 		return err;

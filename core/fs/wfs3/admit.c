@@ -12,6 +12,7 @@
 #include "core/base/budget.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/pool.h"
 
 /* On the fast path this part of the pool is kept free for the nodes of the trees. */
@@ -104,7 +105,7 @@ static int admit(struct pool *p, uint64_t need, uint64_t trees, unsigned flags, 
 	*ret = (struct admission){ .blocks = need };
 	if (admit_fast(p, need, trees))
 		return 0;
-	if (flags & VFS_NOWAIT) {
+	if (flags & VFS_NOWAIT || nowait_here()) {
 		err = -EAGAIN;
 	} else {
 		/* Who waits must not take the room of those who are ahead. */
@@ -145,7 +146,7 @@ int admit_change(struct pool *p, bool gives_back, struct admission *ret)
 		txg_want_commit(p);
 	/* What a commit replaces is free two commits later, so there must be room for what two of them write. */
 	if (nodes.dirty_bytes > bound || nodes.dirty_bytes / WFS3_BLOCK_BYTES > free_blocks(p) / ADMIT_COMMITS)
-		err = txg_force(p, 2);
+		err = nowait_here() ? -EAGAIN : txg_force(p, 2);
 	if (err)
 		return err;
 	*ret = (struct admission){ 0 };

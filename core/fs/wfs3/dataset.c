@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/members.h"
 #include "core/fs/wfs3/pool.h"
 
@@ -220,7 +221,7 @@ int dataset_enter(struct dataset *ds, unsigned flags)
 		__atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
 		if (gate == DATASET_GATE_DEAD)
 			return err_set(-ESTALE, "the volume was deleted or its pool exported");
-		if (flags & VFS_NOWAIT)
+		if (flags & VFS_NOWAIT || nowait_here())
 			return -EAGAIN;
 		sync_mutex_lock(&ds->lock);
 		while (ds->gate == DATASET_GATE_QUIESCED)

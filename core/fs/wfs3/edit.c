@@ -8,6 +8,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/pool.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -311,6 +312,17 @@ static size_t record_bytes(const struct edit *e)
 	return n;
 }
 
+static int begin(struct pool *p, size_t bytes, struct wal_ticket *ticket, uint64_t *ret_txg) SYNC_NO_ANALYSIS;
+static int begin(struct pool *p, size_t bytes, struct wal_ticket *ticket, uint64_t *ret_txg)
+{
+	if (!nowait_here())
+		wal_begin(p->wal, bytes, ticket);
+	else if (!wal_try_begin(p->wal, bytes, ticket))
+		return -EAGAIN;
+	*ret_txg = txg_enter(p);
+	return 0;
+}
+
 int edit_run(struct edit *e)
 {
 	struct pool *p = e->ds->pool;
@@ -322,8 +334,9 @@ int edit_run(struct edit *e)
 		struct wal_ticket ticket;
 		uint64_t txg;
 
-		wal_begin(p->wal, bytes, &ticket);
-		txg = txg_enter(p);
+		ret = begin(p, bytes, &ticket, &txg);
+		if (ret)
+			break;
 		ret = run_once(e, txg, &ticket, &missing);
 		txg_exit(p);
 		wal_end(p->wal, &ticket);

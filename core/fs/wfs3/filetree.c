@@ -9,6 +9,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define LOCKED_MAX 4u
@@ -77,13 +78,27 @@ static unsigned distinct(struct object *const objects[], unsigned count, struct 
 	return kept;
 }
 
-void filetree_lock(struct object *const objects[], unsigned count)
+int filetree_lock_one(struct object *o)
+{
+	if (!nowait_here())
+		sync_mutex_lock(&o->lock);
+	else if (!sync_mutex_trylock(&o->lock))
+		return -EAGAIN;
+	return 0;
+}
+
+int filetree_lock(struct object *const objects[], unsigned count)
 {
 	struct object *all[LOCKED_MAX];
-	unsigned n = distinct(objects, count, all);
+	unsigned n = distinct(objects, count, all), i = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		sync_mutex_lock(&all[i]->lock);
+	while (i < n && !filetree_lock_one(all[i]))
+		i++;
+	if (i == n)
+		return 0;
+	while (i)
+		sync_mutex_unlock(&all[--i]->lock);
+	return -EAGAIN;
 }
 
 void filetree_unlock(struct object *const objects[], unsigned count)
@@ -197,13 +212,19 @@ static int filetree_set_attr(struct vfs_node *n, const struct vfs_set_attr *attr
 	struct object *o = filetree_object(n);
 	bool gives_back = attr->valid == VFS_SET_SIZE && attr->size_bytes < LOAD(o->inode.size_bytes);
 	struct filetree_op op;
-	int rc = filetree_begin(o->ds, gives_back, &op);
+	int rc;
 
+	/* What is behind a new end is dropped in steps. */
+	if (attr->valid & VFS_SET_SIZE && nowait_here())
+		return -EAGAIN;
+	rc = filetree_begin(o->ds, gives_back, &op);
 	if (rc)
 		return rc;
-	sync_mutex_lock(&o->lock);
-	rc = set_attr_locked(o, attr);
-	sync_mutex_unlock(&o->lock);
+	rc = filetree_lock_one(o);
+	if (!rc) {
+		rc = set_attr_locked(o, attr);
+		sync_mutex_unlock(&o->lock);
+	}
 	filetree_end(&op);
 	return rc;
 }
@@ -270,6 +291,7 @@ static int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, stru
 }
 
 const struct vfs_node_ops filetree_node_ops = {
+	.nowait = true,
 	.release = object_release,
 	.stat = filetree_stat,
 	.lookup = filetree_lookup,

@@ -39,9 +39,12 @@ struct filetree_op {
 int filetree_begin(struct dataset *ds, bool gives_back, struct filetree_op *ret) SYNC_NO_ANALYSIS;
 void filetree_end(struct filetree_op *op) SYNC_NO_ANALYSIS;
 
-/* Lock each of them once, in the order of their numbers; NULLs are passed over. At most 4. */
-void filetree_lock(struct object *const objects[], unsigned count) SYNC_NO_ANALYSIS;
+/* Lock each of them once, in the order of their numbers; NULLs are passed over. At most 4. 0; -EAGAIN, none is locked:
+ * another thread has one of them, and this one must not wait. */
+int filetree_lock(struct object *const objects[], unsigned count) SYNC_NO_ANALYSIS;
 void filetree_unlock(struct object *const objects[], unsigned count) SYNC_NO_ANALYSIS;
+/* The same for one. */
+int filetree_lock_one(struct object *o) SYNC_NO_ANALYSIS;
 /* Is it a directory that still exists? -ENOTDIR, -ENOENT. Its lock is held. */
 int filetree_check_dir(const struct object *dir);
 

@@ -9,6 +9,7 @@
 #include "core/base/bytes.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -41,9 +42,11 @@ int filetree_lookup(struct vfs_node *n, const char *name, size_t name_len, struc
 	rc = lookup_once(dir, name, name_len, &o);
 	if (rc == -ESTALE) {
 		/* The name came, or went, between the two steps: nothing happens under the directory's lock. */
-		sync_mutex_lock(&dir->lock);
-		rc = lookup_once(dir, name, name_len, &o);
-		sync_mutex_unlock(&dir->lock);
+		rc = filetree_lock_one(dir);
+		if (!rc) {
+			rc = lookup_once(dir, name, name_len, &o);
+			sync_mutex_unlock(&dir->lock);
+		}
 		if (rc == -ESTALE)
 			rc = err_set(-EUCLEAN, "'%.*s' in directory %" PRIu64 " of dataset %" PRIu64 " leads nowhere",
 			             (int)name_len, name, dir->number, dir->ds->id);
@@ -118,8 +121,10 @@ static int list_all(struct object *dir, uint64_t cookie, struct list *l, vfs_dir
 			return rc;
 		l->used = 0;
 		more = tree_scan(dir->ds->tree, &at, &to, list_item, l, &resume);
-		if (more == -EAGAIN)
-			more = tree_fetch(dir->ds->tree, &resume) ? -EIO : 1;
+		if (more == -EAGAIN) {
+			more = tree_fetch(dir->ds->tree, &resume);
+			more = !more ? 1 : more == -EAGAIN ? more : -EIO;
+		}
 		dataset_exit(dir->ds);
 		at = resume;
 		if (more < 0)
@@ -253,9 +258,11 @@ int filetree_create(struct vfs_node *n, const char *name, size_t name_len, const
 		rc = filetree_begin(dir->ds, false, &op);
 	if (rc)
 		return rc;
-	sync_mutex_lock(&dir->lock);
-	rc = create_named(dir, name, name_len, attr, &o);
-	sync_mutex_unlock(&dir->lock);
+	rc = filetree_lock_one(dir);
+	if (!rc) {
+		rc = create_named(dir, name, name_len, attr, &o);
+		sync_mutex_unlock(&dir->lock);
+	}
 	filetree_end(&op);
 	if (!rc)
 		*ret = &o->node;

@@ -5,6 +5,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -218,7 +219,7 @@ int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, u
 
 	if (rc || !len)
 		return rc;
-	if (flags & (VFS_FUA | VFS_APPEND) && flags & VFS_NOWAIT)
+	if (flags & (VFS_FUA | VFS_APPEND) && (flags & VFS_NOWAIT || nowait_here()))
 		return -EAGAIN;
 	rc = admit_write(ds, len, flags, &adm);
 	if (rc)

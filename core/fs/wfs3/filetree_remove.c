@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -35,6 +36,9 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 	int rc;
 
 	v->loses_last = is_dir || links <= 1;
+	/* With the object its pages go, however many they are. */
+	if (v->loses_last && nowait_here() && !object_is_small(o))
+		return -EAGAIN;
 	if (!v->loses_last) {
 		i = edit_inode(e, o, EDIT_LINKS);
 		i->link_count = links - 1;
@@ -178,11 +182,13 @@ int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool 
 		if (rc)
 			break;
 		both[1] = v.o;
-		filetree_lock(both, 2);
-		rc = unlink_locked(dir, name, name_len, want_dir, &v, tag);
-		filetree_unlock(both, 2);
+		rc = filetree_lock(both, 2);
+		if (!rc) {
+			rc = unlink_locked(dir, name, name_len, want_dir, &v, tag);
+			filetree_unlock(both, 2);
+		}
 		filetree_victim_done(&v, rc == 0);
-	} while (rc == -EAGAIN);
+	} while (rc == -EAGAIN && !nowait_here());
 	filetree_end(&op);
 	return rc;
 }
@@ -244,9 +250,11 @@ int filetree_link(struct vfs_node *n, const char *name, size_t name_len, struct 
 	if (rc)
 		return rc;
 	both[1] = filetree_object(target);
-	filetree_lock(both, 2);
-	rc = link_locked(dir, name, name_len, both[1], tag);
-	filetree_unlock(both, 2);
+	rc = filetree_lock(both, 2);
+	if (!rc) {
+		rc = link_locked(dir, name, name_len, both[1], tag);
+		filetree_unlock(both, 2);
+	}
 	filetree_end(&op);
 	return rc;
 }
@@ -388,14 +396,17 @@ static int rename_prepared(struct rename *r)
 	struct dataset *ds = r->dir->ds;
 	int rc = 0;
 
+	if (moves_dir && nowait_here())
+		return -EAGAIN;
 	if (moves_dir)
 		sync_mutex_lock(&ds->rename_lock);
 	if (moves_dir && r->source->node.type == VFS_TYPE_DIR)
 		rc = check_cycle(r->source, r->new_dir);
 	if (!rc && moves_dir && exchange && r->target.o->node.type == VFS_TYPE_DIR)
 		rc = check_cycle(r->target.o, r->dir);
+	if (!rc)
+		rc = filetree_lock(all, 4);
 	if (!rc) {
-		filetree_lock(all, 4);
 		rc = rename_locked(r);
 		filetree_unlock(all, 4);
 	}
@@ -418,7 +429,7 @@ static int rename_once(struct rename *r)
 	replaces = r->target.o && r->target.o != r->source && !(r->flags & VFS_RENAME_EXCHANGE);
 	/* Whoever finds the new name after a crash finds the new contents, too. */
 	if (!rc && replaces && r->source->node.type == VFS_TYPE_FILE)
-		rc = object_persist(r->source, 0, UINT64_MAX);
+		rc = nowait_here() ? -EAGAIN : object_persist(r->source, 0, UINT64_MAX);
 	if (!rc)
 		rc = rename_prepared(r);
 	filetree_victim_done(&r->target, rc == 0);
@@ -449,7 +460,7 @@ int filetree_rename(struct vfs_node *n, const char *name, size_t name_len, struc
 		return rc;
 	do {
 		rc = rename_once(&r);
-	} while (rc == -EAGAIN);
+	} while (rc == -EAGAIN && !nowait_here());
 	filetree_end(&op);
 	return rc;
 }

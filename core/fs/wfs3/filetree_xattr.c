@@ -8,6 +8,7 @@
 #include "core/base/bytes.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -90,9 +91,11 @@ int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t c
 		rc = dataset_enter(o->ds, 0);
 	if (rc)
 		return rc;
-	sync_mutex_lock(&o->lock);
-	rc = get_locked(o, name, name_len, buf, cap, ret_len);
-	sync_mutex_unlock(&o->lock);
+	rc = filetree_lock_one(o);
+	if (!rc) {
+		rc = get_locked(o, name, name_len, buf, cap, ret_len);
+		sync_mutex_unlock(&o->lock);
+	}
 	dataset_exit(o->ds);
 	return rc;
 }
@@ -171,9 +174,11 @@ int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, 
 		rc = filetree_begin(o->ds, false, &op);
 	if (rc)
 		return rc;
-	sync_mutex_lock(&o->lock);
-	rc = set_locked(o, name, name_len, value, len, flags, tag);
-	sync_mutex_unlock(&o->lock);
+	rc = filetree_lock_one(o);
+	if (!rc) {
+		rc = set_locked(o, name, name_len, value, len, flags, tag);
+		sync_mutex_unlock(&o->lock);
+	}
 	filetree_end(&op);
 	return rc;
 }
@@ -211,9 +216,11 @@ int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs
 		rc = filetree_begin(o->ds, true, &op);
 	if (rc)
 		return rc;
-	sync_mutex_lock(&o->lock);
-	rc = remove_locked(o, name, name_len, tag);
-	sync_mutex_unlock(&o->lock);
+	rc = filetree_lock_one(o);
+	if (!rc) {
+		rc = remove_locked(o, name, name_len, tag);
+		sync_mutex_unlock(&o->lock);
+	}
 	filetree_end(&op);
 	return rc;
 }
@@ -231,7 +238,7 @@ static int next_head(struct object *o, struct wfs3_key *at, uint8_t *buf, struct
 			rc = tree_fetch(o->ds->tree, &missing);
 			rc = rc ? rc : -EAGAIN;
 		}
-	} while (rc == -EAGAIN);
+	} while (rc == -EAGAIN && !nowait_here());
 	if (!rc)
 		rc = xattr_head_decode(buf, len, ret);
 	if (rc)

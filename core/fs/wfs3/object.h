@@ -44,6 +44,9 @@ enum object_state {
 	OBJECT_DEAD,
 };
 
+/* Forgetting an object takes as long as its pages do: threads that must not wait do that to files up to this size. */
+#define OBJECT_SMALL_BYTES (UINT64_C(1) << 20)
+
 struct object {
 	struct vfs_node node; /* first */
 	struct dataset *ds; /* of a tree's object: referenced */
@@ -82,6 +85,11 @@ struct object {
 	struct cds_list_head clock_link;
 	struct cds_list_head reap_link; /* pool->reap_lock */
 };
+
+static inline bool object_is_small(const struct object *o)
+{
+	return __atomic_load_n(&o->inode.size_bytes, __ATOMIC_RELAXED) <= OBJECT_SMALL_BYTES;
+}
 
 /* Inode and links of an object that its owner embeds (a volume) or allocated. */
 void object_init(struct object *o, struct dataset *ds, uint64_t number, const struct vfs_node_ops *ops,

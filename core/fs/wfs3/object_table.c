@@ -12,11 +12,13 @@
 #include "core/base/assert.h"
 #include "core/base/budget.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 #include "core/fs/wfs3/pool.h"
 
 #define SHARDS 16u
 #define BUCKETS_MIN 64u
+#define NOWAIT_EXCESS 64u /* objects above the limit of a shard that threads which must not wait may add */
 #define EVICT_LOOKS 8u /* objects looked at for each one that comes in */
 
 struct shard {
@@ -169,7 +171,8 @@ static bool evict(struct shard *s, struct object *o)
 	uint64_t one = 1;
 	bool mine;
 
-	if (o->state != OBJECT_LIVE || !o->table_ref || o->used || o->behind_end)
+	if (o->state != OBJECT_LIVE || !o->table_ref || o->used || o->behind_end ||
+	    (nowait_here() && !object_is_small(o)))
 		return false;
 	sync_mutex_lock(&p->dirty_lock);
 	mine = !o->listed &&
@@ -188,6 +191,12 @@ static void take_ref(struct object *o)
 {
 	vfs_node_ref(&o->node);
 	o->table_ref = true;
+}
+
+/* Threads that must not wait leave it to others to forget large files, and must not bring in ever more. */
+static bool too_many(const struct object_table *t, const struct shard *s)
+{
+	return nowait_here() && s->count > t->shard_max + NOWAIT_EXCESS;
 }
 
 /* Make room. *@ret_gone is a list by hash_next of what is to be freed. */
@@ -243,7 +252,7 @@ static int admit(struct object_table *t, struct object *o, uint64_t forgotten, b
 	int rc = 0;
 
 	sync_mutex_lock(&s->lock);
-	if (s->forgotten != forgotten || find(s, o->ds, o->number)) {
+	if (s->forgotten != forgotten || find(s, o->ds, o->number) || too_many(t, s)) {
 		rc = -EAGAIN;
 	} else {
 		set_state(o, nameless ? OBJECT_REAPING : OBJECT_LIVE);
@@ -331,7 +340,7 @@ static int get(struct dataset *ds, uint64_t number, bool nameless, struct object
 		if (rc < 0)
 			return err_set(rc, "object %" PRIu64 " of dataset %" PRIu64 " is not there", number, ds->id);
 		rc = load(ds, number, forgotten, nameless, ret);
-	} while (rc == -EAGAIN);
+	} while (rc == -EAGAIN && !nowait_here());
 	return rc;
 }
 
@@ -355,6 +364,11 @@ int object_create(struct dataset *ds, uint64_t number, const struct inode *inode
 		return err_set(-ENOMEM, "no memory for an object");
 	o->logged_change = 0;
 	sync_mutex_lock(&s->lock);
+	if (too_many(t, s)) {
+		sync_mutex_unlock(&s->lock);
+		object_free(o);
+		return -EAGAIN;
+	}
 	/* The number comes from the dataset's record: it may be wrong. */
 	if (find(s, ds, number)) {
 		sync_mutex_unlock(&s->lock);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 
 static struct pool *to_pool(struct vfs_node *n)
@@ -95,7 +96,7 @@ static int look_in(void *ctx, struct dataset *ds)
 	if (ds->type == DATASET_TYPE_VOLUME) {
 		if (w->fsid != ds->pool->fsid || w->object != ds->id)
 			return 0;
-		rc = dataset_load(ds);
+		rc = nowait_here() ? -EAGAIN : dataset_load(ds);
 		if (rc)
 			return rc;
 		vfs_node_ref(&ds->self.node);

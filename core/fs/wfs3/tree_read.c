@@ -5,6 +5,7 @@
 
 #include "core/base/checksum.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/base/mutate.h"
 #include "core/base/sync.h"
 #include "core/fs/wfs3/tree_priv.h"
@@ -123,6 +124,8 @@ int tree_fetch(struct tree *t, const struct wfs3_key *key)
 	unsigned count = 0;
 	int rc = 0;
 
+	if (nowait_here())
+		return -EAGAIN;
 	while (!rc && find_missing(t, key, &want)) {
 		struct node *n;
 

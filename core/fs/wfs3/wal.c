@@ -220,15 +220,45 @@ static bool ring_has_room(const struct wal *w, size_t bytes) SYNC_REQUIRES(w->lo
 	return end <= w->tail + w->config.area_bytes;
 }
 
+static bool buffer_is_full(const struct wal *w, size_t bytes) SYNC_REQUIRES(w->lock)
+{
+	return w->started && WAL_HEADER_BYTES + WAL_GAP_BYTES + w->used + w->reserved + bytes > w->buf_bytes;
+}
+
+/* The buffer has room; the ring may have none. True: a commit is needed soon. */
+static bool take_ticket(struct wal *w, size_t bytes, struct wal_ticket *ret) SYNC_REQUIRES(w->lock)
+{
+	*ret = (struct wal_ticket){ .closed = true };
+	if (w->started && ring_has_room(w, bytes)) {
+		w->reserved += bytes;
+		*ret = (struct wal_ticket){ .left_bytes = bytes };
+	}
+	return w->started && (ret->closed || w->position - w->release_position > w->config.area_bytes / FILLING_SHARE);
+}
+
+bool wal_try_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
+{
+	bool wanted = false, full;
+
+	always(bytes <= WAL_TICKET_BYTES_MAX);
+	sync_mutex_lock(&w->lock);
+	full = buffer_is_full(w, bytes);
+	if (!full)
+		wanted = take_ticket(w, bytes, ret);
+	sync_mutex_unlock(&w->lock);
+	if (wanted)
+		w->config.want_commit(w->config.ctx);
+	return !full;
+}
+
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 {
 	bool wanted;
 
 	always(bytes <= WAL_TICKET_BYTES_MAX);
-	*ret = (struct wal_ticket){ .closed = true };
 	sync_assert_may_block();
 	sync_mutex_lock(&w->lock);
-	while (w->started && WAL_HEADER_BYTES + WAL_GAP_BYTES + w->used + w->reserved + bytes > w->buf_bytes) {
+	while (buffer_is_full(w, bytes)) {
 		if (w->busy || !w->used) {
 			sync_cond_wait(&w->done, &w->lock);
 			continue;
@@ -238,12 +268,7 @@ void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 		w->busy = false;
 		sync_cond_broadcast(&w->done);
 	}
-	if (w->started && ring_has_room(w, bytes)) {
-		w->reserved += bytes;
-		*ret = (struct wal_ticket){ .left_bytes = bytes };
-	}
-	wanted =
-	        w->started && (ret->closed || w->position - w->release_position > w->config.area_bytes / FILLING_SHARE);
+	wanted = take_ticket(w, bytes, ret);
 	sync_mutex_unlock(&w->lock);
 	if (wanted)
 		w->config.want_commit(w->config.ctx);

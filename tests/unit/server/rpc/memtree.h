@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/base/sync.h"
 #include "core/vfs/vfs_ops.h"
 
@@ -51,11 +52,25 @@ struct memtree {
 	size_t file_max_bytes; /* 0: 1 GiB */
 	unsigned creates; /* calls that made something */
 	unsigned flushes;
+	/* Of the calls by threads that must not wait the one with this number, and those after it, are not answered; 0:
+	 * all are. Atomic. */
+	unsigned nowait_until;
 };
 
 static inline struct memtree_node *mt(struct vfs_node *n)
 {
 	return (struct memtree_node *)(void *)n;
+}
+
+static inline bool mt_must_wait(struct memtree *t)
+{
+	unsigned left = __atomic_load_n(&t->nowait_until, __ATOMIC_RELAXED);
+
+	if (!nowait_here() || !left)
+		return false;
+	if (left > 1)
+		__atomic_store_n(&t->nowait_until, left - 1, __ATOMIC_RELAXED);
+	return left == 1;
 }
 
 #include "tests/unit/server/rpc/memtree_data.h"
@@ -87,6 +102,8 @@ static inline int mt_lookup(struct vfs_node *dir, const char *name, size_t len, 
 	struct memtree *t = mt(dir)->tree;
 	struct memtree_entry *e;
 
+	if (mt_must_wait(t))
+		return -EAGAIN;
 	sync_mutex_lock(&t->lock);
 	e = mt_find(mt(dir), name, len);
 	if (e) {
@@ -202,6 +219,8 @@ static inline int mt_create(struct vfs_node *dir, const char *name, size_t len, 
 	struct memtree_node *n = NULL;
 	int err = 0;
 
+	if (mt_must_wait(t))
+		return -EAGAIN;
 	sync_mutex_lock(&t->lock);
 	if (mt_find(mt(dir), name, len))
 		err = err_set(-EEXIST, "%.*s", (int)len, name);
@@ -259,6 +278,8 @@ static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, 
 	int err = 0;
 
 	(void)tag;
+	if (mt_must_wait(t))
+		return -EAGAIN;
 	sync_mutex_lock(&t->lock);
 	e = mt_find(mt(dir), name, len);
 	if (!e)
@@ -461,6 +482,8 @@ static inline int mt_by_object(struct vfs_node *any, uint64_t fsid, uint64_t obj
 	struct memtree *t = mt(any)->tree;
 	struct memtree_node *n;
 
+	if (mt_must_wait(t))
+		return -EAGAIN;
 	sync_mutex_lock(&t->lock);
 	n = fsid == MEMTREE_FSID && object && object <= t->node_count ? t->nodes[object - 1] : NULL;
 	if (n && !n->st.link_count)
@@ -474,6 +497,7 @@ static inline int mt_by_object(struct vfs_node *any, uint64_t fsid, uint64_t obj
 }
 
 static const struct vfs_node_ops mt_ops = {
+	.nowait = true,
 	.release = mt_release,
 	.stat = mt_stat,
 	.lookup = mt_lookup,

@@ -28,6 +28,8 @@ static inline int mt_read(struct vfs_node *node, const struct iovec *iov, int io
 	struct memtree_node *n = mt(node);
 
 	(void)flags;
+	if (mt_must_wait(n->tree))
+		return -EAGAIN;
 	sync_mutex_lock(&n->tree->lock);
 	for (int i = 0; i < iov_count; i++) {
 		uint64_t have = offset < n->data_cap ? n->data_cap - offset : 0;
@@ -48,6 +50,8 @@ static inline int mt_write(struct vfs_node *node, const struct iovec *iov, int i
 	struct memtree_node *n = mt(node);
 	int err = 0;
 
+	if (mt_must_wait(n->tree))
+		return -EAGAIN;
 	sync_mutex_lock(&n->tree->lock);
 	if (flags & VFS_APPEND)
 		offset = n->st.size_bytes;

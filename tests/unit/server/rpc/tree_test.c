@@ -475,6 +475,51 @@ static void test_exports_and_trees_are_told_apart(void **state)
 	assert_int_equal(wfs_open(t->w, "tree", 0, &f), -EISDIR);
 }
 
+static int count_with_attr(void *ctx, const struct wfs_dirent *e)
+{
+	*(unsigned *)ctx += e->attr != NULL;
+	return 1;
+}
+
+/* Wherever the loop has to leave a compound to a worker, nothing is done twice, or not at all. */
+static void test_a_compound_goes_on_where_its_loop_had_to_stop(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_batch *b;
+
+	assert_int_equal(wfs_batch_new(t->w, &b), 0);
+	for (unsigned stop = 1; stop < 20; stop++) {
+		unsigned done = 0, listed = 0;
+		struct wfs_attr put, got;
+		char back[16] = "";
+		size_t len = 0;
+		int eof;
+
+		t->tree->creates = 0;
+		__atomic_store_n(&t->tree->nowait_until, stop, __ATOMIC_RELAXED);
+		wfs_batch_clear(b);
+		(void)wfs_batch_put(b, &t->root);
+		(void)wfs_batch_put_file(b, "one", 0644, WFS_CREATE_EXCLUSIVE, "first", 5, &put);
+		(void)wfs_batch_put(b, &t->root);
+		(void)wfs_batch_lookup(b, "one");
+		(void)wfs_batch_get_file(b, back, sizeof(back), &len, &got, &eof);
+		(void)wfs_batch_put(b, &t->root);
+		(void)wfs_batch_readdir(b, 0, WFS_READDIR_ATTR, 4096, count_with_attr, &listed, &eof);
+		(void)wfs_batch_put_file(b, "one", 0644, 0, "second", 6, &put);
+		(void)wfs_batch_put(b, &t->root);
+		(void)wfs_batch_unlink(b, "one", false);
+		(void)wfs_batch_lookup(b, "one");
+		assert_int_equal(wfs_batch_run(b, NULL, &done), -ENOENT);
+		assert_int_equal(done, 10);
+		assert_int_equal(t->tree->creates, 1);
+		assert_int_equal(len, 5);
+		assert_memory_equal(back, "first", 5);
+		assert_int_equal(listed, 2); /* and "sub" */
+		assert_int_equal(put.size_bytes, 6);
+	}
+	wfs_batch_free(b);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
@@ -494,6 +539,7 @@ int main(void)
 		T(test_nothing_above_an_export_is_reached),
 		T(test_what_was_moved_out_of_an_export_leads_nowhere_above),
 		T(test_exports_and_trees_are_told_apart),
+		T(test_a_compound_goes_on_where_its_loop_had_to_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
