@@ -25,6 +25,7 @@
 #define ADMIT_DIRTY_SHARE 4
 #define ADMIT_COMMITS 3u
 #define ADMIT_CHANGE_BLOCKS 16u /* leaves of one change */
+#define ADMIT_REAP_NS (100 * SYNC_NS_PER_MS)
 #define ADMIT_COMMIT_PAUSE_NS (500 * SYNC_NS_PER_MS)
 
 static uint64_t blocks_touched(uint64_t len)
@@ -60,17 +61,21 @@ static int fits(struct pool *p, bool *ret)
 
 static int admit_slowly(struct pool *p)
 {
-	bool room;
+	bool room, more;
 	int ret = fits(p, &room);
 
 	if (ret || room)
 		return ret;
-	ret = object_each_dirty(p, object_flush, NULL);
-	if (!ret)
-		/* What was freed in a group is reusable when that group and one more are durable. */
-		ret = txg_force(p, 2);
-	if (!ret)
-		ret = fits(p, &room);
+	do {
+		/* What was deleted is on its way back: it is full only when that did not help. */
+		more = reaper_wait(p, sync_now_ns() + ADMIT_REAP_NS);
+		ret = object_each_dirty(p, object_flush, NULL);
+		if (!ret)
+			/* What was freed in a group is reusable when that group and one more are durable. */
+			ret = txg_force(p, 2);
+		if (!ret)
+			ret = fits(p, &room);
+	} while (!ret && !room && more);
 	if (!ret && !room)
 		ret = err_set(-ENOSPC, "pool %s is full (%" PRIu64 " blocks left)", p->name, pool_available_blocks(p));
 	return ret;

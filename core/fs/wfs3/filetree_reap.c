@@ -29,8 +29,7 @@ bool filetree_reap_later(struct object *o)
 	taken = p->reaping;
 	if (taken) {
 		cds_list_add_tail(&o->reap_link, &p->reap_objects);
-		p->reap_work = true;
-		sync_cond_broadcast(&p->reap_wake);
+		reaper_wake(p);
 	}
 	sync_mutex_unlock(&p->reap_lock);
 	return taken;

@@ -203,6 +203,7 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	sync_cond_init(&p->txg_done);
 	sync_mutex_init(&p->reap_lock, SYNC_RANK_HANDLE, "wfs3 reaper");
 	sync_cond_init(&p->reap_wake);
+	sync_cond_init(&p->reap_rest);
 	sync_mutex_init(&p->full_lock, SYNC_RANK_ADMISSION, "wfs3 full");
 	return p;
 }
@@ -243,6 +244,7 @@ void pool_unref(struct pool *p)
 	sync_cond_done(&p->txg_wake);
 	sync_cond_done(&p->txg_done);
 	sync_mutex_done(&p->reap_lock);
+	sync_cond_done(&p->reap_rest);
 	sync_cond_done(&p->reap_wake);
 	sync_mutex_done(&p->full_lock);
 	free(p);

@@ -194,6 +194,8 @@ struct pool {
 	struct sync_cond reap_wake;
 	bool reap_stop SYNC_GUARDED_BY(reap_lock);
 	bool reap_work SYNC_GUARDED_BY(reap_lock);
+	bool reap_busy SYNC_GUARDED_BY(reap_lock); /* there is work, and the last try at it did not fail */
+	struct sync_cond reap_rest; /* not busy any more */
 	bool reaping SYNC_GUARDED_BY(reap_lock); /* the thread takes objects */
 	struct cds_list_head reap_objects SYNC_GUARDED_BY(reap_lock); /* claimed, each with a reference */
 	struct sync_thread reaper;
@@ -338,7 +340,11 @@ int pool_register_log_metrics(struct pool *p, struct metrics *m, const char *lab
 /* reaper.c */
 int reaper_start(struct pool *p);
 void reaper_stop(struct pool *p);
+/* There is work for it: under the lock, and taking it. */
+void reaper_wake(struct pool *p) SYNC_REQUIRES(p->reap_lock);
 void reaper_kick(struct pool *p);
+/* Wait until it has given back all that it can for now, or until @until_ns. False: it is at rest already. Blocks. */
+bool reaper_wait(struct pool *p, uint64_t until_ns);
 
 /* pool_create.c, pool_import.c */
 int uuid_make(uint8_t uuid[16]); /* random; -EIO */

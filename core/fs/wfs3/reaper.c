@@ -162,18 +162,23 @@ static void reaper_main(void *arg)
 			            err_text(err_get(), ret, 0, text, sizeof(text)));
 		}
 		sync_mutex_lock(&p->reap_lock);
+		p->reap_busy = p->reap_work && !ret;
+		if (!p->reap_busy)
+			sync_cond_broadcast(&p->reap_rest);
 		if (ret && !p->reap_stop) {
 			p->reap_work = true;
 			sync_cond_wait_until(&p->reap_wake, &p->reap_lock, sync_now_ns() + REAP_RETRY_NS);
 		}
 	}
+	p->reap_busy = false;
+	sync_cond_broadcast(&p->reap_rest);
 	sync_mutex_unlock(&p->reap_lock);
 	blk_thread_done();
 }
 
 int reaper_start(struct pool *p)
 {
-	p->reap_work = p->reaping = true;
+	p->reap_work = p->reap_busy = p->reaping = true;
 	return sync_thread_start(&p->reaper, "wfs3-reap", reaper_main, p);
 }
 
@@ -187,10 +192,28 @@ void reaper_stop(struct pool *p)
 	sync_thread_join(&p->reaper);
 }
 
+void reaper_wake(struct pool *p)
+{
+	p->reap_work = true;
+	p->reap_busy = p->reaping;
+	sync_cond_broadcast(&p->reap_wake);
+}
+
 void reaper_kick(struct pool *p)
 {
 	sync_mutex_lock(&p->reap_lock);
-	p->reap_work = true;
-	sync_cond_broadcast(&p->reap_wake);
+	reaper_wake(p);
 	sync_mutex_unlock(&p->reap_lock);
+}
+
+bool reaper_wait(struct pool *p, uint64_t until_ns)
+{
+	bool busy;
+
+	sync_mutex_lock(&p->reap_lock);
+	busy = p->reap_busy;
+	while (p->reap_busy && sync_cond_wait_until(&p->reap_rest, &p->reap_lock, until_ns))
+		;
+	sync_mutex_unlock(&p->reap_lock);
+	return busy;
 }
