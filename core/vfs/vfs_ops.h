@@ -99,6 +99,11 @@ struct vfs_node {
 /* A new node has one reference. */
 void vfs_node_init(struct vfs_node *n, const struct vfs_node_ops *ops, enum vfs_type type);
 void vfs_node_ref(struct vfs_node *n);
+/*
+ * For file systems that find an object's node again by a pointer of their own: false when the last reference is gone.
+ * Then ops->release is running or will be, so the memory must be kept from it by a lock of the file system meanwhile.
+ */
+bool vfs_node_try_ref(struct vfs_node *n);
 /* NULL is fine. The last one calls ops->release. */
 void vfs_node_unref(struct vfs_node *n);
 

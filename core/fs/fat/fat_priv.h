@@ -103,6 +103,7 @@ struct fat_node {
 	struct cache_file *data; /* files */
 	struct fat_dir *dir; /* directories, when loaded */
 	struct cds_list_head changed_link, idle_link, reserved_link;
+	void *user; /* the user's, see fat_node_user() */
 };
 
 #define FAT_OBJECT_BUCKETS 4096u

@@ -22,6 +22,7 @@ struct fat_vfs {
 	uint64_t fsid;
 	uint64_t refs; /* atomic: nodes */
 	int dead; /* atomic */
+	struct sync_mutex lock; /* what the engine's nodes say is the node of their object (fat_node_user()) */
 };
 
 struct vnode {
@@ -44,23 +45,53 @@ static int check_alive(const struct vnode *n)
 	return 0;
 }
 
-/* Takes over the reference to @fat, also when it fails. */
-static int wrap(struct fat_vfs *v, struct fat_node *fat, struct vfs_node **ret)
+static struct vnode *node_new(struct fat_vfs *v, struct fat_node *fat, bool is_dir) SYNC_REQUIRES(v->lock)
 {
 	struct vnode *n = malloc(sizeof(*n));
-	struct fat_stat st;
 
-	if (!n) {
-		fat_node_put(fat);
-		return err_set(-ENOMEM, "a file: no memory");
-	}
-	fat_stat(fat, &st);
-	vfs_node_init(&n->node, &fat_vfs_ops, st.is_dir ? VFS_TYPE_DIR : VFS_TYPE_FILE);
+	if (!n)
+		return NULL;
+	vfs_node_init(&n->node, &fat_vfs_ops, is_dir ? VFS_TYPE_DIR : VFS_TYPE_FILE);
 	n->v = v;
 	n->fat = fat;
+	*fat_node_user(fat) = n;
 	(void)__atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
+	return n;
+}
+
+/* The one node of an object. Takes over the reference to @fat, also when it fails. */
+static int wrap(struct fat_vfs *v, struct fat_node *fat, struct vfs_node **ret)
+{
+	struct fat_stat st;
+	struct vnode *n;
+	bool found;
+
+	fat_stat(fat, &st);
+	sync_mutex_lock(&v->lock);
+	n = *fat_node_user(fat);
+	found = n && vfs_node_try_ref(&n->node);
+	if (!found)
+		n = node_new(v, fat, st.is_dir);
+	sync_mutex_unlock(&v->lock);
+	/* The node that was there has a reference of its own. */
+	if (found || !n)
+		fat_node_put(fat);
+	if (!n)
+		return err_set(-ENOMEM, "a file: no memory");
 	*ret = &n->node;
 	return 0;
+}
+
+static void unwrap(struct vnode *n)
+{
+	void **user = fat_node_user(n->fat);
+
+	sync_mutex_lock(&n->v->lock);
+	if (*user == n)
+		*user = NULL;
+	sync_mutex_unlock(&n->v->lock);
+	fat_node_put(n->fat);
+	free(n);
 }
 
 static void op_release(struct vfs_node *node)
@@ -68,13 +99,13 @@ static void op_release(struct vfs_node *node)
 	struct vnode *n = to_vnode(node);
 	struct fat_vfs *v = n->v;
 
-	fat_node_put(n->fat);
-	free(n);
+	unwrap(n);
 	if (__atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		int rc = fat_unmount(v->fs);
 
 		if (v->options.gone)
 			v->options.gone(v->options.ctx, rc);
+		sync_mutex_done(&v->lock);
 		free(v);
 	}
 }
@@ -478,6 +509,7 @@ int fat_vfs_new(struct fat_fs *fs, const struct fat_vfs_options *options, struct
 	fat_get_info(fs, &info);
 	v->fs = fs;
 	v->options = *options;
+	sync_mutex_init(&v->lock, SYNC_RANK_LEAF, "fat nodes");
 	/* Of this volume, and of no other that is likely to be there. */
 	v->fsid = hash128((uint32_t[]){ info.serial, info.cluster_count, info.cluster_bytes, (uint32_t)info.type },
 	                  4 * sizeof(uint32_t))
@@ -485,6 +517,7 @@ int fat_vfs_new(struct fat_fs *fs, const struct fat_vfs_options *options, struct
 	          1;
 	rc = wrap(v, fat_root(fs), ret_root);
 	if (rc) {
+		sync_mutex_done(&v->lock);
 		free(v);
 		return rc;
 	}

@@ -360,6 +360,11 @@ void fat_node_put(struct fat_node *n)
 	sync_mutex_unlock(&fs->lock);
 }
 
+void **fat_node_user(struct fat_node *n)
+{
+	return &n->user;
+}
+
 struct fat_fs *fat_node_fs(struct fat_node *n)
 {
 	return n->fs;

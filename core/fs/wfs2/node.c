@@ -23,6 +23,11 @@ void wfs2_entry_stat(const struct wfs2_entry *e, uint32_t slot, struct wfs2_stat
 	};
 }
 
+void **wfs2_node_user(struct wfs2_node *n)
+{
+	return &n->user;
+}
+
 void wfs2_stat(struct wfs2_node *n, struct wfs2_stat *ret)
 {
 	sync_mutex_lock(&n->map_lock);

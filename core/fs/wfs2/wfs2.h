@@ -77,6 +77,8 @@ int wfs2_create(struct wfs2_fs *fs, const char *name, size_t len, struct wfs2_no
 /* -ESTALE: that file is gone. */
 int wfs2_by_object(struct wfs2_fs *fs, uint64_t object, struct wfs2_node **ret);
 void wfs2_put(struct wfs2_node *n);
+/* A place for a pointer of whoever uses the engine: NULL at first, and there as long as the node is referenced. */
+void **wfs2_node_user(struct wfs2_node *n);
 /* Whoever still has the node can go on using it; its blocks are freed with the last reference. Durable. */
 int wfs2_unlink(struct wfs2_fs *fs, const char *name, size_t len);
 /* An existing target is replaced unless @no_replace (-EEXIST). Seen whole or not at all, also after a crash. Durable.

@@ -31,6 +31,7 @@ struct wfs2_node {
 	bool deleted;
 	bool listed; /* on fs->changed, which has a reference */
 	bool idle; /* on fs->idle */
+	void *user; /* the user's, see wfs2_node_user() */
 	struct wfs2_extent kept; /* for growing: busy in fs->space, but not in the bitmap of the device */
 	struct cds_list_head changed_link, idle_link;
 };

@@ -22,6 +22,8 @@ struct wfs2_vfs {
 	uint64_t refs; /* atomic: nodes */
 	uint64_t dir_change; /* atomic: changes of the name space while it is mounted */
 	int dead; /* atomic */
+	struct sync_mutex lock; /* what the engine's nodes say is the node of their object (wfs2_node_user()) */
+	void *root; /* likewise, of the one directory */
 };
 
 struct vnode {
@@ -44,21 +46,56 @@ static int check_alive(const struct vnode *n)
 	return 0;
 }
 
-/* Takes over the reference to @file, also when it fails. */
-static int wrap(struct wfs2_vfs *v, struct wfs2_node *file, struct vfs_node **ret)
+static void **user_of(struct wfs2_vfs *v, struct wfs2_node *file)
+{
+	return file ? wfs2_node_user(file) : &v->root;
+}
+
+static struct vnode *node_new(struct wfs2_vfs *v, struct wfs2_node *file) SYNC_REQUIRES(v->lock)
 {
 	struct vnode *n = malloc(sizeof(*n));
 
-	if (!n) {
-		wfs2_put(file);
-		return err_set(-ENOMEM, "a file: no memory");
-	}
+	if (!n)
+		return NULL;
 	vfs_node_init(&n->node, &wfs2_vfs_ops, file ? VFS_TYPE_FILE : VFS_TYPE_DIR);
 	n->v = v;
 	n->file = file;
+	*user_of(v, file) = n;
 	(void)__atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
+	return n;
+}
+
+/* The one node of an object. Takes over the reference to @file, also when it fails. */
+static int wrap(struct wfs2_vfs *v, struct wfs2_node *file, struct vfs_node **ret)
+{
+	struct vnode *n;
+	bool found;
+
+	sync_mutex_lock(&v->lock);
+	n = *user_of(v, file);
+	found = n && vfs_node_try_ref(&n->node);
+	if (!found)
+		n = node_new(v, file);
+	sync_mutex_unlock(&v->lock);
+	/* The node that was there has a reference of its own. */
+	if (found || !n)
+		wfs2_put(file);
+	if (!n)
+		return err_set(-ENOMEM, "a file: no memory");
 	*ret = &n->node;
 	return 0;
+}
+
+static void unwrap(struct vnode *n)
+{
+	void **user = user_of(n->v, n->file);
+
+	sync_mutex_lock(&n->v->lock);
+	if (*user == n)
+		*user = NULL;
+	sync_mutex_unlock(&n->v->lock);
+	wfs2_put(n->file);
+	free(n);
 }
 
 static void op_release(struct vfs_node *node)
@@ -66,13 +103,13 @@ static void op_release(struct vfs_node *node)
 	struct vnode *n = to_vnode(node);
 	struct wfs2_vfs *v = n->v;
 
-	wfs2_put(n->file);
-	free(n);
+	unwrap(n);
 	if (__atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) == 0) {
 		int rc = wfs2_unmount(v->fs);
 
 		if (v->options.gone)
 			v->options.gone(v->options.ctx, rc);
+		sync_mutex_done(&v->lock);
 		free(v);
 	}
 }
@@ -382,14 +419,17 @@ int wfs2_vfs_new(struct wfs2_fs *fs, const struct wfs2_vfs_options *options, str
 	wfs2_get_info(fs, &info);
 	v->fs = fs;
 	v->options = *options;
+	sync_mutex_init(&v->lock, SYNC_RANK_LEAF, "wfs2 nodes");
 	v->fsid = get_le64(info.id) | 1;
 	v->dir_change = sync_wall_ns(); /* more than any count of an earlier mount */
 	rc = wrap(v, NULL, ret_root);
-	if (rc)
+	if (rc) {
+		sync_mutex_done(&v->lock);
 		free(v);
-	else
-		*ret = v;
-	return rc;
+		return rc;
+	}
+	*ret = v;
+	return 0;
 }
 
 void wfs2_vfs_kill(struct wfs2_vfs *v)
