@@ -9,6 +9,7 @@ void wfsp_get_hello_args(struct rd *r, struct wfsp_hello_args *ret)
 	xdr_get_fixed(r, ret->client_id, sizeof(ret->client_id));
 	ret->connection = rd_be32(r);
 	ret->features = rd_be64(r);
+	ret->lease_s = rd_be32(r);
 	xdr_get_string(r, ret->client_name, sizeof(ret->client_name));
 }
 
@@ -17,6 +18,7 @@ void wfsp_put_hello_args(struct wr *w, const struct wfsp_hello_args *v)
 	xdr_put_fixed(w, v->client_id, sizeof(v->client_id));
 	wr_be32(w, v->connection);
 	wr_be64(w, v->features);
+	wr_be32(w, v->lease_s);
 	xdr_put_string(w, v->client_name);
 }
 
@@ -31,6 +33,7 @@ void wfsp_get_hello_ok(struct rd *r, struct wfsp_hello_ok *ret)
 	ret->requests_max = rd_be32(r);
 	ret->shm_slots = rd_be32(r);
 	ret->shm_slot_bytes = rd_be32(r);
+	ret->lease_s = rd_be32(r);
 	xdr_get_string(r, ret->server_name, sizeof(ret->server_name));
 }
 
@@ -45,6 +48,7 @@ void wfsp_put_hello_ok(struct wr *w, const struct wfsp_hello_ok *v)
 	wr_be32(w, v->requests_max);
 	wr_be32(w, v->shm_slots);
 	wr_be32(w, v->shm_slot_bytes);
+	wr_be32(w, v->lease_s);
 	xdr_put_string(w, v->server_name);
 }
 

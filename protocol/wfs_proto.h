@@ -119,6 +119,7 @@ struct wfsp_hello_args {
 	uint8_t client_id[WFSP_CLIENT_ID_BYTES];
 	uint32_t connection;
 	uint64_t features;
+	uint32_t lease_s;
 	char client_name[WFSP_NAME_MAX + 1];
 };
 
@@ -131,6 +132,7 @@ struct wfsp_hello_ok {
 	uint32_t requests_max;
 	uint32_t shm_slots;
 	uint32_t shm_slot_bytes;
+	uint32_t lease_s;
 	char server_name[WFSP_NAME_MAX + 1];
 };
 

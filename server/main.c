@@ -214,6 +214,7 @@ static int build_rpc(struct daemon *d)
 		.clean_boots = boots,
 		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
 		.secret = secret,
+		.lease_max_s = d->conf->rpc.lease_max_s,
 	};
 	int rc = state_get_secret(d->state, secret);
 

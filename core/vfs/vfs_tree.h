@@ -171,10 +171,11 @@ int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, uns
 
 /*
  * Was the change with that tag made, in the file system of @h (any handle on it)? 0: it was, and *ret is its result.
- * -ENOENT: not, or it was lost in a crash; -EPROTO: the place has a later request, or another kind of change;
- * -EOPNOTSUPP: the file system keeps no results; -EIO, -EUCLEAN. May block.
+ * -ENOENT: not, or it was lost in a crash; -EPROTO: the place has a later request; -EOPNOTSUPP: the file system keeps
+ * no results; -EIO, -EUCLEAN. May block.
  */
 struct vfs_result {
+	uint32_t kind; /* as it was in the tag; that of the question does not matter */
 	uint64_t number; /* create: the new object; append: the offset; otherwise 0 */
 };
 int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret);

@@ -399,6 +399,7 @@ int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned
 		*ret_done = 0;
 	if (err)
 		return err;
+	bc.call.in_slot = b->once;
 	if (b->once)
 		wfs_slot_take(c, &slot, &sequence);
 	put_head(b, cred, &bc.call, slot, sequence);

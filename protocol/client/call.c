@@ -25,6 +25,7 @@
 void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 {
 	call->procedure = procedure;
+	call->in_slot = false;
 	call->args = wr_init(call->head, sizeof(call->head));
 	wr_zero(&call->args, RECORD_MARK_BYTES);
 	rpc_put_call(&call->args, 0, WFSP_PROGRAM, WFSP_VERSION, procedure, NULL);
@@ -458,7 +459,7 @@ struct wfs_conn *wfs_pick_conn(struct wfs *w)
 int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_generation, unsigned *ret_attempts)
 {
 	struct wfs *w = c->client;
-	uint64_t deadline_ns = 0;
+	uint64_t deadline_ns = 0, until_ns;
 	int err;
 
 	*ret_attempts = 0;
@@ -468,8 +469,11 @@ int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_gene
 			return err;
 		++*ret_attempts;
 		err = wfs_call_run(c, *ret_generation, call);
-		if (err && !deadline_ns)
-			deadline_ns = sync_now_ns() + w->timeout_ns;
+		if (err && *ret_attempts == 1) {
+			until_ns = sync_now_ns() + wfs_conn_repeat_ns(c, call->in_slot);
+			if (!deadline_ns || until_ns < deadline_ns)
+				deadline_ns = until_ns;
+		}
 	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
 	return err ? err_set(-ETIMEDOUT, "%s ended the connection during every attempt", w->address) : 0;
 }

@@ -13,6 +13,8 @@
 #define BACKOFF_FIRST_MS 10u
 #define BACKOFF_DOUBLINGS 7u /* up to 1.28 s */
 #define ATTEMPT_NS (10 * SYNC_NS_PER_S) /* for one attempt, at most */
+/* The server counts from when it sees the end of the connection. */
+#define LEASE_MARGIN_S 30u
 #define PAYLOAD_MIN_BYTES 4096u /* a server that takes less is not one of ours */
 
 int wfs_conn_init(struct wfs_conn *c, struct wfs *client, unsigned index)
@@ -119,6 +121,7 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
 static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int *shm_fd)
 {
 	struct wfsp_hello_args args = { .connection = c->index,
+		                        .lease_s = (uint32_t)(c->client->timeout_ns / SYNC_NS_PER_S) + LEASE_MARGIN_S,
 		                        .features = WFSP_FEATURE_TREES | (c->client->no_shm ? 0 : WFSP_FEATURE_SHM) };
 	uint8_t buf[CALL_HEAD_BYTES];
 	char text[WFSP_TEXT_MAX + 1];
@@ -255,6 +258,16 @@ int wfs_conn_up(struct wfs_conn *c, uint64_t *deadline_ns, bool once, uint64_t *
 	*ret_generation = c->generation;
 	sync_mutex_unlock(&c->lock);
 	return err;
+}
+
+uint64_t wfs_conn_repeat_ns(struct wfs_conn *c, bool in_slot)
+{
+	uint64_t ns = c->client->timeout_ns, lease_ns;
+
+	sync_mutex_lock(&c->lock);
+	lease_ns = c->hello.lease_s * SYNC_NS_PER_S;
+	sync_mutex_unlock(&c->lock);
+	return in_slot && lease_ns < ns ? lease_ns : ns;
 }
 
 int wfs_conn_boot(struct wfs_conn *c, uint64_t generation, uint64_t old_boot, uint64_t *ret_boot, bool *ret_durable)

@@ -144,7 +144,7 @@ static int get_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_
 	return get_handle(f, c, *ret_generation, ret_handle, ret_boot);
 }
 
-static bool try_again(struct wfs *w, int err, uint64_t *deadline_ns)
+static bool try_again(struct wfs_conn *c, bool in_slot, int err, uint64_t *deadline_ns)
 {
 	uint64_t now;
 
@@ -152,7 +152,7 @@ static bool try_again(struct wfs *w, int err, uint64_t *deadline_ns)
 		return false;
 	now = sync_now_ns();
 	if (!*deadline_ns)
-		*deadline_ns = now + w->timeout_ns;
+		*deadline_ns = now + wfs_conn_repeat_ns(c, in_slot);
 	return now < *deadline_ns;
 }
 
@@ -168,7 +168,7 @@ int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_resu
 			put_be64(call->head + CALL_ARGS_AT, handle);
 			err = wfs_call_run(c, generation, call);
 		}
-	} while (try_again(f->client, err, &deadline_ns));
+	} while (try_again(c, false, err, &deadline_ns));
 	if (err == -ENOTCONN)
 		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address);
 	if (err)
@@ -209,7 +209,7 @@ int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_si
 		(void)wfs_batch_write(&b, buf, len32, 0, WFS_APPEND);
 		(void)wfs_batch_getattr(&b, &attr);
 		err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, slot, sequence);
-	} while (try_again(f->client, err, &deadline_ns));
+	} while (try_again(c, true, err, &deadline_ns));
 	wfs_slot_give(c, slot);
 	wfs_batch_done(&b);
 	if (err == -ENOTCONN)
@@ -262,11 +262,13 @@ int wfs_file_open(struct wfs_file *f)
 {
 	uint64_t deadline_ns = 0, generation, handle, boot;
 	struct wfs *w = f->client;
+	struct wfs_conn *c;
 	int err;
 
 	do {
-		err = get_ready(f, wfs_pick_conn(w), &deadline_ns, &generation, &handle, &boot);
-	} while (try_again(w, err, &deadline_ns));
+		c = wfs_pick_conn(w);
+		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+	} while (try_again(c, false, err, &deadline_ns));
 	if (!err)
 		return 0;
 	wfs_close(f);

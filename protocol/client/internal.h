@@ -37,6 +37,7 @@ struct wfs_call {
 	uint8_t head[CALL_HEAD_BYTES]; /* mark, header, arguments before the payload */
 	struct wr args; /* writes into head */
 	uint32_t procedure;
+	bool in_slot; /* it must not be done twice */
 	const void *send_payload; /* WRITE */
 	size_t send_len;
 	void *payload; /* READ: where it goes, at most payload_len bytes */
@@ -136,6 +137,9 @@ void wfs_conn_done(struct wfs_conn *c);
  */
 int wfs_conn_up(struct wfs_conn *c, uint64_t *deadline_ns, bool once, uint64_t *ret_generation);
 void wfs_conn_fail(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
+/* For how long may a call be sent again, from the loss of its connection on? One in a slot only while the server still
+ * knows that it had it. */
+uint64_t wfs_conn_repeat_ns(struct wfs_conn *c, bool in_slot);
 /* The server behind @generation: its boot id, and did @old_boot end with everything durable? -ENOTCONN: gone. */
 int wfs_conn_boot(struct wfs_conn *c, uint64_t generation, uint64_t old_boot, uint64_t *ret_boot, bool *ret_durable);
 

@@ -64,6 +64,7 @@ struct conf {
 		const char *group;
 		const char *listen[CONF_LISTEN_MAX];
 		unsigned listen_count;
+		unsigned lease_max_s;
 	} rpc;
 	struct {
 		const char *listen[CONF_LISTEN_MAX];

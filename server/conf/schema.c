@@ -66,6 +66,7 @@ static const struct conf_field rpc_fields[] = {
 	{ .key = "mode", .type = CONF_MODE, AT(rpc.mode), .min = 0, .max = 0777 },
 	{ .key = "group", .type = CONF_STRING, AT(rpc.group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "listen", .type = CONF_ADDRESSES, AT(rpc.listen), COUNT(rpc.listen_count), .max = CONF_LISTEN_MAX },
+	{ .key = "lease_max_s", .type = CONF_UINT, AT(rpc.lease_max_s), .min = 10, .max = 86400 },
 	END,
 };
 
@@ -189,6 +190,7 @@ void conf_defaults(struct conf *c)
 	c->threads.admin = 2;
 	c->admin.mode = 0660;
 	c->rpc.mode = 0660;
+	c->rpc.lease_max_s = 900;
 	c->nbd.mode = 0660;
 	c->nbd.max_connections = 64;
 	c->nbd.handshake_timeout_ms = 30000;

@@ -116,12 +116,14 @@ int compound_cred(struct compound *c, const struct vfs_cred **ret)
 	if (!tree)
 		return err_set(-EINVAL, "an open file's descriptor stands for its data only");
 	*ret = &c->cred;
+	c->cred.tag = compound_tag(c);
 	if (c->cred_tree == tree)
 		return 0;
 	/* The credentials of another tree are overwritten, also by an error. */
 	c->cred_tree = NULL;
 	rpc_tree_policy(c->conn, tree, &c->policy);
 	err = rpc_identity(&c->conn->peer, c->op->has_sys ? &c->op->sys : NULL, &c->policy, c->groups, &c->cred);
+	c->cred.tag = compound_tag(c);
 	if (!err)
 		c->cred_tree = tree;
 	return err;
@@ -222,9 +224,14 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 {
 	struct wfsp_op_res res = { .status = WFSP_OK, .code = op->code };
 	size_t start = c->w.pos;
-	int err = allowed(c, op);
+	int err = allowed(c, op), todo = 1;
 
-	if (!err)
+	c->tagged = false;
+	if (!err && (ops[op->code].needs & CHANGES)) {
+		todo = compound_begin_change(c, op, &res);
+		err = todo < 0 ? todo : 0;
+	}
+	if (!err && todo)
 		err = ops[op->code].run(c, op, &res);
 	if (!err && !(ops[op->code].needs & DIRECT))
 		wfsp_put_op_res(&c->w, &res);
@@ -250,7 +257,7 @@ static void put_error(struct compound *c, int err)
 /* Is the next operation one for a worker? */
 static bool must_wait(const struct compound *c, const struct wfsp_op *op)
 {
-	return !(ops[op->code].needs & AT_ONCE) ||
+	return !(ops[op->code].needs & AT_ONCE) || c->slot_state != RPC_SLOT_NEW ||
 	       (c->index % LOOP_LOOKS == LOOP_LOOKS - 1 && sync_now_ns() > c->loop_until_ns);
 }
 
@@ -303,7 +310,7 @@ static void take_reply(struct rpc_op *op, struct rpc_buf *reply, size_t len)
 	op->payload_len = len;
 }
 
-static int compound_new(struct rpc_op *op)
+static int compound_new(struct rpc_op *op, const struct rpc_slot_use *slot)
 {
 	uint32_t reply_max = op->args.compound.reply_max_bytes;
 	struct rpc_server *s = op->conn->server;
@@ -322,6 +329,8 @@ static int compound_new(struct rpc_op *op)
 	c->conn = op->conn;
 	c->args = rd_init(op->payload, op->len_bytes);
 	c->reply = reply;
+	c->slot_state = slot->state;
+	c->slot_durable = slot->durable;
 	c->w = wr_init(reply.p, reply_max + COUNT_BYTES);
 	c->limit = reply_max + COUNT_BYTES - ERROR_BYTES;
 	wr_zero(&c->w, COUNT_BYTES);
@@ -368,11 +377,8 @@ static int answer_again(struct rpc_op *op, void *kept, size_t len)
 static int begin(struct rpc_op *op, bool *ret_done)
 {
 	const struct wfsp_compound_args *a = &op->args.compound;
-	struct rpc_sessions *t = &op->conn->server->sessions;
 	struct rpc_session *session = op->conn->session;
-	enum rpc_slot_state state;
-	void *kept = NULL;
-	size_t len = 0;
+	struct rpc_slot_use slot = { .state = RPC_SLOT_NEW };
 	int err;
 
 	*ret_done = false;
@@ -380,17 +386,17 @@ static int begin(struct rpc_op *op, bool *ret_done)
 	    a->reply_max_bytes > (a->slot ? WFSP_SLOT_REPLY_MAX : WFSP_COMPOUND_MAX))
 		return err_set(-EINVAL, "reply_max of %u bytes", a->reply_max_bytes);
 	if (!a->slot)
-		return compound_new(op);
-	err = rpc_slot_begin(t, session, op->conn->client_conn, a->slot, a->sequence, &state, &kept, &len);
+		return compound_new(op, &slot);
+	err = rpc_slot_begin(session, op->conn->client_conn, a, &slot);
 	if (err)
 		return err;
-	if (state == RPC_SLOT_AGAIN) {
+	if (slot.state == RPC_SLOT_AGAIN) {
 		*ret_done = true;
-		return answer_again(op, kept, len);
+		return answer_again(op, slot.reply, slot.reply_len);
 	}
-	err = compound_new(op);
+	err = compound_new(op, &slot);
 	if (err)
-		rpc_slot_keep(t, session, op->conn->client_conn, a->slot, NULL, 0);
+		rpc_slot_keep(session, op->conn->client_conn, a->slot, NULL, 0);
 	return err;
 }
 
@@ -404,7 +410,6 @@ int rpc_compound_exec(struct rpc_op *op, bool nowait)
 		return err;
 	err = run(op, nowait);
 	if (!err && a->slot)
-		rpc_slot_keep(&op->conn->server->sessions, op->conn->session, op->conn->client_conn, a->slot, op->buf.p,
-		              op->payload_len);
+		rpc_slot_keep(op->conn->session, op->conn->client_conn, a->slot, op->buf.p, op->payload_len);
 	return err;
 }

@@ -64,23 +64,43 @@ int rpc_identity(const struct rpc_peer *peer, const struct rpc_auth_sys *sys, co
                  uint32_t *groups, struct vfs_cred *ret);
 
 /* session.c */
-/* The session of a client, new or as it was left; any thread. NULL: no memory. */
-struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id);
-void rpc_session_put(struct rpc_sessions *t, struct rpc_session *s);
+#define RPC_LEASE_S_DEFAULT 90u
+#define RPC_LEASE_MAX_S_DEFAULT 900u
+/* The session of that client at that peer, new or as it was left, for so long behind its last connection (0: the
+ * default); any thread. NULL: no memory. */
+struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id, const struct rpc_peer *peer,
+                                    uint32_t wanted_s);
+void rpc_session_put(struct rpc_session *s);
+/* What is granted to whoever wants that. */
+uint32_t rpc_lease_s(const struct rpc_sessions *t, uint32_t wanted_s);
 /* Forget those whose client has been away for longer than the lease. */
 void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns);
-void rpc_sessions_init(struct rpc_sessions *t, struct vfs *vfs, struct budget_consumer *charge);
+void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config *config);
+/* Waits for workers. */
 void rpc_sessions_done(struct rpc_sessions *t);
+
+/* slots.c */
 enum rpc_slot_state {
 	RPC_SLOT_NEW, /* run it, then rpc_slot_keep() */
-	RPC_SLOT_AGAIN, /* *ret_reply is the answer; free() it */
+	RPC_SLOT_UNKNOWN, /* likewise, but an earlier life of the session may have done it */
+	RPC_SLOT_FORGOTTEN, /* likewise, but it was done, and its answer could not be kept */
+	RPC_SLOT_AGAIN, /* the answer is there */
+};
+struct rpc_slot_use {
+	enum rpc_slot_state state;
+	bool durable; /* file systems may keep the results of its changes */
+	void *reply; /* AGAIN: to be freed */
+	size_t reply_len;
 };
 /* -EINVAL (no such slot), -EBUSY (it is running), -EPROTO (out of sequence), -ENOMEM. */
-int rpc_slot_begin(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, uint32_t sequence,
-                   enum rpc_slot_state *ret, void **ret_reply, size_t *ret_len);
+int rpc_slot_begin(struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a,
+                   struct rpc_slot_use *ret);
 /* Its answer, to be kept; NULL: it did nothing, and may be tried again. */
-void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply,
-                   size_t len);
+void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply, size_t len);
+/* How file systems know the operation at @index of the request; the kind is the caller's to set. */
+void rpc_slot_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a, uint32_t index,
+                  struct vfs_tag *ret);
+
 /* The number by which the VFS knows a client's lock owner. One that never took a lock gets a number with @make, and is
  * 0, which nobody has, without. -ENOLCK: too many. */
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
@@ -109,6 +129,10 @@ struct compound {
 	struct node *current, *saved;
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
+	enum rpc_slot_state slot_state; /* NEW without a slot */
+	bool slot_durable;
+	bool tagged; /* the running operation's result is to be kept: */
+	struct vfs_tag tag;
 	uint64_t copied_bytes; /* by COPY: bounded, as it keeps a worker */
 	const struct rpc_tree *cred_tree; /* the tree that cred is for */
 	struct export_policy policy; /* of that tree, as it was then */
@@ -139,6 +163,15 @@ int compound_io(struct compound *c, struct node *n, unsigned access, struct vfs_
 /* Room for @want bytes of data behind @head bytes of result; *ret_len: how much there is. */
 uint8_t *compound_room(struct compound *c, size_t head, size_t want, size_t *ret_len);
 void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struct wfsp_node_attr *ret);
+
+/* compound_again.c */
+/* Before an operation that changes something. 1: do it; 0: it was done before, and *res says what came of it; or an
+ * error. */
+int compound_begin_change(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res);
+/* Of the running operation; NULL: its result is not kept. */
+const struct vfs_tag *compound_tag(const struct compound *c);
+/* Was what follows the running GUARD done before, so that it had passed? */
+bool compound_guard_passed(struct compound *c);
 
 /* The operations: compound_names.c, compound_data.c, compound_more.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,

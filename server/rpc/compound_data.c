@@ -78,6 +78,13 @@ static int write_data(struct vfs_handle *h, const struct wfsp_bytes *data, uint6
 	return data->len_bytes ? vfs_write(h, &iov, 1, offset, flags | nowait_flag()) : 0;
 }
 
+static int append_data(struct compound *c, struct vfs_handle *h, const struct wfsp_bytes *data, unsigned flags)
+{
+	struct iovec iov = { (void *)(uintptr_t)data->p, data->len_bytes };
+
+	return data->len_bytes ? vfs_append(h, &iov, 1, flags, compound_tag(c)) : 0;
+}
+
 int op_write(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	unsigned flags = (op->flags & WFSP_WRITE_FUA ? VFS_FUA : 0) | (op->flags & WFSP_WRITE_APPEND ? VFS_APPEND : 0);
@@ -88,7 +95,9 @@ int op_write(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *r
 	if (op->flags & ~(WFSP_WRITE_FUA | WFSP_WRITE_APPEND))
 		return err_set(-EINVAL, "unknown flags %#x of a write", op->flags);
 	err = compound_io(c, c->current, VFS_ACCESS_WRITE, &h);
-	if (!err)
+	if (!err && (flags & VFS_APPEND))
+		err = append_data(c, h, &op->data, flags);
+	else if (!err)
 		err = write_data(h, &op->data, op->offset, flags);
 	if (!err)
 		counter_add(&c->conn->server->stats.written_bytes, op->data.len_bytes);

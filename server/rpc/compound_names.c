@@ -211,7 +211,7 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 		                     .size_bytes = op->set.size_bytes,
 		                     .atime_ns = op->set.atime_ns,
 		                     .mtime_ns = op->set.mtime_ns };
-	static const struct vfs_cred nobody = { .uid = EXPORT_ANON_ID, .gid = EXPORT_ANON_ID };
+	const struct vfs_cred nobody = { .uid = EXPORT_ANON_ID, .gid = EXPORT_ANON_ID, .tag = compound_tag(c) };
 	const struct vfs_cred *cred = &nobody;
 	struct vfs_handle *h = c->current->h;
 	struct vfs_stat st;
@@ -237,7 +237,7 @@ int op_guard(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *r
 	int err = vfs_stat(c->current->h, &st);
 
 	(void)res;
-	if (!err && st.change != op->change)
+	if (!err && st.change != op->change && !compound_guard_passed(c))
 		err = err_set(-EREMCHG, "the change counter is %llu", (unsigned long long)st.change);
 	return err;
 }

@@ -126,7 +126,7 @@ void rpc_conn_free(struct rpc_conn *c)
 	rpc_shm_drop(c);
 	rpc_trees_done(&c->trees, c->server->exports);
 	if (c->session)
-		rpc_session_put(&c->server->sessions, c->session);
+		rpc_session_put(c->session);
 	rpc_peer_done(&c->peer);
 	sync_mutex_done(&c->handles.lock);
 	free(c->window);

@@ -92,13 +92,24 @@ struct rpc_trees {
 	struct sync_mutex lock;
 	struct rpc_tree *first; /* guarded by the lock */
 };
-struct rpc_sessions {
-	struct sync_mutex lock;
+struct rpc_sessions_config {
 	struct vfs *vfs;
+	struct workers *workers; /* sessions end there */
 	struct budget_consumer *charge;
+	const uint8_t *secret; /* RPC_SECRET_BYTES */
+	uint32_t lease_max_s; /* 0: the default */
+};
+struct rpc_account;
+struct rpc_sessions {
+	struct rpc_sessions_config config;
+	struct sync_mutex lock;
+	struct sync_cond retired;
 	struct rpc_session *first SYNC_GUARDED_BY(lock);
+	struct rpc_account *accounts SYNC_GUARDED_BY(lock);
 	unsigned count SYNC_GUARDED_BY(lock);
+	unsigned retiring SYNC_GUARDED_BY(lock); /* on their way to an end, not in the list */
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
+	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions */
 	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
 	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */
 };
@@ -191,9 +202,8 @@ struct rpc_conn {
 	struct rpc_trees trees;
 	struct rpc_session *session; /* from HELLO on */
 
-	/* HELLO. Guarded by the server's lock, as identities are compared across loops. */
+	/* HELLO: session and number. Guarded by the server's lock, as they are compared across loops. */
 	bool has_identity;
-	uint8_t client_id[WFSP_CLIENT_ID_BYTES];
 	uint32_t client_conn;
 	struct rpc_conn *successor; /* waits for this one to be gone */
 	bool kill_pending; /* kill_task is posted */

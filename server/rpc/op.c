@@ -323,6 +323,7 @@ static void encode_results(struct rpc_op *op, struct wr *w)
 	case WFSP_HELLO:
 		hello = op->conn->server->hello;
 		hello.features |= op->args.hello.features & WFSP_FEATURE_TREES;
+		hello.lease_s = rpc_lease_s(&op->conn->server->sessions, op->args.hello.lease_s);
 		if (op->conn->shm) {
 			hello.features |= WFSP_FEATURE_SHM;
 			hello.shm_slots = RPC_SHM_SLOTS;

@@ -41,6 +41,7 @@ struct rpc_server_config {
 	/* RPC_SECRET_BYTES that prove file handles to be ours, the same at every start. NULL: random. Copied. */
 	const uint8_t *secret;
 	unsigned connections_max; /* 0: 1024 */
+	unsigned lease_max_s; /* the longest time that a session outlives its client's connections; 0: 900 */
 	unsigned stall_ms; /* a client silent in the middle of a record for this long is dropped; 0: 30,000 */
 };
 #define RPC_CLEAN_BOOTS_MAX 16

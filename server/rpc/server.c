@@ -68,7 +68,11 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 		s->shm_possible = rpc_shm_possible();
 		if (!s->charge || !s->shm_charge)
 			err = err_set(-ENOMEM, "no memory for the RPC server");
-		rpc_sessions_init(&s->sessions, s->vfs, s->charge);
+		rpc_sessions_init(&s->sessions, &(struct rpc_sessions_config){ .vfs = s->vfs,
+		                                                               .workers = s->workers,
+		                                                               .charge = s->charge,
+		                                                               .secret = s->secret,
+		                                                               .lease_max_s = config->lease_max_s });
 	}
 	if (!err)
 		err = rpc_bufs_init(s);
@@ -91,7 +95,7 @@ void rpc_server_free(struct rpc_server *s)
 	if (s->metrics)
 		metrics_unregister(s->metrics, s);
 	rpc_bufs_done(s);
-	if (s->sessions.vfs)
+	if (s->sessions.config.vfs)
 		rpc_sessions_done(&s->sessions);
 	if (s->charge)
 		budget_leave(s->charge);
@@ -212,15 +216,16 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 {
 	struct rpc_conn *old;
 
-	c->session = rpc_session_get(&s->sessions, args->client_id);
+	struct rpc_session *session = rpc_session_get(&s->sessions, args->client_id, &c->peer, args->lease_s);
+
 	sync_mutex_lock(&s->lock);
+	c->session = session;
 	for (old = s->conns; old; old = old->next) {
 		if (old != c && old->has_identity && !old->successor && old->client_conn == args->connection &&
-		    memcmp(old->client_id, args->client_id, sizeof(old->client_id)) == 0)
+		    old->session && old->session == session)
 			break;
 	}
 	c->has_identity = true;
-	memcpy(c->client_id, args->client_id, sizeof(c->client_id));
 	c->client_conn = args->connection;
 	if (old) {
 		old->successor = c;

@@ -1,173 +1,187 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Sessions: what the server remembers of a client beyond its connections, for a time after the last of them is gone:
- * the last answer in each slot, so that a request that is sent again is not done again, and the owners of its locks.
+ * the last answer in each slot (slots.c), so that a request that is sent again is not done again, and the owners of its
+ * locks.
  *
- * In memory: a restart of the server ends them.
+ * A session is its client's id together with who is at the other end: nobody else comes to it by knowing the id. What
+ * is in memory ends with the server; file systems that keep results know the session by its key, which is the same
+ * after a restart. Sessions of clients that are away are bounded for each peer, so that one does not push out those of
+ * another.
  */
+#include "server/rpc/session.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/assert.h"
-#include "core/base/budget.h"
 #include "core/base/err.h"
-#include "server/rpc/compound.h"
+#include "core/base/siphash.h"
 
-#define LEASE_NS (90 * SYNC_NS_PER_S)
-#define CONNECTIONS_MAX 64u /* of one client, with slots */
 #define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
-#define REPLY_BYTES_MAX ((size_t)64 << 20) /* of all sessions; likewise, and then no more are kept */
+#define AWAY_MAX 256u /* of one peer; likewise */
 /* Whoever ever took a lock is remembered to the session's end, as nobody says that a process of the client is gone. */
 #define OWNERS_MAX 16384u /* of a session */
 #define OWNERS_ALL_MAX 262144u
-#define OWNER_BUCKETS 64u
 
-struct slot {
-	uint32_t sequence;
-	bool used, busy;
-	void *reply; /* NULL: none is kept */
-	size_t reply_len;
-};
-
-struct slot_table {
-	struct slot_table *next;
-	uint32_t connection;
-	struct slot slots[WFSP_SLOTS];
-};
-
-struct owner {
-	struct owner *next;
-	uint64_t owner, number;
-};
-
-struct rpc_session {
-	struct rpc_session *next;
-	uint8_t client_id[WFSP_CLIENT_ID_BYTES];
-	unsigned connections; /* that hold it */
-	uint64_t left_ns; /* when the last one did */
-	struct slot_table *tables;
-	unsigned table_count;
-	struct owner *owners[OWNER_BUCKETS];
-	unsigned owner_count;
-};
-
-void rpc_sessions_init(struct rpc_sessions *t, struct vfs *vfs, struct budget_consumer *charge)
+void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config *config)
 {
 	sync_mutex_init(&t->lock, SYNC_RANK_HANDLE, "rpc sessions");
-	t->vfs = vfs;
-	t->charge = charge;
+	sync_cond_init(&t->retired);
+	t->config = *config;
+	if (!t->config.lease_max_s)
+		t->config.lease_max_s = RPC_LEASE_MAX_S_DEFAULT;
 }
 
-static void drop_reply(struct rpc_sessions *t, struct slot *s) SYNC_REQUIRES(t->lock)
+/* ---- who ---- */
+
+/* A host of an IPv6 network has as many addresses as it wants: the network counts. */
+static void account_of(const struct rpc_peer *peer, uint8_t ret[RPC_PEER_BYTES])
 {
-	if (s->reply) {
-		budget_uncharge(t->charge, s->reply_len);
-		t->reply_bytes -= s->reply_len;
-	}
-	free(s->reply);
-	s->reply = NULL;
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	memset(ret, 0, RPC_PEER_BYTES);
+	ret[0] = peer->is_unix;
+	if (peer->is_unix)
+		put_be32(ret + 1, peer->uid);
+	else
+		memcpy(ret + 1, peer->address, memcmp(peer->address, mapped, sizeof(mapped)) == 0 ? 16 : 8);
 }
 
-/* Nobody else knows it any more. */
-static void session_free(struct rpc_sessions *t, struct rpc_session *s)
+static void key_of(const struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *client_id,
+                   uint8_t ret[VFS_CLIENT_KEY_BYTES])
 {
-	sync_mutex_lock(&t->lock);
-	while (s->tables) {
-		struct slot_table *table = s->tables;
+	uint8_t buf[WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES] = { 0 };
 
-		s->tables = table->next;
-		for (unsigned i = 0; i < WFSP_SLOTS; i++)
-			drop_reply(t, &table->slots[i]);
-		budget_uncharge(t->charge, sizeof(*table));
-		free(table);
-	}
-	t->owner_count -= s->owner_count;
-	sync_mutex_unlock(&t->lock);
-	budget_uncharge(t->charge, s->owner_count * sizeof(struct owner));
-	for (unsigned i = 0; i < OWNER_BUCKETS; i++) {
+	memcpy(buf, client_id, WFSP_CLIENT_ID_BYTES);
+	buf[WFSP_CLIENT_ID_BYTES] = peer->is_unix;
+	if (peer->is_unix)
+		put_be32(buf + WFSP_CLIENT_ID_BYTES + 1, peer->uid);
+	else
+		memcpy(buf + WFSP_CLIENT_ID_BYTES + 1, peer->address, sizeof(peer->address));
+	siphash128(t->config.secret, buf, sizeof(buf), ret);
+}
+
+static struct rpc_account *get_account(struct rpc_sessions *t, const struct rpc_peer *peer) SYNC_REQUIRES(t->lock)
+{
+	uint8_t who[RPC_PEER_BYTES];
+	struct rpc_account *a = t->accounts;
+
+	account_of(peer, who);
+	while (a && memcmp(a->who, who, sizeof(who)) != 0)
+		a = a->next;
+	if (a)
+		return a;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	budget_charge(t->config.charge, sizeof(*a));
+	memcpy(a->who, who, sizeof(who));
+	a->next = t->accounts;
+	t->accounts = a;
+	return a;
+}
+
+static void put_account(struct rpc_sessions *t, struct rpc_account *a) SYNC_REQUIRES(t->lock)
+{
+	struct rpc_account **at = &t->accounts;
+
+	if (a->session_count)
+		return;
+	while (*at != a)
+		at = &(*at)->next;
+	*at = a->next;
+	budget_uncharge(t->config.charge, sizeof(*a));
+	free(a);
+}
+
+/* ---- the end of a session ---- */
+
+/* Nobody else knows it any more. Giving up locks may take long. */
+static void session_free(struct work *w)
+{
+	struct rpc_session *s = (struct rpc_session *)((uint8_t *)w - offsetof(struct rpc_session, work));
+	struct rpc_sessions *t = s->sessions;
+
+	for (unsigned i = 0; i < RPC_OWNER_BUCKETS; i++) {
 		while (s->owners[i]) {
-			struct owner *o = s->owners[i];
+			struct rpc_owner *o = s->owners[i];
 
 			s->owners[i] = o->next;
-			vfs_unlock_owner(t->vfs, o->number);
+			vfs_unlock_owner(t->config.vfs, o->number);
 			free(o);
+			budget_uncharge(t->config.charge, sizeof(*o));
 		}
 	}
-	budget_uncharge(t->charge, sizeof(*s));
+	sync_mutex_lock(&t->lock);
+	rpc_slots_free(t, s);
+	t->owner_count -= s->owner_count;
+	s->account->session_count--;
+	put_account(t, s->account);
+	budget_uncharge(t->config.charge, sizeof(*s));
 	free(s);
+	t->retiring--;
+	sync_cond_broadcast(&t->retired);
+	sync_mutex_unlock(&t->lock);
 }
 
-/* The one whose client has been away for longest, taken out of the list. NULL: none is away. */
-static struct rpc_session *take_oldest(struct rpc_sessions *t) SYNC_REQUIRES(t->lock)
+/* Take it out of the list at *@at, and have a worker end it. */
+static void retire(struct rpc_sessions *t, struct rpc_session **at) SYNC_REQUIRES(t->lock)
 {
-	struct rpc_session **oldest = NULL, *s;
+	struct rpc_session *s = *at;
+
+	*at = s->next;
+	t->count--;
+	s->account->away_count--;
+	t->retiring++;
+	s->work.run = session_free;
+	workers_queue(t->config.workers, WORKER_LANE_ADMIN, &s->work);
+}
+
+/* The one whose client has been away for longest, of one peer or (NULL) of all. */
+static struct rpc_session **oldest_away(struct rpc_sessions *t, const struct rpc_account *a) SYNC_REQUIRES(t->lock)
+{
+	struct rpc_session **oldest = NULL;
 
 	for (struct rpc_session **at = &t->first; *at; at = &(*at)->next) {
-		if (!(*at)->connections && (!oldest || (*at)->left_ns < (*oldest)->left_ns))
+		if (!(*at)->connections && (!a || (*at)->account == a) &&
+		    (!oldest || (*at)->left_ns < (*oldest)->left_ns))
 			oldest = at;
 	}
-	if (!oldest)
-		return NULL;
-	s = *oldest;
-	*oldest = s->next;
-	t->count--;
-	return s;
+	return oldest;
+}
+
+/* There is one more of this peer. */
+static void make_room(struct rpc_sessions *t, const struct rpc_account *a) SYNC_REQUIRES(t->lock)
+{
+	struct rpc_session **at = NULL;
+
+	if (a->away_count > AWAY_MAX || t->count > SESSIONS_MAX)
+		at = oldest_away(t, a);
+	if (!at && t->count > SESSIONS_MAX)
+		at = oldest_away(t, NULL);
+	if (at)
+		retire(t, at);
 }
 
 SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
 {
+	sync_mutex_lock(&t->lock);
 	while (t->first) {
-		struct rpc_session *s = t->first;
-
-		always(!s->connections);
-		t->first = s->next;
-		session_free(t, s);
+		always(!t->first->connections);
+		retire(t, &t->first);
 	}
+	while (t->retiring)
+		sync_cond_wait(&t->retired, &t->lock);
+	sync_mutex_unlock(&t->lock);
+	sync_cond_done(&t->retired);
 	sync_mutex_done(&t->lock);
-}
-
-struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id)
-{
-	struct rpc_session *s, *old = NULL;
-
-	sync_mutex_lock(&t->lock);
-	s = t->first;
-	while (s && memcmp(s->client_id, client_id, sizeof(s->client_id)) != 0)
-		s = s->next;
-	if (!s) {
-		s = calloc(1, sizeof(*s));
-		if (s) {
-			budget_charge(t->charge, sizeof(*s));
-			memcpy(s->client_id, client_id, sizeof(s->client_id));
-			s->next = t->first;
-			t->first = s;
-			t->count++;
-		}
-	}
-	if (s) {
-		s->connections++;
-		if (t->count > SESSIONS_MAX)
-			old = take_oldest(t);
-	}
-	sync_mutex_unlock(&t->lock);
-	if (old)
-		session_free(t, old);
-	return s;
-}
-
-void rpc_session_put(struct rpc_sessions *t, struct rpc_session *s)
-{
-	sync_mutex_lock(&t->lock);
-	always(s->connections > 0);
-	if (--s->connections == 0)
-		s->left_ns = sync_now_ns();
-	sync_mutex_unlock(&t->lock);
 }
 
 void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
 {
-	struct rpc_session *dead = NULL, **at;
+	struct rpc_session **at;
 
 	sync_mutex_lock(&t->lock);
 	at = &t->first;
@@ -175,124 +189,96 @@ void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
 		struct rpc_session *s = *at;
 
 		/* One that holds nothing is not worth waiting for. */
-		if (!s->connections && ((!s->tables && !s->owner_count) || now_ns - s->left_ns > LEASE_NS)) {
-			*at = s->next;
-			t->count--;
-			s->next = dead;
-			dead = s;
-		} else {
+		if (!s->connections && ((!s->tables && !s->owner_count) || now_ns - s->left_ns > s->lease_ns))
+			retire(t, at);
+		else
 			at = &s->next;
-		}
 	}
 	sync_mutex_unlock(&t->lock);
-	while (dead) {
-		struct rpc_session *s = dead;
-
-		dead = s->next;
-		session_free(t, s);
-	}
 }
 
-static struct slot *find_slot(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot)
+/* ---- its life ---- */
+
+static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *key)
         SYNC_REQUIRES(t->lock)
 {
-	struct slot_table *table = s->tables;
+	struct rpc_account *a = get_account(t, peer);
+	struct rpc_session *s = a ? calloc(1, sizeof(*s)) : NULL;
 
-	while (table && table->connection != connection)
-		table = table->next;
-	if (!table && s->table_count < CONNECTIONS_MAX) {
-		table = calloc(1, sizeof(*table));
-		if (table) {
-			budget_charge(t->charge, sizeof(*table));
-			table->connection = connection;
-			table->next = s->tables;
-			s->tables = table;
-			s->table_count++;
-		}
-	}
-	return table ? &table->slots[slot - 1] : NULL;
+	if (a && !s)
+		put_account(t, a);
+	if (!s)
+		return NULL;
+	budget_charge(t->config.charge, sizeof(*s));
+	s->sessions = t;
+	s->account = a;
+	a->session_count++;
+	/* Until it is counted as connected. */
+	a->away_count++;
+	memcpy(s->key, key, sizeof(s->key));
+	s->next = t->first;
+	t->first = s;
+	t->count++;
+	return s;
 }
 
-static int slot_again(const struct slot *s, void **ret_reply, size_t *ret_len)
+uint32_t rpc_lease_s(const struct rpc_sessions *t, uint32_t wanted_s)
 {
-	if (!s->reply)
-		return err_set(-ENOMEM, "the answer of this slot could not be kept");
-	*ret_reply = malloc(s->reply_len);
-	if (!*ret_reply)
-		return err_set(-ENOMEM, "no memory for an answer");
-	memcpy(*ret_reply, s->reply, s->reply_len);
-	*ret_len = s->reply_len;
-	return 0;
+	uint32_t max = t->config.lease_max_s;
+
+	if (!wanted_s)
+		wanted_s = RPC_LEASE_S_DEFAULT;
+	return wanted_s < max ? wanted_s : max;
 }
 
-int rpc_slot_begin(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, uint32_t sequence,
-                   enum rpc_slot_state *ret, void **ret_reply, size_t *ret_len)
+struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *client_id, const struct rpc_peer *peer,
+                                    uint32_t wanted_s)
 {
-	struct slot *found;
-	int err = 0;
+	uint8_t key[VFS_CLIENT_KEY_BYTES];
+	struct rpc_session *s;
 
-	if (!s || slot < 1 || slot > WFSP_SLOTS)
-		return err_set(-EINVAL, "%s", s ? "no such slot" : "a slot before HELLO");
+	key_of(t, peer, client_id, key);
 	sync_mutex_lock(&t->lock);
-	found = find_slot(t, s, connection, slot);
-	if (!found) {
-		err = err_set(-ENOMEM, "no memory for slots");
-	} else if (found->busy) {
-		err = err_set(-EBUSY, "slot %u is in use", slot);
-	} else if (found->used && found->sequence == sequence) {
-		*ret = RPC_SLOT_AGAIN;
-		err = slot_again(found, ret_reply, ret_len);
-	} else if (found->used && (int32_t)(sequence - found->sequence) < 0) {
-		err = err_set(-EPROTO, "slot %u: %u comes after %u", slot, sequence, found->sequence);
-	} else {
-		drop_reply(t, found);
-		found->used = found->busy = true;
-		found->sequence = sequence;
-		*ret = RPC_SLOT_NEW;
+	s = t->first;
+	while (s && memcmp(s->key, key, sizeof(key)) != 0)
+		s = s->next;
+	if (!s)
+		s = session_new(t, peer, key);
+	if (s) {
+		if (!s->connections++)
+			s->account->away_count--;
+		s->lease_ns = rpc_lease_s(t, wanted_s) * SYNC_NS_PER_S;
+		make_room(t, s->account);
 	}
 	sync_mutex_unlock(&t->lock);
-	return err;
+	return s;
 }
 
-void rpc_slot_keep(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply,
-                   size_t len)
+void rpc_session_put(struct rpc_session *s)
 {
-	void *copy = reply ? malloc(len) : NULL;
-	struct rpc_session *old = NULL;
-	struct slot *found;
+	struct rpc_sessions *t = s->sessions;
 
-	if (copy)
-		memcpy(copy, reply, len);
 	sync_mutex_lock(&t->lock);
-	if (t->reply_bytes + len > REPLY_BYTES_MAX) {
-		old = take_oldest(t);
-		free(copy);
-		copy = NULL;
-	}
-	found = find_slot(t, s, connection, slot);
-	always(found && found->busy);
-	found->busy = false;
-	found->used = reply != NULL;
-	found->reply = copy;
-	found->reply_len = len;
-	if (copy) {
-		budget_charge(t->charge, len);
-		t->reply_bytes += len;
+	always(s->connections > 0);
+	if (--s->connections == 0) {
+		s->left_ns = sync_now_ns();
+		s->account->away_count++;
+		make_room(t, s->account);
 	}
 	sync_mutex_unlock(&t->lock);
-	if (old)
-		session_free(t, old);
 }
+
+/* ---- owners of locks ---- */
 
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret)
 {
-	struct owner **bucket, *o;
+	struct rpc_owner **bucket, *o;
 	int err = 0;
 
 	if (!s)
 		return err_set(-ENOLCK, "locks need a HELLO");
 	sync_mutex_lock(&t->lock);
-	bucket = &s->owners[(owner ^ owner >> 17 ^ owner >> 39) % OWNER_BUCKETS];
+	bucket = &s->owners[(owner ^ owner >> 17 ^ owner >> 39) % RPC_OWNER_BUCKETS];
 	o = *bucket;
 	while (o && o->owner != owner)
 		o = o->next;
@@ -300,8 +286,8 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 		if (s->owner_count < OWNERS_MAX && t->owner_count < OWNERS_ALL_MAX)
 			o = malloc(sizeof(*o));
 		if (o) {
-			budget_charge(t->charge, sizeof(*o));
-			*o = (struct owner){ .next = *bucket, .owner = owner, .number = ++t->next_owner };
+			budget_charge(t->config.charge, sizeof(*o));
+			*o = (struct rpc_owner){ .next = *bucket, .owner = owner, .number = ++t->next_owner };
 			*bucket = o;
 			s->owner_count++;
 			t->owner_count++;

@@ -109,9 +109,9 @@ int edit_recall(struct dataset *ds, const struct vfs_tag *tag, struct vfs_result
 	/* Two clients whose keys begin alike share places: that of the later one counts. */
 	if (memcmp(r.client, tag->client, sizeof(r.client)) != 0 || (int32_t)(tag->sequence - r.sequence) > 0)
 		return -ENOENT;
-	if (tag->sequence != r.sequence || tag->kind != r.kind)
+	if (tag->sequence != r.sequence)
 		return err_set(-EPROTO, "request %u comes after %u", tag->sequence, r.sequence);
-	*ret = (struct vfs_result){ .number = r.number };
+	*ret = (struct vfs_result){ .kind = r.kind, .number = r.number };
 	return 0;
 }
 

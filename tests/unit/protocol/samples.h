@@ -5,9 +5,11 @@
 
 #include "protocol/wfs_compound.h"
 
-static const struct wfsp_hello_args sample_hello_args = {
-	.client_id = { 1, 2, 3, [15] = 16 }, .connection = 77, .features = 0x1122334455667788, .client_name = "somebody"
-};
+static const struct wfsp_hello_args sample_hello_args = { .client_id = { 1, 2, 3, [15] = 16 },
+	                                                  .connection = 77,
+	                                                  .features = 0x1122334455667788,
+	                                                  .lease_s = 630,
+	                                                  .client_name = "somebody" };
 static const struct wfsp_hello_ok sample_hello_ok = { .boot_id = 0xfedcba9876543210,
 	                                              .clean_boot_count = 2,
 	                                              .clean_boots = { 11, 12 },
@@ -16,6 +18,7 @@ static const struct wfsp_hello_ok sample_hello_ok = { .boot_id = 0xfedcba9876543
 	                                              .requests_max = 128,
 	                                              .shm_slots = 32,
 	                                              .shm_slot_bytes = 1u << 20,
+	                                              .lease_s = 600,
 	                                              .server_name = "wfsd" };
 static const struct wfsp_export sample_export = {
 	.name = "vm1", .description = "a volume", .size_bytes = 1ull << 40, .read_only = true, .is_default = false

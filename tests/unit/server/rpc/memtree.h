@@ -44,6 +44,13 @@ struct memtree_node {
 	struct memtree_xattr *xattrs;
 };
 
+/* Of a request that changed something, as file systems keep it that can. */
+struct memtree_result {
+	struct vfs_tag tag;
+	uint64_t number;
+};
+#define MEMTREE_RESULTS_MAX 1024u
+
 struct memtree {
 	struct sync_mutex lock;
 	struct memtree_node *nodes[MEMTREE_NODES_MAX]; /* by object - 1 */
@@ -55,6 +62,9 @@ struct memtree {
 	/* Of the calls by threads that must not wait the one with this number, and those after it, are not answered; 0:
 	 * all are. Atomic. */
 	unsigned nowait_until;
+	bool forgets; /* it keeps no results */
+	struct memtree_result results[MEMTREE_RESULTS_MAX];
+	unsigned result_count;
 };
 
 static inline struct memtree_node *mt(struct vfs_node *n)
@@ -73,6 +83,7 @@ static inline bool mt_must_wait(struct memtree *t)
 	return left == 1;
 }
 
+#include "tests/unit/server/rpc/memtree_result.h"
 #include "tests/unit/server/rpc/memtree_data.h"
 
 static inline void mt_release(struct vfs_node *n)
@@ -231,6 +242,7 @@ static inline int mt_create(struct vfs_node *dir, const char *name, size_t len, 
 		vfs_node_ref(&n->node);
 		*ret = &n->node;
 		t->creates++;
+		mt_note(t, attr->tag, n->st.object);
 	}
 	sync_mutex_unlock(&t->lock);
 	return err;
@@ -245,6 +257,7 @@ static inline int mt_create_nameless(struct vfs_node *dir, const struct vfs_new 
 	n = mt_new(t, mt(dir), attr);
 	if (n) {
 		n->st.link_count = 0;
+		mt_note(t, attr->tag, n->st.object);
 		vfs_node_ref(&n->node);
 		*ret = &n->node;
 	}
@@ -258,7 +271,6 @@ static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, st
 	struct memtree *t = mt(dir)->tree;
 	int err = 0;
 
-	(void)tag;
 	sync_mutex_lock(&t->lock);
 	if (mt_find(mt(dir), name, len)) {
 		err = err_set(-EEXIST, "%.*s", (int)len, name);
@@ -266,6 +278,8 @@ static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, st
 		mt_enter(mt(dir), name, len, mt(target));
 		mt(target)->st.link_count++;
 	}
+	if (!err)
+		mt_note(t, tag, 0);
 	sync_mutex_unlock(&t->lock);
 	return err;
 }
@@ -277,7 +291,6 @@ static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, 
 	struct memtree_entry *e;
 	int err = 0;
 
-	(void)tag;
 	if (mt_must_wait(t))
 		return -EAGAIN;
 	sync_mutex_lock(&t->lock);
@@ -292,6 +305,8 @@ static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, 
 		e->node->st.link_count--;
 		mt_drop(mt(dir), e);
 	}
+	if (!err)
+		mt_note(t, tag, 0);
 	sync_mutex_unlock(&t->lock);
 	return err;
 }
@@ -303,7 +318,6 @@ static inline int mt_rename(struct vfs_node *dir, const char *name, size_t len, 
 	struct memtree_entry *from, *to;
 	int err = 0;
 
-	(void)tag;
 	sync_mutex_lock(&t->lock);
 	from = mt_find(mt(dir), name, len);
 	to = mt_find(mt(new_dir), new_name, new_len);
@@ -331,6 +345,8 @@ static inline int mt_rename(struct vfs_node *dir, const char *name, size_t len, 
 		if (n->st.type == VFS_TYPE_DIR)
 			n->parent = mt(new_dir);
 	}
+	if (!err)
+		mt_note(t, tag, 0);
 	sync_mutex_unlock(&t->lock);
 	return err;
 }
@@ -361,6 +377,8 @@ static inline int mt_set_attr(struct vfs_node *node, const struct vfs_set_attr *
 	if (a->valid & VFS_SET_MTIME)
 		n->st.mtime_ns = a->mtime_ns;
 	n->st.change++;
+	if (!err)
+		mt_note(n->tree, a->tag, 0);
 	sync_mutex_unlock(&n->tree->lock);
 	return err;
 }
@@ -419,7 +437,6 @@ static inline int mt_set_xattr(struct vfs_node *node, const char *name, const vo
 	struct memtree_xattr **at, *x;
 	int err = 0;
 
-	(void)tag;
 	sync_mutex_lock(&t->lock);
 	at = mt_xattr(mt(node), name);
 	if (*at && (flags & VFS_XATTR_CREATE))
@@ -434,6 +451,8 @@ static inline int mt_set_xattr(struct vfs_node *node, const char *name, const vo
 		memcpy(x->value, value, len);
 		*at = x;
 	}
+	if (!err)
+		mt_note(t, tag, 0);
 	sync_mutex_unlock(&t->lock);
 	return err;
 }
@@ -444,13 +463,14 @@ static inline int mt_remove_xattr(struct vfs_node *node, const char *name, const
 	struct memtree_xattr **at;
 	int err = -ENODATA;
 
-	(void)tag;
 	sync_mutex_lock(&t->lock);
 	at = mt_xattr(mt(node), name);
 	if (*at) {
 		mt_drop_xattr(at);
 		err = 0;
 	}
+	if (!err)
+		mt_note(t, tag, 0);
 	sync_mutex_unlock(&t->lock);
 	return err;
 }
@@ -513,6 +533,8 @@ static const struct vfs_node_ops mt_ops = {
 	.get_xattr = mt_get_xattr,
 	.set_xattr = mt_set_xattr,
 	.remove_xattr = mt_remove_xattr,
+	.append = mt_append,
+	.recall = mt_recall,
 	.list_xattr = mt_list_xattr,
 	.statfs = mt_statfs,
 	.by_object = mt_by_object,

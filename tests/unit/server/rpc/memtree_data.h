@@ -44,8 +44,8 @@ static inline int mt_read(struct vfs_node *node, const struct iovec *iov, int io
 	return 0;
 }
 
-static inline int mt_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset,
-                           unsigned flags)
+static inline int mt_write_tagged(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset,
+                                  unsigned flags, const struct vfs_tag *tag)
 {
 	struct memtree_node *n = mt(node);
 	int err = 0;
@@ -55,6 +55,7 @@ static inline int mt_write(struct vfs_node *node, const struct iovec *iov, int i
 	sync_mutex_lock(&n->tree->lock);
 	if (flags & VFS_APPEND)
 		offset = n->st.size_bytes;
+	mt_note(n->tree, tag, offset);
 	for (int i = 0; i < iov_count && !err; i++) {
 		err = mt_reserve(n, offset + iov[i].iov_len);
 		if (err)
@@ -67,6 +68,18 @@ static inline int mt_write(struct vfs_node *node, const struct iovec *iov, int i
 	n->st.change++;
 	sync_mutex_unlock(&n->tree->lock);
 	return err;
+}
+
+static inline int mt_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset,
+                           unsigned flags)
+{
+	return mt_write_tagged(node, iov, iov_count, offset, flags, NULL);
+}
+
+static inline int mt_append(struct vfs_node *node, const struct iovec *iov, int iov_count, unsigned flags,
+                            const struct vfs_tag *tag)
+{
+	return mt_write_tagged(node, iov, iov_count, 0, flags | VFS_APPEND, tag);
 }
 
 static inline int mt_flush(struct vfs_node *node, unsigned flags)

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What session.c and slots.c share: a client's session in memory. All of it is under the lock of the sessions, except
+ * what never changes. */
+#ifndef WFSD_SERVER_RPC_SESSION_H
+#define WFSD_SERVER_RPC_SESSION_H
+
+#include "core/base/budget.h"
+#include "server/rpc/compound.h"
+
+#define RPC_OWNER_BUCKETS 64u
+#define RPC_PEER_BYTES 17u
+
+struct rpc_slot {
+	uint32_t sequence;
+	bool used, busy;
+	uint8_t places; /* operations of its longest compound: each may have a result in a file system */
+	void *reply; /* NULL: none is kept */
+	size_t reply_len;
+};
+
+struct rpc_slot_table {
+	struct rpc_slot_table *next;
+	uint32_t connection;
+	struct rpc_slot slots[WFSP_SLOTS];
+};
+
+struct rpc_owner {
+	struct rpc_owner *next;
+	uint64_t owner, number;
+};
+
+/* What all sessions of one peer (a user of this machine, or an address) hold. */
+struct rpc_account {
+	struct rpc_account *next;
+	uint8_t who[RPC_PEER_BYTES];
+	unsigned session_count, away_count;
+	size_t reply_bytes;
+};
+
+struct rpc_session {
+	struct rpc_session *next;
+	struct rpc_sessions *sessions;
+	struct rpc_account *account;
+	uint8_t key[VFS_CLIENT_KEY_BYTES]; /* of client and peer, by the server's secret */
+	unsigned connections; /* that hold it */
+	uint64_t left_ns; /* when the last one did */
+	uint64_t lease_ns;
+	struct rpc_slot_table *tables;
+	unsigned table_count;
+	unsigned place_count; /* of all slots */
+	size_t reply_bytes;
+	struct rpc_slot_table *hand; /* whose answer goes next when there are too many; NULL: the first */
+	unsigned hand_slot;
+	struct rpc_owner *owners[RPC_OWNER_BUCKETS];
+	unsigned owner_count;
+	struct work work; /* its end */
+};
+
+/* slots.c: with the lock held. */
+void rpc_slots_free(struct rpc_sessions *t, struct rpc_session *s) SYNC_REQUIRES(t->lock);
+
+#endif

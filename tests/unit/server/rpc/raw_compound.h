@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* COMPOUND by hand, on a raw connection to the server of tree_fixture.h. */
+#ifndef WFSD_TESTS_UNIT_SERVER_RPC_RAW_COMPOUND_H
+#define WFSD_TESTS_UNIT_SERVER_RPC_RAW_COMPOUND_H
+
+#include "protocol/wfs_compound.h"
+#include "tests/unit/server/rpc/tree_fixture.h"
+
+#define BYTES(text)                                                                                                    \
+	{                                                                                                              \
+		(const uint8_t *)(text), sizeof(text) - 1                                                              \
+	}
+
+struct call {
+	uint32_t slot, sequence, reply_max;
+};
+
+static const struct call plain = { .reply_max = 65536 };
+
+static inline void send_ops(int fd, uint32_t xid, struct call how, const struct wfsp_op *ops, uint32_t count)
+{
+	struct wfsp_compound_args a = { how.slot, how.sequence, how.reply_max, count };
+	static uint8_t buf[70000];
+	struct wr w = raw_call(buf, sizeof(buf), xid, WFSP_COMPOUND);
+
+	wfsp_put_compound_args(&w, &a);
+	for (uint32_t i = 0; i < count; i++)
+		wfsp_put_op(&w, &ops[i]);
+	raw_call_end(fd, &w);
+}
+
+/* The answer's status; of WFSP_OK *ret_count results, the last of which is *ret_last. */
+static inline uint32_t answer(int fd, uint32_t *ret_count, struct wfsp_op_res *ret_last)
+{
+	static uint8_t buf[70000];
+	char text[WFSP_TEXT_MAX + 1];
+	uint32_t xid, status;
+	struct rd r = rd_init(buf, raw_record(fd, buf, sizeof(buf)));
+
+	assert_int_equal(rpc_get_reply(&r, &xid), 0);
+	status = wfsp_get_status(&r, text);
+	if (status)
+		return status;
+	*ret_count = rd_be32(&r);
+	for (uint32_t i = 0; i < *ret_count; i++)
+		wfsp_get_op_res(&r, ret_last);
+	assert_false(r.bad);
+	assert_int_equal(rd_left(&r), 0);
+	return WFSP_OK;
+}
+
+static inline uint32_t run(int fd, struct call how, const struct wfsp_op *ops, uint32_t count, uint32_t *ret_count,
+                           struct wfsp_op_res *ret_last)
+{
+	send_ops(fd, 9, how, ops, count);
+	return answer(fd, ret_count, ret_last);
+}
+
+static inline int connect_as(struct tree_fixture *t, uint8_t id)
+{
+	static uint8_t buf[4096];
+	int fd = raw_connect(t->f);
+
+	raw_hello_call(fd, 1, id);
+	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	return fd;
+}
+
+static const struct wfsp_op root = { .code = WFSP_OP_ROOT, .name = BYTES("tree") };
+
+#endif
