@@ -103,6 +103,9 @@ int cache_new(const struct cache_config *config, struct cache **ret)
 	init_locks(c);
 	CDS_INIT_LIST_HEAD(&c->throttled);
 	CDS_INIT_LIST_HEAD(&c->wb_files);
+	CDS_INIT_LIST_HEAD(&c->wb_begun);
+	CDS_INIT_LIST_HEAD(&c->wb_helped);
+	CDS_INIT_LIST_HEAD(&c->wb_later);
 	rc = shards_init(c);
 	if (rc == 0)
 		rc = writeback_start(c);

@@ -269,7 +269,8 @@ struct cache_file {
 
 	/* cache->wb_lock */
 	struct cds_list_head wb_link;
-	bool wb_queued; /* in the cache's list of files with something dirty */
+	bool wb_queued; /* in one of the cache's lists of files with something dirty */
+	uint64_t wb_since_ns; /* when it got its place in that */
 	bool wb_closing;
 	unsigned wb_pins;
 	unsigned wb_flushing; /* large flushes that want help */
@@ -321,7 +322,13 @@ struct cache {
 	struct sync_mutex wb_lock;
 	struct sync_cond wb_cond; /* there may be work */
 	struct sync_cond wb_idle_cond; /* a file lost a pin */
+	/* Files with something dirty: by when they came, those that were begun with, those that flushes want help with,
+	 * and those that are not to be tried now, by when they are. */
 	struct cds_list_head wb_files SYNC_GUARDED_BY(wb_lock);
+	struct cds_list_head wb_begun SYNC_GUARDED_BY(wb_lock);
+	struct cds_list_head wb_helped SYNC_GUARDED_BY(wb_lock);
+	struct cds_list_head wb_later SYNC_GUARDED_BY(wb_lock);
+	bool wb_turn SYNC_GUARDED_BY(wb_lock);
 	bool wb_stop SYNC_GUARDED_BY(wb_lock);
 	bool wb_kicked; /* atomic */
 	unsigned wb_thread_count;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/blk/blk.h"
@@ -20,15 +21,28 @@ void writeback_kick(struct cache *c)
 	sync_mutex_unlock(&c->wb_lock);
 }
 
+/* Last among those that it belongs to. */
+static void enlist(struct cache_file *f) SYNC_REQUIRES(f->cache->wb_lock)
+{
+	struct cache *c = f->cache;
+
+	f->wb_since_ns = sync_now_ns();
+	cds_list_add_tail(&f->wb_link, f->wb_flushing ? &c->wb_helped : &c->wb_files);
+}
+
 void writeback_queue(struct cache_file *f, bool dirty)
 {
 	struct cache *c = f->cache;
 
 	sync_mutex_lock(&c->wb_lock);
 	if (dirty && !f->wb_queued && !f->wb_closing) {
-		cds_list_add_tail(&f->wb_link, &c->wb_files);
+		/* With others before it the threads know when to look, which is before its time comes. */
+		bool tell = cds_list_empty(&c->wb_files) || f->wb_flushing;
+
+		enlist(f);
 		f->wb_queued = true;
-		sync_cond_signal(&c->wb_cond);
+		if (tell)
+			sync_cond_signal(&c->wb_cond);
 	} else if (!dirty && f->wb_queued) {
 		cds_list_del(&f->wb_link);
 		f->wb_queued = false;
@@ -41,12 +55,13 @@ void writeback_help(struct cache_file *f, bool want)
 	struct cache *c = f->cache;
 
 	sync_mutex_lock(&c->wb_lock);
-	if (want) {
-		f->wb_flushing++;
-		sync_cond_broadcast(&c->wb_cond);
-	} else {
-		f->wb_flushing--;
+	f->wb_flushing += want ? 1u : -1u;
+	if (f->wb_queued) {
+		cds_list_del(&f->wb_link);
+		enlist(f);
 	}
+	if (want)
+		sync_cond_broadcast(&c->wb_cond);
 	sync_mutex_unlock(&c->wb_lock);
 }
 
@@ -73,38 +88,135 @@ static bool have_pressure(const struct cache *c)
 	       __atomic_load_n(&c->throttled_count, __ATOMIC_RELAXED);
 }
 
+/* When it may be tried. */
+static uint64_t retry_of(const struct cache_file *f)
+{
+	return __atomic_load_n(&f->retry_ns, __ATOMIC_RELAXED);
+}
+
+/* It is not to be tried now: among those that wait for their time, by that. */
+static void set_aside(struct cache *c, struct cache_file *f) SYNC_REQUIRES(c->wb_lock)
+{
+	struct cds_list_head *at = c->wb_later.prev;
+
+	while (at != &c->wb_later && retry_of(cds_list_entry(at, struct cache_file, wb_link)) > retry_of(f))
+		at = at->prev;
+	cds_list_del(&f->wb_link);
+	cds_list_add(&f->wb_link, at);
+}
+
+/* Those whose time has come go before all others. Returns when the next one's comes. */
+static uint64_t take_back(struct cache *c, uint64_t now) SYNC_REQUIRES(c->wb_lock)
+{
+	while (!cds_list_empty(&c->wb_later)) {
+		struct cache_file *f = cds_list_first_entry(&c->wb_later, struct cache_file, wb_link);
+
+		if (retry_of(f) > now)
+			return retry_of(f);
+		cds_list_del(&f->wb_link);
+		cds_list_add(&f->wb_link, &c->wb_files);
+	}
+	return UINT64_MAX;
+}
+
+static struct cache_file *pick_helped(struct cache *c, uint64_t now, uint64_t *look_ns) SYNC_REQUIRES(c->wb_lock)
+{
+	struct cache_file *f;
+
+	cds_list_for_each_entry (f, &c->wb_helped, wb_link) {
+		if (retry_of(f) <= now)
+			return f;
+		*look_ns = min_u64(*look_ns, retry_of(f));
+	}
+	return NULL;
+}
+
+static bool is_due(struct cache *c, const struct cache_file *f, uint64_t now)
+{
+	uint64_t oldest = __atomic_load_n(&f->oldest_ns, __ATOMIC_RELAXED);
+
+	return oldest <= now && now - oldest >= c->config.writeback_age_ms * SYNC_NS_PER_MS;
+}
+
+/* Of those that write-back has begun with: whatever has nothing to be written now goes back to the others. */
+static struct cache_file *pick_begun(struct cache *c, uint64_t now, bool pressure, uint64_t *look_ns)
+        SYNC_REQUIRES(c->wb_lock)
+{
+	while (!cds_list_empty(&c->wb_begun)) {
+		struct cache_file *f = cds_list_first_entry(&c->wb_begun, struct cache_file, wb_link);
+
+		if (retry_of(f) > now) {
+			set_aside(c, f);
+			*look_ns = min_u64(*look_ns, retry_of(f));
+		} else if (pressure || is_due(c, f, now)) {
+			return f;
+		} else {
+			cds_list_del(&f->wb_link);
+			enlist(f);
+			*look_ns = min_u64(*look_ns, now + c->config.writeback_age_ms * SYNC_NS_PER_MS);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * The list is in the order in which files came to it, and what is dirty in one came not earlier: only the first is
+ * looked at. One whose time has not come after all goes to the end, so that nothing waits for more than twice the age,
+ * and a look takes no longer the more files there are.
+ */
+static struct cache_file *pick_oldest(struct cache *c, uint64_t now, bool pressure, uint64_t *look_ns)
+        SYNC_REQUIRES(c->wb_lock)
+{
+	uint64_t age = c->config.writeback_age_ms * SYNC_NS_PER_MS;
+
+	while (!cds_list_empty(&c->wb_files)) {
+		struct cache_file *f = cds_list_first_entry(&c->wb_files, struct cache_file, wb_link);
+
+		if (retry_of(f) > now) {
+			set_aside(c, f);
+			*look_ns = min_u64(*look_ns, retry_of(f));
+		} else if (pressure || is_due(c, f, now)) {
+			return f;
+		} else if (f->wb_since_ns >= now || now - f->wb_since_ns < age) {
+			*look_ns = min_u64(*look_ns, max_u64(f->wb_since_ns, now - age) + age);
+			break;
+		} else {
+			cds_list_del(&f->wb_link);
+			enlist(f);
+		}
+	}
+	return NULL;
+}
+
 /*
  * The next file to work on, pinned, or NULL; then *@look_ns is when to look again. *@ret_ns: chunks dirtied up to
  * then are to be written.
  */
 static struct cache_file *pick_file(struct cache *c, uint64_t *look_ns, uint64_t *ret_ns) SYNC_REQUIRES(c->wb_lock)
 {
-	uint64_t now = sync_now_ns();
-	uint64_t age = c->config.writeback_age_ms * SYNC_NS_PER_MS;
-	bool pressure = have_pressure(c);
+	uint64_t now = sync_now_ns(), age = c->config.writeback_age_ms * SYNC_NS_PER_MS;
+	bool pressure = have_pressure(c), hurry;
 	struct cache_file *f;
 
-	*look_ns = UINT64_MAX;
-	cds_list_for_each_entry (f, &c->wb_files, wb_link) {
-		uint64_t oldest = __atomic_load_n(&f->oldest_ns, __ATOMIC_RELAXED);
-		uint64_t due = oldest > UINT64_MAX - age ? now + age : oldest + age;
-		uint64_t retry = __atomic_load_n(&f->retry_ns, __ATOMIC_RELAXED);
-		bool hurry = pressure || f->wb_flushing;
-
-		if (retry <= now && (hurry || due <= now)) {
-			/* When it is only age, those soon to be due go along. */
-			*ret_ns = hurry ? UINT64_MAX : now - age / 2;
-			cds_list_del(&f->wb_link);
-			cds_list_add_tail(&f->wb_link, &c->wb_files);
-			f->wb_pins++;
-			return f;
-		}
-		if (retry > now)
-			due = hurry ? retry : due > retry ? due : retry;
-		if (due < *look_ns)
-			*look_ns = due;
-	}
-	return NULL;
+	*look_ns = take_back(c, now);
+	f = pick_helped(c, now, look_ns);
+	hurry = pressure || f;
+	/* Those that are new and those that have much take turns. */
+	c->wb_turn = !c->wb_turn;
+	if (!f && c->wb_turn)
+		f = pick_begun(c, now, pressure, look_ns);
+	if (!f)
+		f = pick_oldest(c, now, pressure, look_ns);
+	if (!f && !c->wb_turn)
+		f = pick_begun(c, now, pressure, look_ns);
+	if (!f)
+		return NULL;
+	/* When it is only age, those soon to be due go along. */
+	*ret_ns = hurry ? UINT64_MAX : now - age / 2;
+	cds_list_del(&f->wb_link);
+	cds_list_add_tail(&f->wb_link, f->wb_flushing ? &c->wb_helped : &c->wb_begun);
+	f->wb_pins++;
+	return f;
 }
 
 static void write_some(struct cache_file *f, struct wb_batch *b, uint64_t ns)
