@@ -26,7 +26,7 @@ PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 BUILD ?= release
 O := build/$(BUILD)
 
-PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds yaml-0.1 jansson libcurl libsystemd
+PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds yaml-0.1 jansson libcurl libsystemd gnutls
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion -Wno-sign-conversion
 CFLAGS_release := -O2 -g
 CFLAGS_clang := -O2 -g
@@ -54,7 +54,7 @@ LDFLAGS += -pthread $(filter -fsanitize=% --coverage,$(CFLAGS_$(BUILD)))
 # Threads, locks and clocks: one implementation.
 NOT_SYNC := core/base/sync_$(if $(filter sim,$(BUILD)),pthread,sim).c
 CORE_SRC := $(filter-out $(NOT_SYNC),$(wildcard core/base/*.c core/blk/*.c core/cache/*.c core/vfs/*.c core/fs/*/*.c))
-PROTO_SRC := $(wildcard protocol/xdr/*.c protocol/rpc/*.c protocol/*.c)
+PROTO_SRC := $(wildcard protocol/xdr/*.c protocol/rpc/*.c protocol/tls/*.c protocol/*.c)
 CLIENT_SRC := $(wildcard protocol/client/*.c)
 CTL_SRC := $(wildcard server/ctl/*.c)
 SERVER_SRC := $(filter-out $(CTL_SRC),$(wildcard server/*.c server/*/*.c))
@@ -87,7 +87,8 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(O)/bench/%,$(BENCH_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 
 LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
-LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd 2>/dev/null) $(LIBS_CORE)
+LIBS_CLIENT := $(shell pkg-config --libs gnutls 2>/dev/null) $(LIBS_CORE)
+LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd gnutls 2>/dev/null) $(LIBS_CORE)
 LIBS_CTL := $(shell pkg-config --libs jansson libcurl 2>/dev/null)
 # Of the mount only.
 LIBS_FUSE := $(shell pkg-config --libs fuse3 2>/dev/null)
@@ -130,12 +131,12 @@ $(FUSE_LIB): $(call obj,$(filter-out plugins/fuse/main.c,$(FUSE_SRC)))
 $(O)/wfsd: $(call obj,$(SERVER_SRC)) $(PROTO_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER)
 $(O)/wfs: $(call obj,$(CTL_SRC) $(CTL_SHARED_SRC)) $(CLIENT_LIB) $(CORE_LIB)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CTL) $(LIBS_CORE)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CTL) $(LIBS_CLIENT)
 $(O)/nbdkit-wfs-plugin.so: $(call obj,$(PLUGIN_SRC)) $(CLIENT_LIB)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS_CORE)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS_CLIENT)
 $(call obj,$(FUSE_SRC)) $(O)/tests/unit/plugins/fuse/%.o: CPPFLAGS += $(shell pkg-config --cflags fuse3 2>/dev/null)
 $(O)/wfs-fuse: $(call obj,$(FUSE_SRC)) $(CLIENT_LIB)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FUSE) $(LIBS_CORE)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FUSE) $(LIBS_CLIENT)
 
 # A unit test links its own layer and those below it, nothing else.
 define unit_rule
@@ -157,7 +158,7 @@ $(O)/unit/plugins/fuse/%: LIBS_TEST += $(LIBS_FUSE)
 
 $(O)/bench/filebench: $(O)/tests/bench/filebench.o $(CLIENT_LIB) $(CORE_LIB)
 	$(Q)mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CORE)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 $(O)/bench/%: $(O)/tests/bench/%.o $(CORE_LIB)
 	$(Q)mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CORE)

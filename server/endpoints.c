@@ -26,10 +26,8 @@ struct endpoints {
 };
 
 static const char *const kind_names[ENDPOINT_KINDS] = {
-	[ENDPOINT_ADMIN] = "admin",
-	[ENDPOINT_METRICS] = "metrics",
-	[ENDPOINT_RPC] = "rpc",
-	[ENDPOINT_NBD] = "nbd",
+	[ENDPOINT_ADMIN] = "admin",     [ENDPOINT_METRICS] = "metrics", [ENDPOINT_RPC] = "rpc",
+	[ENDPOINT_RPC_TLS] = "rpc-tls", [ENDPOINT_NBD] = "nbd",
 };
 
 static struct endpoint *endpoint_add(struct endpoints *e, enum endpoint_kind kind, int fd)
@@ -98,6 +96,10 @@ static int open_kind(struct endpoints *e, const struct conf *c, enum endpoint_ki
 		rc = open_unix(e, kind, c->rpc.socket, c->rpc.mode, c->rpc.group);
 		listen = c->rpc.listen;
 		listen_count = c->rpc.listen_count;
+		break;
+	case ENDPOINT_RPC_TLS:
+		listen = c->rpc.tls_listen;
+		listen_count = c->rpc.tls_listen_count;
 		break;
 	default:
 		if (c->nbd.socket)

@@ -3,8 +3,8 @@
  * All addresses the daemon listens on: opened together at the start (so that a second instance fails before it touches
  * a pool, and clients wait in the backlog), accepted on in two steps.
  *
- * Sockets that systemd passes under the names "admin", "metrics", "rpc" and "nbd" replace those of the configuration of
- * that kind.
+ * Sockets that systemd passes under the names "admin", "metrics", "rpc", "rpc-tls" and "nbd" replace those of the
+ * configuration of that kind.
  */
 #ifndef WFSD_SERVER_ENDPOINTS_H
 #define WFSD_SERVER_ENDPOINTS_H
@@ -19,6 +19,7 @@ enum endpoint_kind {
 	ENDPOINT_ADMIN,
 	ENDPOINT_METRICS,
 	ENDPOINT_RPC,
+	ENDPOINT_RPC_TLS,
 	ENDPOINT_NBD,
 	ENDPOINT_KINDS,
 };

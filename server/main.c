@@ -29,6 +29,7 @@
 #include "server/admin/status.h"
 #include "server/conf/conf.h"
 #include "server/conf/state.h"
+#include "protocol/tls/tls.h"
 #include "server/endpoints.h"
 #include "server/export/export.h"
 #include "server/jobs/log_sink.h"
@@ -77,12 +78,41 @@ static void log_failure(const char *what, int code)
 	log_error("wfsd", "%s error=\"%s\"", what, err_text(err_get(), code, 0, text, sizeof(text)));
 }
 
+static void rpc_refused(const char *peer, int rc)
+{
+	log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
+}
+
 static void accept_rpc(void *ctx, int fd, const char *peer)
 {
 	int rc = rpc_server_accept(ctx, fd);
 
 	if (rc < 0)
-		log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
+		rpc_refused(peer, rc);
+}
+
+static void accept_rpc_tls(void *ctx, int fd, const char *peer)
+{
+	int rc = rpc_server_accept_tls(ctx, fd);
+
+	if (rc < 0)
+		rpc_refused(peer, rc);
+}
+
+/* Certificates as they are now, for connections from now on. */
+static int load_certificates(struct rpc_server *rpc, const struct conf *c)
+{
+	struct tls_context *tls;
+	int rc;
+
+	if (!c->rpc.tls_certificates)
+		return 0;
+	rc = tls_server_context(c->rpc.tls_certificates, c->rpc.tls_anybody, &tls);
+	if (rc < 0)
+		return rc;
+	rpc_server_set_tls(rpc, tls);
+	tls_context_unref(tls);
+	return 0;
 }
 
 static bool has_open_file(void *ctx, pid_t pid)
@@ -100,7 +130,9 @@ static int daemon_reload(void *ctx)
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)(sync_now_ns() / 1000));
 	rc = conf_load(d->conf->file, &fresh);
 	if (rc == 0) {
-		rc = export_set_static(d->exports, fresh->exports, fresh->export_count);
+		rc = load_certificates(d->rpc, fresh);
+		if (rc == 0)
+			rc = export_set_static(d->exports, fresh->exports, fresh->export_count);
 		if (rc == 0) {
 			log_set_level((enum log_level)fresh->log_level);
 			log_notice("wfsd", "configuration reloaded exports=%u", fresh->export_count);
@@ -220,7 +252,8 @@ static int build_rpc(struct daemon *d)
 
 	if (rc < 0)
 		return rc;
-	return rpc_server_new(&rpc, &d->rpc);
+	rc = rpc_server_new(&rpc, &d->rpc);
+	return rc < 0 ? rc : load_certificates(d->rpc, d->conf);
 }
 
 static int build_front_ends(struct daemon *d)
@@ -313,6 +346,8 @@ static int daemon_start(struct daemon *d)
 	if (rc == 0)
 		rc = endpoints_start(d->endpoints, ENDPOINT_RPC, first, accept_rpc, d->rpc);
 	if (rc == 0)
+		rc = endpoints_start(d->endpoints, ENDPOINT_RPC_TLS, first, accept_rpc_tls, d->rpc);
+	if (rc == 0)
 		rc = endpoints_start(d->endpoints, ENDPOINT_NBD, first, nbd_accept, d->nbd);
 	if (rc < 0)
 		return rc;
@@ -346,6 +381,7 @@ static void stop_front_ends(struct daemon *d, struct stop_guard *guard)
 {
 	if (d->endpoints) {
 		endpoints_stop(d->endpoints, ENDPOINT_NBD);
+		endpoints_stop(d->endpoints, ENDPOINT_RPC_TLS);
 		endpoints_stop(d->endpoints, ENDPOINT_RPC);
 	}
 	stop_guard_phase(guard, "ending NBD connections");

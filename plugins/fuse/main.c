@@ -54,7 +54,8 @@ static int connect_and_attach(struct mount *m)
 	struct wfs_options how = { .client_name = "wfs-fuse",
 		                   .connections = o->connections,
 		                   .timeout_ms = o->timeout_s * 1000,
-		                   .no_shared_memory = o->no_shm };
+		                   .no_shared_memory = o->no_shm,
+		                   .certificates = o->certificates };
 	struct wfs_attr attr;
 	struct wfs_fh fh;
 	int err = wfs_connect(o->address, &how, &m->client);

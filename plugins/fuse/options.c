@@ -32,6 +32,7 @@ static const struct fuse_opt specs[] = {
 	{ "negative_timeout=%lf", AT(negative_timeout_s), 0 },
 	{ "timeout=%u", AT(timeout_s), 0 },
 	{ "connections=%u", AT(connections), 0 },
+	{ "certificates=%s", AT(certificates), 0 },
 	{ "threads=%u", AT(threads), 0 },
 	{ "writeback_cache", AT(writeback), 1 },
 	{ "no_shared_memory", AT(no_shm), 1 },
@@ -107,7 +108,7 @@ int options_split_source(const char *source, char **ret_address, char **ret_expo
 		address = unix_address(source + 5, (size_t)(slash - source) - 5);
 	} else if (!slash || slash == source) {
 		address = unix_address(OPTIONS_SOCKET_DEFAULT, strlen(OPTIONS_SOCKET_DEFAULT));
-	} else if (strncmp(source, "tcp:", 4) == 0) {
+	} else if (strncmp(source, "tcp:", 4) == 0 || strncmp(source, "tls:", 4) == 0) {
 		address = strndup(source, (size_t)(slash - source));
 	} else if (asprintf(&address, "tcp:%.*s", (int)(slash - source), source) < 0) {
 		address = NULL;
@@ -173,4 +174,5 @@ void options_done(struct options *o)
 	free(o->dir);
 	free(o->address);
 	free(o->export_name);
+	free(o->certificates);
 }

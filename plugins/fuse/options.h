@@ -11,6 +11,7 @@ struct options {
 	char *source; /* as given */
 	char *dir;
 	char *address; /* for wfs_connect() */
+	char *certificates; /* a folder; NULL: none */
 	char *export_name;
 	double entry_timeout_s, attr_timeout_s, negative_timeout_s;
 	unsigned timeout_s; /* the longest wait for a lost server */

@@ -16,7 +16,7 @@
 #include "core/base/err.h"
 #include "protocol/client/internal.h"
 
-#define HOST_MAX 255
+#define SCHEME_BYTES 4u /* of "tcp:" and "tls:" */
 #define UNIX_SEND_BYTES (1 << 20)
 #define PEER_TIMEOUT_MS 30000 /* a silent TCP peer counts as dead after this */
 
@@ -70,7 +70,7 @@ static int connect_unix(const char *path, uint64_t deadline_ns)
 }
 
 /* "host:port" or "[address]:port". */
-static int split_host_port(const char *text, char host[HOST_MAX + 1], const char **ret_port)
+static int split_host_port(const char *text, char host[WFS_HOST_MAX + 1], const char **ret_port)
 {
 	const char *colon = strrchr(text, ':');
 	size_t len = colon ? (size_t)(colon - text) : 0;
@@ -79,7 +79,7 @@ static int split_host_port(const char *text, char host[HOST_MAX + 1], const char
 		text++;
 		len -= 2;
 	}
-	if (!colon || !colon[1] || !len || len > HOST_MAX)
+	if (!colon || !colon[1] || !len || len > WFS_HOST_MAX)
 		return -EINVAL;
 	memcpy(host, text, len);
 	host[len] = '\0';
@@ -99,18 +99,18 @@ static void tune_tcp(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-static int connect_tcp(const char *text, uint64_t deadline_ns)
+static int connect_tcp(const char *address, uint64_t deadline_ns)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM }, *list = NULL;
-	char host[HOST_MAX + 1];
+	char host[WFS_HOST_MAX + 1];
 	const char *port;
 	int fd = -EHOSTUNREACH, gai;
 
-	if (split_host_port(text, host, &port))
-		return err_set(-EINVAL, "address \"tcp:%s\" is not tcp:host:port", text);
+	if (split_host_port(address + SCHEME_BYTES, host, &port))
+		return err_set(-EINVAL, "address \"%s\" has no host:port", address);
 	gai = getaddrinfo(host, port, &hints, &list);
 	if (gai)
-		return err_set(-EHOSTUNREACH, "address \"tcp:%s\": %s", text, gai_strerror(gai));
+		return err_set(-EHOSTUNREACH, "address \"%s\": %s", address, gai_strerror(gai));
 	for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
 		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
 		if (fd < 0)
@@ -120,27 +120,41 @@ static int connect_tcp(const char *text, uint64_t deadline_ns)
 	}
 	freeaddrinfo(list);
 	if (fd < 0)
-		return err_set(fd, "connect to tcp:%s: %s", text, strerror(-fd));
+		return err_set(fd, "connect to %s: %s", address, strerror(-fd));
 	tune_tcp(fd);
 	return fd;
 }
 
 int wfs_address_check(const char *address)
 {
-	char host[HOST_MAX + 1];
+	char host[WFS_HOST_MAX + 1];
 	const char *port;
 
 	if (strncmp(address, "unix:", 5) == 0 && address[5] &&
 	    strlen(address + 5) < sizeof(((struct sockaddr_un *)NULL)->sun_path))
 		return 0;
-	if (strncmp(address, "tcp:", 4) == 0 && split_host_port(address + 4, host, &port) == 0)
+	if ((strncmp(address, "tcp:", SCHEME_BYTES) == 0 || wfs_address_is_tls(address)) &&
+	    split_host_port(address + SCHEME_BYTES, host, &port) == 0)
 		return 0;
-	return err_set(-EINVAL, "address \"%s\" is neither unix:/path nor tcp:host:port", address);
+	return err_set(-EINVAL, "address \"%s\" is neither unix:/path nor tcp:host:port nor tls:host:port", address);
+}
+
+bool wfs_address_is_tls(const char *address)
+{
+	return strncmp(address, "tls:", SCHEME_BYTES) == 0;
+}
+
+void wfs_address_host(const char *address, char *ret)
+{
+	const char *port;
+
+	if (split_host_port(address + SCHEME_BYTES, ret, &port))
+		ret[0] = '\0';
 }
 
 int wfs_address_connect(const char *address, uint64_t deadline_ns)
 {
 	if (strncmp(address, "unix:", 5) == 0)
 		return connect_unix(address + 5, deadline_ns);
-	return connect_tcp(address + 4, deadline_ns);
+	return connect_tcp(address, deadline_ns);
 }

@@ -91,7 +91,7 @@ static int receive_payload(struct wfs_conn *c, uint8_t *to, size_t len)
 		void *window = record_rx_room(&c->rx, &room);
 		struct iovec iov[2] = { { to, len },
 			                { window, room < SHORT_WINDOW_BYTES ? room : SHORT_WINDOW_BYTES } };
-		ssize_t n = readv(c->fd, iov, 2);
+		ssize_t n = wfs_stream_receive(c->fd, c->tls, iov, 2, 0, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -194,13 +194,12 @@ static int take_answers(struct wfs_conn *c)
 static int receive(struct wfs_conn *c, bool big_reads, int flags)
 {
 	size_t room;
-	void *to = record_rx_room(&c->rx, &room);
+	struct iovec iov = { .iov_base = record_rx_room(&c->rx, &room) };
 	ssize_t n;
 
-	if (big_reads && room > SHORT_WINDOW_BYTES)
-		room = SHORT_WINDOW_BYTES;
+	iov.iov_len = big_reads && room > SHORT_WINDOW_BYTES ? SHORT_WINDOW_BYTES : room;
 	do {
-		n = recv(c->fd, to, room, flags);
+		n = wfs_stream_receive(c->fd, c->tls, &iov, 1, flags, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN && (flags & MSG_DONTWAIT))
 		return 0;
@@ -250,7 +249,7 @@ static void pass_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock)
 static int wait_to_send(struct wfs_conn *c)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
-	bool lead, big_reads;
+	bool lead, big_reads, here;
 	int err = 0;
 
 	sync_mutex_lock(&c->lock);
@@ -261,11 +260,13 @@ static int wait_to_send(struct wfs_conn *c)
 	sync_mutex_unlock(&c->lock);
 	if (lead)
 		p.events |= POLLIN;
-	if (poll(&p, 1, SEND_POLL_MS) < 0 && errno != EINTR)
+	/* The socket does not tell of what TLS has received already. */
+	here = lead && c->tls && tls_has_received(c->tls);
+	if (poll(&p, 1, here ? 0 : SEND_POLL_MS) < 0 && errno != EINTR)
 		err = -ENOTCONN;
 	if (!err && (p.revents & (POLLERR | POLLHUP | POLLNVAL)))
 		err = -ENOTCONN;
-	if (!err && lead && (p.revents & POLLIN))
+	if (!err && lead && (here || (p.revents & POLLIN)))
 		err = receive(c, big_reads, MSG_DONTWAIT);
 	if (lead) {
 		sync_mutex_lock(&c->lock);
@@ -285,8 +286,8 @@ static int send_all(struct wfs_conn *c, const struct wfs_call *call)
 		                { (void *)(uintptr_t)zeros, xdr_pad_bytes(call->send_len) } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = call->send_len && !call->shm_count ? 3 : 1 };
 
-	while (msg.msg_iovlen) {
-		ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (msg.msg_iovlen || (c->tls && tls_has_unsent(c->tls))) {
+		ssize_t n = wfs_stream_send(c->fd, c->tls, &msg);
 
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)

@@ -18,6 +18,7 @@ static void client_free(struct wfs *w)
 {
 	for (unsigned i = 0; i < w->conn_count; i++)
 		wfs_conn_done(&w->conns[i]);
+	tls_context_unref(w->tls);
 	free(w->address);
 	free(w);
 }
@@ -28,7 +29,7 @@ static void tell_who(struct wfs *w, const char *address)
 	gid_t groups[RPC_GIDS_MAX];
 	int count = getgroups(RPC_GIDS_MAX, groups);
 
-	if (strncmp(address, "tcp:", 4) != 0)
+	if (strncmp(address, "unix:", 5) == 0)
 		return;
 	w->tell_who = true;
 	w->self = (struct rpc_auth_sys){ .uid = geteuid(), .gid = getegid() };
@@ -54,6 +55,8 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 		err = err_set(-ENOMEM, "no memory for a client");
 	else if (getrandom(w->id, sizeof(w->id), 0) != (ssize_t)sizeof(w->id))
 		err = err_set(-EIO, "getrandom: %s", strerror(errno));
+	if (!err && wfs_address_is_tls(address))
+		err = tls_client_context(o->certificates ? o->certificates : getenv("WFS_CERTIFICATES"), &w->tls);
 	for (unsigned i = 0; i < conn_count && !err; i++)
 		err = wfs_conn_init(&w->conns[i], w, i);
 	if (err)

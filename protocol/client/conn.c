@@ -37,6 +37,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 {
 	if (!c->window)
 		return;
+	tls_free(c->tls);
 	if (c->fd >= 0)
 		close(c->fd);
 	wfs_shm_unmap(&c->shm);
@@ -86,13 +87,21 @@ static int set_timeout(int fd, uint64_t ns)
 	return 0;
 }
 
+/* A new socket, which nobody else uses yet. */
+struct fresh {
+	int fd;
+	struct tls *tls;
+	uint64_t until_ns;
+};
+
 /* Receive one whole record of at most CALL_REPLY_BYTES. */
-static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_record, size_t *ret_len, int *shm_fd)
+static int receive_hello(const struct fresh *s, struct record_rx *rx, const uint8_t **ret_record, size_t *ret_len,
+                         int *shm_fd)
 {
 	for (;;) {
 		enum record_state state;
 		size_t avail, room;
-		void *to;
+		struct iovec to;
 		ssize_t n;
 		int err = record_rx_next(rx, &state, ret_record, &avail, ret_len);
 
@@ -100,12 +109,18 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
 			return err;
 		if (state == RECORD_WHOLE)
 			return 0;
-		to = record_rx_room(rx, &room);
+		to.iov_base = record_rx_room(rx, &room);
+		to.iov_len = room;
 		if (state == RECORD_HEAD || !room)
 			return err_set(-EBADMSG, "the answer to HELLO is too long");
-		n = wfs_shm_receive(fd, to, room, shm_fd);
+		if (s->tls)
+			n = wfs_stream_receive(s->fd, s->tls, &to, 1, 0, s->until_ns);
+		else
+			n = wfs_shm_receive(s->fd, to.iov_base, room, shm_fd);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && s->tls && errno != EAGAIN)
+			return err_add(-errno, "waiting for the answer to HELLO");
 		if (n < 0)
 			return err_set(errno == EAGAIN ? -ETIMEDOUT : -errno, "waiting for the answer to HELLO: %s",
 			               errno == EAGAIN ? "timed out" : strerror(errno));
@@ -115,16 +130,16 @@ static int receive_hello(int fd, struct record_rx *rx, const uint8_t **ret_recor
 	}
 }
 
-/* The first exchange on a new socket, which nobody else uses yet. *shm_fd: a descriptor that came along, even on
- * errors.
- */
-static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int *shm_fd)
+/* The first exchange. *shm_fd: a descriptor that came along, even on errors. */
+static int say_hello(struct wfs_conn *c, const struct fresh *s, struct wfsp_hello_ok *ret, int *shm_fd)
 {
 	struct wfsp_hello_args args = { .connection = c->index,
 		                        .lease_s = (uint32_t)(c->client->timeout_ns / SYNC_NS_PER_S) + LEASE_MARGIN_S,
 		                        .features = WFSP_FEATURE_TREES | (c->client->no_shm ? 0 : WFSP_FEATURE_SHM) };
 	uint8_t buf[CALL_HEAD_BYTES];
 	char text[WFSP_TEXT_MAX + 1];
+	struct iovec iov = { .iov_base = buf };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct wr w = wr_init(buf, sizeof(buf));
 	const uint8_t *record;
 	uint32_t xid, status;
@@ -138,9 +153,11 @@ static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int 
 	rpc_put_call(&w, 0, WFSP_PROGRAM, WFSP_VERSION, WFSP_HELLO, NULL);
 	wfsp_put_hello_args(&w, &args);
 	put_be32(buf, record_mark(w.pos - RECORD_MARK_BYTES));
-	if (send(fd, buf, w.pos, MSG_NOSIGNAL) != (ssize_t)w.pos)
+	iov.iov_len = w.pos;
+	/* It fits into any socket's buffer. */
+	if (wfs_stream_send(s->fd, s->tls, &msg) != (ssize_t)w.pos || (s->tls && tls_has_unsent(s->tls)))
 		return err_set(-ECONNRESET, "sending HELLO failed");
-	err = receive_hello(fd, &c->rx, &record, &len, shm_fd);
+	err = receive_hello(s, &c->rx, &record, &len, shm_fd);
 	if (err)
 		return err;
 	r = rd_init(record, len);
@@ -157,33 +174,36 @@ static int say_hello(struct wfs_conn *c, int fd, struct wfsp_hello_ok *ret, int 
 	return 0;
 }
 
-/* One attempt. Returns the connected socket or a negative errno. */
-static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct wfsp_hello_ok *ret)
+/* One attempt. 0: *ret is connected. */
+static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct fresh *ret, struct wfsp_hello_ok *ret_hello)
 {
 	uint64_t now = sync_now_ns();
 	uint64_t until = now + ATTEMPT_NS;
-	int fd, err, shm_fd = -1;
+	int err, shm_fd = -1;
 
 	if (deadline_ns && deadline_ns < until)
 		until = deadline_ns > now ? deadline_ns : now + SYNC_NS_PER_MS;
 	record_rx_done(&c->rx);
 	record_rx_init(&c->rx, c->window, CLIENT_WINDOW_BYTES);
-	fd = wfs_address_connect(c->client->address, until);
-	if (fd < 0)
-		return fd;
+	*ret = (struct fresh){ .until_ns = until, .fd = wfs_address_connect(c->client->address, until) };
+	if (ret->fd < 0)
+		return ret->fd;
+	err = wfs_stream_begin(c->client, ret->fd, until, &ret->tls);
 	now = sync_now_ns();
-	err = set_timeout(fd, until > now ? until - now : SYNC_NS_PER_MS);
 	if (!err)
-		err = say_hello(c, fd, ret, &shm_fd);
+		err = set_timeout(ret->fd, until > now ? until - now : SYNC_NS_PER_MS);
 	if (!err)
-		err = set_timeout(fd, 0);
+		err = say_hello(c, ret, ret_hello, &shm_fd);
 	if (!err)
-		wfs_shm_map(&c->shm, shm_fd, ret);
+		err = set_timeout(ret->fd, 0);
+	if (!err)
+		wfs_shm_map(&c->shm, shm_fd, ret_hello);
 	if (shm_fd >= 0)
 		close(shm_fd);
 	if (!err)
-		return fd;
-	close(fd);
+		return 0;
+	tls_free(ret->tls);
+	close(ret->fd);
 	return err;
 }
 
@@ -191,20 +211,24 @@ static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct wfsp_hello_o
 static void connect_locked(struct wfs_conn *c, uint64_t deadline_ns) SYNC_REQUIRES(c->lock)
 {
 	struct wfsp_hello_ok hello = { 0 };
-	int fd;
+	struct fresh fresh;
+	int err;
 
 	c->state = CONN_CONNECTING;
 	while (c->users)
 		sync_cond_wait(&c->changed, &c->lock);
 	sync_mutex_unlock(&c->lock);
+	tls_free(c->tls);
+	c->tls = NULL;
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
 	wfs_shm_unmap(&c->shm);
-	fd = attempt(c, deadline_ns, &hello);
+	err = attempt(c, deadline_ns, &fresh, &hello);
 	sync_mutex_lock(&c->lock);
-	if (fd >= 0) {
-		c->fd = fd;
+	if (!err) {
+		c->fd = fresh.fd;
+		c->tls = fresh.tls;
 		c->hello = hello;
 		c->state = CONN_UP;
 		c->generation++;
@@ -214,8 +238,8 @@ static void connect_locked(struct wfs_conn *c, uint64_t deadline_ns) SYNC_REQUIR
 
 		c->state = CONN_DOWN;
 		c->failures++;
-		c->connect_err = fd;
-		err_text(err_get(), fd, 0, c->connect_text, sizeof(c->connect_text));
+		c->connect_err = err;
+		err_text(err_get(), err, 0, c->connect_text, sizeof(c->connect_text));
 		c->retry_ns = sync_now_ns() + (BACKOFF_FIRST_MS << doublings) * SYNC_NS_PER_MS;
 	}
 	sync_cond_broadcast(&c->changed);

@@ -4,6 +4,7 @@
 #define WFSD_PROTOCOL_CLIENT_INTERNAL_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "core/base/bytes.h"
@@ -11,9 +12,11 @@
 #include "protocol/client/wfs.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
+#include "protocol/tls/tls.h"
 #include "protocol/wfs_compound.h"
 
 #define CLIENT_CONNECTIONS_MAX 16u
+#define WFS_HOST_MAX 255u
 #define CLIENT_TIMEOUT_MS_DEFAULT 60000u
 #define CLIENT_BUCKETS 64u
 #define CLIENT_WINDOW_BYTES (64u << 10)
@@ -88,6 +91,7 @@ struct wfs_conn {
 	struct sync_cond changed; /* state, users */
 	enum conn_state state SYNC_GUARDED_BY(lock);
 	int fd; /* changes only while CONNECTING and without users */
+	struct tls *tls; /* likewise; NULL: without */
 	uint64_t generation SYNC_GUARDED_BY(lock); /* counts times of being UP */
 	unsigned users SYNC_GUARDED_BY(lock); /* calls under way */
 	unsigned big_reads SYNC_GUARDED_BY(lock); /* calls under way that wait for a large payload */
@@ -117,6 +121,7 @@ struct wfs {
 	uint64_t timeout_ns;
 	unsigned conn_count;
 	bool no_shm; /* the caller wants none */
+	struct tls_context *tls; /* NULL: without */
 	bool tell_who; /* over TCP the server cannot see who calls: calls for nobody else carry this */
 	struct rpc_auth_sys self;
 	uint32_t payload_max_bytes; /* as the server said at first */
@@ -127,6 +132,18 @@ struct wfs {
 /* Connect a socket (blocking mode) before @deadline_ns. Returns it or a negative errno. */
 int wfs_address_connect(const char *address, uint64_t deadline_ns);
 int wfs_address_check(const char *address);
+bool wfs_address_is_tls(const char *address);
+/* The host of a tcp: or tls: address, for its certificate; @ret of WFS_HOST_MAX + 1 bytes. */
+void wfs_address_host(const char *address, char *ret);
+
+/* stream.c: a connection's stream, over TLS or not. */
+/* Shake hands on a connected socket, before @deadline_ns. *ret is NULL without TLS. Blocks. */
+int wfs_stream_begin(struct wfs *w, int fd, uint64_t deadline_ns, struct tls **ret);
+/* Receive into @iov, waiting unless MSG_DONTWAIT is set. @deadline_ns: when TLS gives up with EAGAIN, 0 never; without
+ * TLS it is the socket that knows. -1 and errno on errors. */
+ssize_t wfs_stream_receive(int fd, struct tls *tls, struct iovec *iov, int count, int flags, uint64_t deadline_ns);
+/* sendmsg() that does not wait. -1 and errno on errors. */
+ssize_t wfs_stream_send(int fd, struct tls *tls, struct msghdr *msg);
 
 /* conn.c */
 int wfs_conn_init(struct wfs_conn *c, struct wfs *client, unsigned index);

@@ -38,10 +38,14 @@ struct wfs_options {
 	unsigned timeout_ms; /* longest wait for a lost server; 0: 60,000 */
 	unsigned connect_timeout_ms; /* as timeout_ms, for wfs_connect() itself; 0: a single attempt */
 	int no_shared_memory; /* payloads only through the socket, also where the server offers shared memory */
+	/* For "tls:" addresses: a folder with ca-cert.pem (else the system's authorities count) and, where the server
+	 * wants them, client-cert.pem and client-key.pem. NULL: $WFS_CERTIFICATES, or without that none. */
+	const char *certificates;
 };
 
 /*
- * Connect to "unix:/path", "tcp:host:port" or "tcp:[address]:port". @options may be NULL. 0, or -EINVAL (address), or
+ * Connect to "unix:/path", "tcp:host:port", "tcp:[address]:port", or with "tls:" instead of "tcp:" over TLS 1.3, where
+ * the server's certificate must be good and name the host. @options may be NULL. 0, or -EINVAL (address), or
  * why connecting failed (-ECONNREFUSED, -ENOENT, -EACCES, -EPROTONOSUPPORT: no wfsd, ...).
  */
 WFS_PUBLIC int wfs_connect(const char *address, const struct wfs_options *options, struct wfs **ret);

@@ -177,53 +177,48 @@ static int read_scalar(struct conf_walk *w, const yaml_node_t *n, const struct c
 static int read_mapping(struct conf_walk *w, yaml_node_t *n, const char *what, const struct conf_field *fields,
                         char *base);
 
-static int read_networks(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
+/* One entry of a list of single values. */
+static int read_item(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *to)
 {
-	struct export_network *to = (struct export_network *)(void *)(base + f->offset);
-	unsigned *count = (unsigned *)(void *)(base + f->count_offset);
-	unsigned i = 0;
+	const char *text = node_text(w, n, f->key);
 
-	if (n->type != YAML_SEQUENCE_NODE)
-		return complain(w, n, "'%s' must be a list", f->key);
-	for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++) {
-		const yaml_node_t *child = yaml_document_get_node(&w->doc, *item);
-		const char *text = node_text(w, child, f->key);
-
-		if (!text)
-			return -EINVAL;
-		if (i == f->max)
-			return complain(w, child, "'%s' has more than %llu entries", f->key,
-			                (unsigned long long)f->max);
-		if (value_parse_network(text, &to[i++]) < 0)
-			return complain(w, child, "'%s': '%s' is not a network like 192.0.2.0/24 or 2001:db8::/32",
-			                f->key, text);
+	if (!text)
+		return -EINVAL;
+	switch (f->type) {
+	case CONF_NETWORKS:
+		if (value_parse_network(text, (struct export_network *)(void *)to) < 0)
+			return complain(w, n, "'%s': '%s' is not a network like 192.0.2.0/24 or 2001:db8::/32", f->key,
+			                text);
+		return 0;
+	case CONF_TEXTS:
+		if (!text[0] || strlen(text) >= f->item_bytes)
+			return complain(w, n, "'%s': '%s' is not of 1 to %zu bytes", f->key, text, f->item_bytes - 1);
+		memcpy(to, text, strlen(text) + 1);
+		return 0;
+	default:
+		return read_string(w, n, f, text, f->type == CONF_PATHS ? CONF_PATH : CONF_ADDRESS,
+		                   (const char **)(void *)to);
 	}
-	if (i < f->min)
-		return complain(w, n, "'%s' needs at least %llu entries", f->key, (unsigned long long)f->min);
-	*count = i;
-	return 0;
 }
 
-static int read_strings(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
+static int read_items(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
 {
-	const char **to = (const char **)(void *)(base + f->offset);
+	size_t item_bytes = f->type == CONF_NETWORKS ? sizeof(struct export_network)
+	                    : f->type == CONF_TEXTS  ? f->item_bytes
+	                                             : sizeof(const char *);
 	unsigned *count = (unsigned *)(void *)(base + f->count_offset);
-	enum conf_type type = f->type == CONF_PATHS ? CONF_PATH : CONF_ADDRESS;
 	unsigned i = 0;
 
 	if (n->type != YAML_SEQUENCE_NODE)
 		return complain(w, n, "'%s' must be a list", f->key);
 	for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++) {
 		const yaml_node_t *child = yaml_document_get_node(&w->doc, *item);
-		const char *text = node_text(w, child, f->key);
 		int rc;
 
-		if (!text)
-			return -EINVAL;
 		if (i == f->max)
 			return complain(w, child, "'%s' has more than %llu entries", f->key,
 			                (unsigned long long)f->max);
-		rc = read_string(w, child, f, text, type, &to[i++]);
+		rc = read_item(w, child, f, base + f->offset + i++ * item_bytes);
 		if (rc < 0)
 			return rc;
 	}
@@ -268,10 +263,10 @@ static int read_value(struct conf_walk *w, yaml_node_t *n, const struct conf_fie
 	case CONF_LIST:
 		return node_is_empty(n) ? 0 : read_list(w, n, f, base);
 	case CONF_NETWORKS:
-		return read_networks(w, n, f, base);
+	case CONF_TEXTS:
 	case CONF_PATHS:
 	case CONF_ADDRESSES:
-		return read_strings(w, n, f, base);
+		return read_items(w, n, f, base);
 	default:
 		return read_scalar(w, n, f, base);
 	}
@@ -384,6 +379,8 @@ static int check_whole(struct conf_walk *w)
 		c->rpc.socket = keep_string(c, c->run_dir, "/rpc.sock");
 	if (!c->admin.socket || !c->rpc.socket)
 		return -ENOMEM;
+	if (c->rpc.tls_listen_count && !c->rpc.tls_certificates)
+		return complain(w, top_value(w, "rpc"), "'tls' needs a folder of 'certificates'");
 	rc = check_pools(w);
 	return rc < 0 ? rc : check_exports(w);
 }

@@ -65,6 +65,10 @@ struct conf {
 		const char *listen[CONF_LISTEN_MAX];
 		unsigned listen_count;
 		unsigned lease_max_s;
+		const char *tls_listen[CONF_LISTEN_MAX];
+		unsigned tls_listen_count;
+		const char *tls_certificates; /* a folder; NULL: none */
+		bool tls_anybody; /* clients need no certificate */
 	} rpc;
 	struct {
 		const char *listen[CONF_LISTEN_MAX];

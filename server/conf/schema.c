@@ -61,12 +61,24 @@ static const struct conf_field metrics_fields[] = {
 	END,
 };
 
+static const struct conf_field rpc_tls_fields[] = {
+	{ .key = "listen",
+	  .type = CONF_ADDRESSES,
+	  AT(rpc.tls_listen),
+	  COUNT(rpc.tls_listen_count),
+	  .max = CONF_LISTEN_MAX },
+	{ .key = "certificates", .type = CONF_PATH, AT(rpc.tls_certificates), .min = 1, .max = PATH_BYTES_MAX },
+	{ .key = "anybody", .type = CONF_BOOL, AT(rpc.tls_anybody) },
+	END,
+};
+
 static const struct conf_field rpc_fields[] = {
 	{ .key = "socket", .type = CONF_PATH, AT(rpc.socket), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
 	{ .key = "mode", .type = CONF_MODE, AT(rpc.mode), .min = 0, .max = 0777 },
 	{ .key = "group", .type = CONF_STRING, AT(rpc.group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "listen", .type = CONF_ADDRESSES, AT(rpc.listen), COUNT(rpc.listen_count), .max = CONF_LISTEN_MAX },
 	{ .key = "lease_max_s", .type = CONF_UINT, AT(rpc.lease_max_s), .min = 10, .max = 86400 },
+	{ .key = "tls", .type = CONF_SECTION, .fields = rpc_tls_fields },
 	END,
 };
 
@@ -140,6 +152,14 @@ static const struct conf_field export_fields[] = {
 	  .count_offset = offsetof(struct export_info, policy.client_count),
 	  .min = 1,
 	  .max = EXPORT_CLIENTS_MAX },
+	{ .key = "tls", .type = CONF_BOOL, .offset = offsetof(struct export_info, policy.tls) },
+	{ .key = "certificate_names",
+	  .type = CONF_TEXTS,
+	  .offset = offsetof(struct export_info, policy.tls_names),
+	  .count_offset = offsetof(struct export_info, policy.tls_name_count),
+	  .item_bytes = EXPORT_TLS_NAME_MAX + 1,
+	  .min = 1,
+	  .max = EXPORT_TLS_NAMES_MAX },
 	END,
 };
 

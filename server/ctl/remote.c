@@ -8,7 +8,10 @@
 
 #include "core/base/err.h"
 
-#define URL "wfs://"
+static const struct {
+	const char *prefix, *scheme;
+} urls[] = { { "wfs://", "tcp" }, { "wfss://", "tls" } };
+
 #define TREE_DEPTH_MAX 500 /* of directories in each other */
 
 enum ctl_status remote_fail(const char *doing, const char *path)
@@ -23,16 +26,19 @@ static char *address_of(const struct ctl *c, char *text, char **ret_rest)
 {
 	const char *server = c->args.server ? c->args.server : getenv("WFS_SERVER");
 	char *slash, *address;
+	unsigned i = 0;
 
 	*ret_rest = text;
-	if (strncmp(text, URL, strlen(URL)) != 0)
+	while (i < 2 && strncmp(text, urls[i].prefix, strlen(urls[i].prefix)) != 0)
+		i++;
+	if (i == 2)
 		return strdup(server && *server ? server : REMOTE_SOCKET_DEFAULT);
-	text += strlen(URL);
+	text += strlen(urls[i].prefix);
 	slash = strchr(text, '/');
 	if (!slash || slash == text)
 		return NULL;
 	*ret_rest = slash + 1;
-	if (asprintf(&address, "tcp:%.*s", (int)(slash - text), text) < 0)
+	if (asprintf(&address, "%s:%.*s", urls[i].scheme, (int)(slash - text), text) < 0)
 		return NULL;
 	return address;
 }
@@ -54,8 +60,8 @@ enum ctl_status remote_open(const struct ctl *c, const char *text, struct remote
 	if (r.text)
 		address = address_of(c, r.text, &export_name);
 	if (!address || !*export_name || *export_name == '/') {
-		status = command_fail(CTL_USAGE, "'%s' is no place on a server: write [wfs://HOST:PORT/]EXPORT[/PATH]",
-		                      text);
+		status = command_fail(CTL_USAGE,
+		                      "'%s' is no place on a server: write [wfs[s]://HOST:PORT/]EXPORT[/PATH]", text);
 		goto out;
 	}
 	r.path = strchr(export_name, '/');

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Files on a server, as the command line names them: [wfs://HOST:PORT/]EXPORT[/PATH]. One thread. */
+/* Files on a server, as the command line names them: [wfs[s]://HOST:PORT/]EXPORT[/PATH]. One thread. */
 #ifndef WFSD_SERVER_CTL_REMOTE_H
 #define WFSD_SERVER_CTL_REMOTE_H
 

@@ -19,6 +19,8 @@
 #define EXPORT_NAME_MAX 255
 #define EXPORT_DESCRIPTION_MAX 255
 #define EXPORT_CLIENTS_MAX 16
+#define EXPORT_TLS_NAMES_MAX 8
+#define EXPORT_TLS_NAME_MAX 127
 #define EXPORT_ANON_ID 65534u /* nobody */
 
 struct export_table;
@@ -43,6 +45,9 @@ struct export_policy {
 	uint32_t anon_uid, anon_gid; /* 0: EXPORT_ANON_ID */
 	unsigned client_count; /* 0: everybody may come */
 	struct export_network clients[EXPORT_CLIENTS_MAX]; /* over TCP */
+	bool tls; /* over TCP only with TLS */
+	unsigned tls_name_count; /* not 0: and only with a certificate that has one of these names */
+	char tls_names[EXPORT_TLS_NAMES_MAX][EXPORT_TLS_NAME_MAX + 1];
 };
 
 struct export_info {

@@ -79,6 +79,7 @@ void rpc_conn_close(struct rpc_conn *c)
 	event_del(c->again_event);
 	event_del(c->timer);
 	c->reading = c->writing = c->again = false;
+	/* Requests under way may ask whose they are: the session stays until the connection is freed. */
 	close(c->fd);
 	c->fd = -1;
 	while (c->send_first) {
@@ -128,10 +129,22 @@ void rpc_conn_free(struct rpc_conn *c)
 	if (c->session)
 		rpc_session_put(c->session);
 	rpc_peer_done(&c->peer);
+	tls_free(c->tls);
 	sync_mutex_done(&c->handles.lock);
 	free(c->window);
 	budget_uncharge(c->server->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	free(c);
+}
+
+void rpc_conn_watch_writable(struct rpc_conn *c, bool want)
+{
+	if (c->writing == want)
+		return;
+	c->writing = want;
+	if (!want)
+		event_del(c->write_event);
+	else if (event_add(c->write_event, NULL) < 0)
+		rpc_conn_close(c);
 }
 
 /* Read from the socket exactly when there is room for requests. */
@@ -152,7 +165,8 @@ void rpc_conn_run(struct rpc_conn *c)
 {
 	static const struct timeval now_tv;
 
-	rpc_conn_send(c);
+	if (!c->shaking_hands)
+		rpc_conn_send(c);
 	/* Answers that left made room: what waits in the window can go on. */
 	if (c->paused && !c->closing && c->op_count < RPC_REQUESTS_MAX / 2 &&
 	    c->held_bytes <= RPC_PAYLOAD_HELD_MAX / 2) {
@@ -175,7 +189,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	c->wake_ns = sync_now_ns();
-	rpc_conn_receive(c);
+	if (c->shaking_hands)
+		rpc_tls_shake_hands(c);
+	if (!c->shaking_hands)
+		rpc_conn_receive(c);
 	rpc_conn_run(c);
 }
 
@@ -186,6 +203,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	c->wake_ns = sync_now_ns();
+	if (c->shaking_hands)
+		rpc_tls_shake_hands(c);
 	rpc_conn_run(c);
 }
 
@@ -199,6 +218,8 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	c->wake_ns = sync_now_ns();
 	c->again = false;
 	rpc_conn_parse(c);
+	if (c->tls && !c->closing && !c->again)
+		rpc_conn_receive(c);
 	rpc_conn_run(c);
 }
 
@@ -212,6 +233,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	c->wake_ns = sync_now_ns();
 	if (c->reading && (c->direct || record_rx_partial(&c->rx)) && c->wake_ns - c->rx_ns > stall_ns)
 		rpc_conn_bad(c, "half a record, then silence");
+	else if (c->shaking_hands && c->wake_ns - c->rx_ns > stall_ns)
+		rpc_conn_bad(c, "no end of the TLS handshake");
 	else if (c->send_first && c->wake_ns - c->tx_ns > TX_STALL_FACTOR * stall_ns)
 		rpc_conn_bad(c, "answers are not taken");
 	rpc_sessions_expire(&c->server->sessions, c->wake_ns);
@@ -297,17 +320,19 @@ static void run_attach(struct loop_task *t)
 	rpc_conn_run(c);
 }
 
-int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct rpc_conn **ret)
+int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct tls_context *tls, struct rpc_conn **ret)
 {
 	struct rpc_conn *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return err_set(-ENOMEM, "no memory for a connection");
 	c->window = malloc(RPC_WINDOW_BYTES);
-	if (!c->window) {
+	if (!c->window || (tls && tls_new(tls, fd, NULL, &c->tls))) {
+		free(c->window);
 		free(c);
 		return err_set(-ENOMEM, "no memory for a connection");
 	}
+	c->shaking_hands = tls != NULL;
 	budget_charge(s->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	record_rx_init(&c->rx, c->window, RPC_WINDOW_BYTES);
 	rpc_handles_init(&c->handles);

@@ -71,9 +71,28 @@ static bool network_has(const struct export_network *n, const uint8_t *address)
 	return !bits || (n->address[bytes] ^ address[bytes]) >> (8 - bits) == 0;
 }
 
+static bool certificate_admitted(const struct export_policy *policy, const struct tls *tls)
+{
+	const char *name;
+
+	if (!policy->tls_name_count)
+		return tls || !policy->tls;
+	for (unsigned i = 0; tls && (name = tls_peer_name(tls, i)); i++) {
+		for (unsigned j = 0; j < policy->tls_name_count; j++) {
+			if (strcasecmp(name, policy->tls_names[j]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 bool rpc_policy_admits(const struct export_policy *policy, const struct rpc_peer *peer)
 {
-	if (peer->is_unix || !policy->client_count)
+	if (peer->is_unix)
+		return true;
+	if (!certificate_admitted(policy, peer->tls))
+		return false;
+	if (!policy->client_count)
 		return true;
 	for (unsigned i = 0; i < policy->client_count; i++) {
 		if (network_has(&policy->clients[i], peer->address))

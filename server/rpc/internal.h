@@ -17,6 +17,7 @@
 #include "core/vfs/vfs.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
+#include "protocol/tls/tls.h"
 #include "protocol/wfs_compound.h"
 #include "server/export/export.h"
 #include "server/loop/loop.h"
@@ -82,6 +83,7 @@ struct rpc_peer {
 	uint32_t *groups;
 	bool trusted; /* may speak for others */
 	uint8_t address[16]; /* otherwise; IPv4 mapped into IPv6 */
+	const struct tls *tls; /* NULL: not encrypted */
 };
 
 /* compound.h */
@@ -163,6 +165,8 @@ struct rpc_conn {
 	struct rpc_server *server;
 	struct loop *loop;
 	int fd;
+	struct tls *tls; /* NULL: without */
+	bool shaking_hands; /* of TLS: nothing else is received or sent */
 	struct rpc_peer peer;
 	struct event *read_event;
 	struct event *write_event;
@@ -223,6 +227,8 @@ struct rpc_stats {
 	struct counter deferred; /* handed to workers */
 	struct counter shm_requests; /* READ and WRITE with their payload in shared memory */
 	struct counter accepted;
+	struct counter tls_accepted;
+	struct counter tls_refused; /* bad handshakes */
 	struct counter bad_records;
 	struct counter refused_calls; /* answered with an RPC error */
 };
@@ -250,6 +256,7 @@ struct rpc_server {
 	struct rpc_conn *conns SYNC_GUARDED_BY(lock);
 	unsigned conn_count SYNC_GUARDED_BY(lock);
 	bool stopping SYNC_GUARDED_BY(lock);
+	struct tls_context *tls SYNC_GUARDED_BY(lock); /* NULL: none */
 };
 
 /* buf.c */
@@ -292,7 +299,8 @@ int rpc_metrics_register(struct rpc_server *s);
 void rpc_put_statistics(struct rpc_server *s, struct wr *w);
 
 /* conn.c */
-int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct rpc_conn **ret);
+/* The connection owns @fd only when this succeeds. */
+int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct tls_context *tls, struct rpc_conn **ret);
 void rpc_conn_free(struct rpc_conn *c);
 /* The end of every callback: go on with what is possible now. May free @c. */
 void rpc_conn_run(struct rpc_conn *c);
@@ -301,12 +309,21 @@ void rpc_conn_close(struct rpc_conn *c);
 void rpc_conn_bad(struct rpc_conn *c, const char *what);
 struct rpc_op *rpc_op_new(struct rpc_conn *c); /* NULL when memory is short */
 void rpc_op_free(struct rpc_op *op);
+/* Be told, or not any more, when the socket can be written to. May close. */
+void rpc_conn_watch_writable(struct rpc_conn *c, bool want);
 void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back */
 
 /* recv.c */
 void rpc_conn_receive(struct rpc_conn *c);
 /* Start the requests that the window holds, as far as the bounds allow. */
 void rpc_conn_parse(struct rpc_conn *c);
+
+/* tls.c */
+/* Go on with the handshake, for as long as the socket lets it. May close the connection. */
+void rpc_tls_shake_hands(struct rpc_conn *c);
+/* One stretch of the stream, over TLS or not: recvmsg() and sendmsg() that do not wait. */
+ssize_t rpc_stream_receive(struct rpc_conn *c, struct iovec *iov, int count);
+ssize_t rpc_stream_send(struct rpc_conn *c, struct msghdr *msg);
 
 /* send.c */
 void rpc_conn_queue(struct rpc_conn *c, struct rpc_op *op);

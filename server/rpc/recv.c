@@ -274,7 +274,7 @@ void rpc_conn_parse(struct rpc_conn *c)
 static ssize_t receive_some(struct rpc_conn *c, size_t *ret_asked)
 {
 	struct iovec iov[2];
-	struct msghdr msg = { .msg_iov = iov };
+	int count = 0;
 	struct rpc_op *op = c->direct;
 	size_t room, rest = op ? op->len_bytes - c->direct_got : 0;
 	ssize_t n;
@@ -282,15 +282,15 @@ static ssize_t receive_some(struct rpc_conn *c, size_t *ret_asked)
 	if (rest) {
 		iov[0].iov_base = (uint8_t *)op->buf.p + c->direct_got;
 		iov[0].iov_len = rest;
-		msg.msg_iovlen = 1;
+		count = 1;
 	}
-	iov[msg.msg_iovlen].iov_base = record_rx_room(&c->rx, &room);
+	iov[count].iov_base = record_rx_room(&c->rx, &room);
 	if (c->short_window && room > SHORT_WINDOW_BYTES)
 		room = SHORT_WINDOW_BYTES;
-	iov[msg.msg_iovlen++].iov_len = room;
+	iov[count++].iov_len = room;
 	*ret_asked = rest + room;
 	do {
-		n = recvmsg(c->fd, &msg, MSG_DONTWAIT);
+		n = rpc_stream_receive(c, iov, count);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -1;
@@ -326,4 +326,7 @@ void rpc_conn_receive(struct rpc_conn *c)
 		if ((size_t)n < asked)
 			return;
 	}
+	/* The socket will not tell of what TLS has received already. */
+	if (c->tls && !c->paused && !c->closing && tls_has_received(c->tls))
+		c->again = true;
 }

@@ -19,6 +19,7 @@ struct export_table;
 struct loop_set;
 struct metrics;
 struct rpc_server;
+struct tls_context;
 struct vfs;
 struct workers;
 
@@ -54,6 +55,11 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
  * 0, -ENOMEM, -EMFILE (connections_max reached), -ESHUTDOWN (stopping). Any thread; does not block.
  */
 int rpc_server_accept(struct rpc_server *s, int fd);
+
+/* The same over TLS, with what rpc_server_set_tls() was given last; before that: -EPROTONOSUPPORT. */
+int rpc_server_accept_tls(struct rpc_server *s, int fd);
+/* For connections from now on; the server takes a reference. Any thread. */
+void rpc_server_set_tls(struct rpc_server *s, struct tls_context *tls);
 
 /*
  * End every connection and wait until the operations under way have returned; answers that are not sent yet are

@@ -108,6 +108,18 @@ static void attach_fd(struct msghdr *msg, union fd_control *control, int fd)
 	msg->msg_controllen = sizeof(*control);
 }
 
+/* What TLS still has of answers that were taken. False: the connection was closed. */
+static bool send_unsent(struct rpc_conn *c)
+{
+	ssize_t n = tls_send(c->tls, NULL, 0);
+
+	if (n < 0 && n != -EAGAIN) {
+		rpc_conn_close(c);
+		return false;
+	}
+	return true;
+}
+
 void rpc_conn_send(struct rpc_conn *c)
 {
 	union fd_control control;
@@ -126,7 +138,7 @@ void rpc_conn_send(struct rpc_conn *c)
 		msg.msg_iovlen = g.count;
 		if (with_fd)
 			attach_fd(&msg, &control, c->shm_fd);
-		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = rpc_stream_send(c, &msg);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ETOOMANYREFS && with_fd) {
@@ -144,11 +156,8 @@ void rpc_conn_send(struct rpc_conn *c)
 			rpc_shm_sent(c);
 		sent(c, (size_t)n);
 	}
-	if (c->closing || c->writing == (c->send_first != NULL))
+	if (c->tls && !c->closing && !c->send_first && tls_has_unsent(c->tls) && !send_unsent(c))
 		return;
-	c->writing = !c->writing;
-	if (!c->writing)
-		event_del(c->write_event);
-	else if (event_add(c->write_event, NULL) < 0)
-		rpc_conn_close(c);
+	if (!c->closing)
+		rpc_conn_watch_writable(c, c->send_first || (c->tls && tls_has_unsent(c->tls)));
 }

@@ -95,6 +95,7 @@ void rpc_server_free(struct rpc_server *s)
 	if (s->metrics)
 		metrics_unregister(s->metrics, s);
 	rpc_bufs_done(s);
+	tls_context_unref(s->tls);
 	if (s->sessions.config.vfs)
 		rpc_sessions_done(&s->sessions);
 	if (s->charge)
@@ -138,17 +139,18 @@ static bool tune_unix(int fd)
 	return true;
 }
 
-int rpc_server_accept(struct rpc_server *s, int fd)
+static int accept_with(struct rpc_server *s, int fd, struct tls_context *tls)
 {
 	struct loop *l = loop_set_next(s->loops);
 	struct rpc_conn *c;
-	int err = rpc_conn_new(s, l, fd, &c);
+	int err = rpc_conn_new(s, l, fd, tls, &c);
 
 	if (err) {
 		close(fd);
 		return err;
 	}
 	rpc_peer_init(&c->peer, fd, tune_unix(fd));
+	c->peer.tls = c->tls;
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)
 		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
@@ -164,8 +166,45 @@ int rpc_server_accept(struct rpc_server *s, int fd)
 		rpc_conn_free(c);
 		return err;
 	}
-	counter_add(&s->stats.accepted, 1);
+	counter_add(tls ? &s->stats.tls_accepted : &s->stats.accepted, 1);
 	return 0;
+}
+
+int rpc_server_accept(struct rpc_server *s, int fd)
+{
+	return accept_with(s, fd, NULL);
+}
+
+int rpc_server_accept_tls(struct rpc_server *s, int fd)
+{
+	struct tls_context *tls;
+	int err;
+
+	sync_mutex_lock(&s->lock);
+	tls = s->tls;
+	if (tls)
+		tls_context_ref(tls);
+	sync_mutex_unlock(&s->lock);
+	if (!tls) {
+		close(fd);
+		return err_set(-EPROTONOSUPPORT, "no certificate for TLS");
+	}
+	err = accept_with(s, fd, tls);
+	tls_context_unref(tls);
+	return err;
+}
+
+void rpc_server_set_tls(struct rpc_server *s, struct tls_context *tls)
+{
+	struct tls_context *old;
+
+	if (tls)
+		tls_context_ref(tls);
+	sync_mutex_lock(&s->lock);
+	old = s->tls;
+	s->tls = tls;
+	sync_mutex_unlock(&s->lock);
+	tls_context_unref(old);
 }
 
 static void kill_locked(struct rpc_server *s, struct rpc_conn *c) SYNC_REQUIRES(s->lock)

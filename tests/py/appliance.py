@@ -93,6 +93,7 @@ class Settings:
     scrub: dict[str, Any] = field(default_factory=dict)
     nbd_tcp: bool = False
     rpc_tcp: bool = False
+    rpc_tls: dict[str, Any] | None = None
     metrics_tcp: bool = False
     pools: list[dict[str, Any]] = field(default_factory=list)
     exports: list[dict[str, Any]] = field(default_factory=list)
@@ -127,6 +128,7 @@ class Appliance:
         self.nbd_socket = self.run_dir / "nbd.sock"
         self.nbd_port = free_port() if self.settings.nbd_tcp else 0
         self.rpc_port = free_port() if self.settings.rpc_tcp else 0
+        self.tls_port = free_port() if self.settings.rpc_tls is not None else 0
         self.metrics_port = free_port() if self.settings.metrics_tcp else 0
         self.process: subprocess.Popen[bytes] | None = None
         self.pools_are_damaged = False  # by the test: they are not checked afterwards
@@ -154,6 +156,8 @@ class Appliance:
         rpc: dict[str, Any] = {"socket": str(self.rpc_socket)}
         if wanted.rpc_tcp:
             rpc["listen"] = [f"127.0.0.1:{self.rpc_port}"]
+        if wanted.rpc_tls is not None:
+            rpc["tls"] = {"listen": [f"127.0.0.1:{self.tls_port}"], **wanted.rpc_tls}
         tree: dict[str, Any] = {
             "state_dir": str(self.state_dir),
             "run_dir": str(self.run_dir),
@@ -262,7 +266,8 @@ class Appliance:
 
     # Talking to it
 
-    def run_wfs(self, *args: str, timeout_s: float = COMMAND_TIMEOUT_S) -> CommandResult:
+    def run_wfs(self, *args: str, timeout_s: float = COMMAND_TIMEOUT_S,
+                env: dict[str, str] | None = None) -> CommandResult:
         """Run `wfs`; whatever its status."""
         done = subprocess.run(
             [program("wfs"), "--socket", str(self.admin_socket), *args],
@@ -270,6 +275,7 @@ class Appliance:
             text=True,
             timeout=timeout_s * SLOW,
             check=False,
+            env=env,
         )
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
