@@ -225,10 +225,18 @@ void budget_each(struct budget *b, void (*fn)(void *ctx, const char *name, size_
 
 	sync_mutex_lock(&b->lock);
 	for (unsigned i = 0; i < BUDGET_CONSUMERS_MAX; i++) {
-		if (!b->consumers[i])
+		const struct budget_consumer *c = b->consumers[i];
+		unsigned at = 0;
+
+		if (!c)
 			continue;
-		names[count] = b->consumers[i]->name;
-		used[count++] = load(&b->consumers[i]->used_bytes);
+		while (at < count && strcmp(names[at], c->name) != 0)
+			at++;
+		if (at == count) {
+			names[count] = c->name;
+			used[count++] = 0;
+		}
+		used[at] += load(&c->used_bytes);
 	}
 	sync_mutex_unlock(&b->lock);
 	for (unsigned i = 0; i < count; i++)

@@ -45,7 +45,7 @@ size_t budget_limit(const struct budget *b);
 size_t budget_used(const struct budget *b);
 size_t budget_consumer_used(const struct budget_consumer *c);
 
-/* For metrics: calls @fn for each consumer. */
+/* For metrics: calls @fn for each consumer, once for all that have the same name. */
 void budget_each(struct budget *b, void (*fn)(void *ctx, const char *name, size_t used_bytes), void *ctx);
 
 #endif

@@ -119,6 +119,44 @@ static void sum_each(void *ctx, const char *name, size_t used_bytes)
 	*(size_t *)ctx += used_bytes;
 }
 
+struct listed {
+	unsigned count;
+	size_t twice_bytes;
+};
+
+static void list_each(void *ctx, const char *name, size_t used_bytes)
+{
+	struct listed *l = ctx;
+
+	l->count++;
+	if (!strcmp(name, "twice"))
+		l->twice_bytes = used_bytes;
+}
+
+static void test_consumers_of_one_name_are_told_as_one(void **state)
+{
+	struct budget *b = budget_new(1000);
+	struct budget_consumer *first = budget_join(b, "twice", 0, NULL, NULL);
+	struct budget_consumer *other = budget_join(b, "other", 0, NULL, NULL);
+	struct budget_consumer *second = budget_join(b, "twice", 0, NULL, NULL);
+	struct listed l = { 0 };
+
+	(void)state;
+	budget_charge(first, 10);
+	budget_charge(second, 5);
+	budget_charge(other, 1);
+	budget_each(b, list_each, &l);
+	assert_int_equal(l.count, 2);
+	assert_int_equal(l.twice_bytes, 15);
+	budget_uncharge(first, 10);
+	budget_uncharge(second, 5);
+	budget_uncharge(other, 1);
+	budget_leave(first);
+	budget_leave(other);
+	budget_leave(second);
+	budget_free(b);
+}
+
 static void charge_and_uncharge(void *arg)
 {
 	struct holder *h = arg;
@@ -215,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_is_asked_below_the_minimum),
 		cmocka_unit_test(test_try_charge_refuses_and_charges_nothing),
 		cmocka_unit_test(test_join_refuses_too_many),
+		cmocka_unit_test(test_consumers_of_one_name_are_told_as_one),
 		cmocka_unit_test(test_sums_agree_after_concurrent_use),
 		cmocka_unit_test(test_pool_keeps_a_bounded_number_of_buffers),
 		cmocka_unit_test(test_pool_serves_several_threads),
