@@ -181,20 +181,41 @@ int vfs_get_fid(struct vfs_handle *h, struct vfs_fid *ret)
 	return err;
 }
 
-int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vfs_handle **ret)
+/* In the mount of @at, which is replaced. */
+static int find_fid(struct place *at, const struct vfs_fid *fid)
 {
 	struct vfs_node *node;
-	struct place at;
 	int err;
 
-	if (!beside->node->ops->by_object)
+	if (!at->node->ops->by_object)
 		return err_set(-ESTALE, "the file system does not find objects by number");
-	err = node_may_wait(beside->node);
+	err = node_may_wait(at->node);
 	if (!err)
-		err = beside->node->ops->by_object(beside->node, fid->fsid, fid->object, &node);
+		err = at->node->ops->by_object(at->node, fid->fsid, fid->object, &node);
 	if (err)
 		return err;
-	mount_ref(beside->mount);
-	at = (struct place){ .mount = beside->mount, .node = node };
+	vfs_node_unref(at->node);
+	at->node = node;
+	return 0;
+}
+
+int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vfs_handle **ret)
+{
+	struct place at;
+	uint64_t id = 0;
+	int err;
+
+	place_copy(&at, &(struct place){ .mount = beside->mount, .node = beside->node });
+	err = find_fid(&at, fid);
+	while (err == -ESTALE) {
+		place_drop(&at);
+		if (!mount_next_over(beside->vfs, beside->mount, &id, &at))
+			return err;
+		err = find_fid(&at, fid);
+	}
+	if (err) {
+		place_drop(&at);
+		return err;
+	}
 	return handle_new(beside->vfs, &at, 0, false, ret);
 }

@@ -177,6 +177,35 @@ void mount_cross(struct vfs *v, struct place *at)
 	*at = root;
 }
 
+static bool lies_over(const struct vfs_mount_point *m, const struct vfs_mount_point *below)
+{
+	do
+		m = m->covered.mount;
+	while (m && m != below);
+	return m != NULL;
+}
+
+bool mount_next_over(struct vfs *v, const struct vfs_mount_point *below, uint64_t *id, struct place *ret)
+{
+	struct vfs_mount_point *m;
+	bool found = false;
+
+	/* Rarely is anything mounted there: then no lock is taken. */
+	if (!__atomic_load_n(&below->child_count, __ATOMIC_ACQUIRE))
+		return false;
+	sync_mutex_lock(&v->lock);
+	cds_list_for_each_entry (m, &v->mounts, link) {
+		if (m->id > *id && lies_over(m, below)) {
+			*id = m->id;
+			root_place(m, ret);
+			found = true;
+			break;
+		}
+	}
+	sync_mutex_unlock(&v->lock);
+	return found;
+}
+
 int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node)
 {
 	bool covered;

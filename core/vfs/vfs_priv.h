@@ -72,6 +72,8 @@ int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret);
 int mount_find_drive(struct vfs *v, char letter, struct place *ret);
 /* Is something mounted over the directory? Then @at becomes the root of that. */
 void mount_cross(struct vfs *v, struct place *at);
+/* The root of the next mount, by id, that lies over a directory of @m, or of one that does; *id: 0 at first. */
+bool mount_next_over(struct vfs *v, const struct vfs_mount_point *m, uint64_t *id, struct place *ret);
 /* -EBUSY when something is mounted over it. */
 int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node);
 void place_copy(struct place *to, const struct place *from);

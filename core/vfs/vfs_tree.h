@@ -80,7 +80,8 @@ struct vfs_fid {
 	uint64_t object;
 };
 int vfs_get_fid(struct vfs_handle *h, struct vfs_fid *ret);
-/* -ESTALE: it is gone, or its file system is not mounted. @beside: any handle on the same mount (an export's root). */
+/* -ESTALE: it is gone, or its file system is not mounted. @beside: any handle on the same mount (an export's root), or
+ * on one that this mount lies over a directory of, at whatever depth. */
 int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vfs_handle **ret);
 
 /* A new object. */
