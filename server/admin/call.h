@@ -94,7 +94,9 @@ int answer_fs(struct call *c, const char *pool, const char *name);
 int call_check_unused(struct call *c, const char *what);
 /* Refuse when a mount stands on what is at or below @path: -EBUSY. verb_lock is held. */
 int call_check_no_mount(struct call *c, const char *path);
-/* Remove them by force, and forget them. verb_lock is held. */
+/* Refuse what is mounted as an image, which others would damage by writing to it: -EBUSY. verb_lock is held. */
+int call_check_no_image(struct call *c, const char *path);
+/* Remove what stands on @path by force, and forget them. verb_lock is held. */
 void call_remove_mounts(struct call *c, const char *path);
 /* Answer with @object (the reference is taken; NULL: -ENOMEM). */
 int answer_object(struct call *c, int status, json_t *object);

@@ -31,7 +31,9 @@ int export_verb_add(struct call *c)
 	snprintf(info.path, sizeof(info.path), "%s", path);
 	snprintf(info.description, sizeof(info.description), "%s", description);
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = export_add(config->exports, &info);
+	rc = call_check_no_image(c, path);
+	if (rc == 0)
+		rc = export_add(config->exports, &info);
 	if (rc == 0) {
 		rc = state_put_export(config->state, &info);
 		if (rc < 0)

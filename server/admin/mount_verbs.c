@@ -126,6 +126,15 @@ int call_check_no_mount(struct call *c, const char *path)
 	return 0;
 }
 
+int call_check_no_image(struct call *c, const char *path)
+{
+	char place[VFS_PATH_MAX];
+
+	if (mount_find_source(c->admin->config.mounts, path, place))
+		return err_set(-EBUSY, "%s is mounted at %s", path, place);
+	return 0;
+}
+
 static int check_unused(struct call *c, const char *path)
 {
 	char name[EXPORT_NAME_MAX + 1];

@@ -162,6 +162,25 @@ bool mount_find_user(struct mount_table *t, const char *path, char ret_path[VFS_
 	return m != NULL;
 }
 
+bool mount_find_source(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX])
+{
+	const struct mount *m;
+	bool found = false;
+
+	sync_mutex_lock(&t->lock);
+	cds_list_for_each_entry (m, &t->mounts, link) {
+		const char *source = source_namespace_path(m->spec.source);
+
+		found = source && strcmp(source, path) == 0;
+		if (found && ret_path)
+			memcpy(ret_path, m->spec.path, VFS_PATH_MAX);
+		if (found)
+			break;
+	}
+	sync_mutex_unlock(&t->lock);
+	return found;
+}
+
 /* ---- adding ---- */
 
 static int check_spec(const struct mount_spec *spec, const struct mount_kind **ret)

@@ -88,6 +88,9 @@ void mount_each(struct mount_table *t, void (*fn)(void *ctx, const struct mount_
 /* Is a mount's source at or below @path, or its place below? *ret_path (may be NULL) is the place of one that is. */
 bool mount_find_user(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX]);
 
+/* Is the file at @path in the namespace the source of a mount? Likewise. */
+bool mount_find_source(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX]);
+
 /* At the end: remove all by force, the newest first. 0, or the error of one whose last sync failed. */
 int mount_table_stop(struct mount_table *t);
 

@@ -33,10 +33,8 @@ static int resolve_plain(struct vfs *v, char source[MOUNT_SOURCE_MAX])
 	bool here = stat(source, &on_host) == 0;
 
 	if (there && here)
-		return err_set(-EINVAL,
-		               "%s is on this machine and in the namespace: say " SOURCE_HOST "%s or " SOURCE_NAMESPACE
-		               "%s",
-		               source, source, source);
+		return err_set(-EINVAL, "the source is on this machine and in the namespace: say " SOURCE_HOST
+		                        " or " SOURCE_NAMESPACE " before its path");
 	if (!there && !here)
 		return err_set(-ENOENT, "%s is neither on this machine nor in the namespace", source);
 	snprintf(path, sizeof(path), "%s", source);
