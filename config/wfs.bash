@@ -20,7 +20,7 @@ _wfs() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask)
 		return
 		;;
 	esac
@@ -39,6 +39,9 @@ _wfs() {
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" --watch --interval --count" ;;
+		"mount add") words+=" --read-only --uid --gid --umask" ;;
+		"mount remove") words+=" --force" ;;
+		"mount list") ;;
 		"mount "*) words+=" -o --foreground" ;;
 		"ls "*) words+=" --long --server" ;;
 		"find "*) words+=" --long --name --server" ;;
@@ -67,7 +70,10 @@ _wfs() {
 		"volume "*) words=$(_wfs_names volume) ;;
 		"put "* | "get "*) COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names export) ;;
 		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "xattr "*) words=$(_wfs_names export) ;;
-		"mount ") words=$(_wfs_names export) ;;
+		"mount ") words="add list remove $(_wfs_names export)" ;;
+		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat wfs2" ;;
+		"mount remove") words=$(_wfs_names mount) ;;
+		"mount list") ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;
 		"mkfs " | "fsck ") words="fat wfs2" ;;
