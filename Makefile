@@ -210,6 +210,9 @@ bench-files: ## measure files over libwfs: small ones one by one and in batches,
 bench-mounts: ## measure small files on a mount, next to zfs-fuse and fuse2fs (root)
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all build/release/bench/mountbench BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/mounts_bench.py
+bench-fat: ## measure the FAT engine on an image in memory, next to mtools
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory build/release/bench/fat_bench BUILD=release WERROR=
+	$(Q)build/release/bench/fat_bench
 bench-core: $(BENCH_BIN) ## measure the page cache and the tree by themselves
 	$(Q)set -e; for b in $(BENCH_BIN); do echo "bench-core: $${b##*/}"; $$b; done
 
@@ -283,7 +286,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-files bench-mounts bench-core fuzz fuzz-build fuzz-corpus cov \
+.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-files bench-mounts bench-fat bench-core fuzz fuzz-build fuzz-corpus cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
