@@ -14,6 +14,7 @@
 
 #define WRITE_BITS 0222u
 #define ROOT_OBJECT 1u
+#define ZEROS_BYTES 65536u
 
 struct wfs2_vfs {
 	struct wfs2_fs *fs;
@@ -341,6 +342,32 @@ static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count
 	return rc;
 }
 
+static void release_ref(struct vfs_ref *r)
+{
+	cache_ref_release(r->priv);
+	free(r->priv);
+}
+
+static int op_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret)
+{
+	struct vnode *n = to_vnode(node);
+	struct cache_ref *ref;
+	int rc = check_alive(n);
+
+	if (rc)
+		return rc;
+	ref = malloc(sizeof(*ref));
+	if (!ref)
+		return err_set(-ENOMEM, "a read: no memory");
+	rc = cache_read_ref(wfs2_node_cache(n->file), offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0, ref);
+	if (rc) {
+		free(ref);
+		return rc;
+	}
+	*ret = (struct vfs_ref){ .iov = ref->iov, .iov_count = ref->iov_count, .release = release_ref, .priv = ref };
+	return 0;
+}
+
 static int op_flush(struct vfs_node *node, unsigned flags)
 {
 	struct vnode *n = to_vnode(node);
@@ -362,6 +389,28 @@ static int op_write(struct vfs_node *node, const struct iovec *iov, int iov_coun
 		rc = wfs2_write(n->file, iov, iov_count, offset,
 		                (flags & VFS_NOWAIT ? WFS2_NOWAIT : 0) | (flags & VFS_APPEND ? WFS2_APPEND : 0) |
 		                        (flags & VFS_MAKES_ROOM ? WFS2_MAKES_ROOM : 0));
+	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
+}
+
+static int op_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags)
+{
+	static const uint8_t zeros[ZEROS_BYTES];
+	struct vnode *n = to_vnode(node);
+	int rc = check_alive(n);
+
+	if (rc == 0 && (flags & VFS_FAST))
+		return -EOPNOTSUPP;
+	if (rc == 0 && (flags & VFS_NOWAIT))
+		return -EAGAIN;
+	while (rc == 0 && len) {
+		struct iovec iov = { .iov_len = (size_t)min_u64(len, sizeof(zeros)) };
+		const void *p = zeros;
+
+		memcpy(&iov.iov_base, &p, sizeof(p)); /* it is only read */
+		rc = wfs2_write(n->file, &iov, 1, offset, 0);
+		offset += iov.iov_len;
+		len -= iov.iov_len;
+	}
 	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
 }
 
@@ -401,8 +450,10 @@ static const struct vfs_node_ops wfs2_vfs_ops = {
 	.statfs = op_statfs,
 	.by_object = op_by_object,
 	.read = op_read,
+	.read_ref = op_read_ref,
 	.write = op_write,
 	.flush = op_flush,
+	.zero = op_zero,
 	.extents = op_extents,
 	.prefetch = op_prefetch,
 };

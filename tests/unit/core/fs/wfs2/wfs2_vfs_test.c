@@ -125,6 +125,38 @@ static void test_files_are_written_appended_found_by_number_and_resized(void **s
 	finish(&e);
 }
 
+static void test_a_file_is_read_without_a_copy_and_zeroed(void **state)
+{
+	struct vfs_handle *h;
+	struct vfs_ref ref;
+	struct vfs_stat st;
+	struct env e;
+
+	(void)state;
+	setup(&e);
+	h = create(&e, "file", 0644);
+	put(h, "hello world", 0, 0);
+	assert_int_equal(vfs_read_ref(h, 6, 5, 0, &ref), 0);
+	assert_int_equal(ref.iov_count, 1);
+	assert_int_equal(ref.iov[0].iov_len, 5);
+	/* What is written meanwhile does not show in it. */
+	put(h, "nobody", 5, 0);
+	assert_memory_equal(ref.iov[0].iov_base, "world", 5);
+	vfs_ref_release(&ref);
+	assert_int_equal(vfs_zero(h, 1, 3, 0), 0);
+	assert_int_equal(vfs_read_ref(h, 0, 11, 0, &ref), 0);
+	assert_memory_equal(ref.iov[0].iov_base, "h\0\0\0onobody", 11);
+	vfs_ref_release(&ref);
+	/* Zeros take space like any data, so there is no fast way. */
+	assert_int_equal(vfs_zero(h, 0, 11, VFS_FAST), -EOPNOTSUPP);
+	assert_int_equal(vfs_zero(h, 0, 11, VFS_NOWAIT), -EAGAIN);
+	assert_int_equal(vfs_zero(h, 0, 11, VFS_FUA), 0);
+	assert_int_equal(vfs_stat(h, &st), 0);
+	assert_int_equal(st.size_bytes, 11);
+	vfs_close(h);
+	finish(&e);
+}
+
 static bool count_entry(void *ctx, const struct vfs_dirent *e)
 {
 	(void)e;
@@ -243,6 +275,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files_are_written_appended_found_by_number_and_resized),
+		cmocka_unit_test(test_a_file_is_read_without_a_copy_and_zeroed),
 		cmocka_unit_test(test_names_are_listed_renamed_and_what_is_no_file_is_refused),
 		cmocka_unit_test(test_an_object_has_one_node_however_it_was_found),
 		cmocka_unit_test(test_a_forced_unmount_leaves_stale_handles),
