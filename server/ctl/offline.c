@@ -40,7 +40,7 @@ int offline_open(const char *path, bool read_only, struct offline *ret)
 		.dirty_max_bytes = BUDGET_BYTES / 2,
 		.dirty_background_bytes = BUDGET_BYTES / 8,
 		.writeback_age_ms = 5000,
-		.writeback_threads = 1,
+		.writeback_threads = 2, /* one makes sure of checksums while the other writes */
 		.readahead_max_bytes = COPY_BYTES,
 	};
 	struct offline o = { 0 };
