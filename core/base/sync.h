@@ -62,6 +62,8 @@ enum sync_rank {
 	SYNC_RANK_CONNECTION = 5, /* what one connection has in use, looked up in tables of the server */
 	SYNC_RANK_SERVER = 10, /* server tables: connections, exports, sessions */
 	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
+	SYNC_RANK_QUIET = 16, /* a dataset that is made quiet */
+	SYNC_RANK_QUOTA_WAIT = 17, /* writers whose quota is nearly used up */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
 	SYNC_RANK_WATCH = 33, /* who is told of changes */
@@ -75,6 +77,7 @@ enum sync_rank {
 	SYNC_RANK_DEVICES = 52, /* the table of devices of a pool: held while labels are written */
 	SYNC_RANK_TXG = 55, /* transaction group states */
 	SYNC_RANK_ITEMS = 58, /* items of a file tree, and their records in the log */
+	SYNC_RANK_QUOTA = 59, /* usage by owners */
 	SYNC_RANK_TREE = 60,
 	SYNC_RANK_NODE_CACHE = 65,
 	SYNC_RANK_ALLOC = 70,

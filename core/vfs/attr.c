@@ -10,7 +10,7 @@
 #define SET_NOW (VFS_SET_ATIME_NOW | VFS_SET_MTIME_NOW)
 #define SET_ALL                                                                                                        \
 	(VFS_SET_MODE | VFS_SET_UID | VFS_SET_GID | VFS_SET_SIZE | VFS_SET_ATIME | VFS_SET_MTIME | SET_NOW |           \
-	 VFS_SET_FLAGS)
+	 VFS_SET_FLAGS | VFS_SET_PROJECT)
 
 static int check_values(const struct vfs_set_attr *a, const struct vfs_stat *st)
 {
@@ -50,6 +50,9 @@ static int check_owner(const struct vfs_set_attr *a, const struct vfs_stat *st, 
 		return 0;
 	if ((a->valid & SET_OWNER_ONLY && !owner) || a->valid & VFS_SET_FLAGS)
 		return err_set(-EPERM, "uid %u is not its owner", cred->uid);
+	/* Whoever could change it would pass by its quota. */
+	if (a->valid & VFS_SET_PROJECT)
+		return err_set(-EPERM, "uid %u may not change the project", cred->uid);
 	if (a->valid & VFS_SET_UID && (!owner || a->uid != st->uid))
 		return err_set(-EPERM, "uid %u may not give it away", cred->uid);
 	if (a->valid & VFS_SET_GID && (!owner || (a->gid != st->gid && !access_in_group(cred, a->gid))))

@@ -68,6 +68,7 @@ struct vfs_stat {
 	uint32_t uid, gid;
 	uint32_t link_count;
 	uint32_t flags; /* VFS_FLAG_* */
+	uint32_t project; /* whose quota it counts for; new objects have their directory's. 0: none */
 	uint64_t rdev; /* of device nodes: major << 32 | minor */
 	uint32_t block_bytes; /* preferred I/O size */
 	bool read_only;

@@ -123,10 +123,12 @@ int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 #define VFS_SET_ATIME_NOW 64u
 #define VFS_SET_MTIME_NOW 128u
 #define VFS_SET_FLAGS 256u
+#define VFS_SET_PROJECT 1024u /* root only; -EOPNOTSUPP */
 #define VFS_SET_KILL_SUID 512u /* clear setuid, and setgid of what groups may execute; set by the VFS */
 struct vfs_set_attr {
 	unsigned valid;
 	uint32_t mode, uid, gid, flags;
+	uint32_t project; /* 0: none */
 	uint64_t size_bytes;
 	uint64_t atime_ns, mtime_ns;
 	const struct vfs_tag *tag; /* set by the VFS */

@@ -2,6 +2,7 @@
 /* Checking the pool tree, and each dataset: its record, its inode, its cells, its counters. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/check_priv.h"
+#include "core/fs/wfs3/check_quota.h"
 
 /* To find names that occur twice: a name of 255 bytes would cost more. */
 struct name {
@@ -21,6 +23,10 @@ struct datasets {
 	struct check_dataset pool_tree;
 	struct name *names;
 	size_t name_count, name_capacity;
+	/* The dataset whose record came last, and what its owners have */
+	struct check_dataset last;
+	char last_name[WFS3_DATASET_NAME_MAX + 1];
+	struct check_quota quota;
 };
 
 /* One dataset's tree. */
@@ -137,6 +143,32 @@ static int check_volume(struct check *c, struct volume *v, const struct wfs3_ptr
 	return data_rc ? data_rc : rc;
 }
 
+/* There are no more items of the last dataset. */
+static void end_quotas(struct datasets *d)
+{
+	if (d->last.id && !d->c->scrub)
+		check_quota_end(d->c, &d->quota, &d->last);
+	check_quota_begin(&d->quota);
+	d->last = (struct check_dataset){ .name = "" };
+}
+
+static void keep_last(struct datasets *d, const struct check_dataset *ds)
+{
+	snprintf(d->last_name, sizeof(d->last_name), "%s", ds->name);
+	d->last = *ds;
+	d->last.name = d->last_name;
+}
+
+static void check_quota_of(struct datasets *d, const struct wfs3_key *key, const void *value, size_t len)
+{
+	if (d->c->scrub)
+		return;
+	if (key->object == d->last.id)
+		check_quota_item(d->c, &d->quota, &d->last, key, value, len);
+	else
+		check_bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "a quota of no dataset");
+}
+
 static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
 	struct datasets *d = ctx;
@@ -153,10 +185,15 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 			check_bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, check_why(rc, why));
 		return 0;
 	}
+	if (key->kind == WFS3_KIND_QUOTA && key->object != POOL_TREE_ID) {
+		check_quota_of(d, key, value, len);
+		return 0;
+	}
 	if (key->kind != WFS3_KIND_DATASET || key->offset || key->object == POOL_TREE_ID) {
 		check_bad_item(d->c, &d->pool_tree, key, POOL_FINDING_ITEM, "an item that the pool tree does not have");
 		return 0;
 	}
+	end_quotas(d);
 	v.ds = (struct check_dataset){ .id = key->object, .name = "" };
 	rc = dataset_item_decode(key->object, value, len, &item);
 	if (rc) {
@@ -175,10 +212,11 @@ static int check_dataset_item(void *ctx, const struct wfs3_key *key, const void 
 	if (!rc)
 		rc = keep_id(d->c, &item);
 	if (!rc)
-		rc = item.type == DATASET_TYPE_TREE ? check_files(d->c, &v.ds, &item)
+		rc = item.type == DATASET_TYPE_TREE ? check_files(d->c, &v.ds, &item, &d->quota)
 		                                    : check_volume(d->c, &v, &item.root);
 	if (!rc && !d->c->scrub)
 		check_totals(d->c, &item, &v.ds);
+	keep_last(d, &v.ds);
 	return rc;
 }
 
@@ -220,8 +258,11 @@ int check_datasets(struct check *c)
 	rc = c->config->with_data ? check_data_new(c) : 0;
 	if (!rc)
 		rc = check_tree(c, &d.pool_tree, &c->root.pool_tree, c->scrub ? &from : NULL, check_dataset_item, &d);
-	if (!rc && !c->scrub)
+	if (!rc && !c->scrub) {
+		end_quotas(&d);
 		check_names(&d);
+	}
+	check_quota_free(&d.quota);
 	free(d.names);
 	return rc;
 }

@@ -12,6 +12,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/check_priv.h"
+#include "core/fs/wfs3/check_quota.h"
 #include "core/fs/wfs3/dirent.h"
 #include "core/fs/wfs3/filetree.h"
 
@@ -41,6 +42,7 @@ struct files {
 	struct check *c;
 	struct check_dataset *ds;
 	const struct dataset_item *item;
+	struct check_quota *quota;
 	struct array known, entries, orphans;
 	uint64_t object_max;
 
@@ -106,25 +108,28 @@ static bool is_going(const struct files *f)
 }
 
 /* All items of an object were seen. */
-static void end_object(struct files *f)
+static int end_object(struct files *f)
 {
 	const struct inode *i = &f->inode;
+	int rc;
 
 	/* Of a deleted tree, any part may be gone already. */
 	if (!f->object || !f->ds->has_inode || f->ds->broken || f->ds->state != DATASET_STATE_LIVE)
-		return;
+		return 0;
+	rc = check_quota_add(f->quota, i, f->blocks);
 	if (f->blocks != i->blocks)
 		bad(f, POOL_FINDING_COUNTER, f->object, "its inode has another number of blocks than are mapped");
 	if (S_ISDIR(i->mode) && f->entry_count != i->size_bytes)
 		bad(f, POOL_FINDING_COUNTER, f->object,
 		    "the directory has another number of entries than its inode says");
 	if (is_going(f))
-		return;
+		return rc;
 	if (S_ISLNK(i->mode) && f->inline_bytes != i->size_bytes)
 		bad(f, POOL_FINDING_INODE, f->object,
 		    "the target of the symbolic link is not as long as its inode says");
 	if (f->xattr_left)
 		bad(f, POOL_FINDING_ITEM, f->object, "an extended attribute is not whole");
+	return rc;
 }
 
 static int take_inode(struct files *f, const struct wfs3_key *key, const void *value, size_t len)
@@ -257,13 +262,17 @@ static void take_result(struct files *f, const struct wfs3_key *key, const void 
 static int take_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
 	struct files *f = ctx;
+	int rc = 0;
 
 	if (key->kind == WFS3_KIND_RESULT) {
 		take_result(f, key, value, len);
 		return 0;
 	}
 	if (key->object != f->object) {
-		end_object(f);
+		if (!f->c->scrub)
+			rc = end_object(f);
+		if (rc)
+			return rc;
 		f->object = key->object;
 		f->ds->has_inode = false;
 		f->ds->size_bytes = NONE;
@@ -401,11 +410,12 @@ static void check_relations(struct files *f)
 		                 f->ds);
 }
 
-int check_files(struct check *c, struct check_dataset *ds, const struct dataset_item *item)
+int check_files(struct check *c, struct check_dataset *ds, const struct dataset_item *item, struct check_quota *quota)
 {
 	struct files f = { .c = c,
 		           .ds = ds,
 		           .item = item,
+		           .quota = quota,
 		           .known = { .size = sizeof(struct known) },
 		           .entries = { .size = sizeof(struct entry) },
 		           .orphans = { .size = sizeof(uint64_t) } };
@@ -413,8 +423,9 @@ int check_files(struct check *c, struct check_dataset *ds, const struct dataset_
 	int rc = check_tree(c, ds, &item->root, check_resume_key(c, ds, &from) ? &from : NULL, take_item, &f);
 	int data_rc = rc >= 0 && c->data ? check_data_finish(c, ds) : 0;
 
+	if (!rc && !c->scrub)
+		rc = end_object(&f);
 	if (!rc && !c->scrub) {
-		end_object(&f);
 		if (!ds->broken && ds->state == DATASET_STATE_LIVE)
 			check_relations(&f);
 		ds->has_inode = find(&f, WFS3_ROOT_OBJECT);

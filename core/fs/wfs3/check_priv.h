@@ -45,6 +45,7 @@ struct check_group {
 };
 
 struct check_data; /* check_data.c */
+struct check_quota; /* check_quota.c */
 
 /* A read of one copy of one run. */
 struct check_read {
@@ -192,7 +193,7 @@ bool check_is_enough(struct check *c, const struct check_dataset *ds, const stru
 bool check_resume_key(const struct check *c, const struct check_dataset *ds, struct wfs3_key *ret);
 
 /* check_files.c: the tree of a file tree; then, not of a scrub, what its items say of each other. */
-int check_files(struct check *c, struct check_dataset *ds, const struct dataset_item *item);
+int check_files(struct check *c, struct check_dataset *ds, const struct dataset_item *item, struct check_quota *quota);
 
 /* check_usage.c: these blocks are in use by @ds. The address is good. */
 void check_use(struct check *c, const struct check_dataset *ds, uint64_t addr, uint32_t block_count, const char *what,

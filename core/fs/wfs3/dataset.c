@@ -36,6 +36,7 @@ static struct dataset *dataset_new(struct pool *p, uint64_t id, enum dataset_typ
 	ds->next_object = WFS3_VOLUME_OBJECT + 1;
 	sync_mutex_init(&ds->items_lock, SYNC_RANK_ITEMS, "wfs3 items");
 	sync_mutex_init(&ds->lock, SYNC_RANK_OBJECT, "wfs3 dataset");
+	sync_mutex_init(&ds->quiet_lock, SYNC_RANK_QUIET, "wfs3 quiet dataset");
 	sync_cond_init(&ds->gate_changed);
 	return ds;
 }
@@ -50,6 +51,8 @@ void dataset_release(struct vfs_node *n)
 	sync_mutex_done(&ds->items_lock);
 	sync_mutex_done(&ds->rename_lock);
 	sync_mutex_done(&ds->lock);
+	sync_mutex_done(&ds->quiet_lock);
+	quota_free(ds->quota);
 	sync_cond_done(&ds->gate_changed);
 	free(ds->in_flight);
 	free(ds);
@@ -259,6 +262,26 @@ void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate)
 	sync_cond_broadcast(&ds->gate_changed);
 }
 
+int dataset_make_quiet(struct dataset *ds)
+{
+	int ret = 0;
+
+	sync_mutex_lock(&ds->lock);
+	if (ds->gate == DATASET_GATE_DEAD)
+		ret = err_set(-ESTALE, "the dataset was deleted or its pool exported");
+	else
+		dataset_quiesce(ds);
+	sync_mutex_unlock(&ds->lock);
+	return ret;
+}
+
+void dataset_end_quiet(struct dataset *ds)
+{
+	sync_mutex_lock(&ds->lock);
+	dataset_unquiesce(ds, DATASET_GATE_OPEN);
+	sync_mutex_unlock(&ds->lock);
+}
+
 /* The inode of a volume, or of the top directory of a file tree. */
 static void first_inode(struct dataset *ds, uint64_t size_bytes)
 {
@@ -396,6 +419,7 @@ int dataset_delete(struct pool *p, enum dataset_type type, const char *name)
 		ret = dataset_find(p, name, strlen(name), type, &ds);
 	if (ret)
 		return ret;
+	sync_mutex_lock(&ds->quiet_lock);
 	if (is_tree) {
 		sync_mutex_lock(&ds->lock);
 		dataset_quiesce(ds);
@@ -409,6 +433,7 @@ int dataset_delete(struct pool *p, enum dataset_type type, const char *name)
 		dataset_unquiesce(ds, ret ? DATASET_GATE_OPEN : DATASET_GATE_DEAD);
 		sync_mutex_unlock(&ds->lock);
 	}
+	sync_mutex_unlock(&ds->quiet_lock);
 	vfs_node_unref(&ds->self.node);
 	if (ret)
 		return ret;

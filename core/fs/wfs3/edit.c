@@ -38,7 +38,7 @@ static struct edit_inode *find_inode(struct edit *e, struct object *o)
 	ei = &e->inodes[e->inode_count++];
 	ei->o = o;
 	ei->set = 0;
-	ei->gone = false;
+	ei->gone = ei->is_new = false;
 	object_get_inode(o, &ei->to);
 	return ei;
 }
@@ -49,6 +49,11 @@ struct inode *edit_inode(struct edit *e, struct object *o, unsigned set)
 
 	ei->set |= set;
 	return &ei->to;
+}
+
+void edit_inode_new(struct edit *e, struct object *o)
+{
+	find_inode(e, o)->is_new = true;
 }
 
 void edit_inode_gone(struct edit *e, struct object *o)
@@ -212,6 +217,7 @@ static unsigned collect(struct edit *e, struct item_change *all) SYNC_REQUIRES(e
 			v.atime_ns = ei->set & EDIT_ATIME ? ei->to.atime_ns : v.atime_ns;
 			v.mtime_ns = ei->set & EDIT_MTIME ? ei->to.mtime_ns : v.mtime_ns;
 			v.parent = ei->set & EDIT_PARENT ? ei->to.parent : v.parent;
+			v.project = ei->set & EDIT_PROJECT ? ei->to.project : v.project;
 			v.ctime_ns = e->now_ns;
 			v.change++;
 			ei->to = v;
@@ -266,6 +272,8 @@ static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUI
 		STORE(i->mtime_ns, ei->to.mtime_ns);
 	if (ei->set & EDIT_PARENT)
 		STORE(i->parent, ei->to.parent);
+	if (ei->set & EDIT_PROJECT)
+		STORE(i->project, ei->to.project);
 	STORE(i->ctime_ns, e->now_ns);
 	change = __atomic_add_fetch(&i->change, 1, __ATOMIC_RELAXED);
 	/* With data written meanwhile the counter is higher, and there is more to log. */
@@ -273,16 +281,54 @@ static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUI
 		STORE(ei->o->logged_change, change);
 }
 
+/* Does it concern what owners have? */
+static bool moves_usage(const struct edit *e)
+{
+	for (unsigned i = 0; i < e->inode_count; i++)
+		if (e->inodes[i].gone || e->inodes[i].is_new || e->inodes[i].set & EDIT_OWNERS)
+			return true;
+	return false;
+}
+
+/* May the owners have what the edit gives them? To be called after collect(). */
+static int count_usage(const struct edit *e, struct quota_change *c) SYNC_REQUIRES(e->ds->items_lock)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < e->inode_count && !rc; i++) {
+		const struct edit_inode *ei = &e->inodes[i];
+		const struct inode *was = &ei->o->inode;
+		int64_t blocks = (int64_t)LOAD(was->blocks);
+
+		if (ei->is_new) {
+			rc = quota_change_add(c, was, 1, blocks);
+		} else if (ei->gone) {
+			rc = quota_change_add(c, was, -1, -blocks);
+		} else if (ei->set & EDIT_OWNERS) {
+			rc = quota_change_add(c, was, -1, -blocks);
+			if (!rc)
+				rc = quota_change_add(c, &ei->to, 1, blocks);
+		}
+	}
+	return rc ? rc : quota_change_check(c, e->object_delta);
+}
+
 static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, struct wfs3_key *ret_missing)
 {
 	struct item_change all[TREE_BATCH_MAX + 1];
+	struct quota_change usage = { .q = NULL };
 	struct dataset *ds = e->ds;
 	unsigned count;
-	int ret;
+	int ret = 0;
 
 	sync_mutex_lock(&e->ds->items_lock);
 	count = collect(e, all);
-	ret = tree_apply(ds->tree, txg, all, count, ret_missing);
+	if (moves_usage(e)) {
+		quota_change_begin(ds, &usage);
+		ret = count_usage(e, &usage);
+	}
+	if (!ret)
+		ret = tree_apply(ds->tree, txg, all, count, ret_missing);
 	if (!ret) {
 		struct wal_record r = { .type = WAL_ITEMS, .txg = txg, .dataset = ds->id, .items = all };
 		bool logged;
@@ -296,6 +342,8 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;
 		txg_changed(ds->pool, ds, txg);
 	}
+	/* Not before the objects have their owners: what is mapped meanwhile counts for the same ones. */
+	quota_change_end(&usage, !ret);
 	sync_mutex_unlock(&e->ds->items_lock);
 	return ret;
 }

@@ -8,6 +8,7 @@
 
 #include "core/fs/wfs3/dirent.h"
 #include "core/fs/wfs3/object.h"
+#include "core/fs/wfs3/quota.h"
 #include "core/fs/wfs3/tree.h"
 
 #define EDIT_INODES_MAX 5u
@@ -24,12 +25,14 @@
 #define EDIT_ATIME 64u
 #define EDIT_MTIME 128u
 #define EDIT_PARENT 256u
-#define EDIT_ALL 511u
+#define EDIT_PROJECT 512u
+#define EDIT_OWNERS (EDIT_UID | EDIT_GID | EDIT_PROJECT)
 
 struct edit_inode {
 	struct object *o;
 	unsigned set;
 	bool gone; /* the item is deleted */
+	bool is_new; /* there was none */
 	struct inode to;
 	uint8_t value[INODE_BYTES];
 };
@@ -59,6 +62,8 @@ void edit_init(struct edit *e, struct dataset *ds);
 /* The inode of an object whose lock is held: the caller changes fields of the result, and names them in @set. Called
  * again for the same object it gives the same inode. */
 struct inode *edit_inode(struct edit *e, struct object *o, unsigned set);
+/* The object comes, as it is in memory. */
+void edit_inode_new(struct edit *e, struct object *o);
 /* The object goes. */
 void edit_inode_gone(struct edit *e, struct object *o);
 /* @value stays the caller's until the end. */
@@ -75,7 +80,7 @@ int edit_find(struct dataset *ds, uint64_t dir, const char *name, size_t name_le
               uint8_t *ret_type);
 /* Put (@object not 0) or remove the entry of a name; the directory's inode is the caller's to change. Blocks. */
 int edit_entry(struct edit *e, uint64_t dir, const char *name, size_t name_len, uint64_t object, uint8_t type);
-/* Make the change. 0, or an error with nothing changed: -ENOSPC, -ENOMEM, -EIO, -EUCLEAN. Blocks. */
+/* Make the change. 0, or an error with nothing changed: -ENOSPC, -EDQUOT, -ENOMEM, -EIO, -EUCLEAN. Blocks. */
 int edit_run(struct edit *e);
 
 /* The value of an item, read from the device when it must. -ENOENT, -ERANGE, -EIO, ... Blocks. */

@@ -10,6 +10,8 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/nowait.h"
+#include "core/fs/wfs3/members.h"
+#include "core/fs/wfs3/quota.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define LOCKED_MAX 4u
@@ -140,6 +142,7 @@ static int filetree_stat(struct vfs_node *n, struct vfs_stat *ret)
 		.gid = LOAD(i->gid),
 		.link_count = LOAD(i->link_count),
 		.flags = (uint32_t)(LOAD(i->flags) & ~FILETREE_FLAG_ACL),
+		.project = LOAD(i->project),
 		.rdev = i->rdev,
 		.block_bytes = WFS3_BLOCK_BYTES,
 		.read_only = o->ds->pool->read_only,
@@ -178,6 +181,10 @@ static int fill_attr(struct object *o, const struct vfs_set_attr *attr, struct e
 		i->flags = (i->flags & FILETREE_FLAG_ACL) | attr->flags;
 		set |= EDIT_FLAGS;
 	}
+	if (attr->valid & VFS_SET_PROJECT) {
+		i->project = attr->project;
+		set |= EDIT_PROJECT;
+	}
 	if (attr->valid & (VFS_SET_ATIME | VFS_SET_ATIME_NOW)) {
 		i->atime_ns = attr->valid & VFS_SET_ATIME_NOW ? e->now_ns : (int64_t)attr->atime_ns;
 		set |= EDIT_ATIME;
@@ -190,7 +197,8 @@ static int fill_attr(struct object *o, const struct vfs_set_attr *attr, struct e
 	return 0;
 }
 
-static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr)
+/* @io_locked: so is the file's data. */
+static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr, bool io_locked)
 {
 	struct edit e;
 	int rc;
@@ -204,25 +212,81 @@ static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr)
 		return edit_run(&e);
 	if (o->node.type != VFS_TYPE_FILE)
 		return err_set(o->node.type == VFS_TYPE_DIR ? -EISDIR : -EINVAL, "only a file has a size");
-	return filetree_resize(o, &e, attr->size_bytes);
+	return io_locked ? filetree_resize_locked(o, &e, attr->size_bytes) : filetree_resize(o, &e, attr->size_bytes);
+}
+
+/* Who gets a file that somebody else has, if there are limits? */
+static struct quota_who new_owners(const struct object *o, const struct vfs_set_attr *attr)
+{
+	struct quota_who who = {
+		.ids = { [QUOTA_USER] = attr->uid, [QUOTA_GROUP] = attr->gid, [QUOTA_PROJECT] = attr->project }
+	};
+
+	if (attr->valid & VFS_SET_UID && attr->uid != LOAD(o->inode.uid))
+		who.classes |= 1u << QUOTA_USER;
+	if (attr->valid & VFS_SET_GID && attr->gid != LOAD(o->inode.gid))
+		who.classes |= 1u << QUOTA_GROUP;
+	if (attr->valid & VFS_SET_PROJECT && attr->project != LOAD(o->inode.project) && attr->project)
+		who.classes |= 1u << QUOTA_PROJECT;
+	return who;
+}
+
+/* The new owners must have room for all of the file. So nobody writes to it meanwhile, and nothing of it is dirty. */
+static int give_away(struct object *o, const struct vfs_set_attr *attr, const struct quota_who *who)
+{
+	struct quota_hold hold = { 0 };
+	bool done = false;
+	int rc = 0;
+
+	while (!done && !rc) {
+		struct cache_file *file;
+		uint64_t blocks;
+
+		sync_mutex_lock(&o->lock);
+		sync_rwlock_wrlock(&o->io_lock);
+		file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+		rc = file ? cache_flush(file, 0, UINT64_MAX) : 0;
+		blocks = LOAD(o->inode.blocks);
+		done = !rc && quota_try_blocks(o->ds, who, blocks, &hold);
+		if (done)
+			rc = set_attr_locked(o, attr, true);
+		sync_rwlock_wrunlock(&o->io_lock);
+		sync_mutex_unlock(&o->lock);
+		if (!done)
+			quota_done(&hold);
+		if (!done && !rc)
+			rc = quota_wait_blocks(o->ds, who, blocks, &hold);
+	}
+	quota_done(&hold);
+	return rc;
 }
 
 static int filetree_set_attr(struct vfs_node *n, const struct vfs_set_attr *attr)
 {
 	struct object *o = filetree_object(n);
 	bool gives_back = attr->valid == VFS_SET_SIZE && attr->size_bytes < LOAD(o->inode.size_bytes);
+	struct quota_who who = new_owners(o, attr);
 	struct filetree_op op;
-	int rc;
+	int rc = 0;
 
 	/* What is behind a new end is dropped in steps. */
-	if (attr->valid & VFS_SET_SIZE && nowait_here())
+	if (attr->valid & (VFS_SET_SIZE | VFS_SET_PROJECT) && nowait_here())
 		return -EAGAIN;
-	rc = filetree_begin(o->ds, gives_back, &op);
+	/* An older version of this program does not know of projects. */
+	if (attr->valid & VFS_SET_PROJECT && attr->project)
+		rc = members_add_feature(o->ds->pool, WFS3_FEATURE_QUOTAS);
+	if (!rc)
+		rc = filetree_begin(o->ds, gives_back, &op);
 	if (rc)
 		return rc;
+	if (who.classes && o->node.type == VFS_TYPE_FILE && quota_is_limited(o->ds)) {
+		rc = nowait_here() ? -EAGAIN : give_away(o, attr, &who);
+		filetree_end(&op);
+		return rc;
+	}
 	rc = filetree_lock_one(o);
 	if (!rc) {
-		rc = set_attr_locked(o, attr);
+		rc = set_attr_locked(o, attr, false);
 		sync_mutex_unlock(&o->lock);
 	}
 	filetree_end(&op);
@@ -275,6 +339,7 @@ static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 		.name_max = DIRENT_NAME_MAX,
 		.read_only = ds->pool->read_only,
 	};
+	quota_statfs(filetree_object(n), ret);
 	return 0;
 }
 

@@ -96,6 +96,8 @@ int filetree_prefetch(struct vfs_node *n, uint64_t offset, uint64_t len);
 /* filetree_truncate.c */
 /* Make the change of attributes @e, which sets the size to @size_bytes, too. o->lock is held. Blocks. */
 int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes);
+/* The same with o->io_lock held exclusively. */
+int filetree_resize_locked(struct object *o, struct edit *e, uint64_t size_bytes);
 /* What a crash left undone, of an object that has an item among the orphans. Blocks. */
 int filetree_finish_truncation(struct object *o);
 /* A write that extended the file failed half way: nothing remains behind the end. Blocks. */

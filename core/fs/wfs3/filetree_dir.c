@@ -189,6 +189,7 @@ static int make_object(struct object *dir, const struct vfs_new *attr, bool name
 	struct inode i = { .mode = filetree_format(attr->type) | (attr->mode & 07777),
 		           .uid = attr->uid,
 		           .gid = attr->gid,
+		           .project = LOAD(dir->inode.project),
 		           .link_count = nameless ? 0
 		                         : is_dir ? 2
 		                                  : 1,
@@ -230,7 +231,7 @@ static int create_named(struct object *dir, const char *name, size_t name_len, c
 	i->size_bytes++;
 	i->mtime_ns = e.now_ns;
 	i->link_count += attr->type == VFS_TYPE_DIR;
-	(void)edit_inode(&e, o, 0);
+	edit_inode_new(&e, o);
 	edit_tag(&e, attr->tag, o->number);
 	e.object_delta = 1;
 	if (attr->type == VFS_TYPE_SYMLINK)
@@ -284,7 +285,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 	edit_init(&e, dir->ds);
 	rc = make_object(dir, attr, true, e.now_ns, &o);
 	if (!rc) {
-		(void)edit_inode(&e, o, 0);
+		edit_inode_new(&e, o);
 		orphan = filetree_orphan_key(o->number);
 		edit_put(&e, &orphan, NULL, 0);
 		edit_tag(&e, attr->tag, o->number);

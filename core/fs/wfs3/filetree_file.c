@@ -7,6 +7,7 @@
 #include "core/base/err.h"
 #include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
+#include "core/fs/wfs3/quota.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
@@ -172,7 +173,7 @@ static int lock_io(struct object *o, unsigned flags)
 {
 	if (flags & VFS_APPEND)
 		sync_rwlock_wrlock(&o->io_lock);
-	else if (!(flags & VFS_NOWAIT))
+	else if (!(flags & VFS_NOWAIT) && !nowait_here())
 		sync_rwlock_rdlock(&o->io_lock);
 	else if (!sync_rwlock_tryrdlock(&o->io_lock))
 		return -EAGAIN;
@@ -188,21 +189,42 @@ static void unlock_io(struct object *o, unsigned flags)
 		sync_rwlock_rdunlock(&o->io_lock);
 }
 
+/* io_lock is held. 0: it was written; 1: there is no room in a quota without a closer look. */
+static int write_at(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count, uint64_t *offset,
+                    uint64_t len, unsigned flags, struct quota_hold *hold)
+{
+	if (flags & VFS_APPEND)
+		*offset = LOAD(o->inode.size_bytes);
+	if (!range_within(*offset, len, VFS_FILE_BYTES_MAX))
+		return err_set(-EFBIG, "a file does not reach %" PRIu64 "+%" PRIu64, *offset, len);
+	if (!quota_try_write(o, *offset, len, hold))
+		return 1;
+	return write_locked(o, file, iov, iov_count, *offset, len, flags);
+}
+
 /* *@offset: where it was, if it is at the end. */
 static int write_entered(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count,
                          uint64_t *offset, uint64_t len, unsigned flags)
 {
-	int rc = lock_io(o, flags);
+	struct quota_hold hold = { 0 };
+	int rc, waited = 0;
 
-	if (rc)
-		return rc;
-	if (flags & VFS_APPEND)
-		*offset = LOAD(o->inode.size_bytes);
-	if (!range_within(*offset, len, VFS_FILE_BYTES_MAX))
-		rc = err_set(-EFBIG, "a file does not reach %" PRIu64 "+%" PRIu64, *offset, len);
-	else
-		rc = write_locked(o, file, iov, iov_count, *offset, len, flags);
-	unlock_io(o, flags);
+	do {
+		rc = lock_io(o, flags);
+		if (rc)
+			break;
+		rc = write_at(o, file, iov, iov_count, offset, len, flags, &hold);
+		unlock_io(o, flags);
+		/* Of a file that has other owners by now, or another end. */
+		quota_done(&hold);
+		if (rc == 1 && flags & VFS_NOWAIT)
+			rc = -EAGAIN;
+		if (rc == 1)
+			waited = quota_wait_write(o, *offset, len, &hold);
+	} while (rc == 1 && !waited);
+	quota_done(&hold);
+	if (waited)
+		return waited;
 	if (rc && rc != -EAGAIN && rc != -EFBIG && !o->behind_end)
 		filetree_trim(o, *offset + len);
 	return rc;

@@ -193,6 +193,17 @@ int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool 
 	return rc;
 }
 
+/* What is in a directory with a project counts for it: whoever moves something there copies it instead. */
+static int check_project(const struct object *dir, const struct object *o)
+{
+	uint32_t project = LOAD(dir->inode.project);
+
+	if (project && LOAD(o->inode.project) != project)
+		return err_set(-EXDEV, "directory %" PRIu64 " is of project %u, object %" PRIu64 " is not", dir->number,
+		               project, o->number);
+	return 0;
+}
+
 /* ---- link ---- */
 
 static int link_locked(struct object *dir, const char *name, size_t name_len, struct object *o,
@@ -212,6 +223,9 @@ static int link_locked(struct object *dir, const char *name, size_t name_len, st
 		return err_set(-EPERM, "a directory has one name");
 	if (links >= VFS_LINKS_MAX)
 		return err_set(-EMLINK, "object %" PRIu64 " has too many names", o->number);
+	rc = check_project(dir, o);
+	if (rc)
+		return rc;
 	edit_init(&e, dir->ds);
 	edit_tag(&e, tag, 0);
 	i = edit_inode(&e, o, EDIT_LINKS);
@@ -377,6 +391,10 @@ static int rename_locked(struct rename *r)
 	if (r->source == r->target.o)
 		return r->flags & VFS_RENAME_NOREPLACE ? err_set(-EEXIST, "both are one object") : 0;
 	rc = check_replaced(r);
+	if (!rc && r->dir != r->new_dir)
+		rc = check_project(r->new_dir, r->source);
+	if (!rc && r->dir != r->new_dir && r->flags & VFS_RENAME_EXCHANGE)
+		rc = check_project(r->dir, r->target.o);
 	if (rc)
 		return rc;
 	edit_init(&e, r->dir->ds);

@@ -85,30 +85,35 @@ static int shrink(struct object *o, struct edit *e, uint64_t size_bytes, uint64_
 	return 0;
 }
 
-int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes)
+int filetree_resize_locked(struct object *o, struct edit *e, uint64_t size_bytes)
 {
 	bool mtime_given = e->inode_count && e->inodes[0].set & EDIT_MTIME;
 	struct inode *i = edit_inode(e, o, EDIT_SIZE | EDIT_MTIME);
-	uint64_t old_bytes;
+	uint64_t old_bytes = LOAD(o->inode.size_bytes);
 	int rc;
 
 	if (size_bytes > VFS_FILE_BYTES_MAX)
 		return err_set(-EFBIG, "a file does not have %" PRIu64 " bytes", size_bytes);
-	sync_rwlock_wrlock(&o->io_lock);
-	old_bytes = LOAD(o->inode.size_bytes);
 	i->size_bytes = size_bytes;
 	if (!mtime_given)
 		i->mtime_ns = e->now_ns;
-	if (size_bytes < old_bytes) {
-		rc = shrink(o, e, size_bytes, old_bytes);
-	} else {
-		rc = o->behind_end ? drop_behind(o, old_bytes, VFS_FILE_BYTES_MAX) : 0;
-		o->behind_end &= rc != 0;
-		if (!rc)
-			rc = edit_run(e);
-		if (!rc)
-			tell_cache(o, size_bytes);
-	}
+	if (size_bytes < old_bytes)
+		return shrink(o, e, size_bytes, old_bytes);
+	rc = o->behind_end ? drop_behind(o, old_bytes, VFS_FILE_BYTES_MAX) : 0;
+	o->behind_end &= rc != 0;
+	if (!rc)
+		rc = edit_run(e);
+	if (!rc)
+		tell_cache(o, size_bytes);
+	return rc;
+}
+
+int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes)
+{
+	int rc;
+
+	sync_rwlock_wrlock(&o->io_lock);
+	rc = filetree_resize_locked(o, e, size_bytes);
 	sync_rwlock_wrunlock(&o->io_lock);
 	return rc;
 }

@@ -23,7 +23,8 @@
 /* Feature bits known to this code; an unknown incompatible bit refuses the pool, an unknown read-only one opens it
  * read-only. */
 #define WFS3_FEATURE_TREES UINT64_C(1) /* incompatible: there is, or was, a file tree */
-#define WFS3_FEATURES_INCOMPAT WFS3_FEATURE_TREES
+#define WFS3_FEATURE_QUOTAS UINT64_C(2) /* incompatible: there are, or were, quotas or projects */
+#define WFS3_FEATURES_INCOMPAT (WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS)
 #define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
 #define WFS3_FEATURES_COMPAT UINT64_C(0)
 
@@ -70,6 +71,7 @@ enum wfs3_kind {
 	/* pool tree only */
 	WFS3_KIND_DATASET = 16, /* (dataset id, DATASET, 0) */
 	WFS3_KIND_SCRUB = 17, /* (0, SCRUB, 0) */
+	WFS3_KIND_QUOTA = 18, /* (dataset id, QUOTA, class << 32 | number of the owner) */
 };
 
 /* A change of one item, as trees and the log take it. */

@@ -21,7 +21,7 @@ size_t inode_encode(const struct inode *i, void *buf)
 	wr_le32(&w, i->uid);
 	wr_le32(&w, i->gid);
 	wr_le32(&w, i->link_count);
-	wr_le64(&w, i->flags);
+	wr_le64(&w, i->flags | (uint64_t)i->project << 32);
 	wr_le64(&w, i->size_bytes);
 	wr_le64(&w, i->change);
 	wr_le64(&w, (uint64_t)i->atime_ns);
@@ -53,7 +53,8 @@ int inode_decode(const void *value, size_t len, struct inode *ret)
 	i.uid = rd_le32(&r);
 	i.gid = rd_le32(&r);
 	i.link_count = rd_le32(&r);
-	i.flags = rd_le64(&r);
+	i.flags = rd_le32(&r);
+	i.project = rd_le32(&r);
 	i.size_bytes = rd_le64(&r);
 	i.change = rd_le64(&r);
 	i.atime_ns = (int64_t)rd_le64(&r);
@@ -251,5 +252,37 @@ int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret)
 	if (s.state < SCRUB_STATE_RUNNING || s.state > SCRUB_STATE_STOPPED)
 		return err_set(-EUCLEAN, "state of a scrub: unknown state %d", (int)s.state);
 	*ret = s;
+	return 0;
+}
+
+void quota_item_encode(const struct quota_item *q, void *buf)
+{
+	struct wr w = wr_init(buf, QUOTA_ITEM_BYTES);
+
+	wr_le64(&w, q->limit_bytes);
+	wr_le64(&w, q->limit_objects);
+	wr_le64(&w, q->used_blocks);
+	wr_le64(&w, q->used_objects);
+}
+
+int quota_item_decode(const struct wfs3_key *key, const void *value, size_t len, struct quota_item *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct quota_item q = { .class = (enum quota_class)(key->offset >> 32), .id = (uint32_t)key->offset };
+
+	q.limit_bytes = rd_le64(&r);
+	q.limit_objects = rd_le64(&r);
+	q.used_blocks = rd_le64(&r);
+	q.used_objects = rd_le64(&r);
+	if (r.bad || rd_left(&r))
+		return err_set(-EUCLEAN, "quota of dataset %" PRIu64 ": %zu bytes", key->object, len);
+	if (key->offset >> 32 > QUOTA_PROJECT ||
+	    (q.class == QUOTA_DATASET && (q.id || q.used_blocks || q.used_objects)) ||
+	    (q.class == QUOTA_PROJECT && !q.id))
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": a quota of nobody (%#" PRIx64 ")", key->object,
+		               key->offset);
+	if (q.used_blocks > WFS3_VBA_MAX || q.used_objects > WFS3_OBJECT_MAX)
+		return err_set(-EUCLEAN, "dataset %" PRIu64 ": an impossible usage", key->object);
+	*ret = q;
 	return 0;
 }

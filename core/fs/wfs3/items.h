@@ -20,7 +20,8 @@ struct inode {
 	uint32_t mode; /* S_IFMT and permission bits as in POSIX */
 	uint32_t uid, gid;
 	uint32_t link_count;
-	uint64_t flags; /* VFS_FLAG_*; 0 for a volume */
+	uint32_t project; /* 0: none */
+	uint64_t flags; /* VFS_FLAG_*, 32 bits; 0 for a volume */
 	uint64_t size_bytes;
 	uint64_t change; /* increases with every change */
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
@@ -84,6 +85,22 @@ struct scrub_item {
 };
 #define SCRUB_ITEM_BYTES 64u
 
+enum quota_class {
+	QUOTA_DATASET = 0,
+	QUOTA_USER = 1,
+	QUOTA_GROUP = 2,
+	QUOTA_PROJECT = 3,
+};
+
+/* What an owner may have in a dataset, and what it has. */
+struct quota_item {
+	enum quota_class class; /* from the key, like the number */
+	uint32_t id; /* of the user, group or project; 0 for the dataset */
+	uint64_t limit_bytes, limit_objects; /* 0: no limit */
+	uint64_t used_blocks, used_objects; /* 0 for the dataset: its record has them */
+};
+#define QUOTA_ITEM_BYTES 32u
+
 size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
 struct wfs3_key result_key(const uint8_t client[16], uint64_t place);
@@ -94,5 +111,11 @@ size_t dataset_item_encode(const struct dataset_item *d, void *buf);
 int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret);
 void scrub_item_encode(const struct scrub_item *s, void *buf); /* SCRUB_ITEM_BYTES */
 int scrub_item_decode(const void *value, size_t len, struct scrub_item *ret);
+static inline struct wfs3_key quota_key(uint64_t dataset, enum quota_class class, uint32_t id)
+{
+	return (struct wfs3_key){ .object = dataset, .kind = WFS3_KIND_QUOTA, .offset = (uint64_t) class << 32 | id };
+}
+void quota_item_encode(const struct quota_item *q, void *buf); /* QUOTA_ITEM_BYTES */
+int quota_item_decode(const struct wfs3_key *key, const void *value, size_t len, struct quota_item *ret);
 
 #endif

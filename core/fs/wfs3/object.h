@@ -201,6 +201,8 @@ int object_change_cell(struct object *o, uint64_t txg, const struct cell_change 
 /* object_map.c */
 struct wfs3_key object_cell_key(const struct object *o, uint64_t cell_index);
 int object_fill(void *ctx, uint64_t first, unsigned count, void *const data[], uint32_t crc[], bool hole[]);
+/* How many of the blocks [first, first + count) are not mapped. Blocks. */
+int object_count_holes(struct object *o, uint64_t first, uint64_t count, uint64_t *ret);
 /* Unmap whole blocks [first, first + count). The cache range is punched by the caller. Blocks. */
 int object_unmap(struct object *o, uint64_t first, uint64_t count);
 /* How many blocks to unmap at once, so that nobody waits long for it: the strides grow where nothing is mapped, as an

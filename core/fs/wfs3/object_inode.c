@@ -7,6 +7,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/quota.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
@@ -30,6 +31,7 @@ void object_get_inode(struct object *o, struct inode *ret)
 		               .ctime_ns = LOAD(o->inode.ctime_ns),
 		               .btime_ns = LOAD(o->inode.btime_ns),
 		               .rdev = LOAD(o->inode.rdev),
+		               .project = LOAD(o->inode.project),
 		               .parent = LOAD(o->inode.parent),
 		               .blocks = LOAD(o->inode.blocks) };
 }
@@ -55,8 +57,8 @@ int object_read_inode(struct dataset *ds, uint64_t number, struct inode *ret)
 
 void object_count_blocks(struct object *o, int64_t delta)
 {
-	if (in_tree(o))
-		__atomic_add_fetch(&o->inode.blocks, (uint64_t)delta, __ATOMIC_RELAXED);
+	if (in_tree(o) && delta)
+		quota_count_blocks(o, delta);
 }
 
 /* ---- the list ---- */

@@ -45,6 +45,22 @@ static int get_cell(struct object *o, uint64_t cell_index, struct cell *ret)
 	return err ? err : cell_decode(buf, len, ret);
 }
 
+int object_count_holes(struct object *o, uint64_t first, uint64_t count, uint64_t *ret)
+{
+	uint64_t holes = 0;
+	struct cell cell;
+
+	for (uint64_t b = first; b < first + count; b++) {
+		int rc = b == first || b % WFS3_CELL_BLOCKS == 0 ? get_cell(o, b / WFS3_CELL_BLOCKS, &cell) : 0;
+
+		if (rc)
+			return rc;
+		holes += !cell.blocks[b % WFS3_CELL_BLOCKS].addr;
+	}
+	*ret = holes;
+	return 0;
+}
+
 /* One device read in the making: pages with adjacent addresses. */
 struct fill {
 	struct object *o;

@@ -29,6 +29,7 @@
 #include "core/fs/wfs3/items.h"
 #include "core/fs/wfs3/label.h"
 #include "core/fs/wfs3/object.h"
+#include "core/fs/wfs3/quota.h"
 #include "core/fs/wfs3/space.h"
 #include "core/fs/wfs3/tree.h"
 #include "core/fs/wfs3/wal.h"
@@ -76,6 +77,7 @@ struct dataset {
 	struct sync_cond gate_changed;
 	int gate; /* enum dataset_gate; atomic, written under lock */
 	struct dataset_slot *in_flight; /* DATASET_SLOTS of them */
+	struct sync_mutex quiet_lock; /* SYNC_RANK_QUIET: one at a time makes it quiet */
 
 	struct sync_mutex items_lock; /* SYNC_RANK_ITEMS: inodes and entries change, and are logged, in one order */
 	uint8_t hash_key[SIPHASH_KEY_BYTES]; /* trees: of names */
@@ -83,6 +85,7 @@ struct dataset {
 	/* Changed under the commit gate (shared); atomics */
 	uint64_t next_object, object_count;
 	uint64_t used_blocks;
+	struct quota *quota; /* atomic; NULL: its owners are not counted, and have no limits */
 	uint64_t changed_txg; /* last txg with a change of tree or record */
 
 	/* Under pool->table_lock, changed with the commit gate shared, read by the committing thread with it exclusive
@@ -116,6 +119,7 @@ struct recovery {
 struct pool_stats {
 	struct histogram commit_time, freeze_time;
 	struct counter commits, nodes_written;
+	struct counter quota_refusals, quota_looks; /* writes, objects; times that room had to be found out */
 };
 
 /* A group of devices: members.h. */
@@ -300,6 +304,12 @@ void dataset_exit(struct dataset *ds);
 /* Stop new operations and wait for those in flight; then reopen or kill. Caller holds ds->lock. */
 void dataset_quiesce(struct dataset *ds) SYNC_REQUIRES(ds->lock);
 void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate) SYNC_REQUIRES(ds->lock);
+/*
+ * The same of one that is in use, by whoever holds ds->quiet_lock, and without ds->lock meanwhile: -ESTALE: it was
+ * deleted. Blocks.
+ */
+int dataset_make_quiet(struct dataset *ds) SYNC_REQUIRES(ds->quiet_lock);
+void dataset_end_quiet(struct dataset *ds) SYNC_REQUIRES(ds->quiet_lock);
 void dataset_release(struct vfs_node *n); /* vfs_node_ops.release */
 /* Call @fn for each dataset, referenced, without locks. Stops at a negative return, which it returns. */
 int dataset_each(struct pool *p, int (*fn)(void *ctx, struct dataset *ds), void *ctx);

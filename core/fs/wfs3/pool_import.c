@@ -147,6 +147,20 @@ static int load_scrub(struct pool *p, const struct wfs3_key *key, const void *va
 	return ret;
 }
 
+static int load_quota(struct pool *p, const struct wfs3_key *key, const void *value, size_t len)
+{
+	struct quota_item item;
+	struct dataset *ds = NULL;
+	int ret = quota_item_decode(key, value, len, &item);
+
+	/* The record of its dataset came just before. */
+	if (!cds_list_empty(&p->datasets))
+		ds = cds_list_entry(p->datasets.prev, struct dataset, link);
+	if (!ret && (!ds || ds->id != key->object))
+		ret = err_set(-EUCLEAN, "a quota of dataset %" PRIu64 ", which does not exist", key->object);
+	return ret ? ret : quota_load(ds, &item);
+}
+
 static bool load_item(void *ctx, const struct wfs3_key *key, const void *value, size_t len)
 {
 	struct load *l = ctx;
@@ -154,6 +168,10 @@ static bool load_item(void *ctx, const struct wfs3_key *key, const void *value, 
 
 	if (key->kind == WFS3_KIND_SCRUB) {
 		l->error = load_scrub(l->p, key, value, len);
+		return !l->error;
+	}
+	if (key->kind == WFS3_KIND_QUOTA) {
+		l->error = load_quota(l->p, key, value, len);
 		return !l->error;
 	}
 	if (key->kind != WFS3_KIND_DATASET || key->offset)

@@ -2,6 +2,7 @@
 /* What a pool tells about itself: the record for administrators and the metrics. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/metrics.h"
@@ -129,6 +130,77 @@ static void collect_nodes(void *ctx, struct metrics_sink *sink)
 	emit(p, sink, (double)s.resident_bytes);
 }
 
+struct quota_sink {
+	struct metrics_sink *sink;
+	const char *label; /* of the pool */
+	bool objects;
+};
+
+static int emit_quotas(void *ctx, struct dataset *ds)
+{
+	static const char *const classes[] = { "dataset", "user", "group", "project" };
+	struct quota *q = __atomic_load_n(&ds->quota, __ATOMIC_ACQUIRE);
+	const struct quota_sink *s = ctx;
+	struct quota_item *all;
+	char labels[2 * LABEL_BYTES];
+	size_t count;
+
+	if (!q || quota_copy(q, &all, &count))
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t limit = s->objects ? all[i].limit_objects : all[i].limit_bytes;
+		uint64_t used = s->objects ? all[i].used_objects : all[i].used_blocks * WFS3_BLOCK_BYTES;
+
+		if (!limit)
+			continue;
+		for (unsigned is_limit = 0; is_limit < 2; is_limit++) {
+			snprintf(labels, sizeof(labels),
+			         "%s,dataset=\"%" PRIu64 "\",owner=\"%s\",id=\"%u\",what=\"%s\"", s->label, ds->id,
+			         classes[all[i].class], all[i].id, is_limit ? "limit" : "used");
+			metrics_emit(s->sink, labels, (double)(is_limit ? limit : used));
+		}
+	}
+	free(all);
+	return 0;
+}
+
+static void collect_quotas(struct pool *p, struct metrics_sink *sink, bool objects)
+{
+	char label[LABEL_BYTES];
+	struct quota_sink s = { .sink = sink, .label = label, .objects = objects };
+
+	label_of(p, label);
+	(void)dataset_each(p, emit_quotas, &s);
+}
+
+static void collect_quota_bytes(void *ctx, struct metrics_sink *sink)
+{
+	collect_quotas(ctx, sink, false);
+}
+
+static void collect_quota_objects(void *ctx, struct metrics_sink *sink)
+{
+	collect_quotas(ctx, sink, true);
+}
+
+static int register_quotas(struct pool *p, struct metrics *m, const char *labels)
+{
+	int ret = metrics_add_counter(m, p, "wfsd_quota_refusals_total", "Changes that a quota did not allow.", labels,
+	                              &p->stats->quota_refusals);
+
+	if (!ret)
+		ret = metrics_add_counter(m, p, "wfsd_quota_looks_total",
+		                          "Times that the room in a quota had to be found out.", labels,
+		                          &p->stats->quota_looks);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_quota_bytes", "gauge", "Quotas of bytes, and what is mapped.",
+		                            collect_quota_bytes, p);
+	if (!ret)
+		ret = metrics_add_collector(m, p, "wfsd_quota_objects", "gauge", "Quotas of objects, and their use.",
+		                            collect_quota_objects, p);
+	return ret;
+}
+
 int pool_register_metrics(struct pool *p)
 {
 	struct metrics *m = p->w->config.metrics;
@@ -163,6 +235,8 @@ int pool_register_metrics(struct pool *p)
 		                            collect_nodes, p);
 	if (!ret)
 		ret = pool_register_log_metrics(p, m, labels);
+	if (!ret)
+		ret = register_quotas(p, m, labels);
 	if (!ret)
 		ret = scrub_register_metrics(p->scrub, m);
 	if (!ret)

@@ -63,6 +63,8 @@ static int put_inode(struct dataset *ds, const struct item_change *c)
 	put.value = buf;
 	put.len = inode_encode(&i, buf);
 	rc = apply(ds, &put);
+	if (!rc)
+		rc = quota_replay(ds, is_new ? NULL : &old, &i);
 	if (rc)
 		return rc;
 	ds->object_count += is_new;
@@ -77,6 +79,8 @@ static int delete_inode(struct dataset *ds, const struct item_change *c)
 
 	if (!rc)
 		rc = apply(ds, c);
+	if (!rc)
+		rc = quota_replay(ds, &old, NULL);
 	if (!rc)
 		ds->object_count--;
 	return rc == -ENOENT ? 0 : rc;

@@ -154,6 +154,7 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 	};
 	memcpy(ds->snapshot.hash_key, ds->hash_key, sizeof(ds->hash_key));
 	memcpy(ds->snapshot.name, ds->name, sizeof(ds->name));
+	quota_freeze(ds);
 	return ret;
 }
 
@@ -233,6 +234,8 @@ static int commit_dataset(struct pool *p, struct dataset *ds, uint64_t txg)
 		if (ret)
 			break;
 	}
+	if (!ret)
+		ret = quota_commit(ds, txg);
 	return ret ? err_add(ret, "record dataset %" PRIu64, ds->id) : 0;
 }
 

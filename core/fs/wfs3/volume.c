@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/quota.h"
 
 static struct dataset *to_dataset(struct vfs_node *n)
 {
@@ -143,6 +144,21 @@ static int write_cached(struct dataset *ds, const struct iovec *iov, int iov_cou
 	return ret;
 }
 
+/* With the dataset entered: room in its quota, then the write. */
+static int write_counted(struct dataset *ds, const struct iovec *iov, int iov_count, uint64_t offset, uint64_t len,
+                         unsigned flags)
+{
+	struct quota_hold hold = { 0 };
+	int ret = 0;
+
+	if (!quota_try_write(&ds->self, offset, len, &hold))
+		ret = flags & VFS_NOWAIT ? -EAGAIN : quota_wait_write(&ds->self, offset, len, &hold);
+	if (!ret)
+		ret = write_cached(ds, iov, iov_count, offset, flags);
+	quota_done(&hold);
+	return ret;
+}
+
 static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
 	struct dataset *ds = to_dataset(n);
@@ -159,7 +175,7 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 		return ret;
 	ret = dataset_enter(ds, flags);
 	if (!ret) {
-		ret = write_cached(ds, iov, iov_count, offset, flags);
+		ret = write_counted(ds, iov, iov_count, offset, len, flags);
 		if (!ret && flags & VFS_FUA)
 			ret = object_persist(&ds->self, offset, len);
 		admit_done(ds->pool, &adm);
@@ -310,6 +326,7 @@ int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink)
 		ret = dataset_load(ds);
 	if (ret)
 		return ret;
+	sync_mutex_lock(&ds->quiet_lock);
 	sync_mutex_lock(&ds->lock);
 	old_bytes = ds->self.inode.size_bytes;
 	if (size_bytes < old_bytes && !shrink) {
@@ -322,6 +339,7 @@ int volume_resize(struct dataset *ds, uint64_t size_bytes, bool shrink)
 		dataset_unquiesce(ds, DATASET_GATE_OPEN);
 	}
 	sync_mutex_unlock(&ds->lock);
+	sync_mutex_unlock(&ds->quiet_lock);
 	return ret ? ret : txg_sync(ds->pool);
 }
 
