@@ -32,6 +32,7 @@ static struct dataset *dataset_new(struct pool *p, uint64_t id, enum dataset_typ
 	ds->root = *root;
 	ds->state = DATASET_STATE_LIVE;
 	ds->type = type;
+	ds->has_results = true; /* for all that is known */
 	sync_mutex_init(&ds->rename_lock, SYNC_RANK_RENAME, "wfs3 rename");
 	ds->next_object = WFS3_VOLUME_OBJECT + 1;
 	sync_mutex_init(&ds->items_lock, SYNC_RANK_ITEMS, "wfs3 items");
@@ -318,7 +319,7 @@ static int create_in_memory(struct pool *p, enum dataset_type type, const char *
 	ds->created_ns = sync_wall_ns();
 	first_inode(ds, size_bytes);
 	ds->created_txg = txg = txg_enter(p);
-	ret = object_put_inode_in(&ds->self, txg, 0, NULL);
+	ret = object_put_inode_in(&ds->self, txg, 0, NULL, NULL);
 	if (!ret) {
 		p->next_dataset_id++;
 		cds_list_add_tail(&ds->link, &p->datasets);

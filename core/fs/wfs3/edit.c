@@ -15,8 +15,6 @@
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
 
 _Static_assert(TREE_BATCH_MAX + 1 <= WAL_ITEMS_MAX, "one record has it all");
-_Static_assert(VFS_CLIENT_KEY_BYTES == sizeof(((struct result_item *)0)->client),
-               "a client is known by all of its key");
 
 void edit_init(struct edit *e, struct dataset *ds)
 {
@@ -85,39 +83,11 @@ void edit_truncate(struct edit *e, const struct object *o, uint64_t first)
 
 void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number)
 {
-	struct result_item r;
-
 	if (!tag)
 		return;
-	r = (struct result_item){ .sequence = tag->sequence,
-		                  .kind = tag->kind,
-		                  .number = number,
-		                  .expires_s = (uint64_t)e->now_ns / SYNC_NS_PER_S + tag->lifetime_s };
-	memcpy(r.client, tag->client, sizeof(r.client));
 	e->tagged = true;
 	e->tag_key = result_key(tag->client, tag->place);
-	result_encode(&r, e->tag_value);
-}
-
-int edit_recall(struct dataset *ds, const struct vfs_tag *tag, struct vfs_result *ret)
-{
-	struct wfs3_key key = result_key(tag->client, tag->place);
-	uint8_t buf[RESULT_BYTES];
-	struct result_item r;
-	size_t len;
-	int rc = edit_read(ds, &key, buf, sizeof(buf), &len);
-
-	if (!rc || rc == -ERANGE)
-		rc = result_decode(&key, buf, len, &r);
-	if (rc)
-		return rc;
-	/* Two clients whose keys begin alike share places: that of the later one counts. */
-	if (memcmp(r.client, tag->client, sizeof(r.client)) != 0 || (int32_t)(tag->sequence - r.sequence) > 0)
-		return -ENOENT;
-	if (tag->sequence != r.sequence)
-		return err_set(-EPROTO, "request %u comes after %u", tag->sequence, r.sequence);
-	*ret = (struct vfs_result){ .kind = r.kind, .number = r.number };
-	return 0;
+	result_encode_tag(tag, (uint64_t)e->now_ns / SYNC_NS_PER_S, number, e->tag_value);
 }
 
 int edit_read(struct dataset *ds, const struct wfs3_key *key, void *buf, size_t cap, size_t *ret_len)
@@ -227,6 +197,15 @@ static unsigned collect(struct edit *e, struct item_change *all) SYNC_REQUIRES(e
 		}
 		n++;
 	}
+	/* What was appended before the size is set: behind that it may be gone. */
+	for (unsigned i = 0; i < e->inode_count; i++) {
+		struct object *o = e->inodes[i].o;
+
+		if (!(e->inodes[i].set & EDIT_SIZE) || !o->append_count)
+			continue;
+		always(n + o->append_count + e->dirent_count + e->item_count < TREE_BATCH_MAX);
+		n += object_append_items(o, UINT64_MAX, all + n);
+	}
 	for (unsigned i = 0; i < e->dirent_count; i++)
 		all[n++] = (struct item_change){ .op = e->dirents[i].len ? ITEM_PUT : ITEM_DELETE,
 			                         .key = e->dirents[i].key,
@@ -265,6 +244,7 @@ static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUI
 		STORE(i->size_bytes, ei->to.size_bytes);
 		STORE(ei->o->write_end, ei->to.size_bytes);
 		STORE(ei->o->stored_size, ei->to.size_bytes);
+		object_append_stored(ei->o, UINT64_MAX);
 	}
 	if (ei->set & EDIT_ATIME)
 		STORE(i->atime_ns, ei->to.atime_ns);
@@ -341,6 +321,8 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 			store(e, &e->inodes[i], logged);
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;
 		txg_changed(ds->pool, ds, txg);
+		if (e->tagged)
+			__atomic_store_n(&ds->has_results, true, __ATOMIC_RELEASE);
 	}
 	/* Not before the objects have their owners: what is mapped meanwhile counts for the same ones. */
 	quota_change_end(&usage, !ret);
@@ -351,7 +333,7 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 static size_t record_bytes(const struct edit *e)
 {
 	size_t n = WAL_RECORD_BYTES + e->inode_count * WAL_ITEM_BYTES(INODE_BYTES) + WAL_ITEM_BYTES(0) +
-	           WAL_ITEM_BYTES(RESULT_BYTES);
+	           WAL_ITEM_BYTES(RESULT_BYTES) * (1 + OBJECT_APPENDS_MAX);
 
 	for (unsigned i = 0; i < e->dirent_count; i++)
 		n += WAL_ITEM_BYTES(e->dirents[i].len);

@@ -73,8 +73,6 @@ void edit_delete(struct edit *e, const struct wfs3_key *key);
 void edit_truncate(struct edit *e, const struct object *o, uint64_t first);
 /* The change is made for that request (NULL: none): its result is kept with it. */
 void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number);
-/* As vfs_recall(). Blocks. */
-int edit_recall(struct dataset *ds, const struct vfs_tag *tag, struct vfs_result *ret);
 /* What is at a name of a directory whose lock is held: 1, 0 nothing. -EIO, -EUCLEAN. Blocks. */
 int edit_find(struct dataset *ds, uint64_t dir, const char *name, size_t name_len, uint64_t *ret_object,
               uint8_t *ret_type);

@@ -343,18 +343,6 @@ static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	return 0;
 }
 
-static int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
-{
-	struct dataset *ds = filetree_object(any)->ds;
-	int rc = dataset_enter(ds, 0);
-
-	if (rc)
-		return rc;
-	rc = edit_recall(ds, tag, ret);
-	dataset_exit(ds);
-	return rc;
-}
-
 const struct vfs_node_ops filetree_node_ops = {
 	.nowait = true,
 	.release = object_release,
@@ -379,6 +367,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.read = filetree_read,
 	.read_ref = filetree_read_ref,
 	.write = filetree_write,
+	.append = filetree_append,
 	.flush = filetree_flush,
 	.discard = filetree_discard,
 	.zero = filetree_zero,

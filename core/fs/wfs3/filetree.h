@@ -5,7 +5,7 @@
  *   filetree.c          any object: attributes, places     filetree_dir.c      names: look up, list, create
  *   filetree_file.c     data                               filetree_remove.c   names go: unlink, link, rename
  *   filetree_truncate.c size                               filetree_xattr.c    extended attributes
- *   filetree_reap.c     giving back what has no name
+ *   filetree_reap.c     giving back what has no name       filetree_result.c   results of requests
  *
  * Locks, outermost first: the dataset's rename lock (directories that move), objects by ascending number, an object's
  * data, then those of pool.h.
@@ -86,6 +86,8 @@ void filetree_victim_done(struct filetree_victim *v, bool made);
 int filetree_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int filetree_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret);
 int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
+int filetree_append(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
+                    const struct vfs_tag *tag);
 int filetree_flush(struct vfs_node *n, unsigned flags);
 int filetree_discard(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int filetree_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
@@ -102,6 +104,11 @@ int filetree_resize_locked(struct object *o, struct edit *e, uint64_t size_bytes
 int filetree_finish_truncation(struct object *o);
 /* A write that extended the file failed half way: nothing remains behind the end. Blocks. */
 void filetree_trim(struct object *o, uint64_t until);
+
+/* filetree_result.c */
+int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret);
+/* Drop those of the tree that have expired, in steps. @stopping tells when to stop. Blocks. */
+int filetree_drop_results(struct dataset *ds, bool (*stopping)(struct pool *p));
 
 /* filetree_xattr.c */
 int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);

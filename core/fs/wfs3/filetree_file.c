@@ -189,9 +189,23 @@ static void unlock_io(struct object *o, unsigned flags)
 		sync_rwlock_rdunlock(&o->io_lock);
 }
 
+/* io_lock is held exclusively. -EAGAIN: too many results wait. */
+static int append_tagged(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count,
+                         uint64_t offset, uint64_t len, unsigned flags, const struct vfs_tag *tag)
+{
+	int rc = object_append_begin(o, offset, tag);
+
+	if (rc)
+		return rc;
+	rc = write_locked(o, file, iov, iov_count, offset, len, flags);
+	if (rc)
+		object_append_cancel(o, tag);
+	return rc;
+}
+
 /* io_lock is held. 0: it was written; 1: there is no room in a quota without a closer look. */
 static int write_at(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count, uint64_t *offset,
-                    uint64_t len, unsigned flags, struct quota_hold *hold)
+                    uint64_t len, unsigned flags, const struct vfs_tag *tag, struct quota_hold *hold)
 {
 	if (flags & VFS_APPEND)
 		*offset = LOAD(o->inode.size_bytes);
@@ -199,12 +213,13 @@ static int write_at(struct object *o, struct cache_file *file, const struct iove
 		return err_set(-EFBIG, "a file does not reach %" PRIu64 "+%" PRIu64, *offset, len);
 	if (!quota_try_write(o, *offset, len, hold))
 		return 1;
-	return write_locked(o, file, iov, iov_count, *offset, len, flags);
+	return tag ? append_tagged(o, file, iov, iov_count, *offset, len, flags, tag)
+	           : write_locked(o, file, iov, iov_count, *offset, len, flags);
 }
 
 /* *@offset: where it was, if it is at the end. */
 static int write_entered(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count,
-                         uint64_t *offset, uint64_t len, unsigned flags)
+                         uint64_t *offset, uint64_t len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct quota_hold hold = { 0 };
 	int rc, waited = 0;
@@ -213,7 +228,7 @@ static int write_entered(struct object *o, struct cache_file *file, const struct
 		rc = lock_io(o, flags);
 		if (rc)
 			break;
-		rc = write_at(o, file, iov, iov_count, offset, len, flags, &hold);
+		rc = write_at(o, file, iov, iov_count, offset, len, flags, tag, &hold);
 		unlock_io(o, flags);
 		/* Of a file that has other owners by now, or another end. */
 		quota_done(&hold);
@@ -230,7 +245,8 @@ static int write_entered(struct object *o, struct cache_file *file, const struct
 	return rc;
 }
 
-int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+static int write_tagged(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags,
+                        const struct vfs_tag *tag)
 {
 	uint64_t len = iov_len(iov, iov_count);
 	struct dataset *ds = filetree_object(n)->ds;
@@ -251,7 +267,11 @@ int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, u
 		admit_done(ds->pool, &adm);
 		return rc;
 	}
-	rc = write_entered(o, file, iov, iov_count, &offset, len, flags);
+	while ((rc = write_entered(o, file, iov, iov_count, &offset, len, flags, tag)) == -EAGAIN && tag) {
+		rc = object_append_settle(o);
+		if (rc)
+			break;
+	}
 	if (!rc && flags & VFS_FUA)
 		rc = object_persist(o, offset, len);
 	admit_done(ds->pool, &adm);
@@ -259,6 +279,17 @@ int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, u
 		rc = txg_sync_log(ds);
 	dataset_exit(ds);
 	return rc;
+}
+
+int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
+{
+	return write_tagged(n, iov, iov_count, offset, flags, NULL);
+}
+
+int filetree_append(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
+                    const struct vfs_tag *tag)
+{
+	return write_tagged(n, iov, iov_count, 0, flags | VFS_APPEND, tag);
 }
 
 int filetree_flush(struct vfs_node *n, unsigned flags)

@@ -180,6 +180,9 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 	return 0;
 }
 
+_Static_assert(VFS_CLIENT_KEY_BYTES == sizeof(((struct result_item *)0)->client),
+               "a client is known by all of its key");
+
 struct wfs3_key result_key(const uint8_t client[16], uint64_t place)
 {
 	return (struct wfs3_key){ .object = RESULT_OBJECT_MIN | get_be64(client) >> 1,
@@ -196,6 +199,16 @@ void result_encode(const struct result_item *r, void *buf)
 	wr_le32(&w, r->kind);
 	wr_le64(&w, r->number);
 	wr_le64(&w, r->expires_s);
+}
+
+void result_encode_tag(const struct vfs_tag *tag, uint64_t now_s, uint64_t number, void *buf)
+{
+	struct result_item r = {
+		.sequence = tag->sequence, .kind = tag->kind, .number = number, .expires_s = now_s + tag->lifetime_s
+	};
+
+	memcpy(r.client, tag->client, sizeof(r.client));
+	result_encode(&r, buf);
 }
 
 int result_decode(const struct wfs3_key *key, const void *value, size_t len, struct result_item *ret)

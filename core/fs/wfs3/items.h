@@ -105,6 +105,8 @@ size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
 struct wfs3_key result_key(const uint8_t client[16], uint64_t place);
 void result_encode(const struct result_item *r, void *buf); /* RESULT_BYTES */
+struct vfs_tag;
+void result_encode_tag(const struct vfs_tag *tag, uint64_t now_s, uint64_t number, void *buf);
 /* -EUCLEAN: also when it stands where another client's are. */
 int result_decode(const struct wfs3_key *key, const void *value, size_t len, struct result_item *ret);
 size_t dataset_item_encode(const struct dataset_item *d, void *buf);

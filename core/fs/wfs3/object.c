@@ -28,6 +28,7 @@ void object_done(struct object *o)
 	o->listed = false;
 	sync_mutex_unlock(&p->dirty_lock);
 	cache_file_free(o->file);
+	object_append_stored(o, UINT64_MAX);
 	sync_mutex_done(&o->lock);
 	sync_mutex_done(&o->size_lock);
 	sync_rwlock_done(&o->io_lock);

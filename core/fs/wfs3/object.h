@@ -7,6 +7,7 @@
  *   object.c         what every object has
  *   object_inode.c   inodes, what is dirty           object_wb.c     write-back: place, write, map
  *   object_cell.c    the map of one cell             object_log.c    contents into the log, flush
+ *   object_append.c  results of appends
  *
  * The life of a tree's object:
  *
@@ -70,6 +71,9 @@ struct object {
 	uint64_t logged_change; /* atomic; the log has the inode with this change counter */
 	bool inode_dirty; /* atomic; the tree lacks something of the inode */
 	bool inode_gone; /* ds->items_lock; the tree has no inode any more */
+
+	struct object_append *appends; /* ds->items_lock; results of what the tree's size does not reach yet */
+	unsigned append_count; /* ds->items_lock */
 
 	bool listed; /* atomic; in pool->dirty_objects. Written under pool->dirty_lock */
 	struct cds_list_head dirty_link;
@@ -149,11 +153,14 @@ int object_flush(void *ctx, struct object *o);
 /* Write the inode to the tree and take it off the list, if nothing of it is dirty. Blocks. */
 int object_settle(void *ctx, struct object *o);
 /*
- * Store the inode, inside a change. -EAGAIN as tree_put(), for object_inode_key(). Trees: with data mapped up to
+ * Store the inode, inside a change. -EAGAIN: *@ret_missing is to be fetched; it may be NULL without a ticket, and then
+ * stands for object_inode_key(). Trees: with data mapped up to
  * @mapped_end; @ticket (may be NULL): the log gets the inode if it has another (WAL_INODE_ITEM_BYTES).
  */
-int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket);
-#define WAL_INODE_ITEM_BYTES (WAL_RECORD_BYTES + WAL_ITEM_BYTES(INODE_BYTES))
+int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket,
+                        struct wfs3_key *ret_missing);
+#define WAL_INODE_ITEM_BYTES                                                                                           \
+	(WAL_RECORD_BYTES + WAL_ITEM_BYTES(INODE_BYTES) + OBJECT_APPENDS_MAX * WAL_ITEM_BYTES(RESULT_BYTES))
 /* The same by itself. Blocks. */
 int object_put_inode_mapped(struct object *o, uint64_t mapped_end);
 int object_put_inode(struct object *o);
@@ -223,6 +230,20 @@ int object_extents(struct object *o, uint64_t offset, uint64_t len, unsigned fla
 
 /* object_wb.c */
 void object_writeback(void *ctx, struct cache_page *pages, unsigned count);
+
+/* object_append.c */
+#define OBJECT_APPENDS_MAX 16u
+/* Something will be appended at @offset: its result waits for that. io_lock is held exclusively. -EAGAIN: too many
+ * wait, object_append_settle() first; -ENOMEM. */
+int object_append_begin(struct object *o, uint64_t offset, const struct vfs_tag *tag);
+/* It could not be. */
+void object_append_cancel(struct object *o, const struct vfs_tag *tag);
+/* Under ds->items_lock: those that go with a size of @size_bytes, at most OBJECT_APPENDS_MAX; and they did. */
+unsigned object_append_items(const struct object *o, uint64_t size_bytes, struct item_change *ret);
+void object_append_stored(struct object *o, uint64_t size_bytes);
+/* None waits any more. Without locks. Blocks. */
+int object_append_settle(struct object *o);
+bool object_append_find(struct object *o, const struct wfs3_key *key, uint8_t ret[RESULT_BYTES]);
 
 /* object_log.c */
 void object_log(void *ctx, struct cache_page *pages, unsigned count);

@@ -137,20 +137,37 @@ static bool has_dirty_pages(struct object *o)
 	return file && cache_file_dirty_bytes(file);
 }
 
-static void log_inode_item(struct object *o, uint64_t txg, const struct inode *i, const uint8_t *value,
-                           struct wal_ticket *ticket)
+static void log_inode_items(struct object *o, uint64_t txg, const struct inode *i, const struct item_change *items,
+                            unsigned count, struct wal_ticket *ticket)
 {
-	struct item_change item = { .op = ITEM_PUT, .key = object_inode_key(o), .value = value, .len = INODE_BYTES };
-	struct wal_record r = { .type = WAL_ITEMS, .txg = txg, .dataset = o->ds->id, .item_count = 1, .items = &item };
+	struct wal_record r = {
+		.type = WAL_ITEMS, .txg = txg, .dataset = o->ds->id, .item_count = count, .items = items
+	};
 
 	if (wal_append(o->ds->pool->wal, ticket, &r))
 		__atomic_store_n(&o->logged_change, i->change, __ATOMIC_RELAXED);
 }
 
-int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket)
+/* The inode, and the results of appends that its size reaches. */
+static int put_items(struct object *o, uint64_t txg, const struct item_change *items, unsigned count,
+                     struct wfs3_key *ret_missing)
 {
-	struct wfs3_key key = object_inode_key(o);
+	int ret;
+
+	if (count > 1)
+		return tree_apply(o->ds->tree, txg, items, count, ret_missing);
+	ret = tree_put(o->ds->tree, txg, &items->key, items->value, items->len);
+	if (ret_missing)
+		*ret_missing = items->key;
+	return ret;
+}
+
+int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, struct wal_ticket *ticket,
+                        struct wfs3_key *ret_missing)
+{
+	struct item_change items[1 + OBJECT_APPENDS_MAX];
 	uint8_t buf[INODE_BYTES];
+	unsigned count = 1;
 	struct inode i;
 	uint64_t stored;
 	bool dirty;
@@ -165,15 +182,25 @@ int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, str
 	stored = o->stored_size;
 	STORE(o->stored_size, min_u64(max_u64(stored, mapped_end), LOAD(o->write_end)));
 	object_get_inode(o, &i);
-	ret = tree_put(o->ds->tree, txg, &key, buf, inode_encode(&i, buf));
+	items[0] = (struct item_change){
+		.op = ITEM_PUT, .key = object_inode_key(o), .value = buf, .len = inode_encode(&i, buf)
+	};
+	if (ticket)
+		count += object_append_items(o, o->stored_size, items + 1);
+	ret = put_items(o, txg, items, count, ret_missing);
 	if (ret) {
 		STORE(o->stored_size, stored);
 		if (dirty)
 			__atomic_store_n(&o->inode_dirty, true, __ATOMIC_SEQ_CST);
 	} else {
 		txg_changed(o->ds->pool, o->ds, txg);
-		if (ticket && in_tree(o) && (o->stored_size != stored || i.change != LOAD(o->logged_change)))
-			log_inode_item(o, txg, &i, buf, ticket);
+		if (ticket && in_tree(o) &&
+		    (o->stored_size != stored || i.change != LOAD(o->logged_change) || count > 1))
+			log_inode_items(o, txg, &i, items, count, ticket);
+		if (count > 1) {
+			object_append_stored(o, o->stored_size);
+			__atomic_store_n(&o->ds->has_results, true, __ATOMIC_RELEASE);
+		}
 	}
 	sync_mutex_unlock(&o->ds->items_lock);
 	return ret;
@@ -181,7 +208,7 @@ int object_put_inode_in(struct object *o, uint64_t txg, uint64_t mapped_end, str
 
 int object_put_inode_mapped(struct object *o, uint64_t mapped_end)
 {
-	struct wfs3_key key = object_inode_key(o);
+	struct wfs3_key missing;
 	int ret;
 
 	do {
@@ -190,11 +217,11 @@ int object_put_inode_mapped(struct object *o, uint64_t mapped_end)
 
 		wal_begin(o->ds->pool->wal, WAL_INODE_ITEM_BYTES, &ticket);
 		txg = txg_enter(o->ds->pool);
-		ret = object_put_inode_in(o, txg, mapped_end, &ticket);
+		ret = object_put_inode_in(o, txg, mapped_end, &ticket, &missing);
 		txg_exit(o->ds->pool);
 		wal_end(o->ds->pool->wal, &ticket);
 		if (ret == -EAGAIN) {
-			ret = tree_fetch(o->ds->tree, &key);
+			ret = tree_fetch(o->ds->tree, &missing);
 			ret = ret ? ret : -EAGAIN;
 		}
 	} while (ret == -EAGAIN);

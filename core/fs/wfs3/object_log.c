@@ -78,7 +78,7 @@ static void log_volume_inode(struct object *o)
 		wal_begin(p->wal, WAL_INODE_BYTES, &ticket);
 		r.txg = txg_enter(p);
 		/* The tree has it, too: a root that gives up the record must hold what it says. */
-		ret = object_put_inode_in(o, r.txg, 0, NULL);
+		ret = object_put_inode_in(o, r.txg, 0, NULL, NULL);
 		if (!ret && wal_append(p->wal, &ticket, &r))
 			__atomic_store_n(&o->logged_change, r.change, __ATOMIC_RELAXED);
 		txg_exit(p);

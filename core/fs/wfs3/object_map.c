@@ -255,12 +255,12 @@ static int unmap_counted(struct object *o, uint64_t txg, uint64_t *first, uint64
 	if (!before)
 		return unmap_some(o, txg, first, end, ret_missing);
 	*ret_missing = object_inode_key(o);
-	ret = object_put_inode_in(o, txg, 0, NULL);
+	ret = object_put_inode_in(o, txg, 0, NULL, NULL);
 	if (ret)
 		return ret;
 	ret = unmap_some(o, txg, first, end, ret_missing);
 	if (__atomic_load_n(&o->inode.blocks, __ATOMIC_RELAXED) != before)
-		always(!object_put_inode_in(o, txg, 0, NULL));
+		always(!object_put_inode_in(o, txg, 0, NULL, NULL));
 	return ret;
 }
 

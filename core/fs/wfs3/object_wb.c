@@ -299,9 +299,9 @@ static int wb_map_some(struct wb *w, uint64_t txg, unsigned *from, unsigned *to,
 	*to = cell_end(w, *from);
 	for (unsigned n = 0; n < WB_CELLS_PER_GROUP && end < w->count; n++)
 		end = cell_end(w, end);
-	*ret_missing = object_inode_key(o);
 	if (with_inode)
-		ret = object_put_inode_in(o, txg, (w->pages[end - 1].index + 1) * WFS3_BLOCK_BYTES, ticket);
+		ret = object_put_inode_in(o, txg, (w->pages[end - 1].index + 1) * WFS3_BLOCK_BYTES, ticket,
+		                          ret_missing);
 	if (ret)
 		return ret;
 	while (*from < end && !ret) {
@@ -312,7 +312,7 @@ static int wb_map_some(struct wb *w, uint64_t txg, unsigned *from, unsigned *to,
 			*from = *to;
 	}
 	if (with_inode)
-		always(!object_put_inode_in(o, txg, 0, NULL));
+		always(!object_put_inode_in(o, txg, 0, NULL, NULL));
 	return ret;
 }
 

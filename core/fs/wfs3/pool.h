@@ -96,6 +96,7 @@ struct dataset {
 
 	unsigned open_count; /* atomic; volumes */
 	struct sync_mutex rename_lock; /* SYNC_RANK_RENAME; trees: directories that move */
+	bool has_results; /* atomic; trees: there may be results of requests */
 	bool orphans_found; /* reaper only; trees: what the last life of the pool left is in hand */
 
 	/* Committing thread only: the snapshot of the group being committed. */

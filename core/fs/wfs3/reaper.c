@@ -12,6 +12,7 @@
 #include "core/fs/wfs3/filetree.h"
 
 #define REAP_RETRY_NS (5 * SYNC_NS_PER_S)
+#define RESULTS_NS (60 * SYNC_NS_PER_S) /* results of requests that have expired are looked for */
 
 static bool reap_stopping(struct pool *p)
 {
@@ -138,8 +139,19 @@ static int reap_one(void *ctx, struct dataset *ds)
 	return ret ? ret : reap_finish(p, ds);
 }
 
+static int drop_results(void *ctx, struct dataset *ds)
+{
+	struct pool *p = ctx;
+	int rc = 0;
+
+	if (ds->type == DATASET_TYPE_TREE && !pool_check_writable(p))
+		rc = filetree_drop_results(ds, reap_stopping);
+	return rc == -ESTALE ? 0 : rc;
+}
+
 static void reaper_main(void *arg)
 {
+	uint64_t results_ns = sync_now_ns() + RESULTS_NS;
 	struct pool *p = arg;
 
 	sync_mutex_lock(&p->reap_lock);
@@ -147,14 +159,22 @@ static void reaper_main(void *arg)
 		int ret, volumes;
 
 		if (!p->reap_work) {
-			sync_cond_wait(&p->reap_wake, &p->reap_lock);
-			continue;
+			bool due = sync_now_ns() >= results_ns;
+
+			if (!due) {
+				(void)sync_cond_wait_until(&p->reap_wake, &p->reap_lock, results_ns);
+				continue;
+			}
 		}
 		p->reap_work = false;
 		sync_mutex_unlock(&p->reap_lock);
 		ret = filetree_reap_all(p);
 		volumes = dataset_each(p, reap_one, p);
 		ret = ret ? ret : volumes;
+		if (!ret && sync_now_ns() >= results_ns) {
+			ret = dataset_each(p, drop_results, p);
+			results_ns = sync_now_ns() + RESULTS_NS;
+		}
 		if (ret) {
 			char text[256];
 

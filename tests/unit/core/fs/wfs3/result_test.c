@@ -155,6 +155,130 @@ static void test_a_crash_keeps_result_and_change_together(void **state)
 	}
 }
 
+static int append_tagged(struct vfs_node *n, const void *buf, size_t len, const struct vfs_tag *tag)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+
+	return n->ops->append(n, &iov, 1, 0, tag);
+}
+
+/* Whatever way the size takes into the tree, the results of what it reaches go along. */
+static void test_a_crash_keeps_appends_and_their_results_together(void **state)
+{
+	enum { COUNT = 60 };
+	static uint8_t text[20000];
+
+	(void)state;
+	pattern(text, sizeof(text), 9);
+	for (uint64_t seed = 0; seed < 40; seed++) {
+		uint64_t offsets[COUNT], size_bytes, flushed = 0;
+		struct tree_fixture t;
+		struct vfs_node *n;
+
+		tree_init(&t, 64 << 20);
+		n = make_file(t.top, "f");
+		assert_ok(t.top->ops->flush(t.top, 0));
+		for (unsigned i = 0; i < COUNT; i++) {
+			struct vfs_tag tag = tag_of(1, i, 1, 21);
+			size_t len = (i * 7919 + seed * 104729) % sizeof(text) + 1;
+
+			offsets[i] = node_stat(n).size_bytes;
+			assert_ok(append_tagged(n, text, len, &tag));
+			assert_ok(recall(&t, &tag, NULL) == -ENOENT ? n->ops->recall(n, &tag, &(struct vfs_result){ 0 })
+			                                            : 0);
+			if (i == seed % COUNT && seed % 3 == 0)
+				assert_ok(n->ops->flush(n, 0));
+			if (i == seed % COUNT && seed % 3 == 1)
+				assert_ok(txg_sync(t.pool));
+			if (i == seed % COUNT && seed % 3 == 2)
+				assert_ok(object_persist(filetree_object(n), offsets[i], len));
+			if (i == seed % COUNT && seed % 3 == 0)
+				flushed = node_stat(n).size_bytes;
+		}
+		vfs_node_unref(n);
+		tree_crash(&t, seed);
+		n = node_at(t.top, "f");
+		size_bytes = node_stat(n).size_bytes;
+		assert_true(size_bytes >= flushed);
+		for (unsigned i = 0; i < COUNT; i++) {
+			struct vfs_tag tag = tag_of(1, i, 1, 21);
+			uint64_t at;
+			int rc = recall(&t, &tag, &at);
+
+			assert_int_equal(rc, offsets[i] < size_bytes ? 0 : -ENOENT);
+			if (!rc)
+				assert_int_equal(at, offsets[i]);
+		}
+		vfs_node_unref(n);
+		tree_restart(&t);
+		tree_done(&t);
+	}
+}
+
+static void test_appends_before_a_truncation_keep_their_results(void **state)
+{
+	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE };
+	struct tree_fixture t;
+	struct vfs_node *n;
+
+	(void)state;
+	tree_init(&t, 64 << 20);
+	n = make_file(t.top, "f");
+	for (unsigned i = 0; i < OBJECT_APPENDS_MAX; i++) {
+		struct vfs_tag tag = tag_of(1, i, 1, 21);
+
+		assert_ok(append_tagged(n, "text", 4, &tag));
+	}
+	assert_ok(n->ops->set_attr(n, &cut));
+	vfs_node_unref(n);
+	for (unsigned i = 0; i < OBJECT_APPENDS_MAX; i++) {
+		struct vfs_tag tag = tag_of(1, i, 1, 21);
+
+		assert_ok(recall(&t, &tag, NULL));
+	}
+	tree_done(&t);
+}
+
+static bool never(struct pool *p)
+{
+	(void)p;
+	return false;
+}
+
+static void test_results_that_have_expired_are_dropped(void **state)
+{
+	struct vfs_tag young = tag_of(3, 0, 1, 13);
+	struct tree_fixture t;
+
+	(void)state;
+	tree_init(&t, 64 << 20);
+	create_tagged(&t, "f", &young);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct result_item r = { .sequence = 1, .expires_s = 1 };
+		struct dataset *ds = filetree_object(t.top)->ds;
+		uint8_t value[RESULT_BYTES];
+		struct wfs3_key key;
+		struct edit e;
+
+		memset(r.client, (int)(i % 5 + 1), sizeof(r.client));
+		key = result_key(r.client, i + 1);
+		result_encode(&r, value);
+		edit_init(&e, ds);
+		edit_put(&e, &key, value, sizeof(value));
+		assert_ok(edit_run(&e));
+	}
+	assert_ok(filetree_drop_results(filetree_object(t.top)->ds, never));
+	for (unsigned i = 0; i < 2000; i++) {
+		struct vfs_tag tag = tag_of((uint8_t)(i % 5 + 1), i + 1, 1, 0);
+
+		assert_int_equal(recall(&t, &tag, NULL), -ENOENT);
+	}
+	assert_ok(recall(&t, &young, NULL));
+	tree_restart(&t);
+	assert_ok(recall(&t, &young, NULL));
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +288,9 @@ int main(void)
 		cmocka_unit_test(test_every_change_of_names_and_attributes_keeps_its_result),
 		cmocka_unit_test(test_what_fails_keeps_no_result),
 		cmocka_unit_test(test_a_crash_keeps_result_and_change_together),
+		cmocka_unit_test(test_a_crash_keeps_appends_and_their_results_together),
+		cmocka_unit_test(test_appends_before_a_truncation_keep_their_results),
+		cmocka_unit_test(test_results_that_have_expired_are_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Results of requests in a file tree: asked for, and dropped, in steps, when nobody will ask for them any more. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/fs/wfs3/filetree.h"
+
+#define DROP_ITEMS 32u /* in one change */
+
+_Static_assert(DROP_ITEMS <= EDIT_ITEMS_MAX, "one change has them");
+
+int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	struct object *o = filetree_object(any);
+	struct wfs3_key key = result_key(tag->client, tag->place);
+	uint8_t buf[RESULT_BYTES];
+	struct result_item r;
+	size_t len = sizeof(buf);
+	int rc = dataset_enter(o->ds, 0);
+
+	if (rc)
+		return rc;
+	if (!object_append_find(o, &key, buf))
+		rc = edit_read(o->ds, &key, buf, sizeof(buf), &len);
+	if (!rc || rc == -ERANGE)
+		rc = result_decode(&key, buf, len, &r);
+	dataset_exit(o->ds);
+	if (rc)
+		return rc;
+	/* Two clients whose keys begin alike share places: that of the later one counts. */
+	if (memcmp(r.client, tag->client, sizeof(r.client)) != 0 || (int32_t)(tag->sequence - r.sequence) > 0)
+		return -ENOENT;
+	if (tag->sequence != r.sequence)
+		return err_set(-EPROTO, "request %u comes after %u", tag->sequence, r.sequence);
+	*ret = (struct vfs_result){ .kind = r.kind, .number = r.number };
+	return 0;
+}
+
+/* ---- dropping ---- */
+
+struct old {
+	uint64_t now_s;
+	bool any;
+	unsigned count;
+	struct wfs3_key keys[DROP_ITEMS];
+};
+
+static bool note_old(void *ctx, const struct wfs3_key *key, const void *value, size_t len)
+{
+	struct old *old = ctx;
+	struct result_item r;
+
+	old->any = true;
+	/* What is damaged is the check's to tell of. */
+	if (key->kind == WFS3_KIND_RESULT && !result_decode(key, value, len, &r) && r.expires_s < old->now_s)
+		old->keys[old->count++] = *key;
+	return old->count < DROP_ITEMS;
+}
+
+static int drop(struct dataset *ds, const struct old *old)
+{
+	struct edit e;
+
+	edit_init(&e, ds);
+	for (unsigned i = 0; i < old->count; i++)
+		edit_delete(&e, &old->keys[i]);
+	return old->count ? edit_run(&e) : 0;
+}
+
+/* One leaf, at most. 1: there is more. */
+static int drop_some(struct dataset *ds, struct wfs3_key *from, struct old *old)
+{
+	const struct wfs3_key to = { UINT64_MAX, UINT8_MAX, UINT64_MAX };
+	struct wfs3_key resume;
+	struct filetree_op op;
+	int more, rc = filetree_begin(ds, true, &op);
+
+	if (rc)
+		return rc;
+	old->count = 0;
+	more = tree_scan(ds->tree, from, &to, note_old, old, &resume);
+	*from = resume;
+	if (more == -EAGAIN) {
+		rc = tree_fetch(ds->tree, &resume);
+		more = 1;
+	} else if (more >= 0) {
+		rc = drop(ds, old);
+	}
+	filetree_end(&op);
+	return rc ? rc : more;
+}
+
+int filetree_drop_results(struct dataset *ds, bool (*stopping)(struct pool *p))
+{
+	struct wfs3_key from = { .object = RESULT_OBJECT_MIN };
+	struct old old = { .now_s = sync_wall_ns() / SYNC_NS_PER_S };
+	int rc = 1;
+
+	if (!__atomic_exchange_n(&ds->has_results, false, __ATOMIC_ACQ_REL))
+		return 0;
+	while (rc == 1 && !stopping(ds->pool))
+		rc = drop_some(ds, &from, &old);
+	if (rc || old.any)
+		__atomic_store_n(&ds->has_results, true, __ATOMIC_RELEASE);
+	return rc < 0 ? rc : 0;
+}
