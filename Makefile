@@ -271,7 +271,7 @@ install: all ## install under DESTDIR and PREFIX (/usr/local)
 	$(Q)ln -sf $(BINDIR)/wfs-fuse $(DESTDIR)$(SBINDIR)/mount.fuse.wfs
 	$(Q)$(INSTALL) -m 644 $(O)/nbdkit-wfs-plugin.so $(DESTDIR)$(PLUGINDIR)/
 	$(Q)$(INSTALL) -m 644 protocol/client/wfs.h $(DESTDIR)$(PREFIX)/include/
-	$(Q)sed 's|"protocol/client/wfs.h"|"wfs.h"|' protocol/client/wfs_tree.h >$(DESTDIR)$(PREFIX)/include/wfs_tree.h && chmod 644 $(DESTDIR)$(PREFIX)/include/wfs_tree.h
+	$(Q)$(foreach h,wfs_tree.h wfs_watch.h,sed -E 's|"protocol/client/(wfs[a-z_]*\.h)"|"\1"|' protocol/client/$(h) >$(DESTDIR)$(PREFIX)/include/$(h) && chmod 644 $(DESTDIR)$(PREFIX)/include/$(h) && ) true
 	$(Q)$(INSTALL) -m 644 $(CLIENT_LIB) $(DESTDIR)$(PREFIX)/lib/
 	$(Q)$(INSTALL) -m 644 config/wfs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wfs
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/wfsd/wfsd.yaml ] || $(INSTALL) -m 644 config/wfsd.yaml $(DESTDIR)$(SYSCONFDIR)/wfsd/

@@ -98,6 +98,10 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	[WFSP_OP_GET_FILE] = { "get_file", { A(U32, max_bytes) }, { R(ATTR, attr), R(BOOL, eof), R_DATA } },
 	[WFSP_OP_OPEN] = { "open", { A(U32, access), A(U32, flags) }, { R(U64, descriptor), R(ATTR, attr) } },
 	[WFSP_OP_CLOSE] = { "close", { A(U64, descriptor) }, { { 0 } } },
+	[WFSP_OP_WATCH] = { "watch", { A(U64, id), A(U32, what), A(U32, flags) }, { { 0 } } },
+	[WFSP_OP_UNWATCH] = { "unwatch", { A(U64, id) }, { { 0 } } },
+	[WFSP_OP_LOCK_WAIT] = { "lock_wait", { A(LOCK, lock), A(U64, id) }, { R(BOOL, granted) } },
+	[WFSP_OP_LOCK_CANCEL] = { "lock_cancel", { A(U64, id) }, { { 0 } } },
 };
 
 const char *wfsp_op_name(uint32_t code)

@@ -69,7 +69,11 @@ enum wfsp_op_code {
 	WFSP_OP_GET_FILE = 36,
 	WFSP_OP_OPEN = 37,
 	WFSP_OP_CLOSE = 38,
-	WFSP_OP_CODES = 39, /* the numbers below are used, but for 0 */
+	WFSP_OP_WATCH = 39,
+	WFSP_OP_UNWATCH = 40,
+	WFSP_OP_LOCK_WAIT = 41,
+	WFSP_OP_LOCK_CANCEL = 42,
+	WFSP_OP_CODES = 43, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u
@@ -158,6 +162,8 @@ struct wfsp_op {
 	uint64_t rdev;
 	uint64_t change;
 	uint64_t descriptor;
+	uint64_t id;
+	uint32_t what;
 	struct wfsp_bytes name, new_name;
 	struct wfsp_bytes path; /* also CREATE's target */
 	struct wfsp_bytes handle;
@@ -172,6 +178,7 @@ struct wfsp_op_res {
 	struct wfsp_bytes text;
 	uint32_t code;
 	bool created;
+	bool granted;
 	bool eof;
 	uint32_t access;
 	uint32_t len32_bytes; /* GET_XATTR: of the value */

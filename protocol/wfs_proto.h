@@ -50,7 +50,8 @@ enum wfsp_procedure {
 	WFSP_READ_SHM = 14,
 	WFSP_WRITE_SHM = 15,
 	WFSP_COMPOUND = 16, /* wfs_compound.h */
-	WFSP_PROCEDURES = 17, /* how many there are */
+	WFSP_NOTICES = 17, /* wfs_notice.h */
+	WFSP_PROCEDURES = 18, /* how many there are */
 };
 
 enum wfsp_status {

@@ -82,6 +82,7 @@ const char *wfsp_procedure_name(uint32_t procedure)
 		[WFSP_READ_SHM] = "read_shm",
 		[WFSP_WRITE_SHM] = "write_shm",
 		[WFSP_COMPOUND] = "compound",
+		[WFSP_NOTICES] = "notices",
 	};
 
 	return procedure < WFSP_PROCEDURES ? names[procedure] : NULL;

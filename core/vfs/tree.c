@@ -23,6 +23,14 @@ static int unsupported(void)
 	return err_set(-EOPNOTSUPP, "the file system cannot do that");
 }
 
+/* Before its names change: -EAGAIN when this thread must not wait, and would have to. */
+static int names_may_wait(struct vfs_handle *dir)
+{
+	int ret = node_may_wait(dir->node);
+
+	return ret ? ret : watch_may_tell(dir->vfs, dir->mount, dir->node);
+}
+
 /* A handle on a new object, whose reference it takes over. */
 static int handle_of(struct vfs_handle *dir, struct vfs_node *node, unsigned access, const struct vfs_cred *cred,
                      struct vfs_handle **ret)
@@ -86,7 +94,7 @@ static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, co
 	uint32_t mode = attr->mode;
 	size_t acl_len = 0;
 	void *acl = NULL;
-	int err = node_may_wait(dir->node);
+	int err = names_may_wait(dir);
 
 	if (err)
 		return err;
@@ -222,7 +230,7 @@ static int link_name(struct vfs_handle *dir, const struct vfs_cred *cred, const 
 	if (!ret && !dir->node->ops->link)
 		ret = unsupported();
 	if (!ret)
-		ret = node_may_wait(dir->node);
+		ret = names_may_wait(dir);
 	if (!ret)
 		ret = dir->node->ops->link(dir->node, name, name_len, target->node, cred->tag);
 	if (!ret) {
@@ -252,7 +260,7 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 	if (!ret && !dir->node->ops->unlink)
 		ret = unsupported();
 	if (!ret)
-		ret = node_may_wait(dir->node);
+		ret = names_may_wait(dir);
 	if (!ret)
 		ret = dir->node->ops->lookup(dir->node, name, name_len, &victim);
 	if (!ret)
@@ -367,7 +375,9 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 	if (!ret && !dir->node->ops->rename)
 		ret = unsupported();
 	if (!ret)
-		ret = node_may_wait(dir->node);
+		ret = names_may_wait(dir);
+	if (!ret)
+		ret = names_may_wait(new_dir);
 	if (!ret)
 		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false, &r.moved);
 	if (!ret)

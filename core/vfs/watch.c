@@ -13,6 +13,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/vfs/watch.h"
 
 static _Thread_local uint64_t thread_origin;
@@ -202,6 +203,25 @@ static void look_above(struct report *r)
 	}
 	r->above_cut = true;
 	vfs_node_unref(n);
+}
+
+int watch_may_tell(struct vfs *v, const struct vfs_mount_point *m, struct vfs_node *dir)
+{
+	struct vfs_node *n = dir, *parent;
+	int err = 0;
+
+	if (!nowait_here() || !__atomic_load_n(&v->watches->walk_count, __ATOMIC_RELAXED))
+		return 0;
+	vfs_node_ref(n);
+	for (unsigned depth = 0; n != m->root && depth < WATCH_DEPTH_MAX && n->ops->parent && !err; depth++) {
+		err = n->ops->parent(n, &parent);
+		if (!err) {
+			vfs_node_unref(n);
+			n = parent;
+		}
+	}
+	vfs_node_unref(n);
+	return err == -EAGAIN ? err : 0;
 }
 
 static void report(struct vfs *v, struct report *r)

@@ -68,6 +68,9 @@ void watch_tell_name(struct vfs *v, const struct vfs_mount_point *m, unsigned wh
 /* VFS_CHANGE_DATA or VFS_CHANGE_ATTR. */
 void watch_tell_object(struct vfs *v, const struct vfs_mount_point *m, unsigned what, struct vfs_node *object);
 
+/* Before a change of names in @dir: -EAGAIN when this thread must not wait and telling of it would have to. */
+int watch_may_tell(struct vfs *v, const struct vfs_mount_point *m, struct vfs_node *dir);
+
 static inline void watch_name(struct vfs *v, const struct vfs_mount_point *m, unsigned what, struct vfs_node *dir,
                               const char *name, size_t name_len, struct vfs_node *object)
 {

@@ -105,6 +105,9 @@ static bool must_be_once(uint32_t code, uint32_t flags)
 	case WFSP_OP_SET_XATTR:
 	case WFSP_OP_REMOVE_XATTR:
 	case WFSP_OP_LOCK:
+	case WFSP_OP_LOCK_WAIT:
+	case WFSP_OP_WATCH:
+	case WFSP_OP_UNWATCH:
 		return true;
 	case WFSP_OP_WRITE:
 		return flags & WFSP_WRITE_APPEND;
@@ -222,7 +225,9 @@ static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res
 	if (item->attr)
 		*item->attr = attr_of(&res->attr);
 	if (item->flag)
-		*item->flag = res->code == WFSP_OP_CREATE ? res->created : res->eof;
+		*item->flag = res->code == WFSP_OP_CREATE      ? res->created
+		              : res->code == WFSP_OP_LOCK_WAIT ? res->granted
+		                                               : res->eof;
 	switch (res->code) {
 	case WFSP_OP_GET_HANDLE:
 		if (!res->handle.len_bytes)

@@ -52,6 +52,8 @@ void wfs_batch_done(struct wfs_batch *b);
 int wfs_batch_add(struct wfs_batch *b, const struct wfsp_op *op, const struct batch_item *item, size_t result_bytes);
 /* USE: the file open by that descriptor, on the connection that the batch is run on, is current. */
 int wfs_batch_use(struct wfs_batch *b, uint64_t descriptor);
+/* LOCK_WAIT: *ret_granted is 0 when an event will tell. */
+int wfs_batch_lock_wait(struct wfs_batch *b, const struct wfs_lock *lock, uint64_t id, int *ret_granted);
 /* OPEN: the descriptor goes to @ret. @reopen: it had been open before. */
 int wfs_batch_open(struct wfs_batch *b, unsigned access, bool reopen, uint64_t *ret, struct wfs_attr *ret_attr);
 

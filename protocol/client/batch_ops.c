@@ -295,6 +295,12 @@ int wfs_batch_lock(struct wfs_batch *b, const struct wfs_lock *lock)
 	return add(b, op, (struct batch_item){ 0 }, NOTHING);
 }
 
+int wfs_batch_lock_wait(struct wfs_batch *b, const struct wfs_lock *lock, uint64_t id, int *ret_granted)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_LOCK_WAIT, .lock = wire_lock(lock), .id = id },
+	           (struct batch_item){ .flag = ret_granted }, LENGTH_BYTES);
+}
+
 int wfs_batch_lock_test(struct wfs_batch *b, const struct wfs_lock *lock, struct wfs_lock *ret)
 {
 	return add(b, (struct wfsp_op){ .code = WFSP_OP_LOCK_TEST, .lock = wire_lock(lock) },

@@ -16,7 +16,7 @@
 
 static void client_free(struct wfs *w)
 {
-	for (unsigned i = 0; i < w->conn_count; i++)
+	for (unsigned i = 0; i <= w->conn_count; i++)
 		wfs_conn_done(&w->conns[i]);
 	tls_context_unref(w->tls);
 	free(w->address);
@@ -40,7 +40,7 @@ static void tell_who(struct wfs *w, const char *address)
 
 static int client_new(const char *address, const struct wfs_options *o, unsigned conn_count, struct wfs **ret)
 {
-	struct wfs *w = calloc(1, sizeof(*w) + conn_count * sizeof(w->conns[0]));
+	struct wfs *w = calloc(1, sizeof(*w) + (conn_count + 1) * sizeof(w->conns[0]));
 	int err = 0;
 
 	if (!w)
@@ -57,7 +57,7 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 		err = err_set(-EIO, "getrandom: %s", strerror(errno));
 	if (!err && wfs_address_is_tls(address))
 		err = tls_client_context(o->certificates ? o->certificates : getenv("WFS_CERTIFICATES"), &w->tls);
-	for (unsigned i = 0; i < conn_count && !err; i++)
+	for (unsigned i = 0; i <= conn_count && !err; i++)
 		err = wfs_conn_init(&w->conns[i], w, i);
 	if (err)
 		client_free(w);

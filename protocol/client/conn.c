@@ -195,7 +195,7 @@ static int attempt(struct wfs_conn *c, uint64_t deadline_ns, struct fresh *ret, 
 	if (!err)
 		err = say_hello(c, ret, ret_hello, &shm_fd);
 	if (!err)
-		err = set_timeout(ret->fd, 0);
+		err = set_timeout(ret->fd, c->silence_ns);
 	if (!err)
 		wfs_shm_map(&c->shm, shm_fd, ret_hello);
 	if (shm_fd >= 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "protocol/client/wfs_watch.h"
 #include "protocol/xdr/xdr.h"
 
 /* Tell the server that a handle is not needed any more; without effect when its connection is gone. */
@@ -188,12 +189,15 @@ void wfs_file_wrote(struct wfs_file *f, uint64_t boot)
 	sync_mutex_unlock(&f->lock);
 }
 
-int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_size)
+typedef void add_fn(struct wfs_batch *b, void *ctx);
+
+/* Run, once, what @add adds to a batch in which the file is current. Its descriptor is another one on each connection.
+ */
+static int run_used(struct wfs_file *f, add_fn *add, void *ctx, uint64_t *ret_boot)
 {
 	struct wfs_conn *c = wfs_pick_conn(f->client);
 	uint64_t deadline_ns = 0, generation, handle, boot = 0;
-	uint32_t slot, sequence, len32 = len < UINT32_MAX ? (uint32_t)len : UINT32_MAX; /* too long in any case */
-	struct wfs_attr attr;
+	uint32_t slot, sequence;
 	struct wfs_batch b;
 	int err;
 
@@ -203,22 +207,79 @@ int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_si
 		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 		if (err)
 			continue;
-		/* The descriptor is another one on each connection. */
 		wfs_batch_clear(&b);
 		(void)wfs_batch_use(&b, handle);
-		(void)wfs_batch_write(&b, buf, len32, 0, WFS_APPEND);
-		(void)wfs_batch_getattr(&b, &attr);
+		add(&b, ctx);
 		err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, slot, sequence);
 	} while (try_again(c, true, err, &deadline_ns));
 	wfs_slot_give(c, slot);
 	wfs_batch_done(&b);
-	if (err == -ENOTCONN)
-		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address);
+	*ret_boot = boot;
+	return err == -ENOTCONN
+	               ? err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address)
+	               : err;
+}
+
+struct append {
+	const void *buf;
+	uint32_t len;
+	struct wfs_attr attr;
+};
+
+static void add_append(struct wfs_batch *b, void *ctx)
+{
+	struct append *a = ctx;
+
+	(void)wfs_batch_write(b, a->buf, a->len, 0, WFS_APPEND);
+	(void)wfs_batch_getattr(b, &a->attr);
+}
+
+int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_size)
+{
+	/* What is longer than that is too long in any case. */
+	struct append a = { .buf = buf, .len = len < UINT32_MAX ? (uint32_t)len : UINT32_MAX };
+	uint64_t boot;
+	int err = run_used(f, add_append, &a, &boot);
+
 	if (err)
 		return err;
 	wfs_file_wrote(f, boot);
-	*ret_size = attr.size_bytes;
+	*ret_size = a.attr.size_bytes;
 	return 0;
+}
+
+struct locking {
+	const struct wfs_lock *lock;
+	bool wait;
+	uint64_t id;
+	int granted;
+};
+
+static void add_lock(struct wfs_batch *b, void *ctx)
+{
+	struct locking *l = ctx;
+
+	if (l->wait)
+		(void)wfs_batch_lock_wait(b, l->lock, l->id, &l->granted);
+	else
+		(void)wfs_batch_lock(b, l->lock);
+}
+
+int wfs_file_lock(struct wfs_file *f, const struct wfs_lock *lock)
+{
+	struct locking l = { .lock = lock };
+	uint64_t boot;
+
+	return run_used(f, add_lock, &l, &boot);
+}
+
+int wfs_file_lock_wait(struct wfs_file *f, const struct wfs_lock *lock, uint64_t id)
+{
+	struct locking l = { .lock = lock, .wait = true, .id = id };
+	uint64_t boot;
+	int err = run_used(f, add_lock, &l, &boot);
+
+	return !err && !l.granted ? -EINPROGRESS : err;
 }
 
 uint64_t wfs_change_begin(struct wfs_file *f)

@@ -112,6 +112,7 @@ struct wfs_conn {
 	struct record_rx rx; /* the leader's */
 	uint8_t *window;
 	struct wfs_shm shm;
+	uint64_t silence_ns; /* a server that sends nothing for so long is gone; 0: for ever. Read when connecting */
 };
 
 struct wfs {
@@ -125,7 +126,11 @@ struct wfs {
 	bool tell_who; /* over TCP the server cannot see who calls: calls for nobody else carry this */
 	struct rpc_auth_sys self;
 	uint32_t payload_max_bytes; /* as the server said at first */
-	struct wfs_conn conns[];
+	struct {
+		bool stop; /* atomic */
+		uint64_t channel, after; /* how far it came; of the thread that waits for events */
+	} events;
+	struct wfs_conn conns[]; /* the last one, beyond conn_count, is for events */
 };
 
 /* address.c */

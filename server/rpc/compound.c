@@ -92,6 +92,10 @@ static const struct {
 	[WFSP_OP_GET_FILE] = { op_get_file, NEEDS_CURRENT | DIRECT | AT_ONCE },
 	[WFSP_OP_OPEN] = { op_open, NEEDS_CURRENT | AT_ONCE },
 	[WFSP_OP_CLOSE] = { op_close, AT_ONCE },
+	[WFSP_OP_WATCH] = { op_watch, NEEDS_CURRENT },
+	[WFSP_OP_UNWATCH] = { op_unwatch, NEEDS_NOTHING },
+	[WFSP_OP_LOCK_WAIT] = { op_lock_wait, NEEDS_CURRENT },
+	[WFSP_OP_LOCK_CANCEL] = { op_lock_cancel, NEEDS_NOTHING },
 };
 
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)

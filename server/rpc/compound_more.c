@@ -194,19 +194,24 @@ static int check_lock(const struct wfsp_lock *l)
 	return 0;
 }
 
-int op_lock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+int compound_lock(struct compound *c, const struct wfsp_lock *l, struct vfs_lock *ret, struct vfs_handle **ret_h)
 {
-	unsigned access = op->lock.type == WFSP_LOCK_SHARED ? VFS_ACCESS_READ : VFS_ACCESS_WRITE;
-	struct vfs_lock lock;
-	struct vfs_handle *h;
-	int err = check_lock(&op->lock);
+	unsigned access = l->type == WFSP_LOCK_SHARED ? VFS_ACCESS_READ : VFS_ACCESS_WRITE;
+	int err = check_lock(l);
 
-	(void)res;
 	/* Who may not use the data must not keep others from it. */
 	if (!err)
-		err = compound_io(c, c->current, access, &h);
-	if (!err)
-		err = vfs_lock_of(c, &op->lock, true, &lock);
+		err = compound_io(c, c->current, access, ret_h);
+	return err ? err : vfs_lock_of(c, l, true, ret);
+}
+
+int op_lock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	struct vfs_lock lock;
+	struct vfs_handle *h;
+	int err = compound_lock(c, &op->lock, &lock, &h);
+
+	(void)res;
 	return err ? err : vfs_lock(h, &lock, NULL, NULL, NULL);
 }
 

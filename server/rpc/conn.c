@@ -15,7 +15,7 @@
 #include "core/base/budget.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "server/rpc/compound.h"
+#include "server/rpc/notice.h"
 
 #define TX_STALL_FACTOR 2 /* a client that takes no answers gets this much longer than one that sends nothing */
 
@@ -39,6 +39,7 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->payload = NULL;
 	op->shm = false;
 	op->shm_mask = 0;
+	op->held = false;
 	op->opened = NULL;
 	op->compound = NULL;
 	op->err = 0;
@@ -69,6 +70,15 @@ void rpc_op_free(struct rpc_op *op)
 	c->free_ops = op;
 }
 
+static void drop_held(struct rpc_conn *c)
+{
+	struct rpc_notices *n = rpc_session_notices(c->server, c->session, false);
+	struct rpc_op *op = n ? rpc_notices_drop(n, c) : NULL;
+
+	if (op)
+		rpc_op_free(op);
+}
+
 void rpc_conn_close(struct rpc_conn *c)
 {
 	if (c->closing)
@@ -92,6 +102,7 @@ void rpc_conn_close(struct rpc_conn *c)
 	if (c->direct)
 		rpc_op_free(c->direct);
 	c->direct = NULL;
+	drop_held(c);
 	record_rx_done(&c->rx);
 	budget_uncharge(c->server->charge, c->join_charged);
 	c->join_charged = 0;
@@ -227,10 +238,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct rpc_conn *c = arg;
 	uint64_t stall_ns = c->server->stall_ns;
+	struct rpc_notices *n = rpc_session_notices(c->server, c->session, false);
 
 	(void)fd;
 	(void)what;
 	c->wake_ns = sync_now_ns();
+	if (n)
+		rpc_notices_expire(n, c->wake_ns);
 	if (c->reading && (c->direct || record_rx_partial(&c->rx)) && c->wake_ns - c->rx_ns > stall_ns)
 		rpc_conn_bad(c, "half a record, then silence");
 	else if (c->shaking_hands && c->wake_ns - c->rx_ns > stall_ns)

@@ -19,6 +19,7 @@
 #include "protocol/rpc/rpc_msg.h"
 #include "protocol/tls/tls.h"
 #include "protocol/wfs_compound.h"
+#include "protocol/wfs_notice.h"
 #include "server/export/export.h"
 #include "server/loop/loop.h"
 #include "server/loop/workers.h"
@@ -113,6 +114,7 @@ struct rpc_sessions {
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
 	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions */
 	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
+	uint64_t next_origin SYNC_GUARDED_BY(lock); /* likewise */
 	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */
 };
 
@@ -141,12 +143,14 @@ struct rpc_op {
 		struct wfsp_open_args open;
 		char after[WFSP_NAME_MAX + 1];
 		struct wfsp_compound_args compound;
+		struct wfsp_notices_args notices;
 		struct wfsp_open_ok opened; /* OPEN: the result takes the arguments' place */
 		struct vfs_stat st; /* STAT: the result */
 	} args;
 	struct compound *compound; /* COMPOUND: while it runs */
 	bool has_sys; /* COMPOUND: the call carries credentials */
 	struct rpc_auth_sys sys;
+	bool held; /* NOTICES: it waits, or did, for something to tell */
 	struct vfs_handle *opened; /* OPEN: until it is in the table */
 	/* The answer: head, then payload, then padding. */
 	int err;
@@ -205,6 +209,7 @@ struct rpc_conn {
 	struct rpc_handles handles;
 	struct rpc_trees trees;
 	struct rpc_session *session; /* from HELLO on */
+	uint64_t origin; /* for whom changes are made: the session; 0 before HELLO */
 
 	/* HELLO: session and number. Guarded by the server's lock, as they are compared across loops. */
 	bool has_identity;
@@ -226,6 +231,8 @@ struct rpc_stats {
 	struct counter operation_errors[WFSP_OP_CODES];
 	struct counter deferred; /* handed to workers */
 	struct counter shm_requests; /* READ and WRITE with their payload in shared memory */
+	struct counter notices; /* told, or to be told */
+	struct counter notices_lost; /* times that a watch lost something */
 	struct counter accepted;
 	struct counter tls_accepted;
 	struct counter tls_refused; /* bad handshakes */

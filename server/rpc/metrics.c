@@ -60,6 +60,10 @@ int rpc_metrics_register(struct rpc_server *s)
 		{ "wfsd_rpc_connections_total", "Connections accepted without TLS.", &s->stats.accepted },
 		{ "wfsd_rpc_tls_connections_total", "Connections accepted with TLS.", &s->stats.tls_accepted },
 		{ "wfsd_rpc_tls_refused_total", "TLS handshakes that failed.", &s->stats.tls_refused },
+		{ "wfsd_rpc_notices_total", "Notices to clients: changes seen by watches, locks granted.",
+		  &s->stats.notices },
+		{ "wfsd_rpc_notices_lost_total", "Times that a watch told its client that it lost something.",
+		  &s->stats.notices_lost },
 		{ "wfsd_rpc_bad_records_total", "Connections ended for what they sent, or did not take.",
 		  &s->stats.bad_records },
 		{ "wfsd_rpc_refused_calls_total", "Calls answered with an RPC error.", &s->stats.refused_calls },
@@ -70,8 +74,8 @@ int rpc_metrics_register(struct rpc_server *s)
 		err = metrics_add_counter(s->metrics, s, counters[i].name, counters[i].help, NULL, counters[i].counter);
 	for (uint32_t p = 0; p < WFSP_READ_SHM && !err; p++)
 		err = register_procedure(s, p);
-	if (!err)
-		err = register_procedure(s, WFSP_COMPOUND);
+	for (uint32_t p = WFSP_COMPOUND; p < WFSP_PROCEDURES && !err; p++)
+		err = register_procedure(s, p);
 	for (uint32_t code = 1; code < WFSP_OP_CODES && !err; code++)
 		err = register_operation(s, code);
 	return err;

@@ -5,7 +5,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "protocol/xdr/xdr.h"
-#include "server/rpc/compound.h"
+#include "server/rpc/notice.h"
 
 /* Flags of a range request, as the VFS knows them. Unknown ones are refused when it is run. */
 static uint32_t range_flags(uint32_t wire)
@@ -102,6 +102,9 @@ bool rpc_op_decode(struct rpc_op *op, struct rd *r)
 		/* The operations stand behind this, and are looked at when all of them are there. */
 		wfsp_get_compound_args(r, &op->args.compound);
 		return !r->bad;
+	case WFSP_NOTICES:
+		wfsp_get_notices_args(r, &op->args.notices);
+		break;
 	case WFSP_READ:
 		decode_read(op, r);
 		break;
@@ -280,8 +283,25 @@ static int exec_file(struct rpc_op *op, unsigned flags)
 	}
 }
 
+/* On the loop: held, when there is nothing to tell. */
+static int exec_notices(struct rpc_op *op)
+{
+	struct rpc_notices *n = rpc_session_notices(op->conn->server, op->conn->session, true);
+
+	if (!n)
+		return op->conn->session ? err_set(-ENOMEM, "no memory for notices")
+		                         : err_set(-EINVAL, "NOTICES before HELLO");
+	if (!op->held) {
+		op->held = true;
+		if (rpc_notices_hold(n, op))
+			return -EINPROGRESS;
+	}
+	return rpc_notices_take(n, op);
+}
+
 static int exec(struct rpc_op *op, unsigned flags)
 {
+	vfs_set_origin(op->conn->origin);
 	switch (op->procedure) {
 	case WFSP_NULL:
 		return 0;
@@ -300,6 +320,8 @@ static int exec(struct rpc_op *op, unsigned flags)
 		return err_set(-EBADF, "no such handle on this connection");
 	case WFSP_STATISTICS:
 		return exec_statistics(op);
+	case WFSP_NOTICES:
+		return exec_notices(op);
 	default:
 		return exec_file(op, flags);
 	}
@@ -415,6 +437,10 @@ void rpc_op_finish(struct rpc_op *op)
 
 	if (op->procedure == WFSP_OPEN)
 		finish_open(op);
+	if (op->procedure == WFSP_NOTICES && op->err == -EINPROGRESS) {
+		op->err = exec_notices(op);
+		encode(op);
+	}
 	counter_add(&st->requests[op->procedure], 1);
 	if (op->err)
 		counter_add(&st->errors[op->procedure], 1);
@@ -536,6 +562,8 @@ void rpc_op_start(struct rpc_op *op)
 	}
 	if (!must_wait(op))
 		op->err = exec(op, VFS_NOWAIT);
+	if (op->err == -EINPROGRESS)
+		return; /* it comes back when there is something to tell */
 	if (op->err == -EAGAIN) {
 		op->err = keep_payload(op);
 		if (!op->err) {

@@ -18,6 +18,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/siphash.h"
+#include "server/rpc/notice.h"
 
 #define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
 #define AWAY_MAX 256u /* of one peer; likewise */
@@ -114,6 +115,7 @@ static void session_free(struct work *w)
 			budget_uncharge(t->config.charge, sizeof(*o));
 		}
 	}
+	rpc_notices_end(s->notices);
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
@@ -189,7 +191,8 @@ void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
 		struct rpc_session *s = *at;
 
 		/* One that holds nothing is not worth waiting for. */
-		if (!s->connections && ((!s->tables && !s->owner_count) || now_ns - s->left_ns > s->lease_ns))
+		if (!s->connections &&
+		    ((!s->tables && !s->owner_count && !s->notices) || now_ns - s->left_ns > s->lease_ns))
 			retire(t, at);
 		else
 			at = &s->next;
@@ -216,6 +219,7 @@ static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_
 	/* Until it is counted as connected. */
 	a->away_count++;
 	memcpy(s->key, key, sizeof(s->key));
+	s->origin = ++t->next_origin;
 	s->next = t->first;
 	t->first = s;
 	t->count++;
@@ -299,4 +303,31 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 		*ret = o ? o->number : 0;
 	sync_mutex_unlock(&t->lock);
 	return err;
+}
+
+uint64_t rpc_session_origin(const struct rpc_session *s)
+{
+	return s->origin;
+}
+
+struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_session *s, bool make)
+{
+	struct rpc_notices *n, *spare = NULL;
+
+	if (!s)
+		return NULL;
+	n = __atomic_load_n(&s->notices, __ATOMIC_ACQUIRE);
+	if (n || !make)
+		return n;
+	spare = rpc_notices_new(server);
+	sync_mutex_lock(&server->sessions.lock);
+	n = s->notices;
+	if (!n && spare) {
+		n = spare;
+		spare = NULL;
+		__atomic_store_n(&s->notices, n, __ATOMIC_RELEASE);
+	}
+	sync_mutex_unlock(&server->sessions.lock);
+	rpc_notices_end(spare);
+	return n;
 }

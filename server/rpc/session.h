@@ -53,6 +53,8 @@ struct rpc_session {
 	unsigned hand_slot;
 	struct rpc_owner *owners[RPC_OWNER_BUCKETS];
 	unsigned owner_count;
+	uint64_t origin;
+	struct rpc_notices *notices; /* changes once; read anywhere (atomic) */
 	struct work work; /* its end */
 };
 

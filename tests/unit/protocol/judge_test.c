@@ -15,6 +15,7 @@
 #include <wfs_judge.h>
 
 #include "core/base/bytes.h"
+#include "protocol/wfs_notice.h"
 #include "protocol/xdr/xdr.h"
 #include "tests/unit/protocol/samples.h"
 
@@ -119,26 +120,28 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_SEEK_DATA, WFS_SEEK_DATA);
 	assert_int_equal(WFSP_SEEK_HOLE, WFS_SEEK_HOLE);
 	assert_int_equal(WFSP_REOPEN_OWNER, WFS_REOPEN_OWNER);
+	assert_int_equal(WFSP_WATCH_SUBTREE, WFS_WATCH_SUBTREE);
+	assert_int_equal(WFSP_WATCH_OTHERS, WFS_WATCH_OTHERS);
 	assert_int_equal(WFSP_LOCK_NONE, WFS_LOCK_NONE);
 	assert_int_equal(WFSP_LOCK_SHARED, WFS_LOCK_SHARED);
 	assert_int_equal(WFSP_LOCK_EXCLUSIVE, WFS_LOCK_EXCLUSIVE);
 	assert_int_equal(WFSP_OP_ROOT, WFS_OP_ROOT);
 	assert_int_equal(WFSP_OP_RENAME, WFS_OP_RENAME);
 	assert_int_equal(WFSP_OP_STATFS, WFS_OP_STATFS);
-	assert_int_equal(WFSP_OP_CODES, WFS_OP_CLOSE + 1);
+	assert_int_equal(WFSP_OP_CODES, WFS_OP_LOCK_CANCEL + 1);
 }
 
 static void test_procedures_are_those_of_the_law(void **state)
 {
-	static const uint32_t law[] = { WFS_NULL,      WFS_HELLO,   WFS_LIST_EXPORTS, WFS_OPEN,       WFS_STAT,
-		                        WFS_READ,      WFS_WRITE,   WFS_FLUSH,        WFS_DISCARD,    WFS_ZERO,
-		                        WFS_EXTENTS,   WFS_CACHE,   WFS_CLOSE,        WFS_STATISTICS, WFS_READ_SHM,
-		                        WFS_WRITE_SHM, WFS_COMPOUND };
-	static const uint32_t ours[] = { WFSP_NULL,    WFSP_HELLO,      WFSP_LIST_EXPORTS, WFSP_OPEN,
-		                         WFSP_STAT,    WFSP_READ,       WFSP_WRITE,        WFSP_FLUSH,
-		                         WFSP_DISCARD, WFSP_ZERO,       WFSP_EXTENTS,      WFSP_CACHE,
-		                         WFSP_CLOSE,   WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM,
-		                         WFSP_COMPOUND };
+	static const uint32_t law[] = { WFS_NULL,      WFS_HELLO,    WFS_LIST_EXPORTS, WFS_OPEN,       WFS_STAT,
+		                        WFS_READ,      WFS_WRITE,    WFS_FLUSH,        WFS_DISCARD,    WFS_ZERO,
+		                        WFS_EXTENTS,   WFS_CACHE,    WFS_CLOSE,        WFS_STATISTICS, WFS_READ_SHM,
+		                        WFS_WRITE_SHM, WFS_COMPOUND, WFS_NOTICES };
+	static const uint32_t ours[] = { WFSP_NULL,     WFSP_HELLO,      WFSP_LIST_EXPORTS, WFSP_OPEN,
+		                         WFSP_STAT,     WFSP_READ,       WFSP_WRITE,        WFSP_FLUSH,
+		                         WFSP_DISCARD,  WFSP_ZERO,       WFSP_EXTENTS,      WFSP_CACHE,
+		                         WFSP_CLOSE,    WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM,
+		                         WFSP_COMPOUND, WFSP_NOTICES };
 
 	(void)state;
 	assert_int_equal(sizeof(law), sizeof(ours));
@@ -243,6 +246,57 @@ static void test_lists_agree(void **state)
 	JUDGE(wfs_statistics_res, w, &statistics);
 }
 
+static void test_notices_agree(void **state)
+{
+	struct wfsp_notices_args args = { .channel = 1ull << 60, .after = 7, .wait_ms = 9 };
+	struct wfsp_notices_ok ok = { .channel = 5ull << 40, .count = 2 };
+	struct wfsp_notice v = { .number = 3,
+		                 .kind = WFSP_NOTICE_CHANGE,
+		                 .id = 4,
+		                 .what = WFSP_CHANGE_MOVED_TO,
+		                 .fsid = 5,
+		                 .dir = 6,
+		                 .fileid = 7,
+		                 .name = SAMPLE_BYTES("name") };
+	wfs_notices_args judge_args = { 0 };
+	wfs_notices_res judge = { 0 };
+	uint8_t buf[BUF_BYTES];
+	struct wr w = wr_init(buf, sizeof(buf));
+	struct wfsp_notice got;
+	struct rd r;
+
+	(void)state;
+	assert_int_equal(WFSP_NOTICES_MAX, WFS_NOTICES_MAX);
+	assert_int_equal(WFSP_NOTICE_LOCK, WFS_NOTICE_LOCK);
+	assert_int_equal(WFSP_NOTICE_LOST, WFS_NOTICE_LOST);
+	assert_int_equal(WFSP_CHANGE_CREATED, WFS_CHANGE_CREATED);
+	assert_int_equal(WFSP_CHANGE_ATTR, WFS_CHANGE_ATTR);
+	wfsp_put_notices_args(&w, &args);
+	JUDGE(wfs_notices_args, w, &judge_args);
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_status(&w, WFSP_OK, "");
+	wfsp_put_notices_ok(&w, &ok);
+	wfsp_put_notice(&w, &v);
+	wfsp_put_notice(&w, &v);
+	JUDGE(wfs_notices_res, w, &judge);
+	/* What is written is read, and nothing that is cut off. */
+	w = wr_init(buf, sizeof(buf));
+	wfsp_put_notice(&w, &v);
+	for (size_t len = 0; len <= w.pos; len++) {
+		r = rd_init(buf, len);
+		wfsp_get_notice(&r, &got);
+		assert_int_equal(r.bad, len < w.pos);
+	}
+	assert_int_equal(got.number, v.number);
+	assert_int_equal(got.what, v.what);
+	assert_int_equal(got.fileid, v.fileid);
+	assert_int_equal(got.name.len_bytes, 4);
+	buf[w.pos - 1] = 0;
+	r = rd_init(buf, w.pos);
+	wfsp_get_notice(&r, &got);
+	assert_true(r.bad);
+}
+
 static void test_arguments_of_every_operation_agree(void **state)
 {
 	struct wfsp_compound_args args = {
@@ -310,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_arguments_agree),
 		cmocka_unit_test(test_results_agree),
 		cmocka_unit_test(test_lists_agree),
+		cmocka_unit_test(test_notices_agree),
 		cmocka_unit_test(test_arguments_of_every_operation_agree),
 		cmocka_unit_test(test_results_of_every_operation_agree),
 		cmocka_unit_test(test_call_headers_agree),
