@@ -63,8 +63,8 @@ void rpc_server_set_tls(struct rpc_server *s, struct tls_context *tls);
 
 /*
  * End every connection and wait until the operations under way have returned; answers that are not sent yet are
- * dropped (clients repeat their requests at the next server). Not on a loop thread or a worker; the loops must be
- * running. rpc_server_accept() refuses from then on.
+ * dropped (clients repeat their requests at the next server). Not on a loop thread or a worker; loops and workers must
+ * be running. rpc_server_accept() refuses from then on.
  */
 void rpc_server_stop(struct rpc_server *s);
 

@@ -225,6 +225,8 @@ void rpc_server_stop(struct rpc_server *s)
 	while (s->conn_count)
 		sync_cond_wait(&s->gone, &s->lock);
 	sync_mutex_unlock(&s->lock);
+	/* While there are workers, and before what their files are on is taken away. */
+	rpc_sessions_end(&s->sessions);
 }
 
 void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c)

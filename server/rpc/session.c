@@ -167,7 +167,7 @@ static void make_room(struct rpc_sessions *t, const struct rpc_account *a) SYNC_
 		retire(t, at);
 }
 
-SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
+void rpc_sessions_end(struct rpc_sessions *t)
 {
 	sync_mutex_lock(&t->lock);
 	while (t->first) {
@@ -177,6 +177,11 @@ SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
 	while (t->retiring)
 		sync_cond_wait(&t->retired, &t->lock);
 	sync_mutex_unlock(&t->lock);
+}
+
+SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
+{
+	always(!t->first && !t->retiring);
 	sync_cond_done(&t->retired);
 	sync_mutex_done(&t->lock);
 }
