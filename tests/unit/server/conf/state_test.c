@@ -92,6 +92,58 @@ static void find_export(void *ctx, const struct export_info *info)
 	f->read_only = info->read_only;
 }
 
+static void find_mount(void *ctx, const struct mount_spec *spec)
+{
+	struct found *f = ctx;
+
+	f->count++;
+	snprintf(f->name, sizeof(f->name), "%.200s", spec->path);
+	f->read_only = spec->read_only;
+	assert_string_equal(spec->kind, "fat");
+	assert_string_equal(spec->source, "wfs:/tank/stick");
+	assert_int_equal(spec->uid, UINT32_MAX);
+	assert_int_equal(spec->gid, 5);
+	assert_int_equal(spec->umask, 022);
+}
+
+static void test_mounts_are_known_by_their_paths(void **state)
+{
+	struct fixture *f = *state;
+	struct mount_spec spec = {
+		.kind = "fat", .source = "wfs:/tank/stick", .path = "/a", .uid = UINT32_MAX, .gid = 5, .umask = 022
+	};
+	struct found found = { 0 };
+
+	assert_int_equal(state_put_mount(f->state, &spec), 0);
+	strcpy(spec.path, "/b");
+	assert_int_equal(state_put_mount(f->state, &spec), 0);
+	spec.read_only = true;
+	assert_int_equal(state_put_mount(f->state, &spec), 0);
+	assert_int_equal(state_drop_mount(f->state, "/a"), 0);
+	reopen(f);
+	state_each_mount(f->state, find_mount, &found);
+	assert_int_equal(found.count, 1);
+	assert_string_equal(found.name, "/b");
+	assert_true(found.read_only);
+}
+
+static void test_file_from_before_there_were_mounts_is_read(void **state)
+{
+	struct fixture *f = *state;
+	struct mount_spec spec = {
+		.kind = "fat", .source = "wfs:/tank/stick", .path = "/a", .uid = UINT32_MAX, .gid = 5, .umask = 022
+	};
+	struct found found = { 0 };
+
+	state_close(f->state);
+	write_file(f, "{\"version\": 1, \"pools\": [], \"exports\": [], \"clean_boots\": []}");
+	open_state(f);
+	assert_int_equal(state_put_mount(f->state, &spec), 0);
+	reopen(f);
+	state_each_mount(f->state, find_mount, &found);
+	assert_int_equal(found.count, 1);
+}
+
 static void test_pool_is_there_after_reopen(void **state)
 {
 	struct fixture *f = *state;
@@ -158,6 +210,10 @@ static void test_damaged_file_is_ebadmsg(void **state)
 		"{\"version\": 1, \"pools\": [{\"name\": 3}], \"exports\": [], \"clean_boots\": []}",
 		"{\"version\": 1, \"pools\": [], \"exports\": [{\"name\": \"e\"}], \"clean_boots\": []}",
 		"{\"version\": 1, \"pools\": [], \"exports\": [], \"clean_boots\": [\"xyz\"]}",
+		"{\"version\": 1, \"pools\": [], \"mounts\": {}, \"exports\": [], \"clean_boots\": []}",
+		"{\"version\": 1, \"pools\": [], \"mounts\": [{\"kind\": \"fat\", \"source\": \"/a\", \"path\": "
+		"\"/a\", "
+		"\"read_only\": true, \"uid\": -1, \"gid\": 0, \"umask\": 0}], \"exports\": [], \"clean_boots\": []}",
 	};
 	struct fixture *f = *state;
 
@@ -222,6 +278,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_pool_is_there_after_reopen, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_mounts_are_known_by_their_paths, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_file_from_before_there_were_mounts_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_put_replaces_and_drop_removes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_name_that_is_not_utf8_is_refused_and_changes_nothing, set_up,
 		                                tear_down),
