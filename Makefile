@@ -26,7 +26,7 @@ PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 BUILD ?= release
 O := build/$(BUILD)
 
-PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds yaml-0.1 jansson libcurl libsystemd gnutls
+PKGS := liburing libevent libevent_pthreads libxxhash libisal liburcu liburcu-cds yaml-0.1 jansson libcurl libsystemd gnutls libnfs
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wconversion -Wno-sign-conversion
 CFLAGS_release := -O2 -g
 CFLAGS_clang := -O2 -g
@@ -88,8 +88,10 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/fuzz/%,$(FUZZ_SRC))
 
 LIBS_CORE := $(shell pkg-config --libs liburing libxxhash libisal liburcu liburcu-cds 2>/dev/null)
 LIBS_CLIENT := $(shell pkg-config --libs gnutls 2>/dev/null) $(LIBS_CORE)
-LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd gnutls 2>/dev/null) $(LIBS_CORE)
+LIBS_SERVER := $(shell pkg-config --libs libevent libevent_pthreads yaml-0.1 jansson libsystemd gnutls libnfs 2>/dev/null) $(LIBS_CORE)
 LIBS_CTL := $(shell pkg-config --libs jansson libcurl 2>/dev/null)
+# Of the import of shares (core/fs/nfs), for those who link it.
+LIBS_NFS := $(shell pkg-config --libs libnfs 2>/dev/null)
 # Of the mount only.
 LIBS_FUSE := $(shell pkg-config --libs fuse3 2>/dev/null)
 LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
@@ -161,7 +163,7 @@ $(O)/bench/filebench: $(O)/tests/bench/filebench.o $(CLIENT_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CLIENT)
 $(O)/bench/%: $(O)/tests/bench/%.o $(CORE_LIB)
 	$(Q)mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CORE)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_CORE) $(LIBS_NFS)
 
 include protocol/judge.mk
 

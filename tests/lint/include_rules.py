@@ -53,6 +53,7 @@ HOMES = (
     (re.compile(r"nbdkit-.*|libnbd\.h"), ("plugins/nbdkit/",)),
     (re.compile(r"xxhash\.h|isa-l(/.*|\.h)?"), ("core/base/",)),
     (re.compile(r"systemd/.*"), ("server/",)),
+    (re.compile(r"nfsc/.*"), ("core/fs/nfs/",)),
 )
 # Codecs are pure: no sockets there.
 NO_SOCKETS = re.compile(r"sys/socket\.h|sys/un\.h|netinet/.*|arpa/.*|netdb\.h|poll\.h|sys/epoll\.h")

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What nobody waits for: writing files that were closed, removing those that were deleted while they were open. */
+#include "core/cache/cache.h"
+#include "core/fs/nfs/nfs_priv.h"
+
+void nfs_janitor_add(struct nfs_node *n)
+{
+	if (n->job)
+		return;
+	n->job = true;
+	cds_list_add_tail(&n->job_link, &n->im->jobs);
+	sync_cond_signal(&n->im->janitor_cond);
+}
+
+/* The table_lock is held, and given up meanwhile; the node stays because it is pinned. */
+static void work(struct nfs_import *im, struct nfs_node *n) SYNC_REQUIRES(im->table_lock)
+{
+	bool remove = n->idle && n->remove_name;
+
+	n->pins++;
+	sync_mutex_unlock(&im->table_lock);
+	/* What fails stays dirty, and is tried again by the cache. */
+	if (remove)
+		nfs_remove_temporary(n);
+	else if (n->data)
+		(void)cache_flush(n->data, 0, UINT64_MAX);
+	sync_mutex_lock(&im->table_lock);
+	n->pins--;
+}
+
+static void thread_main(void *arg)
+{
+	struct nfs_import *im = arg;
+
+	sync_mutex_lock(&im->table_lock);
+	while (!im->janitor_stop) {
+		struct nfs_node *n;
+
+		if (cds_list_empty(&im->jobs)) {
+			sync_cond_wait(&im->janitor_cond, &im->table_lock);
+			continue;
+		}
+		n = cds_list_entry(im->jobs.next, struct nfs_node, job_link);
+		cds_list_del(&n->job_link);
+		n->job = false;
+		work(im, n);
+	}
+	sync_mutex_unlock(&im->table_lock);
+}
+
+int nfs_janitor_start(struct nfs_import *im)
+{
+	int rc = sync_thread_start(&im->janitor, "nfs-janitor", thread_main, im);
+
+	im->janitor_started = rc == 0;
+	return rc;
+}
+
+void nfs_janitor_stop(struct nfs_import *im)
+{
+	if (!im->janitor_started)
+		return;
+	sync_mutex_lock(&im->table_lock);
+	im->janitor_stop = true;
+	sync_cond_broadcast(&im->janitor_cond);
+	sync_mutex_unlock(&im->table_lock);
+	sync_thread_join(&im->janitor);
+}
