@@ -67,7 +67,7 @@ struct mount_kind {
 	int (*open)(const struct mount_request *request, struct mount_fs *ret);
 };
 
-extern const struct mount_kind mount_kind_fat, mount_kind_wfs2;
+extern const struct mount_kind mount_kind_fat, mount_kind_nfs, mount_kind_wfs2;
 
 /* NULL: there is no such kind. */
 const struct mount_kind *mount_kind_find(const char *name);

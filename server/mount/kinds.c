@@ -6,6 +6,7 @@
 
 static const struct mount_kind *const kinds[] = {
 	&mount_kind_fat,
+	&mount_kind_nfs,
 	&mount_kind_wfs2,
 };
 

@@ -89,7 +89,7 @@ static int take_link(void *ctx, const void *res)
 	return nfs_told_attr(ctx, &((const LINK3res *)res)->LINK3res_u.resok.file_attributes);
 }
 
-int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *target)
+int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *target, const struct vfs_tag *tag)
 {
 	struct nfs_node *d = nfs_node_of(dir), *n = nfs_node_of(target);
 	struct nfs_told told = { .has_attr = false };
@@ -98,6 +98,7 @@ int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_
 	struct nfs_call c = { .proc = NFS_LINK, .args = &args, .take = take_link, .ctx = &told, .once = true };
 	int rc = nfs_check_alive(d->im);
 
+	(void)tag;
 	if (rc == 0 && (target->ops != &nfs_node_ops || n->im != d->im))
 		rc = err_set(-EXDEV, "a file of another file system");
 	if (rc == 0)
@@ -197,12 +198,13 @@ static int entry_node(struct nfs_node *d, const char *what, size_t len, struct n
 	return rc == -ENOENT ? 0 : rc;
 }
 
-int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir)
+int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_tag *tag)
 {
 	struct nfs_node *d = nfs_node_of(dir), *n = NULL;
 	struct name_arg text;
 	int rc = nfs_check_alive(d->im);
 
+	(void)tag;
 	if (rc == 0)
 		rc = name_arg(&text, what, len);
 	if (rc == 0)
@@ -245,12 +247,13 @@ static int make_way(struct nfs_node *d, const char *what, size_t len, const stru
 }
 
 int nfs_dir_rename(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *new_dir, const char *new_name,
-                   size_t new_len, unsigned flags)
+                   size_t new_len, unsigned flags, const struct vfs_tag *tag)
 {
 	struct nfs_node *d = nfs_node_of(dir), *to = nfs_node_of(new_dir), *n = NULL;
 	struct name_arg text, new_text;
 	int rc = nfs_check_alive(d->im);
 
+	(void)tag;
 	if (rc == 0 && (new_dir->ops != &nfs_node_ops || to->im != d->im))
 		rc = err_set(-EXDEV, "a file does not move between file systems");
 	if (rc == 0 && (flags & ~VFS_RENAME_NOREPLACE))

@@ -196,6 +196,7 @@ void nfs_import_close(struct nfs_import *im)
 
 	nfs_janitor_stop(im);
 	rc = nfs_nodes_flush(im);
+	nfs_nodes_remove_temporary(im);
 	nfs_nodes_free(im);
 	import_free(im);
 	if (o.gone)
@@ -269,7 +270,16 @@ int nfs_import_open(const char *url, const struct nfs_import_options *options, s
 void nfs_import_kill(struct nfs_import *im)
 {
 	__atomic_store_n(&im->dead, 1, __ATOMIC_RELEASE);
-	nfs_net_kill(im->net);
+}
+
+int nfs_import_sync(struct nfs_import *im)
+{
+	int rc = nfs_nodes_flush(im);
+
+	/* After a forced unmount that was the last attempt: what still waits for the server does so in vain. */
+	if (__atomic_load_n(&im->dead, __ATOMIC_ACQUIRE))
+		nfs_net_kill(im->net);
+	return rc;
 }
 
 void nfs_import_get_stats(const struct nfs_import *im, struct nfs_import_stats *ret)

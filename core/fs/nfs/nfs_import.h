@@ -51,8 +51,10 @@ struct nfs_import_options {
  */
 int nfs_import_open(const char *url, const struct nfs_import_options *options, struct nfs_import **ret,
                     struct vfs_node **ret_root);
-/* For a forced unmount: everything answers -ESTALE from now on, also what is waiting for the server; data that is not
- * written is lost. A node is held by the caller. Does not block. */
+/* Everything that was written before is durable when it returns 0. A node is held by the caller. Blocks. */
+int nfs_import_sync(struct nfs_import *im);
+/* For a forced unmount: all nodes answer -ESTALE from now on. The next nfs_import_sync() is the last: what it cannot
+ * write is lost, and whoever still waits for the server is answered -ESTALE then. A node is held by the caller. */
 void nfs_import_kill(struct nfs_import *im);
 
 struct nfs_import_stats {

@@ -133,8 +133,10 @@ int nfs_node_refresh(struct nfs_node *n);
 /* ops->release */
 void nfs_node_release(struct vfs_node *node);
 uint64_t nfs_object_of(const struct nfs_import *im, const struct nfs_attr *attr, const struct nfs_handle *fh);
-/* All of them, at the end. What could not be written: the first error. */
+/* What of any node is not written yet. 0, or the first error. */
 int nfs_nodes_flush(struct nfs_import *im);
+/* At the end. */
+void nfs_nodes_remove_temporary(struct nfs_import *im);
 void nfs_nodes_free(struct nfs_import *im);
 
 /* janitor.c */
@@ -175,10 +177,11 @@ int nfs_dir_lookup(struct vfs_node *dir, const char *what, size_t len, struct vf
 int nfs_dir_parent(struct vfs_node *dir, struct vfs_node **ret);
 int nfs_dir_create(struct vfs_node *dir, const char *what, size_t len, const struct vfs_new *attr,
                    struct vfs_node **ret);
-int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *target);
-int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir);
+int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *target,
+                 const struct vfs_tag *tag);
+int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_tag *tag);
 int nfs_dir_rename(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *new_dir, const char *new_name,
-                   size_t new_len, unsigned flags);
+                   size_t new_len, unsigned flags, const struct vfs_tag *tag);
 int nfs_dir_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
 int nfs_node_read_link(struct vfs_node *node, char *buf, size_t *ret_len);
 

@@ -97,12 +97,7 @@ static struct nfs_node *node_new(struct nfs_import *im, const struct nfs_handle 
 /* The table_lock is held. */
 static void ref_found(struct nfs_node *n)
 {
-	uint64_t refs = __atomic_load_n(&n->node.refs, __ATOMIC_RELAXED);
-
-	while (refs &&
-	       !__atomic_compare_exchange_n(&n->node.refs, &refs, refs + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		;
-	if (refs)
+	if (vfs_node_try_ref(&n->node))
 		return;
 	/* Nobody has it; when it is not idle yet, who gave it up is still on the way to say so. */
 	if (n->idle) {
@@ -355,21 +350,45 @@ void nfs_node_take_own_attr(struct nfs_node *n, const struct nfs_attr *attr)
 	sync_mutex_unlock(&n->lock);
 }
 
+/* The table_lock is held, and given up meanwhile; a pinned node stays, and with it its place in the table. */
+static int flush_one(struct nfs_import *im, struct nfs_node *n) SYNC_REQUIRES(im->table_lock)
+{
+	struct cache_file *f = __atomic_load_n(&n->data, __ATOMIC_ACQUIRE);
+	int rc;
+
+	if (!f || n->remove_name || !cache_file_dirty_bytes(f))
+		return 0;
+	n->pins++;
+	sync_mutex_unlock(&im->table_lock);
+	rc = cache_flush(f, 0, UINT64_MAX);
+	sync_mutex_lock(&im->table_lock);
+	n->pins--;
+	return rc;
+}
+
 int nfs_nodes_flush(struct nfs_import *im)
 {
-	struct nfs_node *n;
 	int rc = 0;
 
-	cds_list_for_each_entry (n, &im->idle, idle_link) {
-		int one = 0;
+	sync_mutex_lock(&im->table_lock);
+	for (unsigned i = 0; i < TABLE_BUCKETS; i++) {
+		for (struct nfs_node *n = im->by_handle[i]; n; n = n->next_by_handle) {
+			int one = flush_one(im, n);
 
-		if (n->data && !n->remove_name && cache_file_dirty_bytes(n->data))
-			one = cache_flush(n->data, 0, UINT64_MAX);
-		if (rc == 0)
-			rc = one;
-		nfs_remove_temporary(n);
+			if (rc == 0)
+				rc = one;
+		}
 	}
+	sync_mutex_unlock(&im->table_lock);
 	return rc;
+}
+
+void nfs_nodes_remove_temporary(struct nfs_import *im)
+{
+	struct nfs_node *n;
+
+	cds_list_for_each_entry (n, &im->idle, idle_link)
+		nfs_remove_temporary(n);
 }
 
 void nfs_nodes_free(struct nfs_import *im)

@@ -68,8 +68,8 @@ int nfs_node_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 
 	if (rc)
 		return rc;
-	if ((a->valid & VFS_SET_FLAGS) && a->flags)
-		return err_set(-EOPNOTSUPP, "the protocol has no such flags");
+	if (((a->valid & VFS_SET_FLAGS) && a->flags) || ((a->valid & VFS_SET_PROJECT) && a->project))
+		return err_set(-EOPNOTSUPP, "the protocol has no such attributes");
 	sync_mutex_lock(&n->lock);
 	mode = a->valid & VFS_SET_MODE ? a->mode : n->attr.mode;
 	sync_mutex_unlock(&n->lock);
@@ -80,7 +80,7 @@ int nfs_node_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 		rc = nfs_file_flush(node, 0);
 	if (rc == 0 && (a->valid & VFS_SET_SIZE))
 		rc = nfs_file_truncate(n, a->size_bytes);
-	if (rc == 0 && (a->valid & ~(VFS_SET_SIZE | VFS_SET_FLAGS)))
+	if (rc == 0 && (a->valid & ~(VFS_SET_SIZE | VFS_SET_FLAGS | VFS_SET_PROJECT)))
 		rc = nfs_setattr_call(n, &set);
 	return rc;
 }

@@ -132,6 +132,7 @@ static void test_forced_unmount_ends_what_waits(void **state)
 	nfs_import_kill(w->im);
 	assert_int_equal(read_at(n, buf, sizeof(buf), 0), -ESTALE);
 	assert_int_equal(n->ops->flush(n, 0), -ESTALE);
+	assert_int_equal(nfs_import_sync(w->im), -ETIMEDOUT);
 	close_file(n, true);
 }
 
@@ -315,7 +316,7 @@ static void test_noise_in_answers_does_no_harm(void **state)
 			n->ops->close(n, true);
 		}
 		vfs_node_unref(n);
-		(void)ops->unlink(w->root, name, 1, false);
+		(void)ops->unlink(w->root, name, 1, false, NULL);
 	}
 	lock(w);
 	w->server->mangle = NULL;
