@@ -30,6 +30,7 @@
 #include "server/conf/conf.h"
 #include "server/conf/state.h"
 #include "protocol/tls/tls.h"
+#include "server/audit/audit.h"
 #include "server/endpoints.h"
 #include "server/export/export.h"
 #include "server/jobs/log_sink.h"
@@ -55,6 +56,7 @@ struct daemon {
 	struct endpoints *endpoints;
 	struct daemon_status *status;
 	struct metrics *metrics;
+	struct audit *audit; /* NULL: none */
 	struct budget *budget;
 	struct loop_set *loops;
 	struct workers *workers;
@@ -131,6 +133,8 @@ static int daemon_reload(void *ctx)
 	rc = conf_load(d->conf->file, &fresh);
 	if (rc == 0) {
 		rc = load_certificates(d->rpc, fresh);
+		if (rc == 0 && d->audit)
+			rc = audit_reopen(d->audit);
 		if (rc == 0)
 			rc = export_set_static(d->exports, fresh->exports, fresh->export_count);
 		if (rc == 0) {
@@ -242,6 +246,7 @@ static int build_rpc(struct daemon *d)
 		.exports = d->exports,
 		.budget = d->budget,
 		.metrics = d->metrics,
+		.audit = d->audit,
 		.server_name = "wfsd " WFSD_VERSION,
 		.clean_boots = boots,
 		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
@@ -254,6 +259,17 @@ static int build_rpc(struct daemon *d)
 		return rc;
 	rc = rpc_server_new(&rpc, &d->rpc);
 	return rc < 0 ? rc : load_certificates(d->rpc, d->conf);
+}
+
+static int build_audit(struct daemon *d)
+{
+	const struct conf *c = d->conf;
+	struct audit_config audit = { .path = c->audit.file,
+		                      .classes = c->audit.classes,
+		                      .queue_max = c->audit.queue_max,
+		                      .metrics = d->metrics };
+
+	return c->audit.file ? audit_new(&audit, &d->audit) : 0;
 }
 
 static int build_front_ends(struct daemon *d)
@@ -284,6 +300,7 @@ static int build_front_ends(struct daemon *d)
 		.status = d->status,
 		.budget = d->budget,
 		.metrics = d->metrics,
+		.audit = d->audit,
 		.version = WFSD_VERSION,
 		.reload = daemon_reload,
 		.reload_ctx = d,
@@ -325,6 +342,8 @@ static int daemon_build(struct daemon *d)
 	rc = build_core(d);
 	if (rc == 0)
 		rc = build_threads(d);
+	if (rc == 0)
+		rc = build_audit(d);
 	return rc < 0 ? rc : build_front_ends(d);
 }
 
@@ -451,6 +470,7 @@ static void daemon_free(struct daemon *d)
 		process_metrics_unregister(d->metrics, d->budget);
 	if (d->budget)
 		budget_free(d->budget);
+	audit_free(d->audit);
 	if (d->metrics)
 		metrics_free(d->metrics);
 	daemon_status_free(d->status);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "server/admin/call.h"
 #include "server/admin/encode.h"
 #include "server/admin/status.h"
+#include "server/audit/audit.h"
 
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_READERS_MAX 32
@@ -56,13 +58,39 @@ static void call_leave(struct admin *a)
 	sync_mutex_unlock(&a->lock);
 }
 
+/* A change by the administrator, or its refusal. */
+static void call_audit(const struct call *c, int err, uint64_t start_ns)
+{
+	struct audit *audit = c->admin->config.audit;
+	struct audit_event e = { .class = AUDIT_ADMIN,
+		                 .method = c->route->method == HTTP_DELETE ? "DELETE" : "POST",
+		                 .operation = c->route->pattern,
+		                 .err = err };
+	char names[2 * AUDIT_NAME_BYTES];
+	char *body;
+
+	if (c->route->where != ROUTE_CHANGE || !audit_wants(audit, AUDIT_ADMIN, err))
+		return;
+	snprintf(names, sizeof(names), "%s%s%s", c->names[0] ? c->names[0] : "", c->names[1] ? "/" : "",
+	         c->names[1] ? c->names[1] : "");
+	audit_set_name(&e.name, names, strlen(names));
+	body = json_dumps(c->body, JSON_COMPACT);
+	if (body && json_object_size(c->body))
+		audit_set_name(&e.detail, body, strlen(body));
+	free(body);
+	e.duration_ns = sync_now_ns() - start_ns;
+	audit_put(audit, &e);
+}
+
 static void call_run(struct call *c)
 {
+	uint64_t start_ns = sync_now_ns();
 	char text[512];
 	int rc;
 
 	err_clear();
 	rc = c->route->handle(c);
+	call_audit(c, rc < 0 ? rc : 0, start_ns);
 	if (rc < 0) {
 		json_decref(c->object);
 		c->status = encode_http_status(rc);

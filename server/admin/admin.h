@@ -11,6 +11,7 @@
 #include "core/vfs/vfs_pool.h"
 
 struct admin;
+struct audit;
 struct budget;
 struct daemon_status;
 struct export_table;
@@ -54,6 +55,7 @@ struct admin_config {
 	struct daemon_status *status;
 	struct budget *budget;
 	struct metrics *metrics;
+	struct audit *audit; /* NULL: none */
 	struct admin_peers peers;
 	const char *version; /* literal */
 	/* Read the configuration again; on a worker. 0 or a negative errno with context. */

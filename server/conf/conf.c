@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "core/base/err.h"
+#include "server/audit/audit.h"
 #include "server/conf/schema.h"
 #include "server/conf/value.h"
 
@@ -181,6 +182,7 @@ static int read_mapping(struct conf_walk *w, yaml_node_t *n, const char *what, c
 static int read_item(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *to)
 {
 	const char *text = node_text(w, n, f->key);
+	int class;
 
 	if (!text)
 		return -EINVAL;
@@ -189,6 +191,12 @@ static int read_item(struct conf_walk *w, const yaml_node_t *n, const struct con
 		if (value_parse_network(text, (struct export_network *)(void *)to) < 0)
 			return complain(w, n, "'%s': '%s' is not a network like 192.0.2.0/24 or 2001:db8::/32", f->key,
 			                text);
+		return 0;
+	case CONF_AUDIT_CLASSES:
+		class = audit_class_parse(text);
+		if (class < 0)
+			return complain(w, n, "'%s': there is no class '%s'", f->key, text);
+		*(unsigned *)(void *)to |= 1u << class;
 		return 0;
 	case CONF_TEXTS:
 		if (!text[0] || strlen(text) >= f->item_bytes)
@@ -201,11 +209,24 @@ static int read_item(struct conf_walk *w, const yaml_node_t *n, const struct con
 	}
 }
 
+/* From one entry's place to the next. */
+static size_t item_size(const struct conf_field *f)
+{
+	switch (f->type) {
+	case CONF_NETWORKS:
+		return sizeof(struct export_network);
+	case CONF_AUDIT_CLASSES:
+		return 0;
+	case CONF_TEXTS:
+		return f->item_bytes;
+	default:
+		return sizeof(const char *);
+	}
+}
+
 static int read_items(struct conf_walk *w, const yaml_node_t *n, const struct conf_field *f, char *base)
 {
-	size_t item_bytes = f->type == CONF_NETWORKS ? sizeof(struct export_network)
-	                    : f->type == CONF_TEXTS  ? f->item_bytes
-	                                             : sizeof(const char *);
+	size_t item_bytes = item_size(f);
 	unsigned *count = (unsigned *)(void *)(base + f->count_offset);
 	unsigned i = 0;
 
@@ -263,6 +284,7 @@ static int read_value(struct conf_walk *w, yaml_node_t *n, const struct conf_fie
 	case CONF_LIST:
 		return node_is_empty(n) ? 0 : read_list(w, n, f, base);
 	case CONF_NETWORKS:
+	case CONF_AUDIT_CLASSES:
 	case CONF_TEXTS:
 	case CONF_PATHS:
 	case CONF_ADDRESSES:
@@ -379,6 +401,8 @@ static int check_whole(struct conf_walk *w)
 		c->rpc.socket = keep_string(c, c->run_dir, "/rpc.sock");
 	if (!c->admin.socket || !c->rpc.socket)
 		return -ENOMEM;
+	if (!c->audit.class_count)
+		c->audit.classes = AUDIT_DEFAULT;
 	if (c->rpc.tls_listen_count && !c->rpc.tls_certificates)
 		return complain(w, top_value(w, "rpc"), "'tls' needs a folder of 'certificates'");
 	rc = check_pools(w);

@@ -59,6 +59,11 @@ struct conf {
 		const char *listen; /* NULL: no TCP address */
 	} metrics;
 	struct {
+		const char *file; /* NULL: none */
+		unsigned classes, class_count; /* bits by enum audit_class */
+		unsigned queue_max;
+	} audit;
+	struct {
 		const char *socket; /* NULL: none */
 		unsigned mode;
 		const char *group;

@@ -3,6 +3,7 @@
 #include "server/conf/schema.h"
 
 #include "core/base/log.h"
+#include "server/audit/audit.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
@@ -53,6 +54,18 @@ static const struct conf_field admin_fields[] = {
 	{ .key = "socket", .type = CONF_PATH, AT(admin.socket), .min = 1, .max = SOCKET_PATH_BYTES_MAX },
 	{ .key = "mode", .type = CONF_MODE, AT(admin.mode), .min = 0, .max = 0777 },
 	{ .key = "group", .type = CONF_STRING, AT(admin.group), .min = 1, .max = NAME_BYTES_MAX },
+	END,
+};
+
+static const struct conf_field audit_fields[] = {
+	{ .key = "file", .type = CONF_PATH, AT(audit.file), .min = 1, .max = PATH_BYTES_MAX },
+	{ .key = "classes",
+	  .type = CONF_AUDIT_CLASSES,
+	  AT(audit.classes),
+	  COUNT(audit.class_count),
+	  .min = 1,
+	  .max = AUDIT_CLASSES },
+	{ .key = "queue", .type = CONF_UINT, AT(audit.queue_max), .min = 16, .max = 65536 },
 	END,
 };
 
@@ -173,6 +186,7 @@ const struct conf_field conf_schema[] = {
 	{ .key = "mirror", .type = CONF_SECTION, .fields = mirror_fields },
 	{ .key = "admin", .type = CONF_SECTION, .fields = admin_fields },
 	{ .key = "metrics", .type = CONF_SECTION, .fields = metrics_fields },
+	{ .key = "audit", .type = CONF_SECTION, .fields = audit_fields },
 	{ .key = "rpc", .type = CONF_SECTION, .fields = rpc_fields },
 	{ .key = "nbd", .type = CONF_SECTION, .fields = nbd_fields },
 	{ .key = "pools",
@@ -209,6 +223,7 @@ void conf_defaults(struct conf *c)
 	c->threads.write = 8;
 	c->threads.admin = 2;
 	c->admin.mode = 0660;
+	c->audit.queue_max = AUDIT_QUEUE_DEFAULT;
 	c->rpc.mode = 0660;
 	c->rpc.lease_max_s = 900;
 	c->nbd.mode = 0660;

@@ -22,6 +22,7 @@ enum conf_type {
 	CONF_SQUASH, /* enum export_squash */
 	CONF_NETWORKS, /* struct export_network[max] and the count at count_offset */
 	CONF_TEXTS, /* char[max][item_bytes], 1..item_bytes - 1 bytes each, and the count at count_offset */
+	CONF_AUDIT_CLASSES, /* a list; unsigned, bits by enum audit_class, and the count at count_offset */
 	CONF_SECTION, /* keys of their own, in the same struct */
 	CONF_PATHS, /* const char *[max] and the count at count_offset */
 	CONF_ADDRESSES, /* likewise */

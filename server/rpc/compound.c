@@ -230,6 +230,9 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	size_t start = c->w.pos;
 	int err = allowed(c, op), todo = 1;
 
+	const struct node *subject = c->current;
+	uint64_t start_ns = c->conn->server->audit ? sync_now_ns() : 0;
+
 	c->tagged = false;
 	if (!err && (ops[op->code].needs & CHANGES)) {
 		todo = compound_begin_change(c, op, &res);
@@ -245,6 +248,8 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 		c->w.bad = false;
 		c->w.pos = start;
 	}
+	if (c->conn->server->audit && !(err == -EAGAIN && nowait_here()))
+		rpc_audit_operation(c, op, subject, err, start_ns);
 	return err;
 }
 

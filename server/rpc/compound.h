@@ -182,6 +182,11 @@ const struct vfs_tag *compound_tag(const struct compound *c);
 /* Was what follows the running GUARD done before, so that it had passed? */
 bool compound_guard_passed(struct compound *c);
 
+/* audit.c */
+/* @subject: what was current before. */
+void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const struct node *subject, int err,
+                         uint64_t start_ns);
+
 /* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
         op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;

@@ -246,6 +246,7 @@ struct rpc_server {
 	struct vfs *vfs;
 	struct export_table *exports;
 	struct metrics *metrics;
+	struct audit *audit; /* NULL: none */
 	struct budget_consumer *charge;
 	struct bufpool *pools[RPC_BUF_CLASSES];
 	struct budget_consumer *shm_charge;
@@ -324,6 +325,11 @@ void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back
 void rpc_conn_receive(struct rpc_conn *c);
 /* Start the requests that the window holds, as far as the bounds allow. */
 void rpc_conn_parse(struct rpc_conn *c);
+
+/* audit.c */
+void rpc_audit_request(const struct rpc_op *op);
+/* Who it is, in a few words. */
+void rpc_peer_text(const struct rpc_peer *peer, char *buf, size_t len);
 
 /* tls.c */
 /* Go on with the handshake, for as long as the socket lets it. May close the connection. */

@@ -451,6 +451,8 @@ void rpc_op_finish(struct rpc_op *op)
 	if (op->shm)
 		counter_add(&st->shm_requests, 1);
 	histogram_add(&st->latency[op->procedure], sync_now_ns() - op->start_ns);
+	if (c->server->audit)
+		rpc_audit_request(op);
 	rpc_conn_queue(c, op);
 }
 

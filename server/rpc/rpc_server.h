@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct audit;
 struct budget;
 struct export_table;
 struct loop_set;
@@ -30,6 +31,7 @@ struct rpc_server_config {
 	struct export_table *exports;
 	struct budget *budget; /* the server joins it as "rpc" */
 	struct metrics *metrics; /* NULL: none */
+	struct audit *audit; /* NULL: none */
 	const char *server_name; /* shown to clients; copied */
 	/*
 	 * This start of the daemon, so that clients notice a restart; 0: a random one. @clean_boots are the ids of

@@ -55,6 +55,7 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 	s->workers = config->workers;
 	s->vfs = config->vfs;
 	s->exports = config->exports;
+	s->audit = config->audit;
 	s->connections_max = config->connections_max ? config->connections_max : RPC_CONNECTIONS_MAX_DEFAULT;
 	s->stall_ns = (config->stall_ms ? config->stall_ms : RPC_STALL_MS_DEFAULT) * SYNC_NS_PER_MS;
 	s->start_ns = sync_now_ns();

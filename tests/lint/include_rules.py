@@ -8,7 +8,7 @@ ROOT_PARTS = "server/"
 VFS = "core/vfs/vfs.h"
 VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h")
 # What joins a protocol to the namespace. One front end never includes another.
-FRONT_END = (BASE, VFS, "core/vfs/vfs_tree.h", "core/vfs/vfs_watch.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "protocol/", "server/loop/", "server/net/", "server/export/", "server/conf/")
+FRONT_END = (BASE, VFS, "core/vfs/vfs_tree.h", "core/vfs/vfs_watch.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "protocol/", "server/loop/", "server/net/", "server/audit/audit.h", "server/export/", "server/conf/")
 
 # Folder -> what it may include beside itself; the longest folder that fits counts.
 RULES = {
@@ -24,9 +24,10 @@ RULES = {
     "server/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/"),
     "server/loop/": (BASE,),
     "server/net/": (BASE, "server/loop/", "server/conf/value.h"),
+    "server/audit/": (BASE,),
     "server/jobs/": (BASE, VFS, "server/loop/"),
     "server/export/": (BASE, VFS, "core/vfs/vfs_tree.h"),
-    "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/export/", "server/mount/mount.h"),
+    "server/conf/": (BASE, VFS, "core/vfs/vfs_pool.h", "server/audit/audit.h", "server/export/", "server/mount/mount.h"),
     # What is mounted beside the pools; the kinds know one file system each.
     "server/mount/": (BASE, "core/blk/blk.h", "core/blk/hosted.h", VFS, "core/vfs/vfs_ops.h"),
     "server/rpc/": FRONT_END,

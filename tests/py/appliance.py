@@ -91,6 +91,7 @@ class Settings:
     handshake_timeout_ms: int | None = None
     commit_age_ms: int | None = None
     scrub: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
     nbd_tcp: bool = False
     rpc_tcp: bool = False
     rpc_tls: dict[str, Any] | None = None
@@ -169,6 +170,8 @@ class Appliance:
         }
         if wanted.scrub:
             tree["scrub"] = wanted.scrub
+        if wanted.audit:
+            tree["audit"] = wanted.audit
         if wanted.metrics_tcp:
             tree["metrics"] = {"listen": f"127.0.0.1:{self.metrics_port}"}
         if wanted.pools:

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The audit log: a bounded queue, and the thread that writes. */
+#include "server/audit/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/base/log.h"
+#include "core/base/metrics.h"
+#include "core/base/sync.h"
+#include "server/audit/line.h"
+
+struct audit {
+	char *path;
+	unsigned classes;
+	struct metrics *metrics;
+	struct sync_thread thread;
+	bool running;
+	struct counter written, dropped, failures;
+	struct sync_mutex lock;
+	struct sync_cond wake;
+	bool stopping SYNC_GUARDED_BY(lock);
+	int fd; /* the same until the end */
+	/* A ring. */
+	struct audit_event *events SYNC_GUARDED_BY(lock);
+	unsigned capacity;
+	unsigned first SYNC_GUARDED_BY(lock), count SYNC_GUARDED_BY(lock);
+	uint64_t untold SYNC_GUARDED_BY(lock); /* dropped, and the log does not say so yet */
+};
+
+static const char *const class_names[AUDIT_CLASSES] = {
+	[AUDIT_NAMES] = "names",   [AUDIT_ATTRIBUTES] = "attributes", [AUDIT_WRITE] = "write",
+	[AUDIT_READ] = "read",     [AUDIT_LOCKS] = "locks",           [AUDIT_CONNECTIONS] = "connections",
+	[AUDIT_DENIED] = "denied", [AUDIT_ADMIN] = "admin",
+};
+
+const char *audit_class_name(enum audit_class class)
+{
+	return class_names[class];
+}
+
+int audit_class_parse(const char *name)
+{
+	for (int i = 0; i < AUDIT_CLASSES; i++) {
+		if (strcmp(class_names[i], name) == 0)
+			return i;
+	}
+	return -EINVAL;
+}
+
+static bool was_denied(int err)
+{
+	return err == -EACCES || err == -EPERM || err == -EROFS;
+}
+
+bool audit_wants(const struct audit *a, enum audit_class class, int err)
+{
+	if (!a)
+		return false;
+	return (a->classes & 1u << class) || (was_denied(err) && (a->classes & 1u << AUDIT_DENIED));
+}
+
+static int open_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+
+	return fd < 0 ? err_set(-errno, "%s: %s", path, strerror(errno)) : fd;
+}
+
+/* One line, whole; what cannot be written is counted, and told the first time. */
+static void write_line(struct audit *a, char *line)
+{
+	size_t len = line ? strlen(line) : 0, done = 0;
+
+	if (line)
+		line[len++] = '\n'; /* in the place of the terminator */
+	while (done < len) {
+		ssize_t n = write(a->fd, line + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	if (line && done == len) {
+		counter_add(&a->written, 1);
+	} else {
+		if (!counter_read(&a->failures))
+			log_error("audit", "lines are lost: file=%s error=\"%s\"", a->path,
+			          line ? strerror(errno) : "no memory");
+		counter_add(&a->failures, 1);
+	}
+	free(line);
+}
+
+static void writer(void *arg)
+{
+	struct audit *a = arg;
+	struct audit_event e;
+	uint64_t untold;
+
+	sync_mutex_lock(&a->lock);
+	while (a->count || !a->stopping) {
+		if (!a->count) {
+			sync_cond_wait(&a->wake, &a->lock);
+			continue;
+		}
+		e = a->events[a->first];
+		a->first = (a->first + 1) % a->capacity;
+		a->count--;
+		untold = a->untold;
+		a->untold = 0;
+		sync_mutex_unlock(&a->lock);
+		if (untold)
+			write_line(a, audit_line_dropped(untold, e.wall_ns));
+		write_line(a, audit_line(&e));
+		sync_mutex_lock(&a->lock);
+	}
+	sync_mutex_unlock(&a->lock);
+}
+
+void audit_put(struct audit *a, const struct audit_event *event)
+{
+	uint64_t now = sync_wall_ns();
+	struct audit_event *to;
+
+	sync_mutex_lock(&a->lock);
+	if (a->count == a->capacity) {
+		a->untold++;
+		counter_add(&a->dropped, 1);
+	} else {
+		to = &a->events[(a->first + a->count++) % a->capacity];
+		*to = *event;
+		to->wall_ns = now;
+		if (a->count == 1)
+			sync_cond_signal(&a->wake);
+	}
+	sync_mutex_unlock(&a->lock);
+}
+
+int audit_reopen(struct audit *a)
+{
+	int fd = open_file(a->path), err;
+
+	if (fd < 0)
+		return fd;
+	/* The descriptor keeps its number: whoever writes just now writes to one file or the other. */
+	err = dup3(fd, a->fd, O_CLOEXEC) < 0 ? err_set(-errno, "%s: %s", a->path, strerror(errno)) : 0;
+	close(fd);
+	return err;
+}
+
+static int register_metrics(struct audit *a)
+{
+	int err = metrics_add_counter(a->metrics, a, "wfsd_audit_events_total", "Lines in the audit log.", NULL,
+	                              &a->written);
+
+	if (!err)
+		err = metrics_add_counter(a->metrics, a, "wfsd_audit_dropped_total",
+		                          "Events that the queue of the audit log had no room for.", NULL, &a->dropped);
+	if (!err)
+		err = metrics_add_counter(a->metrics, a, "wfsd_audit_failures_total",
+		                          "Lines of the audit log that could not be written.", NULL, &a->failures);
+	return err;
+}
+
+int audit_new(const struct audit_config *config, struct audit **ret)
+{
+	struct audit *a = calloc(1, sizeof(*a));
+	int err = 0;
+
+	if (!a)
+		return err_set(-ENOMEM, "no memory for the audit log");
+	sync_mutex_init(&a->lock, SYNC_RANK_LEAF, "audit log");
+	sync_cond_init(&a->wake);
+	a->fd = -1;
+	a->classes = config->classes;
+	a->capacity = config->queue_max ? config->queue_max : AUDIT_QUEUE_DEFAULT;
+	a->path = strdup(config->path);
+	a->events = calloc(a->capacity, sizeof(a->events[0]));
+	if (!a->path || !a->events)
+		err = err_set(-ENOMEM, "no memory for the audit log");
+	if (!err)
+		err = a->fd = open_file(a->path);
+	if (err >= 0 && config->metrics) {
+		a->metrics = config->metrics;
+		err = register_metrics(a);
+	}
+	if (err >= 0)
+		err = sync_thread_start(&a->thread, "audit", writer, a);
+	if (err < 0) {
+		audit_free(a);
+		return err;
+	}
+	a->running = true;
+	*ret = a;
+	return 0;
+}
+
+void audit_free(struct audit *a)
+{
+	if (!a)
+		return;
+	if (a->running) {
+		sync_mutex_lock(&a->lock);
+		a->stopping = true;
+		sync_cond_signal(&a->wake);
+		sync_mutex_unlock(&a->lock);
+		sync_thread_join(&a->thread);
+	}
+	if (a->metrics)
+		metrics_unregister(a->metrics, a);
+	if (a->fd >= 0)
+		close(a->fd);
+	sync_cond_done(&a->wake);
+	sync_mutex_done(&a->lock);
+	free(a->events);
+	free(a->path);
+	free(a);
+}
