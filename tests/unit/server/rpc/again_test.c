@@ -219,6 +219,7 @@ static void test_a_session_belongs_to_its_peer(void **state)
 		rpc_session_put(sessions[i]);
 		rpc_session_put(sessions[i]);
 	}
+	rpc_sessions_end(&all);
 	rpc_sessions_done(&all);
 	budget_leave(charge);
 }
