@@ -188,7 +188,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	(void)ino;
 	if (fi->flock_release)
 		lock_drop_flock(mount_of(req), of->node, fi->lock_owner);
-	wfs_close(of->file);
+	close_later(mount_of(req), of->file);
 	if (of->small)
 		small_close(mount_of(req), of->node, of->small);
 	free(of);

@@ -126,7 +126,10 @@ static int run(struct mount *m)
 		return err;
 	err = lock_queue_start(m);
 	if (!err)
+		err = close_queue_start(m);
+	if (!err)
 		err = serve(m);
+	close_queue_stop(m);
 	lock_queue_stop(m);
 	fuse_remove_signal_handlers(m->session);
 	/* More than 0 is the signal that ended it, as wished. */

@@ -29,6 +29,17 @@ struct lock_queue {
 	unsigned waiting; /* also those that are being tried again, off the list */
 };
 
+/* Files that are to be closed (close.c). */
+#define CLOSE_QUEUE_MAX 128u
+struct close_queue {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t thread;
+	bool started, stop;
+	unsigned count;
+	struct wfs_file *files[CLOSE_QUEUE_MAX];
+};
+
 struct small;
 
 struct mount {
@@ -40,6 +51,7 @@ struct mount {
 	uint64_t attr_timeout_ns;
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
+	struct close_queue closes;
 	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
 	_Atomic unsigned small_count; /* small files that are open */
 };
@@ -128,6 +140,13 @@ void small_close(struct mount *m, struct node *n, struct small *s);
 int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, uint64_t offset, size_t *ret_len);
 /* A name is about to be removed, or replaced: if it is that of a small file in use, the server keeps the file. */
 void small_keep(struct mount *m, struct node *dir, const char *name);
+
+/* close.c */
+int close_queue_start(struct mount *m);
+/* All that were handed over are closed then. */
+void close_queue_stop(struct mount *m);
+/* Close a file without waiting for that; NULL is fine. */
+void close_later(struct mount *m, struct wfs_file *f);
 
 /* lock.c */
 int lock_queue_start(struct mount *m);

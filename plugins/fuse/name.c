@@ -11,6 +11,8 @@
 
 /* Operations of a batch of remove_name() that are done once the name is removed. */
 #define REMOVED 2u
+/* Likewise of make(). */
+#define MADE 4u
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -77,20 +79,44 @@ static uint32_t new_mode(fuse_req_t req, struct node *dir, mode_t mode)
 	return mode & 07777;
 }
 
+/* A name of the directory was changed, or perhaps: what is known of it after that. NULL: nothing. */
+static void dir_changed(struct mount *m, struct node *dir, uint64_t before, const struct wfs_attr *attr)
+{
+	if (attr)
+		attr_keep(m, dir, before, attr);
+	else
+		(void)node_touch(m, dir);
+}
+
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct wfs_new *what)
 {
 	struct mount *m = mount_of(req);
 	struct node *dir = node_of(m, parent);
+	struct wfs_attr attr, dir_attr;
+	struct wfs_batch *b;
 	struct caller who;
-	struct wfs_attr attr;
 	struct wfs_fh fh;
-	int err;
+	unsigned done = 0;
+	uint64_t before;
+	int err = wfs_batch_new(m->client, &b);
 
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
 	caller_get(req, &who);
-	node_touch(m, dir);
-	err = wfs_make(m->client, &who.cred, &dir->fh, name, what, &fh, &attr);
-	node_touch(m, dir);
-	reply_entry(req, dir, err, &attr, &fh);
+	before = node_touch(m, dir);
+	(void)wfs_batch_put(b, &dir->fh);
+	(void)wfs_batch_make(b, name, what);
+	(void)wfs_batch_get_fh(b, &fh);
+	(void)wfs_batch_getattr(b, &attr);
+	(void)wfs_batch_put(b, &dir->fh);
+	(void)wfs_batch_getattr(b, &dir_attr);
+	err = wfs_batch_run(b, &who.cred, &done);
+	wfs_batch_free(b);
+	dir_changed(m, dir, before, err ? NULL : &dir_attr);
+	/* What counts is whether it was made. */
+	reply_entry(req, dir, done >= MADE ? 0 : err, &attr, &fh);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -158,10 +184,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	(void)wfs_batch_getattr(b, &attr);
 	err = wfs_batch_run(b, &who.cred, &done);
 	wfs_batch_free(b);
-	if (err)
-		(void)node_touch(m, dir);
-	else
-		attr_keep(m, dir, before, &attr);
+	dir_changed(m, dir, before, err ? NULL : &attr);
 	/* What counts is whether the name was removed. */
 	reply_err(req, done >= REMOVED ? 0 : err);
 }
@@ -240,17 +263,18 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	        (fi->flags & O_EXCL ? WFS_CREATE_EXCLUSIVE : 0) | (fi->flags & O_TRUNC ? WFS_CREATE_TRUNCATE : 0);
 	unsigned access = file_access(m, fi->flags);
 	struct fuse_entry_param entry;
-	struct wfs_attr attr;
+	struct wfs_attr attr, dir_attr = { 0 };
 	struct wfs_file *file;
 	struct caller who;
 	struct wfs_fh fh;
+	uint64_t before;
 	int created, err;
 
 	caller_get(req, &who);
-	node_touch(m, dir);
-	err = wfs_create(m->client, &who.cred, &dir->fh, name, new_mode(req, dir, mode), flags, access, &file, &fh,
-	                 &attr, &created);
-	node_touch(m, dir);
+	before = node_touch(m, dir);
+	err = wfs_create_in(m->client, &who.cred, &dir->fh, name, new_mode(req, dir, mode), flags, access, &file, &fh,
+	                    &attr, &created, &dir_attr);
+	dir_changed(m, dir, before, err || !dir_attr.link_count ? NULL : &dir_attr);
 	if (err) {
 		reply_err(req, err);
 		return;

@@ -31,7 +31,7 @@ static void drop(struct mount *m, struct node *n)
 	}
 	pthread_mutex_unlock(&m->small_lock);
 	atomic_fetch_sub(&m->small_count, 1);
-	wfs_close(keeper);
+	close_later(m, keeper);
 }
 
 /* All of the file, or an error; -EFBIG: it has grown. */

@@ -54,6 +54,7 @@ int wfs_batch_add(struct wfs_batch *b, const struct wfsp_op *op, const struct ba
 int wfs_batch_use(struct wfs_batch *b, uint64_t descriptor);
 /* LOCK_WAIT: *ret_granted is 0 when an event will tell. */
 int wfs_batch_lock_wait(struct wfs_batch *b, const struct wfs_lock *lock, uint64_t id, int *ret_granted);
+int wfs_batch_close(struct wfs_batch *b, uint64_t descriptor);
 /* OPEN: the descriptor goes to @ret. @reopen: it had been open before. */
 int wfs_batch_open(struct wfs_batch *b, unsigned access, bool reopen, uint64_t *ret, struct wfs_attr *ret_attr);
 

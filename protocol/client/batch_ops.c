@@ -350,6 +350,12 @@ int wfs_batch_get_file(struct wfs_batch *b, void *buf, uint32_t cap, size_t *ret
 	           WFSP_NODE_ATTR_BYTES + cap + 2 * (size_t)LENGTH_BYTES);
 }
 
+int wfs_batch_close(struct wfs_batch *b, uint64_t descriptor)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_CLOSE, .descriptor = descriptor }, (struct batch_item){ 0 },
+	           NOTHING);
+}
+
 int wfs_batch_use(struct wfs_batch *b, uint64_t descriptor)
 {
 	return add(b, (struct wfsp_op){ .code = WFSP_OP_USE, .descriptor = descriptor }, (struct batch_item){ 0 },

@@ -374,6 +374,14 @@ int wfs_open(struct wfs *w, const char *export_name, unsigned flags, struct wfs_
 	return err;
 }
 
+static void file_free(struct wfs_file *f)
+{
+	sync_cond_done(&f->opened);
+	sync_mutex_done(&f->lock);
+	free(f->export_name);
+	free(f);
+}
+
 SYNC_NO_ANALYSIS void wfs_close(struct wfs_file *f)
 {
 	if (!f)
@@ -382,10 +390,47 @@ SYNC_NO_ANALYSIS void wfs_close(struct wfs_file *f)
 		if (f->slots[i].generation)
 			close_handle(&f->client->conns[i], f->slots[i].generation, f->slots[i].handle);
 	}
-	sync_cond_done(&f->opened);
-	sync_mutex_done(&f->lock);
-	free(f->export_name);
-	free(f);
+	file_free(f);
+}
+
+/* Those of files from @from on that are open on the connection @index, in one request; returns where to go on. What
+ * cannot be closed is not open any more. */
+SYNC_NO_ANALYSIS static unsigned close_some(struct wfs_file *const files[], unsigned from, unsigned count,
+                                            unsigned index, struct wfs_batch *b)
+{
+	struct wfs_conn *c = &files[from]->client->conns[index];
+	uint64_t generation = 0;
+	unsigned at = from;
+
+	wfs_batch_clear(b);
+	for (; at < count && b->count < WFS_BATCH_OPS_MAX; at++) {
+		const struct file_slot *s = &files[at]->slots[index];
+
+		if (!s->generation)
+			continue;
+		if (generation && s->generation != generation)
+			break;
+		generation = s->generation;
+		(void)wfs_batch_close(b, s->handle);
+	}
+	if (b->count)
+		(void)wfs_batch_run_on(b, NULL, c, generation, 0, 0);
+	return at;
+}
+
+void wfs_close_many(struct wfs_file *const files[], unsigned count)
+{
+	struct wfs_batch b;
+
+	if (!count)
+		return;
+	wfs_batch_init(&b, files[0]->client);
+	for (unsigned i = 0; i < files[0]->client->conn_count; i++)
+		for (unsigned at = 0; at < count;)
+			at = close_some(files, at, count, i, &b);
+	wfs_batch_done(&b);
+	for (unsigned i = 0; i < count; i++)
+		file_free(files[i]);
 }
 
 void wfs_get_info(struct wfs_file *f, struct wfs_file_info *ret)

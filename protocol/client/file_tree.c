@@ -83,12 +83,20 @@ int wfs_create(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *
                unsigned flags, unsigned access, struct wfs_file **ret_file, struct wfs_fh *ret_fh,
                struct wfs_attr *ret_attr, int *ret_created)
 {
+	return wfs_create_in(w, cred, dir, name, mode, flags, access, ret_file, ret_fh, ret_attr, ret_created, NULL);
+}
+
+int wfs_create_in(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *dir, const char *name, uint32_t mode,
+                  unsigned flags, unsigned access, struct wfs_file **ret_file, struct wfs_fh *ret_fh,
+                  struct wfs_attr *ret_attr, int *ret_created, struct wfs_attr *ret_dir)
+{
 	struct batch_outcome where;
 	uint64_t descriptor = 0;
 	struct wfs_attr attr;
 	struct wfs_batch b;
 	struct wfs_file *f;
-	int err = file_in_tree(w, cred, access, &f);
+	int opened, err = file_in_tree(w, cred, access, &f);
+	unsigned done;
 
 	if (err)
 		return err;
@@ -96,10 +104,15 @@ int wfs_create(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *
 	(void)wfs_batch_put(&b, dir);
 	(void)wfs_batch_create(&b, name, mode, flags, access, ret_created);
 	(void)wfs_batch_get_fh(&b, &f->fh);
-	(void)wfs_batch_open(&b, access, false, &descriptor, &attr);
-	err = wfs_batch_run_any(&b, cred, NULL, &where);
+	opened = wfs_batch_open(&b, access, false, &descriptor, &attr);
+	if (ret_dir) {
+		ret_dir->link_count = 0;
+		(void)wfs_batch_put(&b, dir);
+		(void)wfs_batch_getattr(&b, ret_dir);
+	}
+	err = wfs_batch_run_any(&b, cred, &done, &where);
 	wfs_batch_done(&b);
-	if (err) {
+	if (err && (opened < 0 || done <= (unsigned)opened)) {
 		wfs_close(f);
 		return err;
 	}

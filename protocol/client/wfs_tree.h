@@ -204,12 +204,21 @@ WFS_PUBLIC int wfs_lock_test(struct wfs *w, const struct wfs_cred *cred, const s
  */
 WFS_PUBLIC int wfs_open_fh(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access,
                            struct wfs_file **ret);
+/* wfs_close() of many, in few round trips. */
+WFS_PUBLIC void wfs_close_many(struct wfs_file *const files[], unsigned count);
 #define WFS_CREATE_EXCLUSIVE 1u /* -EEXIST when it is there */
 #define WFS_CREATE_TRUNCATE 2u /* a file that was there is emptied */
-/* Create a regular file, or open it when it is there, in one round trip. *ret_created may be NULL. */
+/*
+ * Create a regular file, or open it when it is there, in one round trip. *ret_created may be NULL. The second form
+ * tells the directory's attributes after that, too; they have link_count 0 when they could not be got.
+ */
 WFS_PUBLIC int wfs_create(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *dir, const char *name,
                           uint32_t mode, unsigned flags, unsigned access, struct wfs_file **ret_file,
                           struct wfs_fh *ret_fh, struct wfs_attr *ret_attr, int *ret_created);
+WFS_PUBLIC int wfs_create_in(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *dir, const char *name,
+                             uint32_t mode, unsigned flags, unsigned access, struct wfs_file **ret_file,
+                             struct wfs_fh *ret_fh, struct wfs_attr *ret_attr, int *ret_created,
+                             struct wfs_attr *ret_dir);
 /* *ret_len is less than @len only at the end of the file. Also for files of wfs_open(). */
 WFS_PUBLIC int wfs_pread_some(struct wfs_file *f, void *buf, size_t len, uint64_t offset, size_t *ret_len);
 
