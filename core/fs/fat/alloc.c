@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The bitmap of free clusters. */
+/* The bitmaps of free clusters, and of those that something leads to. */
 #include "core/fs/fat/alloc.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 size_t fat_alloc_bytes(uint32_t cluster_count)
 {
-	return div_round_up_u64(cluster_count, WORD_BITS) * sizeof(uint64_t) +
+	return div_round_up_u64(cluster_count, WORD_BITS) * 2 * sizeof(uint64_t) +
 	       div_round_up_u64(cluster_count, GROUP_BITS) * sizeof(uint16_t);
 }
 
@@ -27,8 +27,9 @@ int fat_alloc_init(struct fat_alloc *a, uint32_t cluster_count)
 
 	*a = (struct fat_alloc){ .count = cluster_count };
 	a->used = malloc(words * sizeof(*a->used));
+	a->led_to = calloc(words, sizeof(*a->led_to));
 	a->group_free = calloc(div_round_up_u64(cluster_count, GROUP_BITS), sizeof(*a->group_free));
-	if (!a->used || !a->group_free) {
+	if (!a->used || !a->led_to || !a->group_free) {
 		fat_alloc_done(a);
 		return err_set(-ENOMEM, "free clusters: no memory");
 	}
@@ -39,6 +40,7 @@ int fat_alloc_init(struct fat_alloc *a, uint32_t cluster_count)
 void fat_alloc_done(struct fat_alloc *a)
 {
 	free(a->used);
+	free(a->led_to);
 	free(a->group_free);
 	*a = (struct fat_alloc){ 0 };
 }
@@ -88,6 +90,46 @@ int fat_alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count)
 			return err_set(-EUCLEAN, "cluster %u is free, but a file has it", k + FAT_FIRST_CLUSTER);
 	}
 	turn(a, i, count, true);
+	return 0;
+}
+
+int fat_alloc_free(struct fat_alloc *a, uint32_t first, uint32_t count)
+{
+	int rc = fat_alloc_give(a, first, count);
+
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		fat_alloc_unlead(a, first + i);
+	return rc;
+}
+
+bool fat_alloc_lead(struct fat_alloc *a, uint32_t cluster)
+{
+	uint32_t i = cluster - FAT_FIRST_CLUSTER;
+	uint64_t bit = UINT64_C(1) << i % WORD_BITS;
+	bool first;
+
+	always(i < a->count);
+	first = !(a->led_to[i / WORD_BITS] & bit);
+	a->led_to[i / WORD_BITS] |= bit;
+	return first;
+}
+
+void fat_alloc_unlead(struct fat_alloc *a, uint32_t cluster)
+{
+	uint32_t i = cluster - FAT_FIRST_CLUSTER;
+
+	if (i < a->count)
+		a->led_to[i / WORD_BITS] &= ~(UINT64_C(1) << i % WORD_BITS);
+}
+
+uint32_t fat_alloc_find_broken(const struct fat_alloc *a)
+{
+	for (uint32_t w = 0; w < div_round_up_u64(a->count, WORD_BITS); w++) {
+		uint64_t broken = a->led_to[w] & ~a->used[w];
+
+		if (broken)
+			return w * WORD_BITS + (uint32_t)__builtin_ctzll(broken) + FAT_FIRST_CLUSTER;
+	}
 	return 0;
 }
 

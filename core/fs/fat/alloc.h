@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Free clusters: a bitmap with a count of free ones for each group, searched by next fit. In memory only; it is built
- * from the FAT. The caller serialises.
+ * Free clusters: a bitmap with a count of free ones for each group, searched by next fit; and a second one of clusters
+ * that something is known to lead to, which shows what is in two files. In memory only; they are built from the FAT.
+ * The caller serialises.
  */
 #ifndef WFSD_CORE_FS_FAT_ALLOC_H
 #define WFSD_CORE_FS_FAT_ALLOC_H
@@ -12,6 +13,7 @@
 
 struct fat_alloc {
 	uint64_t *used; /* bit 0 is cluster 2 */
+	uint64_t *led_to; /* likewise */
 	uint16_t *group_free;
 	uint32_t count, free_count;
 	uint32_t next; /* where the last allocation ended */
@@ -24,9 +26,18 @@ size_t fat_alloc_bytes(uint32_t cluster_count);
 
 /* A used run becomes free. -EUCLEAN: a part of it was, or is no cluster; nothing changed then. */
 int fat_alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count);
+/* The same for what belonged to a file: nothing leads there any more. */
+int fat_alloc_free(struct fat_alloc *a, uint32_t first, uint32_t count);
 /* A free run becomes used. */
 void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count);
 bool fat_alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
+
+/* An entry of the FAT, or a name, leads to this cluster, which is one. False: something else does, too. */
+bool fat_alloc_lead(struct fat_alloc *a, uint32_t cluster);
+/* It does not any more, or is forgotten. Any number is fine. */
+void fat_alloc_unlead(struct fat_alloc *a, uint32_t cluster);
+/* A free cluster that something leads to; 0: none. */
+uint32_t fat_alloc_find_broken(const struct fat_alloc *a);
 
 /*
  * Take a run of 1..@want clusters, from @goal on when that one is free (0: no goal). Long runs are preferred. False:

@@ -62,6 +62,21 @@ void fat_dir_renumber(struct fat_dir_entry *e, uint64_t object)
 	index_object(e);
 }
 
+static uint32_t first_cluster(const struct fat_node *dir, const struct fat_dir_entry *e)
+{
+	struct fat_dirent d;
+
+	fat_dir_entry_decode(dir, e, &d);
+	return d.cluster;
+}
+
+static void forget_entry(struct fat_node *dir, struct fat_dir_entry *e)
+{
+	forget_object(e);
+	if (!e->shared)
+		fat_alloc_unlead(&dir->fs->alloc, first_cluster(dir, e));
+}
+
 void fat_dir_unload(struct fat_node *n)
 {
 	struct fat_dir *d = n->dir;
@@ -70,7 +85,7 @@ void fat_dir_unload(struct fat_node *n)
 		return;
 	for (uint32_t i = 0; d->at && i < d->slot_count; i++) {
 		if (d->at[i])
-			forget_object(d->at[i]);
+			forget_entry(n, d->at[i]);
 		free(d->at[i]);
 	}
 	if (n->fs->budget)
@@ -246,6 +261,7 @@ static int index_slot(struct fat_node *n, uint32_t at)
 	const uint8_t *slot = d->raw + (size_t)at * SLOT_BYTES;
 	struct fat_name name;
 	struct fat_dir_entry *e;
+	uint32_t cluster;
 	unsigned parts;
 
 	if (slot[0] == SLOT_DELETED) {
@@ -273,6 +289,12 @@ static int index_slot(struct fat_node *n, uint32_t at)
 	e->slot = at;
 	e->object = n->fs->next_object++;
 	fat_dir_add_entry(n, e);
+	cluster = first_cluster(n, e);
+	if (fat_is_cluster(&n->fs->g, cluster) && !fat_alloc_lead(&n->fs->alloc, cluster)) {
+		e->shared = true;
+		(void)fat_fs_found_damage(
+		        n->fs, err_set(-EUCLEAN, "two names, or a name and a chain, lead to cluster %u", cluster));
+	}
 	return 0;
 }
 
@@ -339,7 +361,7 @@ int fat_dir_load(struct fat_node *n)
 		rc = index_slots(n);
 	if (rc)
 		fat_dir_unload(n);
-	return rc == -EUCLEAN ? fat_fs_fail(fs, rc) : rc;
+	return rc == -EUCLEAN ? fat_fs_found_damage(fs, rc) : rc;
 }
 
 void fat_dir_touch(struct fat_node *n, uint32_t first_slot, uint32_t slot_count)

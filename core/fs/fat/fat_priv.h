@@ -53,6 +53,7 @@ struct fat_dir_entry {
 	uint64_t object;
 	uint64_t born_sync; /* fs->sync_count when it was made */
 	struct fat_node *node; /* in memory, or NULL */
+	bool shared; /* something else leads to its first cluster, too */
 	struct fat_name name; /* allocated only as long as it is: last member */
 };
 
@@ -148,6 +149,11 @@ int fat_fs_begin_change(struct fat_fs *fs);
 bool fat_fs_begin_waits(const struct fat_fs *fs);
 /* Make it read-only, with the thread's error as the reason. Returns @rc. */
 int fat_fs_fail(struct fat_fs *fs, int rc);
+/*
+ * The same for a damage that was found before something was changed on the strength of it: what was done to other files
+ * until now is written first.
+ */
+int fat_fs_found_damage(struct fat_fs *fs, int rc);
 int fat_fs_write_dirty_mark(struct fat_fs *fs, bool dirty);
 int fat_fs_write_boot_label(struct fat_fs *fs, const uint8_t label[SHORT_NAME_BYTES]);
 int fat_fs_write_fsinfo(struct fat_fs *fs);

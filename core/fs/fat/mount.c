@@ -34,10 +34,13 @@ static int read_boot(struct fat_fs *fs)
 	return rc ? rc : fat_bpb_decode(boot, caps->size_bytes, caps->align_bytes, &fs->g);
 }
 
-/* Read the whole FAT once, and note what is free. */
+/*
+ * Read the whole FAT once, and note what is free. Clusters of two files, and files that have clusters that are free,
+ * must not be written: that would damage others.
+ */
 static int load_free(struct fat_fs *fs)
 {
-	uint32_t end = fs->g.cluster_count + FAT_FIRST_CLUSTER, run = 0;
+	uint32_t end = fs->g.cluster_count + FAT_FIRST_CLUSTER, run = 0, shared = 0, broken;
 	int rc = fat_alloc_init(&fs->alloc, fs->g.cluster_count);
 
 	if (rc)
@@ -52,6 +55,8 @@ static int load_free(struct fat_fs *fs)
 			if (rc)
 				return rc;
 		}
+		if (fat_is_cluster(&fs->g, value) && !fat_alloc_lead(&fs->alloc, value))
+			shared = value;
 		if (value == FAT_FREE) {
 			run++;
 		} else if (run) {
@@ -61,6 +66,11 @@ static int load_free(struct fat_fs *fs)
 			run = 0;
 		}
 	}
+	broken = fat_alloc_find_broken(&fs->alloc);
+	if (shared)
+		(void)fat_fs_fail(fs, err_set(-EUCLEAN, "two chains lead to cluster %u", shared));
+	else if (broken)
+		(void)fat_fs_fail(fs, err_set(-EUCLEAN, "a chain leads to cluster %u, which is free", broken));
 	return 0;
 }
 

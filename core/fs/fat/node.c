@@ -69,7 +69,7 @@ static int load_chain(struct fat_node *n)
 	if (rc == 0 && fat_node_is_dir(n) && !n->map.cluster_count)
 		rc = err_set(-EUCLEAN, "a directory has no clusters");
 	n->synced_count = n->map.cluster_count;
-	return rc == -EUCLEAN ? fat_fs_fail(fs, rc) : rc;
+	return rc == -EUCLEAN ? fat_fs_found_damage(fs, rc) : rc;
 }
 
 int fat_node_new_root(struct fat_fs *fs)
@@ -85,6 +85,8 @@ int fat_node_new_root(struct fat_fs *fs)
 	n->object = fs->next_object++;
 	if (fs->g.type == FAT_TYPE_32) {
 		n->d.cluster = fs->g.root_cluster;
+		if (!fat_alloc_lead(&fs->alloc, n->d.cluster))
+			(void)fat_fs_found_damage(fs, err_set(-EUCLEAN, "a chain leads into the root directory"));
 		rc = load_chain(n);
 	}
 	if (rc == 0)
@@ -99,9 +101,13 @@ int fat_node_new_root(struct fat_fs *fs)
 
 static int node_new(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret)
 {
-	struct fat_node *n = node_alloc(dir->fs);
+	struct fat_node *n;
 	int rc;
 
+	/* A directory would be in itself, or in two places. */
+	if (e->shared)
+		return err_set(-EUCLEAN, "something else leads to the first cluster of this, too");
+	n = node_alloc(dir->fs);
 	if (!n)
 		return -ENOMEM;
 	fat_dir_entry_decode(dir, e, &n->d);

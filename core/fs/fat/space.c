@@ -105,7 +105,7 @@ static int give_now(struct fat_fs *fs, uint32_t first, uint32_t count)
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
 		rc = fat_table_set(&fs->table, first + i, FAT_FREE);
 	if (rc == 0)
-		rc = fat_alloc_give(&fs->alloc, first, count);
+		rc = fat_alloc_free(&fs->alloc, first, count);
 	return rc;
 }
 

@@ -29,6 +29,17 @@ int fat_fs_fail(struct fat_fs *fs, int rc)
 	return rc;
 }
 
+int fat_fs_found_damage(struct fat_fs *fs, int rc)
+{
+	struct err e;
+
+	err_take(&e);
+	if (!fs->read_only)
+		(void)fat_sync_locked(fs);
+	err_restore(&e);
+	return fat_fs_fail(fs, rc);
+}
+
 static int write_boot_state(struct fat_fs *fs, bool dirty)
 {
 	uint8_t sector[BOOT_BYTES], *state = sector + fat_bpb_extended(&fs->g) + BOOT_EXT_STATE;

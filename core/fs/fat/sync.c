@@ -141,7 +141,7 @@ static int settle(struct fat_fs *fs)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < fs->freed.count; i++) {
-		int one = fat_alloc_give(&fs->alloc, fs->freed.runs[i].first, fs->freed.runs[i].count);
+		int one = fat_alloc_free(&fs->alloc, fs->freed.runs[i].first, fs->freed.runs[i].count);
 
 		rc = rc ? rc : one;
 	}
@@ -167,10 +167,10 @@ int fat_sync_locked(struct fat_fs *fs)
 {
 	int rc;
 
-	if (fs->failed)
-		return err_set(-EIO, "%s is read-only: %s", blk_name(fs->medium.dev), fs->reason);
 	if (cds_list_empty(&fs->changed) && !fs->freed.count && !fat_table_is_dirty(&fs->table))
 		return 0;
+	if (fs->failed)
+		return err_set(-EIO, "%s is read-only: %s", blk_name(fs->medium.dev), fs->reason);
 	encode_entries(fs);
 	rc = flush_contents(fs);
 	if (rc)

@@ -3,7 +3,6 @@
  * Damaged volumes: every field of the boot sector with every bad value, and chains and directories with each kind of
  * damage. Nothing crashes or hangs, what can be read is read, and a repair leaves a clean volume.
  */
-#include "core/base/bytes.h"
 #include "core/fs/fat/bpb.h"
 #include "core/fs/fat/format.h"
 #include "tests/unit/core/fs/fat/fat_fixture.h"
@@ -165,20 +164,6 @@ static void test_any_boot_sector_field_with_any_value_is_survived(void **state)
 	}
 }
 
-static void set_entry(uint8_t *fat, enum fat_type type, uint32_t cluster, uint32_t value)
-{
-	if (type == FAT_TYPE_32)
-		put_le32(fat + cluster * 4, value);
-	else if (type == FAT_TYPE_16)
-		put_le16(fat + cluster * 2, (uint16_t)value);
-	else if (cluster & 1)
-		put_le16(fat + cluster * 3 / 2,
-		         (uint16_t)((get_le16(fat + cluster * 3 / 2) & 0xf) | (value & 0xfff) << 4));
-	else
-		put_le16(fat + cluster * 3 / 2,
-		         (uint16_t)((get_le16(fat + cluster * 3 / 2) & 0xf000) | (value & 0xfff)));
-}
-
 /* Random entries of the FAT, in one copy or both: free, bad, out of range, loops, cross-links. */
 static void test_any_damage_to_the_fat_is_survived_and_repaired(void **state)
 {
@@ -203,7 +188,7 @@ static void test_any_damage_to_the_fat_is_survived_and_repaired(void **state)
 				uint32_t value = (vol_random(&r) & 64) ? (uint32_t)(vol_random(&r) >> 20) % 60
 				                                       : targets[(vol_random(&r) >> 20) % 6];
 
-				set_entry(fat, g.type, cluster, value);
+				vol_set_entry(fat, g.type, cluster, value);
 			}
 			blk_sim_poke(v.dev, g.fat_offset, fat, g.fat_bytes);
 			if (seed % 3)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "core/base/budget.h"
+#include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "core/blk/sim.h"
 #include "core/cache/cache.h"
@@ -146,6 +147,21 @@ static inline struct fat_node *vol_find(struct fat_node *dir, const char *name)
 static inline int vol_rename(struct fat_node *from_dir, const char *from, struct fat_node *to_dir, const char *to)
 {
 	return fat_rename(from_dir, from, strlen(from), to_dir, to, strlen(to), false);
+}
+
+/* In the bytes of a FAT. */
+static inline void vol_set_entry(uint8_t *fat, enum fat_type type, uint32_t cluster, uint32_t value)
+{
+	if (type == FAT_TYPE_32)
+		put_le32(fat + cluster * 4, value);
+	else if (type == FAT_TYPE_16)
+		put_le16(fat + cluster * 2, (uint16_t)value);
+	else if (cluster & 1)
+		put_le16(fat + cluster * 3 / 2,
+		         (uint16_t)((get_le16(fat + cluster * 3 / 2) & 0xf) | (value & 0xfff) << 4));
+	else
+		put_le16(fat + cluster * 3 / 2,
+		         (uint16_t)((get_le16(fat + cluster * 3 / 2) & 0xf000) | (value & 0xfff)));
 }
 
 static inline uint64_t vol_random(uint64_t *seed)
