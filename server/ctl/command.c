@@ -106,6 +106,8 @@ static const struct command commands[] = {
 	{ "stat", NULL, 1, 1, ARGS_SERVER, cmd_stat, "EXPORT[/PATH]", "the attributes of a file" },
 	{ "find", NULL, 1, 1, ARGS_NAME | ARGS_LONG | ARGS_SERVER, cmd_find, "EXPORT[/PATH] [--name PATTERN] [--long]",
 	  "everything below a directory" },
+	{ "watch", NULL, 1, 1, ARGS_RECURSIVE | ARGS_COUNT | ARGS_SERVER, cmd_watch,
+	  "EXPORT[/PATH] [--recursive] [--count N]", "tell of changes in a directory (--recursive: and below it)" },
 	{ "xattr", NULL, 1, 2, ARGS_SERVER, cmd_xattr, "EXPORT[/PATH] [NAME[=[VALUE]]]",
 	  "extended attributes: all, one, set one, remove one" },
 };

@@ -80,6 +80,7 @@ enum ctl_status cmd_mount_remove(struct ctl *c);
 enum ctl_status cmd_ls(struct ctl *c);
 enum ctl_status cmd_stat(struct ctl *c);
 enum ctl_status cmd_find(struct ctl *c);
+enum ctl_status cmd_watch(struct ctl *c);
 enum ctl_status cmd_mkdir(struct ctl *c);
 enum ctl_status cmd_rm(struct ctl *c);
 enum ctl_status cmd_mv(struct ctl *c);

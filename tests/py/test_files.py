@@ -2,7 +2,9 @@
 """File trees through `wfs ls|cat|get|put|cp|mv|rm|mkdir|stat|find|xattr`, against a real daemon and real pools."""
 
 import filecmp
+import json
 import os
+import select
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,3 +179,91 @@ def test_many_clients_at_once_lose_nothing(files: Files, tree: Path) -> None:
     assert [command.wait(120) for command in commands] == [0] * 8
     for i in range(8):
         assert len(files.names(f"home/t{i}")) == len(os.listdir(tree))
+
+
+class Watch:
+    """`wfs watch`, running: its lines, one by one."""
+
+    def __init__(self, files: Files, *args: str) -> None:
+        self.files = files
+        self.process = subprocess.Popen(
+            [program("wfs"), "--server", f"unix:{files.box.rpc_socket}", "watch", *args],
+            stdout=subprocess.PIPE, text=True)
+
+    def begin(self, place: str) -> None:
+        """Return when it tells what happens."""
+        assert self.process.stdout
+        while not select.select([self.process.stdout], [], [], 0.05)[0]:
+            self.files.do("mkdir", f"{place}/begin")
+            self.files.do("rm", f"{place}/begin")
+        self.files.do("mkdir", f"{place}/begun")
+        while self.line() != ["created", f"{place.partition('/')[2]}/begun".lstrip("/")]:
+            pass
+
+    def line(self) -> list[str]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, "wfs watch ended"
+        return line.split(maxsplit=1) if not line.startswith("{") else [line]
+
+    def names(self, count: int) -> list[list[str]]:
+        """The next so many lines that are about names."""
+        lines: list[list[str]] = []
+        while len(lines) < count:
+            line = [word.strip() for word in self.line()]
+            if line[0] not in ("data", "attributes"):
+                lines.append(line)
+        return lines
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+def test_watch_tells_what_happens_in_a_directory(files: Files, tmp_path: Path) -> None:
+    files.do("mkdir", "home/d")
+    files.do("mkdir", "home/other")
+    watch = Watch(files, "home/d")
+    try:
+        watch.begin("home/d")
+        (tmp_path / "f").write_bytes(b"data")
+        files.do("put", str(tmp_path / "f"), "home/other/f")
+        files.do("put", str(tmp_path / "f"), "home/d/f")
+        files.do("mv", "home/d/f", "home/d/g")
+        files.do("mv", "home/d/g", "home/other/g")
+        files.do("rm", "home/d/begun")
+        told = watch.names(5)
+        assert told == [["created", "d/f"], ["moved-from", "d/f"], ["moved-to", "d/g"], ["moved-from", "d/g"],
+                        ["removed", "d/begun"]], told
+    finally:
+        watch.end()
+
+
+def test_watch_tells_what_happens_below_a_directory_and_of_data(files: Files, tmp_path: Path) -> None:
+    files.do("mkdir", "home/d")
+    files.do("mkdir", "home/d/e")
+    (tmp_path / "f").write_bytes(b"data")
+    files.do("put", str(tmp_path / "f"), "home/d/e/f")
+    watch = Watch(files, "home", "--recursive")
+    try:
+        watch.begin("home")
+        files.do("mv", "home/d/e", "home/d/moved")
+        assert watch.names(2) == [["moved-from", "d/e"], ["moved-to", "d/moved"]]
+        files.do("put", str(tmp_path / "f"), "home/d/moved/f")
+        while (line := [word.strip() for word in watch.line()]) != ["data", "d/moved/f"]:
+            assert line[0] in ("data", "attributes"), line
+    finally:
+        watch.end()
+
+
+def test_watch_ends_after_a_count_and_prints_json(files: Files) -> None:
+    watch = Watch(files, "home", "--json", "--count", "3")
+    while watch.process.poll() is None:
+        files.do("mkdir", "home/begin")
+        files.do("rm", "home/begin")
+    assert watch.process.returncode == 0 and watch.process.stdout
+    lines = [json.loads(line) for line in watch.process.stdout]
+    assert len(lines) == 3 and all(line["path"] == "begin" for line in lines), lines
+    watch.process.stdout.close()
