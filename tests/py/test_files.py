@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""File trees through `wfs ls|cat|get|put|cp|mv|rm|mkdir|stat|find|xattr`, against a real daemon and real pools."""
+"""File trees through `wfs ls|cat|get|put|cp|mv|rm|mkdir|stat|find|watch|xattr`, against a real daemon and real pools."""
 
 import filecmp
 import json
@@ -204,13 +204,13 @@ class Watch:
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line, "wfs watch ended"
-        return line.split(maxsplit=1) if not line.startswith("{") else [line]
+        return line.strip().split(maxsplit=1)
 
     def names(self, count: int) -> list[list[str]]:
         """The next so many lines that are about names."""
         lines: list[list[str]] = []
         while len(lines) < count:
-            line = [word.strip() for word in self.line()]
+            line = self.line()
             if line[0] not in ("data", "attributes"):
                 lines.append(line)
         return lines
@@ -252,7 +252,7 @@ def test_watch_tells_what_happens_below_a_directory_and_of_data(files: Files, tm
         files.do("mv", "home/d/e", "home/d/moved")
         assert watch.names(2) == [["moved-from", "d/e"], ["moved-to", "d/moved"]]
         files.do("put", str(tmp_path / "f"), "home/d/moved/f")
-        while (line := [word.strip() for word in watch.line()]) != ["data", "d/moved/f"]:
+        while (line := watch.line()) != ["data", "d/moved/f"]:
             assert line[0] in ("data", "attributes"), line
     finally:
         watch.end()
