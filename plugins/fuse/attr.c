@@ -74,6 +74,19 @@ static bool is_clearing(struct mount *m, const struct caller *who, struct node *
 	return true;
 }
 
+/*
+ * Who has a file open for writing may not be its owner. When the kernel keeps what is written it tells the time of the
+ * last write itself, in the name of that one; it lets nobody but the owner set times otherwise.
+ */
+static int tell_write_time(struct mount *m, const struct caller *who, struct node *n, const struct wfs_set_attr *set,
+                           struct wfs_attr *ret)
+{
+	struct wfs_set_attr now = { .valid = WFS_SET_MTIME_NOW };
+	int err = wfs_setattr(m->client, NULL, &n->fh, set, ret);
+
+	return err == -EPERM ? wfs_setattr(m->client, &who->cred, &n->fh, &now, ret) : err;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -96,6 +109,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	/* Who has the file open for writing may set its size, whatever its mode says by now. */
 	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
 		err = wfs_setattr(m->client, NULL, &n->fh, &set, &attr);
+	if (err == -EPERM && m->options->writeback && fi && set.valid == WFS_SET_MTIME &&
+	    (file_of(fi)->access & WFS_ACCESS_WRITE))
+		err = tell_write_time(m, &who, n, &set, &attr);
 	if (!err && file)
 		wfs_change_end(file, begin);
 	if (err == -EPERM && is_clearing(m, &who, n, &set, &attr))

@@ -142,3 +142,19 @@ def test_immutable_and_append_only_files(here: Path) -> None:
     finally:
         subprocess.run(["chattr", "-i", file], check=True)
     file.unlink()
+
+
+def test_who_may_write_a_file_of_another_can_with_a_write_cache(source: str, here: Path) -> None:
+    mount = mounts.Mount(source, here.parent.with_name("cached"), "allow_other,writeback_cache").start()
+    try:
+        file = mount / "shared"
+        file.write_text("before")
+        file.chmod(0o666)
+        os.utime(file, (0, 0))
+        code = "f = os.open(sys.argv[1], os.O_RDWR); os.write(f, b'after!'); os.fsync(f); os.close(f)"
+        assert error_as(USER, GROUP, [], code, file) == ""
+        assert file.read_text() == "after!"
+        assert file.stat().st_mtime > 0
+        mount.stop()
+    finally:
+        mount.dispose()
