@@ -21,7 +21,7 @@ unsigned file_access(const struct mount *m, int flags)
 	}
 }
 
-int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi)
+int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi)
 {
 	struct open_file *of = malloc(sizeof(*of));
 
@@ -29,7 +29,16 @@ int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct f
 		return -ENOMEM;
 	*of = (struct open_file){ .node = n, .file = file, .access = access };
 	fi->fh = (uint64_t)(uintptr_t)of;
+	pthread_mutex_lock(&m->open_lock);
+	atomic_fetch_add(&n->opens, 1);
+	pthread_mutex_unlock(&m->open_lock);
 	return 0;
+}
+
+void file_detach(struct open_file *of)
+{
+	atomic_fetch_sub(&of->node->opens, 1);
+	free(of);
 }
 
 static int truncate_for_open(struct mount *m, struct node *n, const struct caller *who)
@@ -68,16 +77,16 @@ static bool open_small(fuse_req_t req, struct node *n, const struct caller *who,
 	small = small_open(m, n, who, &change);
 	if (!small)
 		return false;
-	if (file_attach(n, NULL, WFS_ACCESS_READ, fi)) {
+	if (file_attach(m, n, NULL, WFS_ACCESS_READ, fi)) {
 		small_close(m, n, small);
 		return false;
 	}
 	of = file_of(fi);
 	of->small = small;
-	fi->keep_cache = atomic_exchange(&n->cached_change, change) == change;
+	fi->keep_cache = atomic_exchange(&n->cached_change, change) == change || small_store(m, n, small);
 	if (fuse_reply_open(req, fi) != 0) {
 		small_close(m, n, small);
-		free(of);
+		file_detach(of);
 	}
 	return true;
 }
@@ -104,7 +113,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (err == -EACCES && (fi->flags & FOR_EXEC))
 		err = open_program(m, n, &who, &file);
 	if (!err)
-		err = file_attach(n, file, access, fi);
+		err = file_attach(m, n, file, access, fi);
 	if (err) {
 		wfs_close(file);
 		reply_err(req, err);
@@ -115,7 +124,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->keep_cache = atomic_exchange(&n->cached_change, info.change) == info.change;
 	if (fuse_reply_open(req, fi) != 0) {
 		wfs_close(file);
-		free(file_of(fi));
+		file_detach(file_of(fi));
 	}
 }
 
@@ -191,7 +200,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	close_later(mount_of(req), of->file);
 	if (of->small)
 		small_close(mount_of(req), of->node, of->small);
-	free(of);
+	file_detach(of);
 	reply_err(req, 0);
 }
 

@@ -165,6 +165,7 @@ static int mount_new(const struct options *o, struct fuse_args *args)
 		return -ENOMEM;
 	m->options = o;
 	m->attr_timeout_ns = (uint64_t)(o->attr_timeout_s * 1e9);
+	pthread_mutex_init(&m->open_lock, NULL);
 	pthread_mutex_init(&m->small_lock, NULL);
 	err = node_table_init(&m->nodes);
 	if (!err) {
@@ -175,6 +176,7 @@ static int mount_new(const struct options *o, struct fuse_args *args)
 		node_table_done(&m->nodes);
 	}
 	pthread_mutex_destroy(&m->small_lock);
+	pthread_mutex_destroy(&m->open_lock);
 	free(m);
 	return err;
 }

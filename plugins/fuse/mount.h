@@ -52,6 +52,7 @@ struct mount {
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
 	struct close_queue closes;
+	pthread_mutex_t open_lock; /* while it is held no file is opened */
 	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
 	_Atomic unsigned small_count; /* small files that are open */
 };
@@ -124,7 +125,9 @@ void lock_ops(struct fuse_lowlevel_ops *ops);
 
 /* file.c: what the kernel will name an open file by. -ENOMEM; otherwise the file is closed when the kernel releases it.
  */
-int file_attach(struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi);
+int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi);
+/* The kernel was not told of it, or is done with it: what file_attach() made is gone, the file itself not closed. */
+void file_detach(struct open_file *of);
 /* WFS_ACCESS_* of open(2)'s flags. */
 unsigned file_access(const struct mount *m, int flags);
 
@@ -136,6 +139,11 @@ unsigned file_access(const struct mount *m, int flags);
  */
 struct small *small_open(struct mount *m, struct node *n, const struct caller *who, uint64_t *ret_change);
 void small_close(struct mount *m, struct node *n, struct small *s);
+/*
+ * Before the answer to its opening: give the kernel the file's pages, so that it need not ask for them. Only when
+ * nobody else has the file open, whose requests might have pages locked. True: it has them.
+ */
+bool small_store(struct mount *m, struct node *n, const struct small *s);
 /* What was read, if nothing is known to have changed since; otherwise the file is opened and read. */
 int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, uint64_t offset, size_t *ret_len);
 /* A name is about to be removed, or replaced: if it is that of a small file in use, the server keeps the file. */

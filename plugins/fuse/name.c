@@ -281,7 +281,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	err = entry_fill(m, dir, &attr, &fh, &entry, &n);
 	if (!err)
-		err = file_attach(n, file, access, fi);
+		err = file_attach(m, n, file, access, fi);
 	if (err) {
 		wfs_close(file);
 		if (n)
@@ -296,7 +296,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	node_touch(m, n);
 	if (fuse_reply_create(req, &entry, fi) != 0) {
 		wfs_close(file);
-		free(file_of(fi));
+		file_detach(file_of(fi));
 		node_forget(&m->nodes, n, 1);
 	}
 }

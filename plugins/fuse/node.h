@@ -26,6 +26,7 @@ struct node {
 	_Atomic uint64_t cached_change; /* the change counter that the kernel's pages belong to, at least */
 	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
 	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
+	_Atomic unsigned opens; /* files that the kernel has open, or is about to; grows under the mount's open_lock */
 	_Atomic bool locked; /* this mount once had a byte-range lock on it */
 
 	/* Under the mount's small_lock: times it is open by its contents only, and what keeps it when it has no name.

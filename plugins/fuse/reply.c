@@ -35,6 +35,7 @@ uint64_t node_touch(struct mount *m, struct node *n)
 	uint64_t now = atomic_fetch_add(&m->sequence, 1) + 1;
 
 	atomic_store(&n->touched, now);
+	atomic_store(&n->small_bytes, 0);
 	return now;
 }
 

@@ -83,6 +83,22 @@ void small_close(struct mount *m, struct node *n, struct small *s)
 	free(s);
 }
 
+bool small_store(struct mount *m, struct node *n, const struct small *s)
+{
+	struct fuse_bufvec pages = FUSE_BUFVEC_INIT(s->len);
+	bool stored = false;
+
+	/* As long as the kernel believes; otherwise it has pages, or an end, that this does not replace. */
+	if (!s->len || s->len != atomic_load(&n->small_bytes))
+		return false;
+	pages.buf[0].mem = (void *)(uintptr_t)s->data;
+	pthread_mutex_lock(&m->open_lock);
+	if (atomic_load(&n->opens) == 1)
+		stored = fuse_lowlevel_notify_store(m->session, (fuse_ino_t)(uintptr_t)n, 0, &pages, 0) == 0;
+	pthread_mutex_unlock(&m->open_lock);
+	return stored;
+}
+
 /* The file, opened once. That it may be read was seen when it was opened. */
 static int file_behind(struct mount *m, struct open_file *of, struct wfs_file **ret)
 {
