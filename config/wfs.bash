@@ -38,7 +38,7 @@ _wfs() {
 		"fsck "*) words+=" --repair" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
-		"stats ") words+=" --watch --interval --count" ;;
+		"stats ") words+=" slow --watch --interval --count" ;;
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;
 		"mount list") ;;

@@ -56,12 +56,20 @@ static unsigned rpc_connections(void *ctx)
 	return rpc_server_connections(p->rpc);
 }
 
+static unsigned rpc_slow(void *ctx, struct rpc_slow *ret)
+{
+	const struct peers *p = ctx;
+
+	return rpc_server_slow(p->rpc, ret);
+}
+
 struct admin_peers peers_for_admin(struct peers *p)
 {
 	return (struct admin_peers){
 		.nbd_stats = nbd_stats,
 		.nbd_each = nbd_each_connection,
 		.rpc_connections = rpc_connections,
+		.rpc_slow = rpc_slow,
 		.ctx = p,
 	};
 }

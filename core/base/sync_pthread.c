@@ -11,6 +11,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/sync_held.h"
+#include "core/base/waits.h"
 
 void sync_mutex_init(struct sync_mutex *m, enum sync_rank rank, const char *name)
 {
@@ -26,8 +27,17 @@ void sync_mutex_done(struct sync_mutex *m)
 
 SYNC_NO_ANALYSIS void sync_mutex_lock(struct sync_mutex *m)
 {
+	int rc;
+
 	held_check(m, m->name, m->rank);
-	always(pthread_mutex_lock(&m->m) == 0);
+	rc = pthread_mutex_trylock(&m->m);
+	if (rc == EBUSY) {
+		uint64_t since_ns = sync_now_ns();
+
+		rc = pthread_mutex_lock(&m->m);
+		waits_of_thread.others_ns += sync_now_ns() - since_ns;
+	}
+	always(rc == 0);
 	held_push(m, m->name, m->rank);
 }
 
@@ -119,8 +129,11 @@ void sync_cond_done(struct sync_cond *c)
 
 SYNC_NO_ANALYSIS void sync_cond_wait(struct sync_cond *c, struct sync_mutex *m)
 {
+	uint64_t since_ns = sync_now_ns();
+
 	held_require(m, m->name, m->rank);
 	always(pthread_cond_wait(&c->c, &m->m) == 0);
+	waits_of_thread.others_ns += sync_now_ns() - since_ns;
 }
 
 static struct timespec to_timespec(uint64_t ns)
@@ -131,11 +144,13 @@ static struct timespec to_timespec(uint64_t ns)
 SYNC_NO_ANALYSIS bool sync_cond_wait_until(struct sync_cond *c, struct sync_mutex *m, uint64_t deadline_ns)
 {
 	struct timespec ts = to_timespec(deadline_ns);
+	uint64_t since_ns = sync_now_ns();
 	int rc;
 
 	held_require(m, m->name, m->rank);
 	rc = pthread_cond_timedwait(&c->c, &m->m, &ts);
 	always(rc == 0 || rc == ETIMEDOUT);
+	waits_of_thread.others_ns += sync_now_ns() - since_ns;
 	return rc == 0;
 }
 

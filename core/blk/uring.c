@@ -23,6 +23,8 @@
 
 #include "core/base/assert.h"
 #include "core/base/log.h"
+#include "core/base/sync.h"
+#include "core/base/waits.h"
 #include "core/blk/file.h"
 #include "core/blk/part.h"
 
@@ -223,7 +225,14 @@ static void uring_reap(unsigned want)
 
 	if (want > r->busy)
 		want = r->busy;
-	check_enter(io_uring_submit_and_wait(&r->u, want));
+	if (want) {
+		uint64_t since_ns = sync_now_ns();
+
+		check_enter(io_uring_submit_and_wait(&r->u, want));
+		waits_of_thread.device_ns += sync_now_ns() - since_ns;
+	} else {
+		check_enter(io_uring_submit(&r->u));
+	}
 	take_completions(r);
 }
 

@@ -18,6 +18,7 @@ struct export_table;
 struct loop;
 struct metrics;
 struct mount_table;
+struct rpc_slow;
 struct state;
 struct workers;
 
@@ -42,6 +43,7 @@ struct admin_peers {
 	void (*nbd_stats)(void *ctx, struct admin_nbd_stats *ret); /* any thread */
 	void (*nbd_each)(void *ctx, admin_connection_fn *fn, void *fn_ctx); /* on the loop's thread */
 	unsigned (*rpc_connections)(void *ctx); /* any thread */
+	unsigned (*rpc_slow)(void *ctx, struct rpc_slow *ret); /* rpc_server_slow(); any thread */
 	void *ctx;
 };
 

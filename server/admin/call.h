@@ -71,7 +71,7 @@ const struct route *route_find(enum http_method method, const struct http_path *
 
 /* read.c */
 call_fn read_metrics, read_live, read_ready, read_status, read_pools, read_pool, read_volumes, read_volume, read_fss,
-        read_fs, read_exports, read_connections;
+        read_fs, read_exports, read_connections, read_slow;
 /* pool_verbs.c */
 call_fn pool_verb_create, pool_verb_import, pool_verb_export, pool_verb_destroy, pool_verb_sync;
 call_fn pool_verb_attach, pool_verb_detach, pool_verb_online;

@@ -11,6 +11,7 @@
 #include "server/admin/call.h"
 #include "server/admin/encode.h"
 #include "server/admin/status.h"
+#include "server/rpc/rpc_server.h"
 
 int read_metrics(struct call *c)
 {
@@ -241,6 +242,38 @@ int read_connections(struct call *c)
 		return rc;
 	json_object_set_new(c->object, "rpc_connections", json_integer(peers->rpc_connections(peers->ctx)));
 	return 0;
+}
+
+static json_t *encode_slow(const struct rpc_slow *s)
+{
+	json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:i, s:I, s:I}", "ended_ns",
+	                      (json_int_t)s->ended_wall_ns, "total_ns", (json_int_t)s->total_ns, "queued_ns",
+	                      (json_int_t)s->queued_ns, "device_ns", (json_int_t)s->device_ns, "others_ns",
+	                      (json_int_t)s->others_ns, "busy_ns", (json_int_t)s->busy_ns, "procedure", s->procedure,
+	                      "client", encode_text(s->client), "export", encode_text(s->export_name), "errno", -s->err,
+	                      "offset", (json_int_t)s->offset, "len_bytes", (json_int_t)s->len_bytes);
+
+	if (o && s->operations)
+		json_object_set_new(o, "operations", json_integer(s->operations));
+	if (o && s->slowest)
+		json_object_set_new(o, "slowest", json_string(s->slowest));
+	return o;
+}
+
+int read_slow(struct call *c)
+{
+	const struct admin_peers *peers = &c->admin->config.peers;
+	struct rpc_slow *slow = calloc(RPC_SLOW_MAX, sizeof(*slow));
+	struct listing l = { .list = json_array() };
+	unsigned count;
+
+	if (!slow)
+		l.failed = true;
+	count = slow ? peers->rpc_slow(peers->ctx, slow) : 0;
+	for (unsigned i = 0; i < count; i++)
+		listing_add(&l, encode_slow(&slow[i]));
+	free(slow);
+	return listing_answer(c, "slow", &l);
 }
 
 static json_t *status_memory(struct call *c, bool *failed)

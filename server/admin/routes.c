@@ -42,6 +42,7 @@ static const struct route routes[] = {
 	{ HTTP_POST, "/v1/exports", ROUTE_CHANGE, export_verb_add, false },
 	{ HTTP_DELETE, "/v1/exports/*", ROUTE_CHANGE, export_verb_remove, false },
 	{ HTTP_GET, "/v1/connections", ROUTE_LOOP, read_connections, false },
+	{ HTTP_GET, "/v1/slow", ROUTE_READER, read_slow, false },
 	{ HTTP_POST, "/v1/reload", ROUTE_CHANGE, verb_reload, false },
 };
 

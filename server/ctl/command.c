@@ -22,6 +22,8 @@ struct command {
 
 static const struct command commands[] = {
 	{ "status", NULL, 0, 0, 0, cmd_status, "", "how the daemon is doing" },
+	{ "stats", "slow", 0, 0, 0, cmd_stats_slow, "",
+	  "the slowest requests of the last ten minutes, and what they waited for" },
 	{ "stats", NULL, 0, 0, ARGS_WATCH | ARGS_INTERVAL | ARGS_COUNT, cmd_stats,
 	  "[--watch [--interval SECONDS] [--count N]]", "operations, throughput, latencies, cache, space" },
 	{ "reload", NULL, 0, 0, 0, cmd_reload, "", "read the exports of the configuration file again" },

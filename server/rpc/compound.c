@@ -224,14 +224,23 @@ static int allowed(struct compound *c, const struct wfsp_op *op)
 	return 0;
 }
 
+/* Of an operation on a worker. */
+static void note_time(struct compound *c, const struct wfsp_op *op, uint64_t took_ns)
+{
+	if (took_ns <= c->slowest_ns)
+		return;
+	c->slowest_ns = took_ns;
+	c->op->slowest = wfsp_op_name(op->code);
+}
+
 static int run_op(struct compound *c, const struct wfsp_op *op)
 {
 	struct wfsp_op_res res = { .status = WFSP_OK, .code = op->code };
 	size_t start = c->w.pos;
-	int err = allowed(c, op), todo = 1;
-
 	const struct node *subject = c->current;
-	uint64_t start_ns = c->conn->server->audit ? sync_now_ns() : 0;
+	bool audited = c->conn->server->audit != NULL;
+	uint64_t start_ns = audited || !nowait_here() ? sync_now_ns() : 0;
+	int err = allowed(c, op), todo = 1;
 
 	c->tagged = false;
 	if (!err && (ops[op->code].needs & CHANGES)) {
@@ -248,7 +257,9 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 		c->w.bad = false;
 		c->w.pos = start;
 	}
-	if (c->conn->server->audit && !(err == -EAGAIN && nowait_here()))
+	if (!nowait_here())
+		note_time(c, op, sync_now_ns() - start_ns);
+	if (audited && !(err == -EAGAIN && nowait_here()))
 		rpc_audit_operation(c, op, subject, err, start_ns);
 	return err;
 }

@@ -131,6 +131,7 @@ struct compound {
 	size_t limit; /* of w, but for an error's text */
 	uint32_t index; /* of the running operation */
 	uint32_t done; /* operations with results */
+	uint64_t slowest_ns; /* of the operations on a worker */
 	uint64_t loop_until_ns; /* on the loop: when a worker is to go on */
 	bool created; /* by the running PUT_FILE, which has made its file already */
 	struct node *current, *saved;

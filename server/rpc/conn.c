@@ -43,6 +43,8 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->opened = NULL;
 	op->compound = NULL;
 	op->err = 0;
+	op->begun_ns = 0;
+	op->slowest = NULL;
 	op->held_bytes = 0;
 	op->buf.p = NULL;
 	op->has_ref = false;

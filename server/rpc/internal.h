@@ -14,6 +14,7 @@
 #include "core/base/bytes.h"
 #include "core/base/metrics.h"
 #include "core/base/sync.h"
+#include "core/base/waits.h"
 #include "core/vfs/vfs.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
@@ -24,6 +25,7 @@
 #include "server/loop/loop.h"
 #include "server/loop/workers.h"
 #include "server/rpc/rpc_server.h"
+#include "server/rpc/slow.h"
 
 #define RPC_CONNECTIONS_MAX_DEFAULT 1024u
 #define RPC_STALL_MS_DEFAULT 30000u
@@ -126,6 +128,10 @@ struct rpc_op {
 	struct rpc_op *next; /* in conn->done, the send queue, or the free list */
 	struct work work;
 	uint64_t start_ns;
+	/* When a worker had it; 0: none did. */
+	uint64_t begun_ns, ended_ns;
+	struct waits waits; /* of the worker, for it */
+	const char *slowest; /* COMPOUND: the operation that took the worker longest, NULL: not known */
 	uint32_t xid;
 	uint32_t procedure;
 	/* The arguments, as far as the procedure has them. */
@@ -257,6 +263,7 @@ struct rpc_server {
 	uint64_t start_ns;
 	struct wfsp_hello_ok hello; /* the answer to everybody's */
 	struct rpc_stats stats;
+	struct slow_list slow;
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
 	struct sync_mutex lock;
@@ -325,6 +332,9 @@ void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back
 void rpc_conn_receive(struct rpc_conn *c);
 /* Start the requests that the window holds, as far as the bounds allow. */
 void rpc_conn_parse(struct rpc_conn *c);
+
+/* slow.c: it is one of the slowest, and ended now. */
+void rpc_slow_note(const struct rpc_op *op, uint64_t now);
 
 /* audit.c */
 void rpc_audit_request(const struct rpc_op *op);

@@ -434,6 +434,7 @@ void rpc_op_finish(struct rpc_op *op)
 {
 	struct rpc_conn *c = op->conn;
 	struct rpc_stats *st = &c->server->stats;
+	uint64_t now = sync_now_ns();
 
 	if (op->procedure == WFSP_OPEN)
 		finish_open(op);
@@ -450,7 +451,9 @@ void rpc_op_finish(struct rpc_op *op)
 		counter_add(&st->written_bytes, op->len_bytes);
 	if (op->shm)
 		counter_add(&st->shm_requests, 1);
-	histogram_add(&st->latency[op->procedure], sync_now_ns() - op->start_ns);
+	histogram_add(&st->latency[op->procedure], now - op->start_ns);
+	if (slow_wants(&c->server->slow, now, now - op->start_ns))
+		rpc_slow_note(op, now);
 	if (c->server->audit)
 		rpc_audit_request(op);
 	rpc_conn_queue(c, op);
@@ -460,9 +463,14 @@ static void run_on_worker(struct work *work)
 {
 	struct rpc_op *op = (struct rpc_op *)((uint8_t *)work - offsetof(struct rpc_op, work));
 
+	op->begun_ns = sync_now_ns();
+	op->waits = waits_of_thread;
 	op->err = exec(op, 0);
+	op->waits.device_ns = waits_of_thread.device_ns - op->waits.device_ns;
+	op->waits.others_ns = waits_of_thread.others_ns - op->waits.others_ns;
 	if (op->procedure != WFSP_OPEN || op->err)
 		encode(op);
+	op->ended_ns = sync_now_ns();
 	rpc_conn_done_push(op);
 }
 

@@ -73,6 +73,29 @@ void rpc_server_stop(struct rpc_server *s);
 /* After rpc_server_stop(). NULL is fine. */
 void rpc_server_free(struct rpc_server *s);
 
+/*
+ * A request that was slow. What of its time is in none of the stages went into answering it: the loop, the socket, and
+ * whoever was served before.
+ */
+struct rpc_slow {
+	uint64_t ended_wall_ns;
+	uint64_t total_ns; /* from its arrival until its answer was ready to be sent */
+	uint64_t queued_ns; /* until a worker took it */
+	uint64_t device_ns; /* a worker waited for devices */
+	uint64_t others_ns; /* a worker waited for other threads: locks, commits, room */
+	uint64_t busy_ns; /* a worker worked */
+	const char *procedure; /* literal */
+	const char *slowest; /* literal: of a compound, the operation that took longest; NULL otherwise */
+	unsigned operations; /* of a compound */
+	int err;
+	uint64_t offset, len_bytes;
+	char client[96];
+	char export_name[64]; /* cut; "": none */
+};
+#define RPC_SLOW_MAX 32u
+/* The slowest requests of the last ten minutes, slowest first, at most RPC_SLOW_MAX: how many. Any thread. */
+unsigned rpc_server_slow(struct rpc_server *s, struct rpc_slow *ret);
+
 /* Does the process at the other end of a unix socket have a file open, or is one being opened for it? Any thread; does
  * not block. */
 bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid);

@@ -51,6 +51,7 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 		return err_set(-ENOMEM, "no memory for the RPC server");
 	sync_mutex_init(&s->lock, SYNC_RANK_SERVER, "rpc server");
 	sync_cond_init(&s->gone);
+	slow_init(&s->slow);
 	s->loops = config->loops;
 	s->workers = config->workers;
 	s->vfs = config->vfs;
@@ -103,6 +104,7 @@ void rpc_server_free(struct rpc_server *s)
 		budget_leave(s->charge);
 	if (s->shm_charge)
 		budget_leave(s->shm_charge);
+	slow_done(&s->slow);
 	sync_cond_done(&s->gone);
 	sync_mutex_done(&s->lock);
 	free(s);
@@ -297,6 +299,11 @@ unsigned rpc_server_connections(struct rpc_server *s)
 	n = s->conn_count;
 	sync_mutex_unlock(&s->lock);
 	return n;
+}
+
+unsigned rpc_server_slow(struct rpc_server *s, struct rpc_slow *ret)
+{
+	return slow_get(&s->slow, sync_now_ns(), ret, RPC_SLOW_MAX);
 }
 
 uint64_t rpc_server_boot_id(const struct rpc_server *s)

@@ -9,6 +9,7 @@ import stat
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from appliance import Appliance, Metrics, Settings, wait_for
@@ -232,6 +233,24 @@ def test_many_readers_at_once_are_all_answered(busy: Appliance) -> None:
     with ThreadPoolExecutor(16) as pool:
         paths = ["/metrics", "/v1/status", "/v1/pools", "/v1/volumes"] * 25
         assert {answer.status for answer in pool.map(busy.admin, paths)} == {200}
+
+
+def test_slow_requests_are_told_with_their_stages(appliance: Appliance, tmp_path: Path) -> None:
+    appliance.wfs("fs", "create", "tank/home")
+    appliance.add_export("tank/home", "home")
+    (tmp_path / "data").write_bytes(os.urandom(32 << 20))
+    server = f"unix:{appliance.rpc_socket}"
+    for i in range(20):
+        assert appliance.run_wfs("--server", server, "put", str(tmp_path / "data"), f"home/{i}").status == 0
+        slow = appliance.wfs("stats", "slow")["slow"]
+        if any(request["queued_ns"] for request in slow):
+            break
+    assert slow and len(slow) <= 32
+    assert [r["total_ns"] for r in slow] == sorted((r["total_ns"] for r in slow), reverse=True)
+    for request in slow:
+        stages = sum(request[key] for key in ("queued_ns", "device_ns", "others_ns", "busy_ns"))
+        assert 10**6 <= request["total_ns"] and stages <= request["total_ns"] + 10**5, request
+        assert request["client"].startswith("pid ") and request["procedure"], request
 
 
 def test_stale_socket_files_do_not_stop_a_start(appliance: Appliance) -> None:
