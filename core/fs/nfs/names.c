@@ -183,8 +183,8 @@ void nfs_remove_temporary(struct nfs_node *n)
 	dir = n->remove_dir;
 	n->remove_name = NULL;
 	sync_mutex_unlock(&n->im->table_lock);
-	if (kept && name_arg(&what, kept, strlen(kept)) == 0)
-		(void)remove_call(n->im, &dir, &what, false);
+	if (kept && name_arg(&what, kept, strlen(kept)) == 0 && remove_call(n->im, &dir, &what, false) == 0)
+		nfs_node_lose(n);
 	free(kept);
 }
 

@@ -130,6 +130,8 @@ int nfs_node_take_attr(struct nfs_node *n, const struct nfs_attr *attr, uint64_t
 void nfs_node_take_own_attr(struct nfs_node *n, const struct nfs_attr *attr);
 /* Ask the server. */
 int nfs_node_refresh(struct nfs_node *n);
+/* The server does not have it any more: what is not written never will be. */
+void nfs_node_lose(struct nfs_node *n);
 /* ops->release */
 void nfs_node_release(struct vfs_node *node);
 uint64_t nfs_object_of(const struct nfs_import *im, const struct nfs_attr *attr, const struct nfs_handle *fh);

@@ -244,7 +244,24 @@ int nfs_node_refresh(struct nfs_node *n)
 	struct nfs_attr attr;
 	int rc = getattr(n->im, &n->fh, &attr);
 
+	if (rc == -ESTALE)
+		nfs_node_lose(n);
 	return rc ? rc : nfs_node_take_attr(n, &attr, asked_ns);
+}
+
+void nfs_node_lose(struct nfs_node *n)
+{
+	struct cache_file *f = __atomic_load_n(&n->data, __ATOMIC_ACQUIRE);
+	struct err e;
+
+	if (!f)
+		return;
+	if (cache_file_dirty_bytes(f))
+		__atomic_store_n(&n->gone, true, __ATOMIC_RELEASE);
+	err_take(&e);
+	if (cache_punch_begin(f, 0, VFS_FILE_BYTES_MAX, 0) == 0)
+		cache_punch_end(f, 0, VFS_FILE_BYTES_MAX, false);
+	err_restore(&e);
 }
 
 int nfs_node_by_object(struct nfs_import *im, uint64_t object, struct nfs_node **ret)
