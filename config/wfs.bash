@@ -20,7 +20,7 @@ _wfs() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon)
 		return
 		;;
 	esac
@@ -36,6 +36,9 @@ _wfs() {
 		"mkfs fat") words+=" --type --label --cluster --sector --size --yes" ;;
 		"mkfs wfs2") words+=" --label --size --yes" ;;
 		"fsck "*) words+=" --repair" ;;
+		"quota set") words+=" --user --group --project --bytes --objects" ;;
+		"project "*) words+=" --recursive --server" ;;
+		"label "*) words+=" --color --icon --server" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description" ;;
 		"stats ") words+=" slow --watch --interval --count" ;;
@@ -51,10 +54,12 @@ _wfs() {
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr" ;;
+		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr quota project label" ;;
 		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
+		"quota ") words="set list" ;;
+		"quota "*) words="$(_wfs_names volume) $(_wfs_names fs)" ;;
 		"export ") words="add list remove" ;;
 		"pool create") COMPREPLY=($(compgen -f -- "$cur")) && words=mirror ;;
 		"pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
@@ -70,7 +75,7 @@ _wfs() {
 		"export add") words="$(_wfs_names volume) $(_wfs_names fs)" ;;
 		"volume "*) words=$(_wfs_names volume) ;;
 		"put "* | "get "*) COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names export) ;;
-		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "watch "* | "xattr "*) words=$(_wfs_names export) ;;
+		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "watch "* | "xattr "* | "project "* | "label "*) words=$(_wfs_names export) ;;
 		"mount ") words="add list remove $(_wfs_names export)" ;;
 		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat wfs2" ;;
 		"mount remove") words=$(_wfs_names mount) ;;

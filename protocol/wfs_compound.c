@@ -112,7 +112,7 @@ const char *wfsp_op_name(uint32_t code)
 size_t wfsp_op_res_bytes_min(uint32_t code)
 {
 	static const uint8_t bytes[] = { [U32] = 4,   [U64] = 8,     [BOOL] = 4,     [BYTES] = 4,
-		                         [NAME] = 4,  [TEXT] = 4,    [SETATTR] = 44, [ATTR] = WFSP_NODE_ATTR_BYTES,
+		                         [NAME] = 4,  [TEXT] = 4,    [SETATTR] = 48, [ATTR] = WFSP_NODE_ATTR_BYTES,
 		                         [LOCK] = 28, [STATFS] = 60, [DIRENTS] = 4,  [NAMES] = 4 };
 	size_t sum = 8; /* status and code */
 
@@ -155,6 +155,7 @@ void wfsp_get_node_attr(struct rd *r, struct wfsp_node_attr *ret)
 	ret->file_flags = rd_be32(r);
 	ret->node_flags = rd_be32(r);
 	ret->block_preferred_bytes = rd_be32(r);
+	ret->project = rd_be32(r);
 	ret->fsid = rd_be64(r);
 	ret->fileid = rd_be64(r);
 	ret->size_bytes = rd_be64(r);
@@ -177,6 +178,7 @@ void wfsp_put_node_attr(struct wr *w, const struct wfsp_node_attr *v)
 	wr_be32(w, v->file_flags);
 	wr_be32(w, v->node_flags);
 	wr_be32(w, v->block_preferred_bytes);
+	wr_be32(w, v->project);
 	wr_be64(w, v->fsid);
 	wr_be64(w, v->fileid);
 	wr_be64(w, v->size_bytes);
@@ -196,6 +198,7 @@ static void get_setattr(struct rd *r, struct wfsp_setattr *ret)
 	ret->uid = rd_be32(r);
 	ret->gid = rd_be32(r);
 	ret->file_flags = rd_be32(r);
+	ret->project = rd_be32(r);
 	ret->size_bytes = rd_be64(r);
 	ret->atime_ns = rd_be64(r);
 	ret->mtime_ns = rd_be64(r);
@@ -208,6 +211,7 @@ static void put_setattr(struct wr *w, const struct wfsp_setattr *v)
 	wr_be32(w, v->uid);
 	wr_be32(w, v->gid);
 	wr_be32(w, v->file_flags);
+	wr_be32(w, v->project);
 	wr_be64(w, v->size_bytes);
 	wr_be64(w, v->atime_ns);
 	wr_be64(w, v->mtime_ns);

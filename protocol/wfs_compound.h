@@ -92,7 +92,8 @@ enum wfsp_op_code {
 #define WFSP_SET_ATIME_NOW 64u
 #define WFSP_SET_MTIME_NOW 128u
 #define WFSP_SET_FLAGS 256u
-#define WFSP_SET_ALL 511u
+#define WFSP_SET_PROJECT 1024u
+#define WFSP_SET_ALL 1535u
 
 #define WFSP_ACCESS_EXEC 1u
 #define WFSP_ACCESS_WRITE 2u
@@ -125,13 +126,13 @@ struct wfsp_bytes {
 };
 
 struct wfsp_node_attr {
-	uint32_t type, mode, uid, gid, link_count, file_flags, node_flags, block_preferred_bytes;
+	uint32_t type, mode, uid, gid, link_count, file_flags, node_flags, block_preferred_bytes, project;
 	uint64_t fsid, fileid, size_bytes, allocated_bytes, change, rdev, atime_ns, mtime_ns, ctime_ns, btime_ns;
 };
-#define WFSP_NODE_ATTR_BYTES 112u
+#define WFSP_NODE_ATTR_BYTES 116u
 
 struct wfsp_setattr {
-	uint32_t valid, mode, uid, gid, file_flags;
+	uint32_t valid, mode, uid, gid, file_flags, project;
 	uint64_t size_bytes, atime_ns, mtime_ns;
 };
 

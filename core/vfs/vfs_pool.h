@@ -123,6 +123,23 @@ struct fs_info {
 	bool deleting;
 };
 
+enum pool_quota_owner {
+	POOL_QUOTA_DATASET, /* the volume or file system itself */
+	POOL_QUOTA_USER,
+	POOL_QUOTA_GROUP,
+	POOL_QUOTA_PROJECT,
+};
+
+/* What an owner may have in a volume or file system, and what it has. */
+struct quota_info {
+	enum pool_quota_owner owner;
+	uint32_t id; /* of the user, group or project */
+	uint64_t limit_bytes, limit_objects; /* 0: none */
+	uint64_t used_bytes; /* of data, in whole blocks; holes take none */
+	uint64_t used_objects; /* files, directories, ... */
+};
+#define POOL_QUOTA_KEEP UINT64_MAX /* a limit that stays as it is */
+
 struct pool_create_args {
 	const char *name;
 	const char *const *devices; /* paths */
@@ -196,6 +213,13 @@ struct pool_driver {
 	int (*fs_delete)(void *ctx, const char *pool, const char *name);
 	int (*fs_get)(void *ctx, const char *pool, const char *name, struct fs_info *ret);
 	int (*fs_each)(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct fs_info *info), void *fn_ctx);
+
+	/* Limits of an owner in a volume or file system, which stands still meanwhile; with the first one all files are
+	 * counted. -EINVAL: a volume has no owners. */
+	int (*quota_set)(void *ctx, const char *pool, const char *name, const struct quota_info *limits);
+	/* The dataset, then owners that have something, or a limit; without any quota only the dataset. */
+	int (*quota_each)(void *ctx, const char *pool, const char *name,
+	                  void (*fn)(void *fn_ctx, const struct quota_info *info), void *fn_ctx);
 };
 #define VOLUME_BYTES_MAX (UINT64_C(1) << 60)
 

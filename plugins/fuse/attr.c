@@ -163,18 +163,24 @@ static const struct {
 #define FLAG_COUNT (sizeof(flag_names) / sizeof(flag_names[0]))
 
 static int get_flags(struct mount *m, const struct caller *who, struct node *n, uint32_t *ret_flags,
-                     uint32_t *ret_xflags)
+                     struct fsxattr *ret)
 {
 	struct wfs_attr attr;
 	int err = wfs_getattr(m->client, &who->cred, &n->fh, &attr);
 
 	if (err)
 		return err;
-	*ret_flags = *ret_xflags = 0;
+	*ret_flags = 0;
+	*ret = (struct fsxattr){ .fsx_projid = attr.project };
+	/* What is made in a directory has its project. */
+	if (attr.project && attr.type == WFS_TYPE_DIR) {
+		*ret_flags |= FS_PROJINHERIT_FL;
+		ret->fsx_xflags |= FS_XFLAG_PROJINHERIT;
+	}
 	for (size_t i = 0; i < FLAG_COUNT; i++) {
 		if (attr.flags & flag_names[i].ours) {
 			*ret_flags |= flag_names[i].flag;
-			*ret_xflags |= flag_names[i].xflag;
+			ret->fsx_xflags |= flag_names[i].xflag;
 		}
 	}
 	return 0;
@@ -186,6 +192,8 @@ static int set_flags(struct mount *m, const struct caller *who, struct node *n, 
 	struct wfs_attr attr;
 	int err;
 
+	/* Always so, and not a flag of its own. */
+	flags &= ~(uint32_t)FS_PROJINHERIT_FL;
 	for (size_t i = 0; i < FLAG_COUNT; i++) {
 		if (flags & flag_names[i].flag)
 			set.flags |= flag_names[i].ours;
@@ -199,11 +207,24 @@ static int set_flags(struct mount *m, const struct caller *who, struct node *n, 
 	return err;
 }
 
+/* The project is set; flags stay what they are, since chattr(1) sets them by the other way. */
+static int set_xattr_struct(struct mount *m, const struct caller *who, struct node *n, const struct fsxattr *x)
+{
+	struct wfs_set_attr set = { .valid = WFS_SET_PROJECT, .project = x->fsx_projid };
+	struct wfs_attr attr;
+	int err;
+
+	node_touch(m, n);
+	err = wfs_setattr(m->client, &who->cred, &n->fh, &set, &attr);
+	node_touch(m, n);
+	return err;
+}
+
 static void reply_flags(fuse_req_t req, struct node *n, const struct caller *who, unsigned cmd)
 {
 	struct fsxattr x = { 0 };
 	uint32_t flags;
-	int err = get_flags(mount_of(req), who, n, &flags, &x.fsx_xflags);
+	int err = get_flags(mount_of(req), who, n, &flags, &x);
 
 	if (err)
 		reply_err(req, err);
@@ -219,6 +240,7 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
 	struct mount *m = mount_of(req);
 	struct node *n = node_of(m, ino);
 	struct caller who;
+	struct fsxattr x;
 	uint32_t flags;
 	int err = -ENOTTY;
 
@@ -234,6 +256,9 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
 	if (cmd == (unsigned)FS_IOC_SETFLAGS && in_bytes >= sizeof(flags)) {
 		memcpy(&flags, in, sizeof(flags));
 		err = set_flags(m, &who, n, flags);
+	} else if (cmd == (unsigned)FS_IOC_FSSETXATTR && in_bytes >= sizeof(x)) {
+		memcpy(&x, in, sizeof(x));
+		err = set_xattr_struct(m, &who, n, &x);
 	}
 	if (err)
 		reply_err(req, err);

@@ -151,6 +151,7 @@ static struct wfs_attr attr_of(const struct wfsp_node_attr *v)
 		                  .link_count = v->link_count,
 		                  .flags = v->file_flags,
 		                  .block_preferred_bytes = v->block_preferred_bytes,
+		                  .project = v->project,
 		                  .read_only = !!(v->node_flags & WFSP_NODE_READ_ONLY),
 		                  .has_acl = !!(v->node_flags & WFSP_NODE_ACL),
 		                  .fsid = v->fsid,

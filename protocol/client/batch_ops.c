@@ -116,6 +116,7 @@ int wfs_batch_setattr(struct wfs_batch *b, const struct wfs_set_attr *set, struc
 		                       .uid = set->uid,
 		                       .gid = set->gid,
 		                       .file_flags = set->flags,
+		                       .project = set->project,
 		                       .size_bytes = set->size_bytes,
 		                       .atime_ns = set->atime_ns,
 		                       .mtime_ns = set->mtime_ns } };

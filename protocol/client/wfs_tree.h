@@ -67,6 +67,7 @@ struct wfs_attr {
 	uint32_t block_preferred_bytes;
 	int read_only; /* the export or the file system is */
 	int has_acl; /* its access ACL says more than @mode */
+	uint32_t project; /* whose quota it counts for; new objects have their directory's. 0: none */
 	uint64_t fsid;
 	uint64_t file_id; /* unique within fsid, never reused */
 	uint64_t size_bytes, allocated_bytes;
@@ -84,9 +85,10 @@ struct wfs_attr {
 #define WFS_SET_ATIME_NOW 64u
 #define WFS_SET_MTIME_NOW 128u
 #define WFS_SET_FLAGS 256u
+#define WFS_SET_PROJECT 1024u /* root only */
 struct wfs_set_attr {
 	unsigned valid; /* WFS_SET_* */
-	uint32_t mode, uid, gid, flags;
+	uint32_t mode, uid, gid, flags, project;
 	uint64_t size_bytes, atime_ns, mtime_ns;
 };
 

@@ -83,6 +83,8 @@ call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_
 call_fn fs_verb_create, fs_verb_rename, fs_verb_delete;
 /* mount_verbs.c */
 call_fn mount_verb_add, mount_verb_remove, read_mounts;
+/* quota_verbs.c */
+call_fn read_quotas, quota_verb_set;
 /* export_verbs.c */
 call_fn export_verb_add, export_verb_remove, verb_reload;
 

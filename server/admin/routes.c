@@ -35,6 +35,8 @@ static const struct route routes[] = {
 	{ HTTP_GET, "/v1/filesystems/*/*", ROUTE_READER, read_fs, false },
 	{ HTTP_DELETE, "/v1/filesystems/*/*", ROUTE_CHANGE, fs_verb_delete, false },
 	{ HTTP_POST, "/v1/filesystems/*/*/rename", ROUTE_CHANGE, fs_verb_rename, false },
+	{ HTTP_GET, "/v1/quotas/*/*", ROUTE_READER, read_quotas, false },
+	{ HTTP_POST, "/v1/quotas/*/*", ROUTE_CHANGE, quota_verb_set, false },
 	{ HTTP_GET, "/v1/mounts", ROUTE_READER, read_mounts, false },
 	{ HTTP_POST, "/v1/mounts", ROUTE_CHANGE, mount_verb_add, false },
 	{ HTTP_POST, "/v1/mounts/remove", ROUTE_CHANGE, mount_verb_remove, false },

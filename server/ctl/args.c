@@ -13,6 +13,13 @@ enum {
 	OPT_SOCKET,
 	OPT_HELP,
 	OPT_VERSION,
+	OPT_USER,
+	OPT_GROUP,
+	OPT_PROJECT,
+	OPT_BYTES,
+	OPT_OBJECTS,
+	OPT_COLOR,
+	OPT_ICON,
 };
 
 static const struct option options[] = {
@@ -42,6 +49,13 @@ static const struct option options[] = {
 	{ "uid", required_argument, NULL, ARGS_UID },
 	{ "gid", required_argument, NULL, ARGS_GID },
 	{ "umask", required_argument, NULL, ARGS_UMASK },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "project", required_argument, NULL, OPT_PROJECT },
+	{ "bytes", required_argument, NULL, OPT_BYTES },
+	{ "objects", required_argument, NULL, OPT_OBJECTS },
+	{ "color", required_argument, NULL, OPT_COLOR },
+	{ "icon", required_argument, NULL, OPT_ICON },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -49,10 +63,29 @@ static const struct option options[] = {
 	{ 0 },
 };
 
+/* The bit that says it was given: options that go together share one. */
+static int bit_of(int option)
+{
+	switch (option) {
+	case OPT_USER:
+	case OPT_GROUP:
+	case OPT_PROJECT:
+		return ARGS_OWNER;
+	case OPT_BYTES:
+	case OPT_OBJECTS:
+		return ARGS_LIMITS;
+	case OPT_COLOR:
+	case OPT_ICON:
+		return ARGS_MARKS;
+	default:
+		return option;
+	}
+}
+
 const char *args_option_name(enum args_option option)
 {
 	for (const struct option *o = options; o->name; o++) {
-		if (o->val == (int)option)
+		if (bit_of(o->val) == (int)option)
 			return o->name;
 	}
 	return "?";
@@ -114,6 +147,20 @@ static const char **text_of(struct args *a, int option)
 		return &a->cluster;
 	case ARGS_SECTOR:
 		return &a->sector;
+	case OPT_USER:
+		return &a->user;
+	case OPT_GROUP:
+		return &a->group;
+	case OPT_PROJECT:
+		return &a->project;
+	case OPT_BYTES:
+		return &a->bytes;
+	case OPT_OBJECTS:
+		return &a->objects;
+	case OPT_COLOR:
+		return &a->color;
+	case OPT_ICON:
+		return &a->icon;
 	default:
 		return NULL;
 	}
@@ -177,7 +224,7 @@ static int take(struct args *a, int option)
 	text = text_of(a, option);
 	if (text)
 		*text = optarg;
-	a->given |= (unsigned)option;
+	a->given |= (unsigned)bit_of(option);
 	return rc;
 }
 

@@ -35,6 +35,9 @@ enum args_option {
 	ARGS_UID = 1 << 23,
 	ARGS_GID = 1 << 24,
 	ARGS_UMASK = 1 << 25,
+	ARGS_OWNER = 1 << 26, /* --user, --group, --project */
+	ARGS_LIMITS = 1 << 27, /* --bytes, --objects */
+	ARGS_MARKS = 1 << 28, /* --color, --icon */
 };
 
 struct args {
@@ -44,6 +47,7 @@ struct args {
 	const char *size, *as, *description; /* NULL when not given */
 	const char *label, *cluster, *sector, *options; /* likewise */
 	const char *server, *name; /* likewise */
+	const char *user, *group, *project, *bytes, *objects, *color, *icon; /* likewise */
 	unsigned type; /* 0 when not given */
 	unsigned uid, gid, umask; /* likewise */
 	unsigned interval_s; /* 1 unless given */

@@ -60,6 +60,10 @@ static const struct command commands[] = {
 	{ "fs", "list", 0, 1, 0, cmd_fs_list, "[POOL]", "the file systems in pools" },
 	{ "fs", "rename", 2, 2, 0, cmd_fs_rename, "POOL/NAME NEW_NAME", "give it another name in its pool" },
 	{ "fs", "delete", 1, 1, ARGS_YES, cmd_fs_delete, "POOL/NAME [--yes]", "delete it and all files in it" },
+	{ "quota", "set", 1, 1, ARGS_OWNER | ARGS_LIMITS, cmd_quota_set,
+	  "POOL/NAME [--user U | --group G | --project P] [--bytes SIZE|none] [--objects N|none]",
+	  "limit what a volume or file system may hold, or an owner in it" },
+	{ "quota", "list", 1, 1, 0, cmd_quota_list, "POOL/NAME", "what owners have, and their limits" },
 	{ "export", "add", 1, 1, ARGS_AS | ARGS_READ_ONLY | ARGS_DEFAULT | ARGS_DESCRIPTION, cmd_export_add,
 	  "POOL/NAME_OR_/PATH [--as EXPORT] [--read-only] [--default] [--description TEXT]",
 	  "let remote hosts use a volume, a directory, or any file (as NAME unless --as)" },
@@ -112,6 +116,10 @@ static const struct command commands[] = {
 	  "EXPORT[/PATH] [--recursive] [--count N]", "tell of changes in a directory (--recursive: and below it)" },
 	{ "xattr", NULL, 1, 2, ARGS_SERVER, cmd_xattr, "EXPORT[/PATH] [NAME[=[VALUE]]]",
 	  "extended attributes: all, one, set one, remove one" },
+	{ "project", NULL, 1, 2, ARGS_RECURSIVE | ARGS_SERVER, cmd_project, "EXPORT[/PATH] [NUMBER [--recursive]]",
+	  "the project whose quota a file counts for: show it, or set it (root)" },
+	{ "label", NULL, 1, 1, ARGS_MARKS | ARGS_SERVER, cmd_label, "EXPORT[/PATH] [--color C] [--icon I]",
+	  "how programs may mark a file: show it, or set it (an empty value: take it away)" },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -44,6 +44,10 @@ enum ctl_status cmd_pool_scrub(struct ctl *c);
 void scrub_print(const json_t *scrub);
 /* One line for a finding of a check or a scrub. */
 void check_print_finding(const json_t *finding);
+enum ctl_status cmd_project(struct ctl *c);
+enum ctl_status cmd_label(struct ctl *c);
+enum ctl_status cmd_quota_set(struct ctl *c);
+enum ctl_status cmd_quota_list(struct ctl *c);
 enum ctl_status cmd_fs_create(struct ctl *c);
 enum ctl_status cmd_fs_list(struct ctl *c);
 enum ctl_status cmd_fs_rename(struct ctl *c);

@@ -49,12 +49,13 @@ static json_t *attr_json(const char *name, const struct wfs_attr *a)
 {
 	json_t *text = json_string(name);
 
-	return json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+	return json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 	                 text ? text : json_null(), "type", type_name(a->type), "mode", (json_int_t)a->mode, "uid",
-	                 (json_int_t)a->uid, "gid", (json_int_t)a->gid, "links", (json_int_t)a->link_count, "size",
-	                 (json_int_t)a->size_bytes, "allocated", (json_int_t)a->allocated_bytes, "file_id",
-	                 (json_int_t)a->file_id, "change", (json_int_t)a->change, "mtime_ns", (json_int_t)a->mtime_ns,
-	                 "ctime_ns", (json_int_t)a->ctime_ns, "btime_ns", (json_int_t)a->btime_ns);
+	                 (json_int_t)a->uid, "gid", (json_int_t)a->gid, "project", (json_int_t)a->project, "links",
+	                 (json_int_t)a->link_count, "size", (json_int_t)a->size_bytes, "allocated",
+	                 (json_int_t)a->allocated_bytes, "file_id", (json_int_t)a->file_id, "change",
+	                 (json_int_t)a->change, "mtime_ns", (json_int_t)a->mtime_ns, "ctime_ns",
+	                 (json_int_t)a->ctime_ns, "btime_ns", (json_int_t)a->btime_ns);
 }
 
 static void print_long(const char *name, const struct wfs_attr *a)
@@ -128,6 +129,8 @@ enum ctl_status cmd_stat(struct ctl *c)
 		command_print_size("allocated:", a.allocated_bytes);
 		command_print_pair("mode:", "%04o %s", a.mode, mode);
 		command_print_pair("owner:", "%u:%u", a.uid, a.gid);
+		if (a.project)
+			command_print_pair("project:", "%u", a.project);
 		command_print_pair("links:", "%u", a.link_count);
 		command_print_pair("file:", "%" PRIu64 " of %" PRIx64, a.file_id, a.fsid);
 		command_print_pair("change:", "%" PRIu64, a.change);

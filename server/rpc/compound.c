@@ -195,6 +195,7 @@ void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struc
 		                                      (st->grows ? WFSP_NODE_GROWS : 0) |
 		                                      (st->has_acl ? WFSP_NODE_ACL : 0),
 		                        .block_preferred_bytes = st->block_bytes,
+		                        .project = st->project,
 		                        .fsid = st->fsid,
 		                        .fileid = st->object,
 		                        .size_bytes = st->size_bytes,

@@ -16,7 +16,8 @@ _Static_assert((int)WFSP_TYPE_FILE == (int)VFS_TYPE_FILE && (int)WFSP_TYPE_DIR =
 _Static_assert(WFSP_SET_MODE == VFS_SET_MODE && WFSP_SET_UID == VFS_SET_UID && WFSP_SET_GID == VFS_SET_GID &&
                        WFSP_SET_SIZE == VFS_SET_SIZE && WFSP_SET_ATIME == VFS_SET_ATIME &&
                        WFSP_SET_MTIME == VFS_SET_MTIME && WFSP_SET_ATIME_NOW == VFS_SET_ATIME_NOW &&
-                       WFSP_SET_MTIME_NOW == VFS_SET_MTIME_NOW && WFSP_SET_FLAGS == VFS_SET_FLAGS,
+                       WFSP_SET_MTIME_NOW == VFS_SET_MTIME_NOW && WFSP_SET_FLAGS == VFS_SET_FLAGS &&
+                       WFSP_SET_PROJECT == VFS_SET_PROJECT,
                "what is to be changed travels as it is");
 _Static_assert(WFSP_ACCESS_EXEC == VFS_ACCESS_EXEC && WFSP_ACCESS_WRITE == VFS_ACCESS_WRITE &&
                        WFSP_ACCESS_READ == VFS_ACCESS_READ,
@@ -208,6 +209,7 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 		                     .uid = op->set.uid,
 		                     .gid = op->set.gid,
 		                     .flags = op->set.file_flags,
+		                     .project = op->set.project,
 		                     .size_bytes = op->set.size_bytes,
 		                     .atime_ns = op->set.atime_ns,
 		                     .mtime_ns = op->set.mtime_ns };

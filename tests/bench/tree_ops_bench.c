@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Benchmark of file trees in the core: create, look up, stat and unlink 100,000 files in one directory through the
- * operations of its node, on a pool in memory. Prints one line per measurement: operations per second.
+ * operations of its node, on a pool in memory; with the argument "quotas", all owners have limits. Prints one line per
+ * measurement: operations per second.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -108,6 +109,23 @@ static void write_all(struct vfs_node *dir, const char *what)
 	tell(what, start_ns, FILES);
 }
 
+/* One file that is in memory, over and over. */
+static void write_again(struct vfs_node *dir, const char *what)
+{
+	static uint8_t data[4096] = { 1 };
+	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) };
+	struct vfs_node *n;
+	uint64_t start_ns;
+	char name[32];
+
+	check(dir->ops->lookup(dir, name, name_of(0, name, sizeof(name)), &n), what);
+	start_ns = sync_now_ns();
+	for (unsigned i = 0; i < FILES; i++)
+		check(n->ops->write(n, &iov, 1, 0, 0), what);
+	tell(what, start_ns, FILES);
+	vfs_node_unref(n);
+}
+
 static bool count_entry(void *ctx, const struct vfs_dirent *e)
 {
 	(void)e;
@@ -137,7 +155,23 @@ static void unlink_all(struct vfs_node *dir, const char *what)
 	tell(what, start_ns, FILES);
 }
 
-static void run(struct pool_admin *admin, struct wfs3 *w)
+/* With limits that are never reached, of everybody whom the files belong to. */
+static void limit_all(struct pool_admin *admin, struct vfs_node *top)
+{
+	struct vfs_set_attr attr = { .valid = VFS_SET_PROJECT, .project = 1 };
+
+	check(top->ops->set_attr(top, &attr), "set a project");
+	for (unsigned owner = POOL_QUOTA_DATASET; owner <= POOL_QUOTA_PROJECT; owner++) {
+		struct quota_info limits = { .owner = (enum pool_quota_owner)owner,
+			                     .id = owner == POOL_QUOTA_PROJECT,
+			                     .limit_bytes = UINT64_C(1) << 50,
+			                     .limit_objects = UINT64_C(1) << 40 };
+
+		check(admin->driver->quota_set(admin->ctx, "tank", "fs", &limits), "set a quota");
+	}
+}
+
+static void run(struct pool_admin *admin, struct wfs3 *w, bool limited)
 {
 	struct vfs_node *top;
 	struct pool *p;
@@ -146,17 +180,20 @@ static void run(struct pool_admin *admin, struct wfs3 *w)
 	check(pool_get(w, "tank", &p), "find the pool");
 	check(p->dir.ops->lookup(&p->dir, "fs", 2, &top), "find the file system");
 	pool_put(p);
+	if (limited)
+		limit_all(admin, top);
 	create_all(top, "create");
 	stat_all(top, "look up and stat");
 	list_all(top, "list");
 	unlink_all(top, "unlink, empty");
 	create_all(top, "create again");
 	write_all(top, "look up and write 4 KiB");
+	write_again(top, "write 4 KiB, cached");
 	unlink_all(top, "unlink, with data");
 	vfs_node_unref(top);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct cache_config cache = { .min_bytes = MIB,
 		                      .dirty_max_bytes = 1024 * MIB,
@@ -177,7 +214,7 @@ int main(void)
 	check(wfs3_new(&config, &w), "make the driver");
 	admin = wfs3_pool_admin(w);
 	check(admin.driver->pool_create(admin.ctx, &args), "create a pool");
-	run(&admin, w);
+	run(&admin, w, argc > 1 && !strcmp(argv[1], "quotas"));
 	wfs3_free(w);
 	vfs_free(config.vfs);
 	cache_free(config.cache);

@@ -559,6 +559,8 @@ struct pool_admin wfs3_pool_admin(struct wfs3 *w)
 		.volume_delete = driver_volume_delete,
 		.volume_get = driver_volume_get,
 		.volume_each = driver_volume_each,
+		.quota_set = driver_quota_set,
+		.quota_each = driver_quota_each,
 		.fs_create = driver_fs_create,
 		.fs_rename = driver_fs_rename,
 		.fs_delete = driver_fs_delete,

@@ -20,4 +20,9 @@ int driver_fs_delete(void *ctx, const char *pool, const char *name);
 int driver_fs_get(void *ctx, const char *pool, const char *name, struct fs_info *ret_info);
 int driver_fs_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct fs_info *info), void *fn_ctx);
 
+/* driver_quota.c */
+int driver_quota_set(void *ctx, const char *pool, const char *name, const struct quota_info *limits);
+int driver_quota_each(void *ctx, const char *pool, const char *name,
+                      void (*fn)(void *fn_ctx, const struct quota_info *info), void *fn_ctx);
+
 #endif

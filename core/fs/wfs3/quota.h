@@ -143,7 +143,8 @@ void quota_done(struct quota_hold *hold);
 
 /* ---- limits, quota_set.c ---- */
 
-/* Limits of class, id: durable on return. From the first one on, the dataset's owners are counted. Blocks. */
+/* Limits of class, id (UINT64_MAX: as it is): durable on return. From the first one on, the dataset's owners are
+ * counted. Blocks. */
 int quota_set(struct dataset *ds, const struct quota_item *limits);
 /* Owners that have something, or a limit, by class and number, with what is dirty written back before. *@ret is
  * malloc'ed. Of the dataset only, unless its owners are counted. Blocks. */

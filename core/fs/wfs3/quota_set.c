@@ -91,9 +91,13 @@ static int set_limits(struct dataset *ds, struct quota *q, const struct quota_it
 	sync_mutex_lock(&q->lock);
 	rc = quota_get(q, limits->class, limits->id, &o);
 	if (!rc) {
-		q->limited += (limits->limit_bytes != 0) - (unsigned)(o->is.limit_bytes != 0);
-		o->is.limit_bytes = limits->limit_bytes;
-		o->is.limit_objects = limits->limit_objects;
+		bool had = o->is.limit_bytes;
+
+		if (limits->limit_bytes != UINT64_MAX)
+			o->is.limit_bytes = limits->limit_bytes;
+		if (limits->limit_objects != UINT64_MAX)
+			o->is.limit_objects = limits->limit_objects;
+		q->limited += (unsigned)(o->is.limit_bytes != 0) - (unsigned)had;
 		o->room = 0;
 		quota_mark(q, o);
 		/* It says that the owners are counted. */
@@ -130,7 +134,7 @@ int quota_set(struct dataset *ds, const struct quota_item *limits)
 		rc = err_set(-EINVAL, "a volume has no owners");
 	if (!rc && limits->class == QUOTA_PROJECT && !limits->id)
 		rc = err_set(-EINVAL, "there is no project 0");
-	if (!rc && limits->limit_objects && ds->type != DATASET_TYPE_TREE)
+	if (!rc && limits->limit_objects && limits->limit_objects != UINT64_MAX && ds->type != DATASET_TYPE_TREE)
 		rc = err_set(-EINVAL, "a volume has no objects");
 	if (!rc)
 		rc = dataset_load(ds);

@@ -100,7 +100,8 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_SET_ATIME_NOW, WFS_SET_ATIME_NOW);
 	assert_int_equal(WFSP_SET_MTIME_NOW, WFS_SET_MTIME_NOW);
 	assert_int_equal(WFSP_SET_FLAGS, WFS_SET_FLAGS);
-	assert_int_equal(WFSP_SET_ALL, 2 * WFS_SET_FLAGS - 1);
+	assert_int_equal(WFSP_SET_PROJECT, WFS_SET_PROJECT);
+	assert_int_equal(WFSP_SET_ALL, (2 * WFS_SET_FLAGS - 1) | WFS_SET_PROJECT);
 	assert_int_equal(WFSP_ACCESS_EXEC, WFS_ACCESS_EXEC);
 	assert_int_equal(WFSP_ACCESS_WRITE, WFS_ACCESS_WRITE);
 	assert_int_equal(WFSP_ACCESS_READ, WFS_ACCESS_READ);

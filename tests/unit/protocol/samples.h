@@ -51,7 +51,7 @@ static const struct wfsp_write_shm_args sample_write_shm_args = { 1, 2, WFSP_FUA
 	}
 #define SAMPLE_NODE_ATTR                                                                                               \
 	{                                                                                                              \
-		1, 0644, 3, 4, 5, 6, 7, 8, 9, 10, 11ull << 40, 12, 13, 14, 15, 16, 17, 18                              \
+		1, 0644, 3, 4, 5, 6, 7, 8, 99, 9, 10, 11ull << 40, 12, 13, 14, 15, 16, 17, 18                          \
 	}
 /* Every field filled; an operation has some of them. The code is to be set. */
 static const struct wfsp_op sample_op = { .flags = 1,
@@ -73,7 +73,7 @@ static const struct wfsp_op sample_op = { .flags = 1,
 	                                  .path = SAMPLE_BYTES("some/where"),
 	                                  .handle = SAMPLE_BYTES("0123456789abcdefghi"),
 	                                  .data = SAMPLE_BYTES("dat\0a"),
-	                                  .set = { 1, 2, 3, 4, 5, 6ull << 32, 7, 8 },
+	                                  .set = { 1, 2, 3, 4, 5, 9, 6ull << 32, 7, 8 },
 	                                  .lock = { 1ull << 60, WFSP_LOCK_SHARED, 4, UINT64_MAX } };
 static const struct wfsp_op_res sample_op_res = { .status = WFSP_OK,
 	                                          .created = true,
