@@ -52,10 +52,13 @@ struct mount_fs {
 	void *fs;
 	/* Everything that was done before is durable when it returns 0. */
 	int (*sync)(void *fs);
-	/* For a forced removal: whoever still holds a node is answered -ESTALE from now on, and lets go of it when its
-	 * handle is closed. */
+	/*
+	 * For a forced removal: whoever still holds a node is answered -ESTALE from now on. The table calls sync()
+	 * once more then; what is left to do when the last node is released must be short, since that may be on an
+	 * event loop, and bounded, whatever a device or a server does.
+	 */
 	void (*kill)(void *fs);
-	void (*health)(void *fs, struct mount_health *ret); /* never waits for a device or a network */
+	void (*health)(void *fs, struct mount_health *ret); /* may wait for the device, but not for a network */
 };
 
 struct mount_kind {

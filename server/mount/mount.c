@@ -539,7 +539,8 @@ int mount_table_stop(struct mount_table *t)
 /* ---- listing ---- */
 
 /* The first above @number, as far as the table knows it; when it is mounted, with a reference to its root. */
-static bool next_mount(struct mount_table *t, uint64_t *number, struct mount_info *ret, struct mount_fs *ret_fs)
+static bool next_mount(struct mount_table *t, uint64_t *number, struct mount_info *ret, struct mount_fs *ret_fs,
+                       struct blk_dev **ret_dev)
 {
 	struct mount *m, *found = NULL;
 
@@ -554,6 +555,7 @@ static bool next_mount(struct mount_table *t, uint64_t *number, struct mount_inf
 		*number = found->number;
 		*ret = (struct mount_info){ .spec = found->spec, .leaving = !found->mounted };
 		*ret_fs = found->fs;
+		*ret_dev = found->request.dev;
 		if (found->mounted)
 			vfs_node_ref(found->fs.root);
 	}
@@ -561,18 +563,32 @@ static bool next_mount(struct mount_table *t, uint64_t *number, struct mount_inf
 	return found != NULL;
 }
 
+/* What failed may have gone well when it was tried again, but somebody should know. */
+static void add_device_errors(const struct blk_dev *dev, char *reason, size_t max)
+{
+	uint64_t reads = blk_error_count(dev, BLK_READ), writes = blk_error_count(dev, BLK_WRITE),
+	         flushes = blk_error_count(dev, BLK_FLUSH);
+
+	if (!reason[0] && reads + writes + flushes)
+		snprintf(reason, max, "the device failed %llu reads, %llu writes and %llu flushes",
+		         (unsigned long long)reads, (unsigned long long)writes, (unsigned long long)flushes);
+}
+
 void mount_each(struct mount_table *t, void (*fn)(void *ctx, const struct mount_info *info), void *ctx)
 {
 	struct mount_info *info = malloc(sizeof(*info));
 	uint64_t number = 0;
 	struct mount_fs fs;
+	struct blk_dev *dev;
 
-	while (info && next_mount(t, &number, info, &fs)) {
+	while (info && next_mount(t, &number, info, &fs, &dev)) {
 		struct mount_health health = { 0 };
 
 		if (!info->leaving) {
 			/* The root that we hold keeps the file system there. */
 			fs.health(fs.fs, &health);
+			if (dev)
+				add_device_errors(dev, health.reason, sizeof(health.reason));
 			vfs_node_unref(fs.root);
 			info->read_only = info->spec.read_only || health.read_only;
 			memcpy(info->reason, health.reason, sizeof(info->reason));

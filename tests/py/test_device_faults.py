@@ -186,3 +186,23 @@ def test_pool_is_not_created_on_a_device_that_fails(disk: FaultyDisk, make_appli
     assert box.wfs("pool", "list")["pools"] == []
     disk.heal()
     box.wfs("pool", "create", "good", str(disk.path))
+
+
+def test_fat_on_it_loses_nothing_by_writes_that_fail_for_a_while(
+    disk: FaultyDisk, make_appliance, tmp_path: Path
+) -> None:
+    box = make_appliance(pool=None)
+    run("mkfs.fat", "-F", "16", disk.path)
+    box.wfs("mount", "add", "fat", str(disk.path), "/stick")
+    box.add_export("/stick", "stick")
+    (tmp_path / "f").write_bytes(pattern(MIB, 5))
+    server = ["--server", f"unix:{box.rpc_socket}"]
+    assert box.run_wfs("put", str(tmp_path / "f"), "stick", *server).status == 0
+    disk.fail("write")
+    wait_for(lambda: box.wfs("mount", "list")["mounts"][0]["reason"], "the mount to tell of it")
+    assert "failed" in box.wfs("mount", "list")["mounts"][0]["reason"]
+    disk.heal()
+    box.wfs("export", "remove", "stick")
+    box.wfs("mount", "remove", "/stick")
+    run("fsck.fat", "-n", disk.path)
+    assert subprocess.run(["mcopy", "-i", disk.path, "::f", "-"], check=True, capture_output=True).stdout == pattern(MIB, 5)

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from appliance import Appliance, Settings, program, wait_for
+from mounts import Mount, why_not
 from nbdclient import MIB, connect, pattern, run
 
 
@@ -45,6 +48,17 @@ def mounts(box: Appliance) -> list[dict]:
 
 def remove(box: Appliance, path: str, *options: str) -> None:
     assert box.wfs("mount", "remove", path, *options) == {"leaving": False}
+
+
+@contextmanager
+def mounted(source: str, folder: Path) -> Iterator[Mount]:
+    """By the kernel, on this machine."""
+    mount = Mount(source, folder).start()
+    try:
+        yield mount
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
 
 
 def volume_of(box: Appliance, image: Path, name: str = "tank/stick") -> str:
@@ -344,8 +358,6 @@ def test_pool_under_a_mount_is_kept_or_takes_it_along(appliance: Appliance, tmp_
     appliance.wfs("pool", "export", "tank", "--force")
     wait_for(lambda: mounts(appliance) == [], "the mount to go with its pool")
     appliance.wfs("pool", "import", str(appliance.pool_file("tank")))
-    appliance.restart()
-    assert mounts(appliance) == [] and appliance.wfs("status")["problems"] == []
     appliance.wfs("mount", "add", "fat", path, "/stick")
     files(appliance, "get", "stick/f", str(tmp_path / "got"))
     assert (tmp_path / "got").read_bytes() == pattern(MIB, 8)
@@ -403,3 +415,54 @@ def test_two_mounts_are_told_apart_in_the_metrics(appliance: Appliance, tmp_path
     remove(appliance, "/a")
     with pytest.raises(KeyError):
         appliance.metrics().sum("wfsd_device_operations_total", device=str(tmp_path / "a.img"), op="read")
+
+
+def test_programs_use_a_mount_through_the_kernel(appliance: Appliance, tmp_path: Path) -> None:
+    if why_not():
+        pytest.skip(str(why_not()))
+    image = make_fat(tmp_path / "stick.img", 64, "-F", "32")
+    appliance.wfs("mount", "add", "fat", str(image), "/stick")
+    appliance.add_export("/stick", "stick")
+    source, copy = tmp_path / "tree", tmp_path / "copy"
+    for i in range(40):
+        folder = source / f"Folder {i % 4}" / "inner"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file number {i}.bin").write_bytes(pattern(i * 7001, i))
+    with mounted(f"unix:{appliance.rpc_socket}/stick", tmp_path / "mnt") as here:
+        run("cp", "-r", source, here / "tree")
+        os.rename(here / "tree" / "Folder 0", here / "moved")
+        (here / "tree" / "Folder 1" / "inner" / "file number 1.bin").unlink()
+        assert (here / "MOVED" / "inner").is_dir()
+        os.rename(here / "moved", here / "tree" / "Folder 0")
+        run("cp", "-r", here / "tree", copy)
+    (source / "Folder 1" / "inner" / "file number 1.bin").unlink()
+    run("diff", "-r", source, copy)
+    appliance.wfs("export", "remove", "stick")
+    remove(appliance, "/stick")
+    check_fat(image)
+    run("mcopy", "-s", "-i", image, "::tree", tmp_path / "judge")
+    run("diff", "-r", source, tmp_path / "judge")
+
+
+def test_image_that_is_cut_off_makes_errors_and_can_be_let_go(appliance: Appliance, tmp_path: Path) -> None:
+    if why_not():
+        pytest.skip(str(why_not()))
+    appliance.wfs("fs", "create", "tank/files")
+    appliance.add_export("/tank/files", "files")
+    files(appliance, "put", str(make_fat(tmp_path / "stick.img")), "files")
+    appliance.wfs("mount", "add", "fat", "/tank/files/stick.img", "/stick")
+    appliance.add_export("/stick", "stick")
+    (tmp_path / "f").write_bytes(pattern(4 * MIB, 11))
+    files(appliance, "put", str(tmp_path / "f"), "stick")
+    appliance.restart()  # nothing of it is in memory any more
+    with mounted(f"unix:{appliance.rpc_socket}/files", tmp_path / "mnt") as here:
+        os.truncate(here / "stick.img", MIB)
+    assert appliance.run_wfs("get", "stick/f", str(tmp_path / "got"), *server(appliance)).status == 1
+    assert "failed" in mounts(appliance)[0]["reason"]
+    appliance.wfs("export", "remove", "stick")
+    remove(appliance, "/stick")
+    assert appliance.wfs_fails("mount", "add", "fat", "/tank/files/stick.img", "/stick")
+    assert mounts(appliance) == []
+    assert files(appliance, "ls", "files").strip() == "stick.img"
+    appliance.restart()
+    assert mounts(appliance) == [] and appliance.wfs("status")["problems"] == []
