@@ -64,6 +64,8 @@ void mount_unref(struct vfs_mount_point *m)
 		return;
 	vfs_node_unref(m->root);
 	place_drop(&m->covered);
+	if (m->left)
+		m->left(m->left_ctx);
 	free(m);
 }
 
@@ -277,6 +279,11 @@ static struct vfs_mount_point *new_mount(const char *path, struct vfs_node *root
 
 int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_only)
 {
+	return vfs_mount_held(v, path, root, read_only, NULL, NULL);
+}
+
+int vfs_mount_held(struct vfs *v, const char *path, struct vfs_node *root, bool read_only, vfs_left_fn *left, void *ctx)
+{
 	struct vfs_mount_point *m;
 	int ret;
 
@@ -285,14 +292,18 @@ int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_
 	m = new_mount(path, root, read_only);
 	if (!m)
 		return err_set(-ENOMEM, "no memory to mount %s", path);
+	m->left = left;
+	m->left_ctx = ctx;
 	ret = find_covered(v, m->path, &m->covered);
 	if (!ret) {
 		sync_mutex_lock(&v->lock);
 		ret = enter(v, m);
 		sync_mutex_unlock(&v->lock);
 	}
-	if (ret)
+	if (ret) {
+		m->left = NULL;
 		mount_unref(m);
+	}
 	return ret;
 }
 

@@ -116,6 +116,14 @@ void vfs_node_unref(struct vfs_node *n);
  * nodes that the handles still hold, and what is mounted below is reached through its drive letter only.
  */
 int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_only);
+/*
+ * The same, and @left is called when nobody uses the mount any more: it was unmounted, and the last handle is closed.
+ * Whoever holds a reference to @root until then, and gives it up in a thread of its own, decides where the file system
+ * is closed. Called once if this succeeded; in any thread, which may be one that must not wait, without locks.
+ */
+typedef void vfs_left_fn(void *ctx);
+int vfs_mount_held(struct vfs *v, const char *path, struct vfs_node *root, bool read_only, vfs_left_fn *left,
+                   void *ctx);
 int vfs_unmount(struct vfs *v, const char *path, bool force);
 /* Give a mount a drive letter, 'A'..'Z' (or lower case, which is the same), or take it away: 0. -ENOENT, -EEXIST
  * (another mount has it), -EINVAL. */

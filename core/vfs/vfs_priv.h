@@ -24,6 +24,8 @@ struct vfs_mount_point {
 	uint64_t id; /* never reused: the cookie of its entry in the top directory */
 	bool read_only;
 	bool gone; /* atomic: it is being unmounted, or is */
+	vfs_left_fn *left; /* NULL: nobody wants to know */
+	void *left_ctx;
 	char drive; /* 'A'..'Z', or 0; guarded by the lock of the table */
 	unsigned refs; /* atomic: one for the table, one for each handle, walk in progress, and mount over it */
 	unsigned handle_count; /* atomic */

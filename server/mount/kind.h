@@ -54,8 +54,8 @@ struct mount_fs {
 	int (*sync)(void *fs);
 	/*
 	 * For a forced removal: whoever still holds a node is answered -ESTALE from now on. The table calls sync()
-	 * once more then; what is left to do when the last node is released must be short, since that may be on an
-	 * event loop, and bounded, whatever a device or a server does.
+	 * once more then; what is left to do when the last node is released must end soon, whatever a device or a
+	 * server does: one thread closes the file systems of all mounts, one after the other.
 	 */
 	void (*kill)(void *fs);
 	void (*health)(void *fs, struct mount_health *ret); /* may wait for the device, but not for a network */

@@ -1,56 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The table of mounts.
- *
- * One change at a time (change_lock, held while devices are waited for); the list and what becomes of its entries is
- * under a lock of its own, so that listing and the end of a mount, which may come in any thread, wait for nobody.
- */
-#include "server/mount/mount.h"
-
+/* The table of mounts: adding, finding, listing. How they end is in remove.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <urcu/list.h>
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
-#include "core/base/sync.h"
 #include "core/blk/blk.h"
-#include "server/mount/kind.h"
-#include "server/mount/source.h"
+#include "server/mount/table.h"
 
 #define DEPTH_MAX 4u /* images in images: each takes stack */
 #define UMASK_MAX 0777u
-#define LEAVE_WAIT_NS (5 * SYNC_NS_PER_S)
-#define STOP_WAIT_NS (30 * SYNC_NS_PER_S)
 
-struct mount {
-	struct cds_list_head link; /* table->mounts, or alone */
-	struct mount_table *table;
-	const struct mount_kind *kind;
-	struct mount_spec spec;
-	struct mount_request request;
-	struct source_id id;
-	struct mount_fs fs;
-	uint64_t number; /* ascending */
-	unsigned depth; /* of images in images; 1: on a device */
-	/* Under the lock of the table. */
-	bool mounted; /* the table has the root */
-	bool gone;
-	int gone_rc;
-	unsigned refs; /* until it is gone, and of who waits for that */
-};
-
-struct mount_table {
-	struct mount_config config;
-	struct sync_mutex change_lock; /* before lock */
-	uint64_t last_number SYNC_GUARDED_BY(change_lock);
-	struct sync_mutex lock;
-	struct sync_cond gone_cond;
-	struct cds_list_head mounts SYNC_GUARDED_BY(lock); /* oldest first */
-};
+static void table_done(struct mount_table *t)
+{
+	sync_cond_done(&t->close_cond);
+	sync_cond_done(&t->gone_cond);
+	sync_mutex_done(&t->lock);
+	sync_mutex_done(&t->change_lock);
+	free(t);
+}
 
 struct mount_table *mount_table_new(const struct mount_config *config)
 {
@@ -62,51 +33,25 @@ struct mount_table *mount_table_new(const struct mount_config *config)
 	sync_mutex_init(&t->change_lock, SYNC_RANK_SERVER, "changes of mounts");
 	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "mounts");
 	sync_cond_init(&t->gone_cond);
+	sync_cond_init(&t->close_cond);
 	CDS_INIT_LIST_HEAD(&t->mounts);
-	return t;
+	if (sync_thread_start(&t->closer, "unmount", table_closer_run, t) == 0)
+		return t;
+	table_done(t);
+	return NULL;
 }
 
 void mount_table_free(struct mount_table *t)
 {
 	if (!t)
 		return;
+	sync_mutex_lock(&t->lock);
+	t->ending = true;
+	sync_cond_signal(&t->close_cond);
+	sync_mutex_unlock(&t->lock);
+	sync_thread_join(&t->closer);
 	always(cds_list_empty(&t->mounts));
-	sync_cond_done(&t->gone_cond);
-	sync_mutex_done(&t->lock);
-	sync_mutex_done(&t->change_lock);
-	free(t);
-}
-
-static void mount_unref(struct mount *m)
-{
-	struct mount_table *t = m->table;
-	bool last;
-
-	sync_mutex_lock(&t->lock);
-	last = --m->refs == 0;
-	sync_mutex_unlock(&t->lock);
-	if (last)
-		free(m);
-}
-
-/* The file system is closed. */
-static void mount_gone(void *ctx, int rc)
-{
-	struct mount *m = ctx;
-	struct mount_table *t = m->table;
-	char text[512];
-
-	if (rc < 0)
-		log_error("mount", "not everything was written path=%s source=%s error=\"%s\"", m->spec.path,
-		          m->spec.source, err_text(err_get(), rc, 0, text, sizeof(text)));
-	blk_close(m->request.dev);
-	sync_mutex_lock(&t->lock);
-	cds_list_del(&m->link);
-	m->gone = true;
-	m->gone_rc = rc;
-	sync_cond_broadcast(&t->gone_cond);
-	sync_mutex_unlock(&t->lock);
-	mount_unref(m);
+	table_done(t);
 }
 
 /* ---- finding ---- */
@@ -127,8 +72,7 @@ static bool stands_on(const struct mount *m, const char *path)
 	       (source && is_within(source, path));
 }
 
-/* The newest that stands on @path. */
-static struct mount *find_user(struct mount_table *t, const char *path) SYNC_REQUIRES(t->lock)
+struct mount *table_find_user(struct mount_table *t, const char *path)
 {
 	struct mount *m;
 
@@ -139,23 +83,12 @@ static struct mount *find_user(struct mount_table *t, const char *path) SYNC_REQ
 	return NULL;
 }
 
-static struct mount *find_path(struct mount_table *t, const char *path) SYNC_REQUIRES(t->lock)
-{
-	struct mount *m;
-
-	cds_list_for_each_entry (m, &t->mounts, link) {
-		if (m->mounted && strcmp(m->spec.path, path) == 0)
-			return m;
-	}
-	return NULL;
-}
-
 bool mount_find_user(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX])
 {
 	const struct mount *m;
 
 	sync_mutex_lock(&t->lock);
-	m = find_user(t, path);
+	m = table_find_user(t, path);
 	if (m && ret_path)
 		memcpy(ret_path, m->spec.path, VFS_PATH_MAX);
 	sync_mutex_unlock(&t->lock);
@@ -279,7 +212,7 @@ static void fill_request(struct mount *m)
 		.cache = c->cache,
 		.budget = c->budget,
 		.metrics = c->metrics,
-		.gone = mount_gone,
+		.gone = table_gone,
 		.gone_ctx = m,
 	};
 }
@@ -331,7 +264,8 @@ static int add_locked(struct mount_table *t, struct mount *m) SYNC_REQUIRES(t->c
 		return rc;
 	}
 	m->fs.health(m->fs.fs, &health);
-	rc = vfs_mount(t->config.vfs, m->spec.path, m->fs.root, m->spec.read_only || health.read_only);
+	rc = vfs_mount_held(t->config.vfs, m->spec.path, m->fs.root, m->spec.read_only || health.read_only, table_left,
+	                    m);
 	if (rc < 0) {
 		vfs_node_unref(m->fs.root);
 		return rc;
@@ -371,169 +305,6 @@ int mount_add(struct mount_table *t, struct mount_spec *spec)
 	}
 	sync_mutex_unlock(&t->change_lock);
 	return rc < 0 ? err_add(rc, "mount %s at %s", spec->source, spec->path) : 0;
-}
-
-/* ---- removing ---- */
-
-/* Whoever has something open is told that it is gone; everything that was acknowledged is made durable. */
-static int leave_by_force(struct mount_table *t, struct mount *m)
-{
-	always(vfs_unmount(t->config.vfs, m->spec.path, true) == 0);
-	m->fs.kill(m->fs.fs);
-	return m->fs.sync(m->fs.fs);
-}
-
-/* Out of the namespace. The last node, and so the rest of it, goes now or when somebody closes a file. *ret_error: of
- * the last sync. */
-static int leave(struct mount_table *t, struct mount *m, bool force, int *ret_error) SYNC_REQUIRES(t->change_lock)
-{
-	int rc = 0;
-
-	*ret_error = 0;
-	if (force)
-		*ret_error = leave_by_force(t, m);
-	else
-		rc = vfs_unmount(t->config.vfs, m->spec.path, false);
-	if (rc < 0)
-		return rc;
-	sync_mutex_lock(&t->lock);
-	m->mounted = false;
-	sync_mutex_unlock(&t->lock);
-	log_notice("mount", "unmounted path=%s source=%s force=%d", m->spec.path, m->spec.source, force);
-	vfs_node_unref(m->fs.root);
-	return 0;
-}
-
-/* The newest mount that stands on @path, referenced; NULL: none. */
-static struct mount *take_user(struct mount_table *t, const char *path)
-{
-	struct mount *m;
-
-	sync_mutex_lock(&t->lock);
-	m = find_user(t, path);
-	if (m)
-		m->refs++;
-	sync_mutex_unlock(&t->lock);
-	return m;
-}
-
-static void remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
-        SYNC_REQUIRES(t->change_lock);
-static void remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
-{
-	struct mount *m;
-
-	/* Each is out of the list of users before the next is looked for; what stands on it comes first. */
-	while ((m = take_user(t, path))) {
-		int error;
-
-		remove_users(t, m->spec.path, fn, ctx);
-		(void)leave(t, m, true, &error);
-		if (error)
-			log_error("mount", "the last sync failed path=%s error=\"%s\"", m->spec.path, strerror(-error));
-		if (fn)
-			fn(ctx, m->spec.path);
-		mount_unref(m);
-	}
-}
-
-void mount_remove_users(struct mount_table *t, const char *path, mount_removed_fn *fn, void *ctx)
-{
-	sync_mutex_lock(&t->change_lock);
-	remove_users(t, path, fn, ctx);
-	sync_mutex_unlock(&t->change_lock);
-}
-
-/* Is it gone by then? */
-static bool wait_gone(struct mount *m, uint64_t timeout_ns, int *ret_rc)
-{
-	struct mount_table *t = m->table;
-	uint64_t deadline = sync_now_ns() + timeout_ns;
-	bool gone;
-
-	sync_mutex_lock(&t->lock);
-	while (!m->gone && sync_cond_wait_until(&t->gone_cond, &t->lock, deadline))
-		;
-	gone = m->gone;
-	*ret_rc = gone ? m->gone_rc : 0;
-	sync_mutex_unlock(&t->lock);
-	return gone;
-}
-
-static int remove_locked(struct mount_table *t, struct mount *m, bool force, mount_removed_fn *fn, void *ctx,
-                         int *ret_error) SYNC_REQUIRES(t->change_lock)
-{
-	char user[VFS_PATH_MAX];
-
-	if (force)
-		remove_users(t, m->spec.path, fn, ctx);
-	else if (mount_find_user(t, m->spec.path, user))
-		return err_set(-EBUSY, "the mount at %s stands on %s: remove it first", user, m->spec.path);
-	return leave(t, m, force, ret_error);
-}
-
-int mount_remove(struct mount_table *t, const char *path, bool force, mount_removed_fn *fn, void *ctx,
-                 struct mount_removal *ret)
-{
-	struct mount *m;
-	int rc, gone_rc = 0;
-
-	*ret = (struct mount_removal){ 0 };
-	sync_mutex_lock(&t->change_lock);
-	sync_mutex_lock(&t->lock);
-	m = find_path(t, path);
-	if (m)
-		m->refs++;
-	sync_mutex_unlock(&t->lock);
-	rc = m ? remove_locked(t, m, force, fn, ctx, &ret->error)
-	       : err_set(-ENOENT, "nothing of the table is mounted at %s", path);
-	sync_mutex_unlock(&t->change_lock);
-	if (!m)
-		return rc;
-	/* Clients that have to close something first may take for ever. */
-	if (rc == 0)
-		ret->leaving = !wait_gone(m, force ? 0 : LEAVE_WAIT_NS, &gone_rc);
-	if (rc == 0 && !ret->error)
-		ret->error = gone_rc;
-	mount_unref(m);
-	return rc;
-}
-
-/* The newest of all, referenced; NULL: none is left. */
-static struct mount *take_newest(struct mount_table *t)
-{
-	struct mount *m = NULL;
-
-	sync_mutex_lock(&t->lock);
-	if (!cds_list_empty(&t->mounts)) {
-		m = cds_list_entry(t->mounts.prev, struct mount, link);
-		m->refs++;
-	}
-	sync_mutex_unlock(&t->lock);
-	return m;
-}
-
-int mount_table_stop(struct mount_table *t)
-{
-	struct mount *m;
-	bool gone = true;
-	int first = 0;
-
-	while (gone && (m = take_newest(t))) {
-		int rc = 0, gone_rc = 0;
-
-		sync_mutex_lock(&t->change_lock);
-		if (m->mounted)
-			(void)leave(t, m, true, &rc);
-		sync_mutex_unlock(&t->change_lock);
-		gone = wait_gone(m, STOP_WAIT_NS, &gone_rc);
-		if (!gone)
-			rc = err_set(-EBUSY, "%s is still in use", m->spec.source);
-		if (first == 0)
-			first = rc < 0 ? rc : gone_rc;
-		mount_unref(m);
-	}
-	return first;
 }
 
 /* ---- listing ---- */

@@ -315,6 +315,32 @@ static void test_unmount_waits_for_nobody_but_tells(void **state)
 	assert_int_equal(e->file.opens, 0);
 }
 
+static void count_call(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void test_the_holder_of_a_mount_is_told_when_nobody_uses_it_any_more(void **state)
+{
+	struct env *e = *state;
+	struct vfs_handle *h;
+	unsigned left = 0;
+
+	assert_int_equal(vfs_mount_held(e->vfs, "tank", &e->dir.node, false, count_call, &left), -EEXIST);
+	assert_int_equal(vfs_mount_held(e->vfs, "/none/here", &e->dir.node, false, count_call, &left), -ENOENT);
+	assert_int_equal(left, 0);
+	assert_int_equal(vfs_mount_held(e->vfs, "boot", &e->dir.node, false, count_call, &left), 0);
+	assert_int_equal(vfs_open(e->vfs, "/boot/f", false, &h), 0);
+	assert_int_equal(vfs_unmount(e->vfs, "boot", false), -EBUSY);
+	assert_int_equal(vfs_unmount(e->vfs, "boot", true), 0);
+	assert_int_equal(left, 0);
+	vfs_close(h);
+	assert_int_equal(left, 1);
+	assert_int_equal(vfs_mount_held(e->vfs, "boot", &e->dir.node, false, count_call, &left), 0);
+	assert_int_equal(vfs_unmount(e->vfs, "boot", false), 0);
+	assert_int_equal(left, 2);
+}
+
 static bool count_entry(void *ctx, const struct vfs_dirent *e)
 {
 	(void)e;
@@ -409,6 +435,7 @@ int main(void)
 		T(test_ranges_beyond_the_end_are_refused),
 		T(test_read_only_is_enforced),
 		T(test_unmount_waits_for_nobody_but_tells),
+		T(test_the_holder_of_a_mount_is_told_when_nobody_uses_it_any_more),
 		T(test_directories_are_listed),
 		T(test_handles_are_safe_against_mounts_coming_and_going),
 	};

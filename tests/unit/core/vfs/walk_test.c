@@ -231,6 +231,37 @@ static void test_mounts_lie_over_directories_and_dotdot_leads_out_of_them(void *
 	treefs_done(&other);
 }
 
+static void test_objects_of_what_lies_over_a_directory_are_found_by_number(void **state)
+{
+	struct tree_env *e = *state;
+	struct treefs other;
+	struct vfs_handle *top = must_walk(e, "/t"), *b, *h;
+	struct vfs_fid fid;
+	char name[8];
+
+	treefs_init(&other);
+	assert_int_equal(vfs_mount(e->vfs, "/t/a/b", &other.root->node, false), 0);
+	b = must_walk(e, "/t/a/b");
+	/* The last one has a number that the tree below has not given out. */
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		assert_int_equal(create_as(b, ROOT, name, VFS_TYPE_DIR, 0755, NULL), 0);
+	}
+	vfs_close(b);
+	h = must_walk(e, "/t/a/b/d99");
+	assert_int_equal(vfs_get_fid(h, &fid), 0);
+	vfs_close(h);
+	assert_int_equal(vfs_open_fid(top, &fid, &h), 0);
+	vfs_close(h);
+	fid.object += 100;
+	assert_int_equal(vfs_open_fid(top, &fid, &h), -ESTALE);
+	fid.object -= 100;
+	assert_int_equal(vfs_unmount(e->vfs, "/t/a/b", false), 0);
+	assert_int_equal(vfs_open_fid(top, &fid, &h), -ESTALE);
+	vfs_close(top);
+	treefs_done(&other);
+}
+
 static void test_a_directory_that_is_mounted_over_stays(void **state)
 {
 	struct tree_env *e = *state;
@@ -358,6 +389,7 @@ int main(void)
 		T(test_search_permission_is_needed_in_each_directory),
 		T(test_nothing_leads_above_the_root_of_a_walk),
 		T(test_mounts_lie_over_directories_and_dotdot_leads_out_of_them),
+		T(test_objects_of_what_lies_over_a_directory_are_found_by_number),
 		T(test_a_directory_that_is_mounted_over_stays),
 		T(test_bad_places_for_mounts_are_refused),
 		T(test_the_top_lists_its_mounts_and_no_nested_ones),
