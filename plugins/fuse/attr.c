@@ -16,7 +16,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 	(void)fi;
 	if (attr_kept(m, n, &attr)) {
-		reply_attr(req, n, &attr);
+		reply_attr(req, n, SEEN_NEVER, &attr);
 		return;
 	}
 	caller_get(req, &who);
@@ -24,7 +24,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (err)
 		reply_err(req, err);
 	else
-		reply_attr(req, n, &attr);
+		reply_attr(req, n, who.seen, &attr);
 }
 
 /* There is nothing before 1970. */
@@ -120,7 +120,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	if (err)
 		reply_err(req, err);
 	else
-		reply_attr(req, n, &attr);
+		reply_attr(req, n, who.seen, &attr);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)

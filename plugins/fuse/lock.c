@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Locks: of byte ranges (fcntl) and of whole files (flock), kept by the server for all clients. A lock that has to wait
- * is asked for again and again by one thread, at growing intervals; the threads that serve the kernel never wait.
+ * Locks: of byte ranges (fcntl) and of whole files (flock), kept by the server for all clients. For a lock that has to
+ * wait the server keeps a place; it tells when the lock is granted (events.c), so that no thread waits. What has to be
+ * asked of the server for those that wait (that one is interrupted; all of them again, when it was restarted) a thread
+ * of its own does.
  *
  * Whole-file locks are locks of one byte beyond every file: the two kinds do not see each other, as on local files.
  */
@@ -10,120 +12,150 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <time.h>
 
 #include "plugins/fuse/mount.h"
+#include "protocol/client/wfs_watch.h"
 
-#define RETRY_MS_MIN 2u
-#define RETRY_MS_MAX 200u
-#define NS_PER_MS UINT64_C(1000000)
 #define OFFSET_MAX (UINT64_C(1) << 63) /* the end of what can be in a file */
 
 struct lock_wait {
 	struct lock_wait *next;
 	fuse_req_t req;
 	struct node *node;
-	struct caller who;
+	struct wfs_file *file;
 	struct wfs_lock lock;
-	uint64_t retry_ns;
-	unsigned interval_ms;
+	uint64_t id;
+	bool asking; /* a thread is asking the server for it */
+	bool ended; /* meanwhile the server told how it ended */
+	int result;
+	bool interrupted, cancelled;
+	bool again; /* the server has forgotten it */
 };
 
-static int take(struct mount *m, struct node *n, const struct wfs_cred *cred, const struct wfs_lock *lock)
+static void granted(struct node *n, const struct wfs_lock *lock)
 {
-	int err = wfs_lock(m->client, cred, &n->fh, lock);
-
-	if (!err && lock->type != WFS_LOCK_NONE && lock->offset < OFFSET_MAX)
+	if (lock->type != WFS_LOCK_NONE && lock->offset < OFFSET_MAX)
 		atomic_store(&n->locked, true);
-	return err;
 }
 
-/* What waits may have its turn. */
-static void hurry(struct mount *m)
+/* It is on no list any more. */
+static void finish(struct lock_wait *w, int err)
 {
-	struct lock_queue *q = &m->locks;
+	if (!err)
+		granted(w->node, &w->lock);
+	reply_err(w->req, err == -ECANCELED ? -EINTR : err);
+	free(w);
+}
 
-	pthread_mutex_lock(&q->lock);
-	if (q->waiting) {
-		q->hurry = true;
-		pthread_cond_signal(&q->changed);
-	}
+static void take_out(struct lock_queue *q, struct lock_wait *w)
+{
+	struct lock_wait **at = &q->first;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+}
+
+/* Ask the server, with the queue's lock held, which is given up meanwhile. True: it is over, and off the list. */
+static bool ask(struct lock_queue *q, struct lock_wait *w, int *ret_err)
+{
+	int err;
+
+	w->asking = true;
 	pthread_mutex_unlock(&q->lock);
+	err = wfs_file_lock_wait(w->file, &w->lock, w->id);
+	pthread_mutex_lock(&q->lock);
+	w->asking = false;
+	if (w->ended)
+		err = w->result;
+	else if (err == -EINPROGRESS || err == -EEXIST)
+		return false;
+	take_out(q, w);
+	*ret_err = err;
+	return true;
 }
 
 static void interrupted(fuse_req_t req, void *data)
 {
-	struct lock_queue *q = data;
+	struct lock_queue *q = &mount_of(req)->locks;
+	struct lock_wait *w = data;
 
-	(void)req;
 	pthread_mutex_lock(&q->lock);
-	q->hurry = true;
+	w->interrupted = true;
 	pthread_cond_signal(&q->changed);
 	pthread_mutex_unlock(&q->lock);
 }
 
-static void wait_for(struct mount *m, struct lock_wait *w)
+static void lock_or_wait(struct mount *m, struct lock_wait *w)
+{
+	struct lock_queue *q = &m->locks;
+	int err = 0;
+	bool over;
+
+	pthread_mutex_lock(&q->lock);
+	w->id = ++q->last_id;
+	w->next = q->first;
+	q->first = w;
+	over = ask(q, w, &err);
+	/* From here on the event, or the thread below, may end it. */
+	if (!over)
+		w->asking = true;
+	pthread_mutex_unlock(&q->lock);
+	if (!over) {
+		fuse_req_interrupt_func(w->req, interrupted, w);
+		pthread_mutex_lock(&q->lock);
+		w->asking = false;
+		over = w->ended;
+		if (over) {
+			err = w->result;
+			take_out(q, w);
+		}
+		pthread_cond_signal(&q->changed);
+		pthread_mutex_unlock(&q->lock);
+	}
+	if (over)
+		finish(w, err);
+}
+
+void lock_ended(struct mount *m, uint64_t id, int err)
+{
+	struct lock_queue *q = &m->locks;
+	struct lock_wait *w;
+
+	pthread_mutex_lock(&q->lock);
+	w = q->first;
+	while (w && w->id != id)
+		w = w->next;
+	if (w && w->asking) {
+		w->ended = true;
+		w->result = err;
+		w = NULL;
+	} else if (w) {
+		take_out(q, w);
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (w)
+		finish(w, err);
+}
+
+void lock_ask_again(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
 
-	w->interval_ms = RETRY_MS_MIN;
-	w->retry_ns = node_now_ns() + RETRY_MS_MIN * NS_PER_MS;
-	fuse_req_interrupt_func(w->req, interrupted, q);
 	pthread_mutex_lock(&q->lock);
-	w->next = q->first;
-	q->first = w;
-	q->waiting++;
+	for (struct lock_wait *w = q->first; w; w = w->next)
+		w->again = true;
 	pthread_cond_signal(&q->changed);
 	pthread_mutex_unlock(&q->lock);
 }
 
-/* True: it waits no longer. Not under the queue's lock. */
-static bool try_again(struct mount *m, struct lock_wait *w)
+static struct lock_wait *find_work(struct lock_queue *q)
 {
-	int err = -EINTR;
+	struct lock_wait *w = q->first;
 
-	if (!fuse_req_interrupted(w->req))
-		err = take(m, w->node, &w->who.cred, &w->lock);
-	if (err == -EAGAIN) {
-		w->interval_ms = w->interval_ms * 2 < RETRY_MS_MAX ? w->interval_ms * 2 : RETRY_MS_MAX;
-		w->retry_ns = node_now_ns() + w->interval_ms * NS_PER_MS;
-		return false;
-	}
-	reply_err(w->req, err);
-	free(w);
-	return true;
-}
-
-/* Wait until something is due, with the queue's lock held. Returns what is, taken off the queue. */
-static struct lock_wait *next_due(struct lock_queue *q)
-{
-	uint64_t now = node_now_ns(), first = UINT64_MAX;
-	struct lock_wait *due = NULL, **p = &q->first;
-	struct timespec until;
-
-	while (*p) {
-		struct lock_wait *w = *p;
-
-		if (q->hurry || w->retry_ns <= now) {
-			*p = w->next;
-			w->next = due;
-			due = w;
-		} else {
-			first = w->retry_ns < first ? w->retry_ns : first;
-			p = &w->next;
-		}
-	}
-	q->hurry = false;
-	if (due || q->stop)
-		return due;
-	if (first == UINT64_MAX) {
-		pthread_cond_wait(&q->changed, &q->lock);
-	} else {
-		until = (struct timespec){ .tv_sec = (time_t)(first / 1000000000u),
-			                   .tv_nsec = (long)(first % 1000000000u) };
-		pthread_cond_timedwait(&q->changed, &q->lock, &until);
-	}
-	return NULL;
+	while (w && (w->asking || !(w->again || (w->interrupted && !w->cancelled))))
+		w = w->next;
+	return w;
 }
 
 static void *waiter(void *arg)
@@ -133,29 +165,26 @@ static void *waiter(void *arg)
 
 	pthread_mutex_lock(&q->lock);
 	while (!q->stop) {
-		struct lock_wait *due = next_due(q), *again = NULL;
-		unsigned done = 0;
+		struct lock_wait *w = find_work(q);
+		bool over = false;
+		int err = 0;
 
-		pthread_mutex_unlock(&q->lock);
-		while (due) {
-			struct lock_wait *w = due;
+		if (!w) {
+			pthread_cond_wait(&q->changed, &q->lock);
+		} else if (w->again) {
+			w->again = w->cancelled = false;
+			over = ask(q, w, &err);
+			pthread_mutex_unlock(&q->lock);
+			if (over)
+				finish(w, err);
+			pthread_mutex_lock(&q->lock);
+		} else {
+			uint64_t id = w->id;
 
-			due = w->next;
-			if (try_again(m, w)) {
-				done++;
-			} else {
-				w->next = again;
-				again = w;
-			}
-		}
-		pthread_mutex_lock(&q->lock);
-		q->waiting -= done;
-		while (again) {
-			struct lock_wait *w = again;
-
-			again = w->next;
-			w->next = q->first;
-			q->first = w;
+			w->cancelled = true;
+			pthread_mutex_unlock(&q->lock);
+			(void)wfs_lock_cancel(m->client, id);
+			pthread_mutex_lock(&q->lock);
 		}
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -165,15 +194,11 @@ static void *waiter(void *arg)
 int lock_queue_start(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
-	pthread_condattr_t attr;
 	sigset_t all, before;
 	int err;
 
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&q->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&q->changed, NULL);
 	/* Signals are for the main thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -198,8 +223,7 @@ void lock_queue_stop(struct mount *m)
 		struct lock_wait *w = q->first;
 
 		q->first = w->next;
-		reply_err(w->req, -EINTR);
-		free(w);
+		finish(w, -EINTR);
 	}
 	pthread_cond_destroy(&q->changed);
 	pthread_mutex_destroy(&q->lock);
@@ -209,43 +233,46 @@ void lock_drop_ranges(struct mount *m, struct node *n, uint64_t owner)
 {
 	struct wfs_lock all = { .owner = owner, .type = WFS_LOCK_NONE, .len_bytes = OFFSET_MAX };
 
-	if (!atomic_load(&n->locked))
-		return;
-	(void)take(m, n, NULL, &all);
-	hurry(m);
+	if (atomic_load(&n->locked))
+		(void)wfs_lock(m->client, NULL, &n->fh, &all);
 }
 
 void lock_drop_flock(struct mount *m, struct node *n, uint64_t owner)
 {
 	struct wfs_lock all = { .owner = owner, .type = WFS_LOCK_NONE, .offset = OFFSET_MAX, .len_bytes = 1 };
 
-	(void)take(m, n, NULL, &all);
-	hurry(m);
+	(void)wfs_lock(m->client, NULL, &n->fh, &all);
 }
 
-/* For fcntl and flock: take it, give it back, or wait for it. */
-static void lock_for(fuse_req_t req, struct node *n, const struct wfs_lock *lock, bool may_wait)
+/* For fcntl and flock: take it, give it back, or wait for it. How the file was opened counts, not its mode by now. */
+static void lock_for(fuse_req_t req, struct open_file *of, const struct wfs_lock *lock, bool may_wait)
 {
 	struct mount *m = mount_of(req);
-	struct lock_wait *w = malloc(sizeof(*w));
+	struct wfs_file *file;
+	struct lock_wait *w;
 	int err;
 
+	if (lock->type == WFS_LOCK_NONE) {
+		reply_err(req, wfs_lock(m->client, NULL, &of->node->fh, lock));
+		return;
+	}
+	err = open_file_get(m, of, &file);
+	if (!err && !may_wait) {
+		err = wfs_file_lock(file, lock);
+		if (!err)
+			granted(of->node, lock);
+	}
+	if (err || !may_wait) {
+		reply_err(req, err);
+		return;
+	}
+	w = malloc(sizeof(*w));
 	if (!w) {
 		reply_err(req, -ENOMEM);
 		return;
 	}
-	*w = (struct lock_wait){ .req = req, .node = n, .lock = *lock };
-	caller_get(req, &w->who);
-	err = take(m, n, &w->who.cred, lock);
-	if (err == -EAGAIN && may_wait) {
-		wait_for(m, w);
-		return;
-	}
-	free(w);
-	/* Going from exclusive to shared lets others in, too. */
-	if (!err && lock->type != WFS_LOCK_EXCLUSIVE)
-		hurry(m);
-	reply_err(req, err);
+	*w = (struct lock_wait){ .req = req, .node = of->node, .file = file, .lock = *lock };
+	lock_or_wait(m, w);
 }
 
 static int range_of(const struct flock *from, uint64_t owner, struct wfs_lock *ret)
@@ -268,10 +295,11 @@ static void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 	struct wfs_lock lock;
 	int err = range_of(flock, fi->lock_owner, &lock);
 
+	(void)ino;
 	if (err)
 		reply_err(req, err);
 	else
-		lock_for(req, node_of(mount_of(req), ino), &lock, sleep);
+		lock_for(req, file_of(fi), &lock, sleep);
 }
 
 static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *flock)
@@ -302,6 +330,7 @@ static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 {
 	struct wfs_lock lock = { .owner = fi->lock_owner, .offset = OFFSET_MAX, .len_bytes = 1 };
 
+	(void)ino;
 	switch (op & ~LOCK_NB) {
 	case LOCK_SH:
 		lock.type = WFS_LOCK_SHARED;
@@ -313,7 +342,7 @@ static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 		lock.type = WFS_LOCK_NONE;
 		break;
 	}
-	lock_for(req, node_of(mount_of(req), ino), &lock, !(op & LOCK_NB));
+	lock_for(req, file_of(fi), &lock, !(op & LOCK_NB));
 }
 
 void lock_ops(struct fuse_lowlevel_ops *ops)

@@ -128,7 +128,10 @@ static int run(struct mount *m)
 	if (!err)
 		err = close_queue_start(m);
 	if (!err)
+		err = events_start(m);
+	if (!err)
 		err = serve(m);
+	events_stop(m);
 	close_queue_stop(m);
 	lock_queue_stop(m);
 	fuse_remove_signal_handlers(m->session);
@@ -159,6 +162,7 @@ static int mount_and_run(struct mount *m, struct fuse_args *args)
 static int mount_new(const struct options *o, struct fuse_args *args)
 {
 	struct mount *m = calloc(1, sizeof(*m));
+	pthread_rwlockattr_t attr;
 	int err;
 
 	if (!m)
@@ -167,6 +171,11 @@ static int mount_new(const struct options *o, struct fuse_args *args)
 	m->attr_timeout_ns = (uint64_t)(o->attr_timeout_s * 1e9);
 	pthread_mutex_init(&m->open_lock, NULL);
 	pthread_mutex_init(&m->small_lock, NULL);
+	pthread_rwlockattr_init(&attr);
+	/* There are always threads that reply. */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&m->events.lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	err = node_table_init(&m->nodes);
 	if (!err) {
 		err = connect_and_attach(m);
@@ -175,6 +184,7 @@ static int mount_new(const struct options *o, struct fuse_args *args)
 		wfs_disconnect(m->client);
 		node_table_done(&m->nodes);
 	}
+	pthread_rwlock_destroy(&m->events.lock);
 	pthread_mutex_destroy(&m->small_lock);
 	pthread_mutex_destroy(&m->open_lock);
 	free(m);

@@ -24,9 +24,20 @@ struct lock_queue {
 	pthread_cond_t changed;
 	pthread_t thread;
 	bool started, stop;
-	bool hurry; /* something was unlocked, or a wait interrupted */
 	struct lock_wait *first;
-	unsigned waiting; /* also those that are being tried again, off the list */
+	uint64_t last_id;
+};
+
+/* What the server tells (events.c). */
+struct mount_events {
+	pthread_rwlock_t lock; /* held by those who give the kernel what it may believe for long */
+	bool coherent; /* all changes are told */
+	_Atomic uint64_t changes; /* told so far; changes with the lock held for writing */
+	bool asked, lost; /* of the thread */
+	pthread_t thread;
+	bool started, stop;
+	pthread_mutex_t stop_lock;
+	pthread_cond_t stopped;
 };
 
 /* Files that are to be closed (close.c). */
@@ -51,6 +62,7 @@ struct mount {
 	uint64_t attr_timeout_ns;
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
+	struct mount_events events;
 	struct close_queue closes;
 	pthread_mutex_t open_lock; /* while it is held no file is opened */
 	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
@@ -69,6 +81,7 @@ struct open_file {
 struct caller {
 	struct wfs_cred cred;
 	uint32_t groups[WFS_GROUPS_MAX];
+	uint64_t seen; /* changes that were told before the server was asked (events.c) */
 };
 
 static inline struct mount *mount_of(fuse_req_t req)
@@ -91,15 +104,18 @@ void caller_get(fuse_req_t req, struct caller *ret);
 
 /* @err: 0 or a negative errno. */
 void reply_err(fuse_req_t req, int err);
-void reply_attr(fuse_req_t req, struct node *n, const struct wfs_attr *attr);
+/* @seen: of the caller, or SEEN_NEVER for what may be older than the request. */
+#define SEEN_NEVER UINT64_MAX
+void reply_attr(fuse_req_t req, struct node *n, uint64_t seen, const struct wfs_attr *attr);
 void reply_statfs(fuse_req_t req, const struct wfs_statfs *s);
 /*
  * A name was looked up or made in @dir: tell the kernel of the object, or of @err. It counts as told only when that
  * arrived.
  */
-void reply_entry(fuse_req_t req, struct node *dir, int err, const struct wfs_attr *attr, const struct wfs_fh *fh);
-/* Fill in an entry; the node counts as told. -ENOMEM. */
-int entry_fill(struct mount *m, struct node *dir, const struct wfs_attr *attr, const struct wfs_fh *fh,
+void reply_entry(fuse_req_t req, struct node *dir, uint64_t seen, int err, const struct wfs_attr *attr,
+                 const struct wfs_fh *fh);
+/* Fill in an entry; the node counts as told. Between tell_begin() and tell_end(), unless SEEN_NEVER. -ENOMEM. */
+int entry_fill(struct mount *m, struct node *dir, uint64_t seen, const struct wfs_attr *attr, const struct wfs_fh *fh,
                struct fuse_entry_param *ret, struct node **ret_node);
 void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret);
 /* The number that programs see. */
@@ -131,7 +147,21 @@ void file_detach(struct open_file *of);
 /* WFS_ACCESS_* of open(2)'s flags. */
 unsigned file_access(const struct mount *m, int flags);
 
+/* events.c */
+int events_start(struct mount *m);
+void events_stop(struct mount *m);
+/* Around what tells the kernel something that it may believe for long. Nothing in between asks the server. */
+void tell_begin(struct mount *m);
+void tell_end(struct mount *m);
+/* Was nothing told since? In between these, as the two below. */
+bool events_fresh(struct mount *m, uint64_t seen);
+/* How long an answer is believed. */
+double events_believed_s(struct mount *m, uint64_t seen, double otherwise_s);
+uint64_t events_believed_ns(struct mount *m, uint64_t seen);
+
 /* small.c */
+/* The file, opened if it was not yet. */
+int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret);
 #define SMALL_BYTES_MAX (64u << 10)
 /*
  * Open a small file for reading by reading all of it: one round trip instead of three. *ret_change is its change
@@ -159,6 +189,10 @@ void close_later(struct mount *m, struct wfs_file *f);
 /* lock.c */
 int lock_queue_start(struct mount *m);
 void lock_queue_stop(struct mount *m);
+/* The server told how a wait ended. */
+void lock_ended(struct mount *m, uint64_t id, int err);
+/* The server has forgotten what waits. */
+void lock_ask_again(struct mount *m);
 /* The owner closes a descriptor of the file: its byte-range locks go. */
 void lock_drop_ranges(struct mount *m, struct node *n, uint64_t owner);
 void lock_drop_flock(struct mount *m, struct node *n, uint64_t owner);

@@ -18,7 +18,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mount *m = mount_of(req);
 	struct node *dir = node_of(m, parent);
-	struct fuse_entry_param none = { .entry_timeout = m->options->negative_timeout_s };
+	struct fuse_entry_param none = { 0 };
 	struct caller who;
 	struct wfs_attr attr;
 	struct wfs_fh fh;
@@ -26,10 +26,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	caller_get(req, &who);
 	err = wfs_lookup(m->client, &who.cred, &dir->fh, name, &fh, &attr);
-	if (err == -ENOENT && none.entry_timeout > 0)
-		(void)fuse_reply_entry(req, &none);
-	else
-		reply_entry(req, dir, err, &attr, &fh);
+	if (err != -ENOENT || m->options->negative_timeout_s <= 0) {
+		reply_entry(req, dir, who.seen, err, &attr, &fh);
+		return;
+	}
+	tell_begin(m);
+	none.entry_timeout = events_believed_s(m, who.seen, m->options->negative_timeout_s);
+	(void)fuse_reply_entry(req, &none);
+	tell_end(m);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -116,7 +120,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 	wfs_batch_free(b);
 	dir_changed(m, dir, before, err ? NULL : &dir_attr);
 	/* What counts is whether it was made. */
-	reply_entry(req, dir, done >= MADE ? 0 : err, &attr, &fh);
+	reply_entry(req, dir, who.seen, done >= MADE ? 0 : err, &attr, &fh);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -252,7 +256,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	wfs_batch_free(b);
 	node_touch(m, n);
 	node_touch(m, dir);
-	reply_entry(req, dir, err, &attr, &n->fh);
+	reply_entry(req, dir, who.seen, err, &attr, &n->fh);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -279,10 +283,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply_err(req, err);
 		return;
 	}
-	err = entry_fill(m, dir, &attr, &fh, &entry, &n);
+	tell_begin(m);
+	err = entry_fill(m, dir, who.seen, &attr, &fh, &entry, &n);
 	if (!err)
 		err = file_attach(m, n, file, access, fi);
 	if (err) {
+		tell_end(m);
 		wfs_close(file);
 		if (n)
 			node_forget(&m->nodes, n, 1);
@@ -291,10 +297,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	if (created) {
 		atomic_store(&n->cached_change, attr.change);
-		atomic_store(&n->no_capability_until_ns, node_now_ns() + m->attr_timeout_ns);
+		atomic_store(&n->no_capability_until_ns, node_now_ns() + events_believed_ns(m, who.seen));
 	}
 	node_touch(m, n);
-	if (fuse_reply_create(req, &entry, fi) != 0) {
+	err = fuse_reply_create(req, &entry, fi);
+	tell_end(m);
+	if (err) {
 		wfs_close(file);
 		file_detach(file_of(fi));
 		node_forget(&m->nodes, n, 1);

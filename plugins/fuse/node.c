@@ -118,6 +118,25 @@ struct node *node_find(struct node_table *t, uint64_t fsid, uint64_t file_id)
 	return n;
 }
 
+int node_all(struct node_table *t, struct node ***ret, size_t *ret_count)
+{
+	struct node **all;
+	size_t count = 0;
+
+	pthread_mutex_lock(&t->lock);
+	all = malloc((t->count + 1) * sizeof(struct node *));
+	for (size_t i = 0; all && i < t->bucket_count; i++) {
+		for (struct node *n = t->buckets[i]; n; n = n->next) {
+			n->lookups++;
+			all[count++] = n;
+		}
+	}
+	pthread_mutex_unlock(&t->lock);
+	*ret = all;
+	*ret_count = count;
+	return all ? 0 : -ENOMEM;
+}
+
 bool node_touched_since(struct node_table *t, uint64_t fsid, uint64_t file_id, uint64_t sequence)
 {
 	struct node *n;

@@ -55,6 +55,8 @@ void node_table_done(struct node_table *t);
 struct node *node_get(struct node_table *t, const struct wfs_attr *attr, const struct wfs_fh *fh);
 /* The node of an object if there is one, told once more until node_forget(). */
 struct node *node_find(struct node_table *t, uint64_t fsid, uint64_t file_id);
+/* All of them, each told once more until node_forget(); the array is the caller's. -ENOMEM. */
+int node_all(struct node_table *t, struct node ***ret, size_t *ret_count);
 /* Does the kernel know the object, and did this mount change it after @sequence? */
 bool node_touched_since(struct node_table *t, uint64_t fsid, uint64_t file_id, uint64_t sequence);
 /* The kernel forgets @count times that it was told. The node may be gone then. */

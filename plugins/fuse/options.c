@@ -30,6 +30,7 @@ static const struct fuse_opt specs[] = {
 	{ "entry_timeout=%lf", AT(entry_timeout_s), 0 },
 	{ "attr_timeout=%lf", AT(attr_timeout_s), 0 },
 	{ "negative_timeout=%lf", AT(negative_timeout_s), 0 },
+	{ "coherent_timeout=%lf", AT(coherent_timeout_s), 0 },
 	{ "timeout=%u", AT(timeout_s), 0 },
 	{ "connections=%u", AT(connections), 0 },
 	{ "certificates=%s", AT(certificates), 0 },
@@ -137,6 +138,7 @@ static int check(const struct options *o)
 		return -EINVAL;
 	}
 	if (!(o->entry_timeout_s >= 0 && o->attr_timeout_s >= 0 && o->negative_timeout_s >= 0 &&
+	      o->coherent_timeout_s >= 0 && o->coherent_timeout_s <= TIMEOUT_S_MAX &&
 	      o->entry_timeout_s <= TIMEOUT_S_MAX && o->attr_timeout_s <= TIMEOUT_S_MAX &&
 	      o->negative_timeout_s <= TIMEOUT_S_MAX)) {
 		fprintf(stderr, "wfs-fuse: the time-outs of caches are 0 to %u seconds\n", TIMEOUT_S_MAX);
@@ -152,6 +154,7 @@ int options_parse(struct fuse_args *args, struct options *ret)
 	*ret = (struct options){ .entry_timeout_s = 1,
 		                 .attr_timeout_s = 1,
 		                 .negative_timeout_s = 0.5,
+		                 .coherent_timeout_s = 60,
 		                 .timeout_s = 600,
 		                 .connections = 1,
 		                 .threads = 16 };

@@ -14,6 +14,7 @@ struct options {
 	char *certificates; /* a folder; NULL: none */
 	char *export_name;
 	double entry_timeout_s, attr_timeout_s, negative_timeout_s;
+	double coherent_timeout_s; /* instead of these, while the server tells of all changes; 0: it is not asked to */
 	unsigned timeout_s; /* the longest wait for a lost server */
 	unsigned connections;
 	unsigned threads;

@@ -18,6 +18,7 @@ void caller_get(fuse_req_t req, struct caller *ret)
 	int count = 0;
 
 	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "groups are handed on as they come");
+	ret->seen = atomic_load(&mount_of(req)->events.changes);
 	ret->cred = (struct wfs_cred){ .uid = ctx->uid, .gid = ctx->gid, .groups = ret->groups };
 	/* They are read from /proc, which takes as long as a request; root needs none. */
 	if (ctx->uid != 0)
@@ -126,11 +127,11 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 }
 
 /* What an answer from the server tells for a while. */
-static void learn(struct mount *m, struct node *n, const struct wfs_attr *attr)
+static void learn(struct mount *m, struct node *n, uint64_t seen, const struct wfs_attr *attr)
 {
 	bool small = attr->type == WFS_TYPE_FILE && attr->size_bytes <= SMALL_BYTES_MAX;
 
-	atomic_store(&n->no_acl_until_ns, attr->has_acl ? 0 : node_now_ns() + m->attr_timeout_ns);
+	atomic_store(&n->no_acl_until_ns, attr->has_acl ? 0 : node_now_ns() + events_believed_ns(m, seen));
 	atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }
 
@@ -139,47 +140,55 @@ void reply_err(fuse_req_t req, int err)
 	(void)fuse_reply_err(req, -err);
 }
 
-void reply_attr(fuse_req_t req, struct node *n, const struct wfs_attr *attr)
+void reply_attr(fuse_req_t req, struct node *n, uint64_t seen, const struct wfs_attr *attr)
 {
 	struct mount *m = mount_of(req);
 	struct stat st;
 
-	learn(m, n, attr);
 	stat_fill(m, attr, &st);
-	(void)fuse_reply_attr(req, &st, m->options->attr_timeout_s);
+	tell_begin(m);
+	learn(m, n, seen, attr);
+	(void)fuse_reply_attr(req, &st, events_believed_s(m, seen, m->options->attr_timeout_s));
+	tell_end(m);
 }
 
-int entry_fill(struct mount *m, struct node *dir, const struct wfs_attr *attr, const struct wfs_fh *fh,
+int entry_fill(struct mount *m, struct node *dir, uint64_t seen, const struct wfs_attr *attr, const struct wfs_fh *fh,
                struct fuse_entry_param *ret, struct node **ret_node)
 {
 	struct node *n = node_get(&m->nodes, attr, fh);
 
 	if (!n)
 		return -ENOMEM;
-	learn(m, n, attr);
+	learn(m, n, seen, attr);
 	atomic_store(&n->parent_id, dir->file_id);
 	/* Numbers of objects are never used again, so they tell the lives of a node's address apart. */
 	*ret = (struct fuse_entry_param){ .ino = n == m->root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n,
 		                          .generation = n->file_id,
-		                          .attr_timeout = m->options->attr_timeout_s,
-		                          .entry_timeout = m->options->entry_timeout_s };
+		                          .attr_timeout = events_believed_s(m, seen, m->options->attr_timeout_s),
+		                          .entry_timeout = events_believed_s(m, seen, m->options->entry_timeout_s) };
 	stat_fill(m, attr, &ret->attr);
 	*ret_node = n;
 	return 0;
 }
 
-void reply_entry(fuse_req_t req, struct node *dir, int err, const struct wfs_attr *attr, const struct wfs_fh *fh)
+void reply_entry(fuse_req_t req, struct node *dir, uint64_t seen, int err, const struct wfs_attr *attr,
+                 const struct wfs_fh *fh)
 {
 	struct mount *m = mount_of(req);
 	struct fuse_entry_param entry;
 	struct node *n;
 
-	if (!err)
-		err = entry_fill(m, dir, attr, fh, &entry, &n);
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	tell_begin(m);
+	err = entry_fill(m, dir, seen, attr, fh, &entry, &n);
 	if (err)
 		reply_err(req, err);
 	else if (fuse_reply_entry(req, &entry) != 0)
 		node_forget(&m->nodes, n, 1);
+	tell_end(m);
 }
 
 void reply_statfs(fuse_req_t req, const struct wfs_statfs *s)

@@ -100,11 +100,14 @@ bool small_store(struct mount *m, struct node *n, const struct small *s)
 }
 
 /* The file, opened once. That it may be read was seen when it was opened. */
-static int file_behind(struct mount *m, struct open_file *of, struct wfs_file **ret)
+int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret)
 {
 	struct small *s = of->small;
 	int err = 0;
 
+	*ret = of->file;
+	if (!s)
+		return 0;
 	pthread_mutex_lock(&s->lock);
 	if (!of->file) {
 		err = wfs_open_fh(m->client, &s->who.cred, &of->node->fh, WFS_ACCESS_READ, &of->file);
@@ -123,7 +126,7 @@ int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, ui
 	int err;
 
 	if (atomic_load(&of->node->touched) > s->sequence || node_now_ns() >= s->until_ns) {
-		err = file_behind(m, of, &file);
+		err = open_file_get(m, of, &file);
 		/* Removed by another client: nobody can change what it was. */
 		if (err != -ESTALE)
 			return err ? err : wfs_pread_some(file, buf, size, offset, ret_len);

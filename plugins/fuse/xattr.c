@@ -47,8 +47,11 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		buf = malloc(size);
 	caller_get(req, &who);
 	err = size && !buf ? -ENOMEM : wfs_get_xattr(m->client, &who.cred, &n->fh, name, buf, size, &len);
-	if (err == -ENODATA && missing)
-		atomic_store(missing, node_now_ns() + m->attr_timeout_ns);
+	if (err == -ENODATA && missing) {
+		tell_begin(m);
+		atomic_store(missing, node_now_ns() + events_believed_ns(m, who.seen));
+		tell_end(m);
+	}
 	if (err)
 		reply_err(req, err);
 	else if (size)

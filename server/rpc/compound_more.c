@@ -184,6 +184,9 @@ static int vfs_lock_of(struct compound *c, const struct wfsp_lock *l, bool make,
 	return rpc_session_owner(&c->conn->server->sessions, c->conn->session, l->owner, make, &ret->owner);
 }
 
+/* Clients lock that for flock(2). */
+#define WHOLE_FILE_OFFSET (UINT64_C(1) << 63)
+
 static int check_lock(const struct wfsp_lock *l)
 {
 	if (l->type != WFSP_LOCK_SHARED && l->type != WFSP_LOCK_EXCLUSIVE)
@@ -196,9 +199,13 @@ static int check_lock(const struct wfsp_lock *l)
 
 int compound_lock(struct compound *c, const struct wfsp_lock *l, struct vfs_lock *ret, struct vfs_handle **ret_h)
 {
+	const struct node *n = c->current;
 	unsigned access = l->type == WFSP_LOCK_SHARED ? VFS_ACCESS_READ : VFS_ACCESS_WRITE;
 	int err = check_lock(l);
 
+	/* Beyond all files: it stands for the whole file, which may be open in any way. */
+	if (l->offset >= WHOLE_FILE_OFFSET)
+		access = n->descriptor ? n->access : VFS_ACCESS_READ;
 	/* Who may not use the data must not keep others from it. */
 	if (!err)
 		err = compound_io(c, c->current, access, ret_h);

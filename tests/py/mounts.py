@@ -141,7 +141,7 @@ def source(shared: Appliance) -> str:
 @pytest.fixture(scope="module")
 def pair(shared: Appliance, source: str) -> Iterator[tuple[Mount, Mount]]:
     """Two mounts of the same tree; the second asks the server for everything."""
-    options = "allow_other,suid,dev,entry_timeout=0,attr_timeout=0,negative_timeout=0"
+    options = "allow_other,suid,dev,entry_timeout=0,attr_timeout=0,negative_timeout=0,coherent_timeout=0"
     made = (Mount(source, shared.folder / "mnt1"), Mount(source, shared.folder / "mnt2", options))
     try:
         for mount in made:

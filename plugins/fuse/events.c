@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the server tells: changes that others make, and locks that were waited for. One thread waits for it. As long as
+ * it hears of all changes, the kernel is allowed to believe what it was told for long, and is told when something is
+ * not true any more; otherwise it asks again after a short time, as if nobody told.
+ *
+ * An answer may have been on its way when the change was told. Therefore changes are counted before the kernel hears of
+ * them, each request notes the count before it asks the server, and its answer is to be believed for long only if the
+ * count is the same when it is given to the kernel; the two do not overlap (events->lock).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "plugins/fuse/mount.h"
+#include "protocol/client/wfs_watch.h"
+
+#define WATCH_ID 1u
+#define WAIT_MS 20000u
+#define PAUSE_MS 100u
+#define FAILURES_MAX 2u /* in a row; then what the kernel has may be wrong for too long */
+#define NS_PER_S 1e9
+/* Of Linux 6.16: all names are to be looked up again. libfuse 3 does not know it. */
+#define NOTIFY_INC_EPOCH 8
+
+void tell_begin(struct mount *m)
+{
+	pthread_rwlock_rdlock(&m->events.lock);
+}
+
+void tell_end(struct mount *m)
+{
+	pthread_rwlock_unlock(&m->events.lock);
+}
+
+bool events_fresh(struct mount *m, uint64_t seen)
+{
+	return m->events.coherent && atomic_load(&m->events.changes) == seen;
+}
+
+double events_believed_s(struct mount *m, uint64_t seen, double otherwise_s)
+{
+	double long_s = m->options->coherent_timeout_s;
+
+	return events_fresh(m, seen) && long_s > otherwise_s ? long_s : otherwise_s;
+}
+
+uint64_t events_believed_ns(struct mount *m, uint64_t seen)
+{
+	return (uint64_t)(events_believed_s(m, seen, m->options->attr_timeout_s) * NS_PER_S);
+}
+
+/* From now on answers that were asked for before are not believed for long. */
+static void count_change(struct mount *m)
+{
+	pthread_rwlock_wrlock(&m->events.lock);
+	atomic_fetch_add(&m->events.changes, 1);
+	pthread_rwlock_unlock(&m->events.lock);
+}
+
+static void set_coherent(struct mount *m, bool coherent)
+{
+	pthread_rwlock_wrlock(&m->events.lock);
+	m->events.coherent = coherent;
+	pthread_rwlock_unlock(&m->events.lock);
+}
+
+static fuse_ino_t ino_of(struct mount *m, struct node *n)
+{
+	return n == m->root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n;
+}
+
+static void forget(struct mount *m, struct node *n)
+{
+	if (n != m->root)
+		node_forget(&m->nodes, n, 1);
+}
+
+/* What is known of the node is old; with @data, what the kernel has of its contents, too. */
+static void object_changed(struct mount *m, struct node *n, bool data)
+{
+	(void)node_touch(m, n);
+	atomic_store(&n->no_acl_until_ns, 0);
+	atomic_store(&n->no_default_acl_until_ns, 0);
+	atomic_store(&n->no_capability_until_ns, 0);
+	atomic_store(&n->small_bytes, 0);
+	(void)fuse_lowlevel_notify_inval_inode(m->session, ino_of(m, n), data ? 0 : -1, 0);
+}
+
+static void all_names_changed(struct mount *m)
+{
+	struct {
+		uint32_t len_bytes;
+		int32_t code;
+		uint64_t unique;
+	} notice = { .len_bytes = 16, .code = NOTIFY_INC_EPOCH };
+
+	/* A kernel that does not know it looks names up again when their time is over. */
+	if (write(fuse_session_fd(m->session), &notice, sizeof(notice)) < 0)
+		return;
+}
+
+static void change(struct mount *m, const struct wfs_event *e)
+{
+	struct node *n;
+
+	count_change(m);
+	if (!e->dir_id) {
+		n = node_find(&m->nodes, e->fsid, e->file_id);
+		if (n) {
+			object_changed(m, n, e->what & WFS_CHANGE_DATA);
+			forget(m, n);
+		}
+		return;
+	}
+	n = node_find(&m->nodes, e->fsid, e->dir_id);
+	if (!n)
+		return;
+	object_changed(m, n, false);
+	if (*e->name)
+		(void)fuse_lowlevel_notify_inval_entry(m->session, ino_of(m, n), e->name, strlen(e->name));
+	else
+		all_names_changed(m);
+	forget(m, n);
+}
+
+static void everything_changed(struct mount *m)
+{
+	struct node **all;
+	size_t count;
+
+	count_change(m);
+	if (node_all(&m->nodes, &all, &count))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		object_changed(m, all[i], true);
+		forget(m, all[i]);
+	}
+	free(all);
+	all_names_changed(m);
+}
+
+static void on_event(void *ctx, const struct wfs_event *e)
+{
+	struct mount *m = ctx;
+
+	switch (e->kind) {
+	case WFS_EVENT_CHANGE:
+		change(m, e);
+		break;
+	case WFS_EVENT_LOCK:
+		lock_ended(m, e->id, e->err);
+		break;
+	case WFS_EVENT_LOST:
+		m->events.lost = true;
+		break;
+	case WFS_EVENT_ENDED:
+	case WFS_EVENT_RESET:
+		m->events.asked = false;
+		m->events.lost = true;
+		if (e->kind == WFS_EVENT_RESET)
+			lock_ask_again(m);
+		break;
+	}
+}
+
+/* False: it is to end. */
+static bool pause_for_a_while(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+	struct timespec until;
+	bool stop;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += PAUSE_MS * 1000000l;
+	if (until.tv_nsec >= 1000000000l) {
+		until.tv_nsec -= 1000000000l;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&v->stop_lock);
+	if (!v->stop)
+		(void)pthread_cond_timedwait(&v->stopped, &v->stop_lock, &until);
+	stop = v->stop;
+	pthread_mutex_unlock(&v->stop_lock);
+	return !stop;
+}
+
+/* A server that does not let us watch is asked again when it has forgotten us. */
+static bool watch(struct mount *m)
+{
+	int err;
+
+	if (m->options->coherent_timeout_s <= 0)
+		return false;
+	err = wfs_watch(m->client, NULL, &m->root->fh, WATCH_ID, WFS_CHANGE_ALL, WFS_WATCH_SUBTREE | WFS_WATCH_OTHERS);
+	return !err || err == -EEXIST;
+}
+
+static void *run_events(void *arg)
+{
+	struct mount *m = arg;
+	struct mount_events *v = &m->events;
+	bool watched = false, known = false;
+	unsigned failures = 0;
+	int err = 0;
+
+	while (err != -ECANCELED) {
+		err = wfs_events(m->client, known ? WAIT_MS : 0, on_event, m);
+		if (err) {
+			set_coherent(m, false);
+			if (++failures == FAILURES_MAX && watched)
+				everything_changed(m);
+			if (!pause_for_a_while(m))
+				break;
+			continue;
+		}
+		failures = 0;
+		known = true;
+		if (!v->asked) {
+			watched = watch(m);
+			v->asked = true;
+		}
+		if (v->lost)
+			everything_changed(m);
+		v->lost = false;
+		set_coherent(m, watched);
+	}
+	return NULL;
+}
+
+int events_start(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+	pthread_condattr_t attr;
+	sigset_t all, before;
+	int err;
+
+	pthread_mutex_init(&v->stop_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&v->stopped, &attr);
+	pthread_condattr_destroy(&attr);
+	/* Signals are for the main thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&v->thread, NULL, run_events, m);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	v->started = !err;
+	return -err;
+}
+
+void events_stop(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+
+	if (!v->started)
+		return;
+	pthread_mutex_lock(&v->stop_lock);
+	v->stop = true;
+	pthread_cond_signal(&v->stopped);
+	pthread_mutex_unlock(&v->stop_lock);
+	wfs_events_stop(m->client);
+	pthread_join(v->thread, NULL);
+	pthread_cond_destroy(&v->stopped);
+	pthread_mutex_destroy(&v->stop_lock);
+	v->started = false;
+}
