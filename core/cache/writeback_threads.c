@@ -178,7 +178,8 @@ static struct cache_file *pick_oldest(struct cache *c, uint64_t now, bool pressu
 		} else if (pressure || is_due(c, f, now)) {
 			return f;
 		} else if (f->wb_since_ns >= now || now - f->wb_since_ns < age) {
-			*look_ns = min_u64(*look_ns, max_u64(f->wb_since_ns, now - age) + age);
+			/* The clock may have begun less than an age ago. */
+			*look_ns = min_u64(*look_ns, max_u64(f->wb_since_ns, now > age ? now - age : 0) + age);
 			break;
 		} else {
 			cds_list_del(&f->wb_link);
