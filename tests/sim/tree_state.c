@@ -125,8 +125,8 @@ int tree_rename(struct tree_state *s, int dir, unsigned name, int new_dir, unsig
 
 void tree_add_line(char *out, size_t *used, const char *path, const struct object_state *o)
 {
-	*used += (size_t)snprintf(out + *used, TREE_TEXT_BYTES - *used, "%s %llu %d %u %o %u\n", path,
-	                          (unsigned long long)o->number, (int)o->type, o->links, o->mode, o->value);
+	*used += (size_t)snprintf(out + *used, TREE_TEXT_BYTES - *used, "%s %llu %d %u %o %u %u\n", path,
+	                          (unsigned long long)o->number, (int)o->type, o->links, o->mode, o->value, o->uid);
 	if (*used >= TREE_TEXT_BYTES)
 		abort();
 }

@@ -20,7 +20,7 @@
 struct object_state {
 	enum vfs_type type; /* 0: there is none */
 	uint64_t number; /* the file system's; 0: not known, as its creation has not answered */
-	unsigned links, mode, value;
+	unsigned links, mode, value, uid;
 	int parent; /* of a directory */
 	int children[TREE_NAMES]; /* -1: none */
 };

@@ -17,6 +17,7 @@
 
 #define OPS_MAX 60u
 #define DATA_BYTES 9000u
+#define USERS 3u
 
 struct tree_model {
 	struct model *mo;
@@ -26,6 +27,7 @@ struct tree_model {
 	struct tree_state *history; /* OPS_MAX + 2 */
 	unsigned last, floor; /* of the history */
 	unsigned version[TREE_OBJECTS], flushed[TREE_OBJECTS]; /* of a file's data */
+	bool limited; /* there are quotas */
 	bool torn[TREE_OBJECTS]; /* what is there is not known until it is written again */
 };
 
@@ -51,6 +53,7 @@ static void look(struct tree_model *t, struct vfs_handle *h, const char *path, c
 		                   .number = st.object,
 		                   .links = st.link_count,
 		                   .mode = st.mode,
+		                   .uid = st.uid,
 		                   .value = (unsigned)strtoul(value, NULL, 10) };
 	tree_add_line(out, used, path, &o);
 	t->number_max = st.object > t->number_max ? st.object : t->number_max;
@@ -174,7 +177,7 @@ static int random_dir(struct tree_model *t)
 static struct step random_step(struct tree_model *t)
 {
 	static const unsigned flags[] = { 0, 0, 0, VFS_RENAME_NOREPLACE, VFS_RENAME_EXCHANGE };
-	struct step s = { .kind = (unsigned)rng_below(&t->rng, 14),
+	struct step s = { .kind = (unsigned)rng_below(&t->rng, 16),
 		          .name = (unsigned)rng_below(&t->rng, TREE_NAMES),
 		          .other_name = (unsigned)rng_below(&t->rng, TREE_NAMES),
 		          .flags = flags[rng_below(&t->rng, 5)],
@@ -215,6 +218,10 @@ static int expect(struct tree_state *next, const struct step *s)
 		if (s->o >= 0)
 			next->o[s->o].value = s->value;
 		return s->o < 0 ? -ENOENT : 0;
+	case 11:
+		if (s->o >= 0)
+			next->o[s->o].uid = s->value % USERS;
+		return s->o < 0 ? -ENOENT : 0;
 	default:
 		return s->o < 0 ? -ENOENT : 0;
 	}
@@ -224,6 +231,7 @@ static int do_to_object(struct tree_model *t, const struct step *s, struct vfs_h
 {
 	char name[2] = { (char)('a' + s->name), 0 }, other_name[2] = { (char)('a' + s->other_name), 0 }, value[16];
 	struct vfs_set_attr attr = { .valid = VFS_SET_MODE, .mode = s->mode };
+	struct vfs_set_attr give = { .valid = VFS_SET_UID, .uid = s->value % USERS };
 	struct vfs_handle *h;
 	int rc = vfs_lookup(dir, &vfs_cred_root, name, 1, &h);
 
@@ -237,6 +245,8 @@ static int do_to_object(struct tree_model *t, const struct step *s, struct vfs_h
 		rc = vfs_set_xattr(h, &vfs_cred_root, "trusted.v", value,
 		                   (size_t)snprintf(value, sizeof(value), "%u", s->value), 0);
 	} else if (s->kind == 11) {
+		rc = vfs_set_attr(h, &vfs_cred_root, &give, NULL);
+	} else if (s->kind == 12) {
 		rc = flush_object(t, h, s->o);
 	} else if (t->now.o[s->o].type == VFS_TYPE_FILE) {
 		rc = write_file(t, h, s->o);
@@ -307,6 +317,9 @@ static bool one_step(struct tree_model *t)
 		        (double)sync_now_ns() / 1e9, s.kind, s.dir, s.name, s.other_dir, s.other_name, s.flags, rc,
 		        want);
 	t->mo->ops++;
+	/* What is being given back counts still, so the model does not know how much room there is. */
+	if (rc == -EDQUOT && t->limited && s.kind >= 11 && !want)
+		return true;
 	if (!want && t->last < OPS_MAX)
 		t->history[++t->last] = t->next;
 	/* Which of several reasons is told first is not the model's business. */
@@ -351,6 +364,82 @@ static void check_data(struct tree_model *t, const struct tree_state *s, int dir
 	}
 }
 
+struct usage {
+	struct tree_model *t;
+	uint64_t objects[USERS], blocks[USERS]; /* found in the tree */
+	uint64_t numbers[TREE_OBJECTS];
+	unsigned number_count;
+	bool same;
+};
+
+static void count_below(struct usage *u, struct vfs_handle *h)
+{
+	struct vfs_stat st;
+
+	must(u->t, vfs_stat(h, &st), "stat");
+	for (unsigned i = 0; i < u->number_count; i++)
+		if (u->numbers[i] == st.object)
+			return;
+	u->numbers[u->number_count++] = st.object;
+	u->objects[st.uid]++;
+	u->blocks[st.uid] += st.allocated_bytes / DISK_BLOCK_BYTES;
+	for (unsigned i = 0; i < TREE_NAMES && st.type == VFS_TYPE_DIR; i++) {
+		char name[2] = { (char)('a' + i), 0 };
+		struct vfs_handle *below;
+
+		if (vfs_lookup(h, &vfs_cred_root, name, 1, &below))
+			continue;
+		count_below(u, below);
+		vfs_close(below);
+	}
+}
+
+static void compare_owner(void *ctx, const struct quota_info *q)
+{
+	struct usage *u = ctx;
+
+	if (q->owner != POOL_QUOTA_USER)
+		return;
+	if ((q->limit_bytes && q->used_bytes > q->limit_bytes) ||
+	    (q->limit_objects && q->used_objects > q->limit_objects))
+		model_violation("user %u has more than its limit", q->id);
+	u->same &= q->used_objects == u->objects[q->id] && q->used_bytes / DISK_BLOCK_BYTES == u->blocks[q->id];
+	u->objects[q->id] = u->blocks[q->id] = 0;
+}
+
+/* What has no name any more counts until it is given back, which comes soon. */
+static void check_usage(struct tree_model *t, struct vfs_handle *top)
+{
+	const struct pool_admin *a = &t->mo->m->admin;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		struct usage u = { .t = t, .same = true };
+
+		count_below(&u, top);
+		must(t, a->driver->quota_each(a->ctx, POOL_NAME, "fs", compare_owner, &u), "list quotas");
+		for (unsigned k = 0; k < USERS; k++)
+			u.same &= !u.objects[k] && !u.blocks[k];
+		if (u.same)
+			return;
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	}
+	model_violation("what owners have is not what is counted");
+}
+
+static void set_quotas(struct tree_model *t)
+{
+	const struct quota_info limits[] = {
+		{ .owner = POOL_QUOTA_USER, .id = 1, .limit_bytes = 4 * DISK_BLOCK_BYTES },
+		{ .owner = POOL_QUOTA_USER, .id = 2, .limit_bytes = 16 * DISK_BLOCK_BYTES, .limit_objects = 3 },
+		{ .owner = POOL_QUOTA_DATASET, .limit_bytes = 40 * DISK_BLOCK_BYTES },
+	};
+	const struct pool_admin *a = &t->mo->m->admin;
+
+	for (unsigned i = 0; i < 3; i++)
+		must(t, a->driver->quota_set(a->ctx, POOL_NAME, "fs", &limits[i]), "set a quota");
+	t->limited = true;
+}
+
 /* Which moment is it? That is where the next round begins. */
 static void compare(struct tree_model *t)
 {
@@ -382,6 +471,8 @@ static void compare(struct tree_model *t)
 		model_violation("the tree is of no moment since the last flush (%u of %u)", t->floor, t->last);
 	}
 	check_data(t, &t->history[found], TREE_TOP, top);
+	if (t->limited)
+		check_usage(t, top);
 	vfs_close(top);
 	t->now = t->history[0] = t->history[found];
 	t->last = t->floor = 0;
@@ -455,6 +546,8 @@ static void episode(void *arg)
 	run_make_base(&m, &t->mo, &config, 0);
 	if (!run_import(t->mo) || m.admin.driver->fs_create(m.admin.ctx, POOL_NAME, "fs"))
 		model_violation("a file system could not be created");
+	if (rng_one_in(&t->rng, 2))
+		set_quotas(t);
 	t->now.count = 1;
 	t->now.o[TREE_TOP] = (struct object_state){
 		.type = VFS_TYPE_DIR, .number = 1, .links = 2, .mode = 0755, .children = { -1, -1, -1, -1 }
