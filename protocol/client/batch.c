@@ -16,7 +16,6 @@
 #define ANSWER_HEAD_BYTES 64u
 /* An error's text instead of a result. */
 #define ERROR_BYTES (WFSP_TEXT_MAX + 12u)
-#define SMALL_REPLY_BYTES 4096u
 
 void wfs_batch_init(struct wfs_batch *b, struct wfs *w)
 {
@@ -290,7 +289,7 @@ static int bad_answer(void)
 	return err_set(-EBADMSG, "malformed answer to COMPOUND");
 }
 
-static int take_results(struct wfs_batch *b, struct wfs_call *call, unsigned *ret_done)
+int wfs_batch_take_results(struct wfs_batch *b, struct wfs_call *call, unsigned *ret_done)
 {
 	uint32_t count;
 	struct rd r;
@@ -318,8 +317,8 @@ static int take_results(struct wfs_batch *b, struct wfs_call *call, unsigned *re
 	return count == b->count ? 0 : bad_answer();
 }
 
-static void put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_call *call, uint32_t slot,
-                     uint32_t sequence)
+void wfs_batch_put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_call *call, uint32_t slot,
+                        uint32_t sequence)
 {
 	struct wfsp_compound_args args = {
 		.slot = slot, .sequence = sequence, .reply_max_bytes = (uint32_t)b->reply_bytes, .op_count = b->count
@@ -344,14 +343,7 @@ static void put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wf
 	call->send_len = b->ops.pos;
 }
 
-/* The call with its room for the answer. */
-struct batch_call {
-	struct wfs_call call;
-	uint8_t *reply; /* NULL: small */
-	uint8_t small[SMALL_REPLY_BYTES];
-};
-
-static int call_init(struct batch_call *bc, const struct wfs_batch *b)
+int wfs_batch_call_init(struct batch_call *bc, const struct wfs_batch *b)
 {
 	size_t size = b->reply_bytes + ANSWER_HEAD_BYTES;
 
@@ -368,7 +360,7 @@ static int call_init(struct batch_call *bc, const struct wfs_batch *b)
 	return 0;
 }
 
-static void call_done(struct batch_call *bc)
+void wfs_batch_call_done(struct batch_call *bc)
 {
 	wfs_call_done(&bc->call);
 	free(bc->reply);
@@ -379,15 +371,15 @@ int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wf
 {
 	struct batch_call bc;
 	unsigned done = 0;
-	int err = call_init(&bc, b);
+	int err = wfs_batch_call_init(&bc, b);
 
 	if (err)
 		return err;
-	put_head(b, cred, &bc.call, slot, sequence);
+	wfs_batch_put_head(b, cred, &bc.call, slot, sequence);
 	err = wfs_call_run(c, generation, &bc.call);
 	if (!err)
-		err = take_results(b, &bc.call, &done);
-	call_done(&bc);
+		err = wfs_batch_take_results(b, &bc.call, &done);
+	wfs_batch_call_done(&bc);
 	return err;
 }
 
@@ -399,7 +391,7 @@ int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned
 	struct batch_call bc;
 	unsigned attempts, done = 0;
 	uint64_t generation;
-	int err = call_init(&bc, b);
+	int err = wfs_batch_call_init(&bc, b);
 
 	if (ret_done)
 		*ret_done = 0;
@@ -408,13 +400,13 @@ int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned
 	bc.call.in_slot = b->once;
 	if (b->once)
 		wfs_slot_take(c, &slot, &sequence);
-	put_head(b, cred, &bc.call, slot, sequence);
+	wfs_batch_put_head(b, cred, &bc.call, slot, sequence);
 	err = wfs_call_retry(c, &bc.call, &generation, &attempts);
 	if (slot)
 		wfs_slot_give(c, slot);
 	if (!err)
-		err = take_results(b, &bc.call, &done);
-	call_done(&bc);
+		err = wfs_batch_take_results(b, &bc.call, &done);
+	wfs_batch_call_done(&bc);
 	if (ret_done)
 		*ret_done = done;
 	if (ret_outcome)

@@ -68,8 +68,25 @@ int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned
 int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_conn *c, uint64_t generation,
                      uint32_t slot, uint32_t sequence);
 
+/* A batch's call, with its room for the answer; it stays where it is. */
+#define BATCH_SMALL_REPLY_BYTES 4096u
+struct batch_call {
+	struct wfs_call call;
+	uint8_t *reply; /* NULL: small */
+	uint8_t small[BATCH_SMALL_REPLY_BYTES];
+};
+int wfs_batch_call_init(struct batch_call *bc, const struct wfs_batch *b);
+void wfs_batch_call_done(struct batch_call *bc);
+/* Everything before the operations. */
+void wfs_batch_put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_call *call, uint32_t slot,
+                        uint32_t sequence);
+/* Of an answer: put the results where they belong. *ret_done: operations that have them. */
+int wfs_batch_take_results(struct wfs_batch *b, struct wfs_call *call, unsigned *ret_done);
+
 /* slots.c: a place in the connection's session, for a call that must not be done twice. Waits for one. */
 void wfs_slot_take(struct wfs_conn *c, uint32_t *ret_slot, uint32_t *ret_sequence);
+/* Without waiting; false: there is none. */
+bool wfs_slot_try(struct wfs_conn *c, uint32_t *ret_slot, uint32_t *ret_sequence);
 void wfs_slot_give(struct wfs_conn *c, uint32_t slot);
 
 #endif

@@ -36,6 +36,8 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 	call->reply = call->small;
 	call->reply_size = sizeof(call->small);
 	call->shm_count = 0;
+	call->done = false;
+	call->async = NULL;
 	sync_cond_init(&call->cond);
 }
 
@@ -76,7 +78,9 @@ static void complete(struct wfs_conn *c, struct wfs_call *first)
 		struct wfs_call *next = first->bucket_next;
 
 		first->done = true;
-		if (first->waiting)
+		if (first->async)
+			wfs_async_done(first);
+		else if (first->waiting)
 			sync_cond_signal(&first->cond);
 		first = next; /* a call that is done may be gone as soon as the lock is free */
 	}
@@ -235,7 +239,7 @@ static void wait_unlink(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES
 }
 
 /* Nobody receives now: wake the one that has waited longest, and still waits, to do it. */
-static void pass_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock)
+void wfs_conn_pass_lead(struct wfs_conn *c)
 {
 	struct wfs_call *call = c->wait_first;
 
@@ -271,7 +275,7 @@ static int wait_to_send(struct wfs_conn *c)
 	if (lead) {
 		sync_mutex_lock(&c->lock);
 		c->leader = false;
-		pass_lead(c);
+		wfs_conn_pass_lead(c);
 		sync_mutex_unlock(&c->lock);
 	}
 	return err;
@@ -309,28 +313,43 @@ static int send_all(struct wfs_conn *c, const struct wfs_call *call)
 	return 0;
 }
 
+void wfs_conn_wait_lead(struct wfs_conn *c, struct wfs_call *call)
+{
+	wait_link(c, call);
+	sync_cond_wait(&call->cond, &c->lock);
+	wait_unlink(c, call);
+}
+
+void wfs_conn_lead(struct wfs_conn *c)
+{
+	bool big_reads = c->big_reads > 0;
+	int err;
+
+	c->leader = true;
+	sync_mutex_unlock(&c->lock);
+	err = receive(c, big_reads, 0);
+	sync_mutex_lock(&c->lock);
+	c->leader = false;
+	if (err)
+		wfs_conn_fail(c);
+}
+
+void wfs_conn_leave(struct wfs_conn *c)
+{
+	if (--c->users == 0)
+		sync_cond_broadcast(&c->changed);
+}
+
 /* Wait for the answer, leading when nobody else does. */
 static void await(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lock)
 {
 	while (!call->done) {
-		if (c->leader) {
-			wait_link(c, call);
-			sync_cond_wait(&call->cond, &c->lock);
-			wait_unlink(c, call);
-		} else {
-			bool big_reads = c->big_reads > 0;
-			int err;
-
-			c->leader = true;
-			sync_mutex_unlock(&c->lock);
-			err = receive(c, big_reads, 0);
-			sync_mutex_lock(&c->lock);
-			c->leader = false;
-			if (err)
-				wfs_conn_fail(c);
-		}
+		if (c->leader)
+			wfs_conn_wait_lead(c, call);
+		else
+			wfs_conn_lead(c);
 	}
-	pass_lead(c);
+	wfs_conn_pass_lead(c);
 }
 
 /* Become a user of the connection, with a place in the table of those that wait for answers. */
@@ -346,7 +365,7 @@ static int enter(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 		sync_mutex_unlock(&c->lock);
 		return -ENOTCONN;
 	}
-	c->users++;
+	c->users += call->async ? 2 : 1;
 	call->xid = ++c->next_xid;
 	bucket = &c->buckets[call->xid % CLIENT_BUCKETS];
 	call->bucket_next = *bucket;
@@ -398,11 +417,27 @@ int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 	}
 	if (big)
 		c->big_reads--;
-	if (--c->users == 0)
-		sync_cond_broadcast(&c->changed);
+	wfs_conn_leave(c);
 	err = call->err;
 	sync_mutex_unlock(&c->lock);
 	return err;
+}
+
+int wfs_call_start(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+{
+	int err = enter(c, generation, call);
+
+	always(!call->args.bad);
+	if (err)
+		return err;
+	/* From here on it may be answered, and gone, at any time: we are a user for ourselves. */
+	err = send_call(c, call);
+	sync_mutex_lock(&c->lock);
+	if (err)
+		wfs_conn_fail(c);
+	wfs_conn_leave(c);
+	sync_mutex_unlock(&c->lock);
+	return 0;
 }
 
 /* The server's text ends with the reason, which err_text() adds again. */

@@ -27,6 +27,7 @@ int wfs_conn_init(struct wfs_conn *c, struct wfs *client, unsigned index)
 	c->fd = -1;
 	sync_mutex_init(&c->send_lock, SYNC_RANK_SERVER, "wfs connection, sending");
 	sync_mutex_init(&c->lock, SYNC_RANK_LEAF, "wfs connection");
+	sync_mutex_init(&c->async_lock, SYNC_RANK_SERVER, "wfs connection, async");
 	sync_cond_init(&c->changed);
 	sync_cond_init(&c->slot_free);
 	record_rx_init(&c->rx, c->window, CLIENT_WINDOW_BYTES);
@@ -37,6 +38,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 {
 	if (!c->window)
 		return;
+	wfs_async_end(c);
 	tls_free(c->tls);
 	if (c->fd >= 0)
 		close(c->fd);
@@ -44,6 +46,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 	record_rx_done(&c->rx);
 	sync_cond_done(&c->slot_free);
 	sync_cond_done(&c->changed);
+	sync_mutex_done(&c->async_lock);
 	sync_mutex_done(&c->lock);
 	sync_mutex_done(&c->send_lock);
 	free(c->window);
@@ -68,7 +71,10 @@ void wfs_conn_fail(struct wfs_conn *c)
 
 			call->err = -ENOTCONN;
 			call->done = true;
-			sync_cond_signal(&call->cond);
+			if (call->async)
+				wfs_async_done(call);
+			else
+				sync_cond_signal(&call->cond);
 			call = next;
 		}
 	}

@@ -60,6 +60,7 @@ struct wfs_call {
 	uint32_t xid;
 	bool done;
 	bool waiting; /* on the waiting list */
+	struct wfs_async *async; /* whom to tell instead of a waiting thread; NULL: somebody waits */
 	int err; /* 0: there is a reply; else -ENOTCONN */
 	struct sync_cond cond;
 	struct wfs_call *bucket_next;
@@ -110,6 +111,8 @@ struct wfs_conn {
 	uint32_t slot_sequence[WFSP_SLOTS] SYNC_GUARDED_BY(lock);
 	struct sync_cond slot_free;
 	struct record_rx rx; /* the leader's */
+	struct sync_mutex async_lock;
+	struct wfs_async *async SYNC_GUARDED_BY(async_lock); /* NULL: no batch was started yet */
 	uint8_t *window;
 	struct wfs_shm shm;
 	uint64_t silence_ns; /* a server that sends nothing for so long is gone; 0: for ever. Read when connecting */
@@ -183,6 +186,26 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure);
 void wfs_call_done(struct wfs_call *call);
 /* Send and wait. 0: answered; -ENOTCONN: the connection was lost, or is not @generation any more. */
 int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call);
+/*
+ * For a call with @async: send it, and do not wait. 0: wfs_async_done() will be called, or was; -ENOTCONN: the
+ * connection is not @generation any more.
+ */
+int wfs_call_start(struct wfs_conn *c, uint64_t generation, struct wfs_call *call);
+/* A user of the connection less. */
+void wfs_conn_leave(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
+/* Nobody receives, and the caller will: once, and hand out what came. */
+void wfs_conn_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
+/* Wait, like those that wait for answers, until there is nobody to lead, or @call's cond is signalled. */
+void wfs_conn_wait_lead(struct wfs_conn *c, struct wfs_call *call) SYNC_REQUIRES(c->lock);
+/* The caller does not receive now: wake somebody who will. */
+void wfs_conn_pass_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
+
+/* async.c */
+/* @call is answered or lost; the connection's lock is held. */
+void wfs_async_done(struct wfs_call *call);
+/* Nothing is under way any more. */
+void wfs_async_end(struct wfs_conn *c);
+
 /* Decode the reply's header and status; @ret_results then stands behind them. 0 or the server's error, with its text.
  */
 int wfs_call_result(struct wfs_call *call, struct rd *ret_results);

@@ -268,6 +268,21 @@ WFS_PUBLIC void wfs_batch_clear(struct wfs_batch *b); /* for the next one */
 /* 0: all done. Else why operation *ret_done (may be NULL) failed; those before it are done. */
 WFS_PUBLIC int wfs_batch_run(struct wfs_batch *b, const struct wfs_cred *cred, unsigned *ret_done);
 
+/*
+ * The same without waiting: @fn is called, by a thread of libwfs's own, when the batch has been run, or failed for
+ * good. Until then the batch, and all that it points to, must stay as it is; in @fn it may be cleared, used anew, or
+ * freed. @fn should not keep its thread: the others wait for it. It may start batches; calls that block are for other
+ * threads, as is wfs_disconnect(), before which every batch must have ended. Batches that are under way at the same
+ * time are done in any order.
+ *
+ * 0: @fn will be called. -EAGAIN: as many are under way as there may be on a connection (WFS_ASYNC_MAX, or 64 that must
+ * not be done twice), so that @fn of one of them is the place to go on; what wfs_batch_run() says of a bad batch;
+ * -ENOMEM. Does not wait for the server, but for room in the socket.
+ */
+#define WFS_ASYNC_MAX 1024u
+typedef void wfs_batch_fn(void *ctx, struct wfs_batch *b, int err, unsigned done);
+WFS_PUBLIC int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_fn *fn, void *ctx);
+
 WFS_PUBLIC int wfs_batch_root(struct wfs_batch *b, const char *export_name);
 WFS_PUBLIC int wfs_batch_put(struct wfs_batch *b, const struct wfs_fh *fh);
 WFS_PUBLIC int wfs_batch_save(struct wfs_batch *b);

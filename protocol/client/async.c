@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libwfs: batches that nobody waits for. They are sent by whoever starts them; a thread for each connection, which is
+ * there from the first one on, sees to their answers: it receives when no other thread does, sends again what a lost
+ * connection has taken along, and calls back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/err.h"
+#include "protocol/client/batch.h"
+
+/* One batch under way. Its call points back to it by being its first member. */
+struct pending {
+	struct batch_call bc; /* first */
+	struct pending *next;
+	struct wfs_batch *batch;
+	wfs_batch_fn *fn;
+	void *ctx;
+	uint32_t slot; /* 0: none */
+	uint64_t lost_ns; /* when there was no connection for it first; 0: there always was */
+};
+
+struct queue {
+	struct pending *first, *last;
+};
+
+struct wfs_async {
+	struct wfs_conn *conn;
+	struct sync_thread thread;
+	bool stopping;
+	unsigned count; /* under way, up to the end of the callback */
+	struct queue done; /* answered, or the connection was lost */
+	struct queue again; /* to be sent */
+	struct wfs_call idle; /* waits like a call that is never answered, to be given the lead */
+};
+
+static void push(struct queue *q, struct pending *p)
+{
+	p->next = NULL;
+	if (q->last)
+		q->last->next = p;
+	else
+		q->first = p;
+	q->last = p;
+}
+
+static struct pending *pop(struct queue *q)
+{
+	struct pending *p = q->first;
+
+	if (!p)
+		return NULL;
+	q->first = p->next;
+	if (!q->first)
+		q->last = NULL;
+	return p;
+}
+
+void wfs_async_done(struct wfs_call *call)
+{
+	struct wfs_async *a = call->async;
+
+	push(&a->done, (struct pending *)call);
+	wfs_conn_leave(a->conn);
+	sync_cond_signal(&a->idle.cond);
+}
+
+static void finish(struct wfs_async *a, struct pending *p, int err)
+{
+	struct wfs_conn *c = a->conn;
+	unsigned done = 0;
+
+	if (!err)
+		err = wfs_batch_take_results(p->batch, &p->bc.call, &done);
+	if (p->slot)
+		wfs_slot_give(c, p->slot);
+	p->fn(p->ctx, p->batch, err, done);
+	wfs_batch_call_done(&p->bc);
+	free(p);
+	sync_mutex_lock(&c->lock);
+	a->count--;
+	sync_mutex_unlock(&c->lock);
+}
+
+/* The connection was lost, or the batch was never sent: send it when there is one again. */
+static void send_again(struct wfs_async *a, struct pending *p)
+{
+	struct wfs_conn *c = a->conn;
+	uint64_t deadline_ns = p->lost_ns + wfs_conn_repeat_ns(c, p->slot != 0), generation;
+	int err;
+
+	do {
+		err = wfs_conn_up(c, &deadline_ns, false, &generation);
+		if (!err)
+			err = wfs_call_start(c, generation, &p->bc.call);
+	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
+	if (err)
+		finish(a, p, err_set(-ETIMEDOUT, "%s ended the connection during every attempt", c->client->address));
+}
+
+/* It is to be sent, as soon as there is a connection. */
+static void push_again(struct wfs_async *a, struct pending *p) SYNC_REQUIRES(a->conn->lock)
+{
+	if (!p->lost_ns)
+		p->lost_ns = sync_now_ns();
+	push(&a->again, p);
+}
+
+/* One that is answered, or lost. */
+static void take_done(struct wfs_async *a, struct pending *p) SYNC_REQUIRES(a->conn->lock)
+{
+	struct wfs_conn *c = a->conn;
+
+	if (p->bc.call.err) {
+		push_again(a, p);
+		return;
+	}
+	wfs_conn_pass_lead(c);
+	sync_mutex_unlock(&c->lock);
+	finish(a, p, 0);
+	sync_mutex_lock(&c->lock);
+}
+
+static void serve(void *arg)
+{
+	struct wfs_async *a = arg;
+	struct wfs_conn *c = a->conn;
+	struct pending *p;
+
+	sync_mutex_lock(&c->lock);
+	while (a->count || !a->stopping) {
+		if ((p = pop(&a->done))) {
+			take_done(a, p);
+		} else if ((p = pop(&a->again))) {
+			wfs_conn_pass_lead(c);
+			sync_mutex_unlock(&c->lock);
+			send_again(a, p);
+			sync_mutex_lock(&c->lock);
+		} else if (!a->count) {
+			sync_cond_wait(&a->idle.cond, &c->lock);
+		} else if (!c->leader && c->state == CONN_UP) {
+			wfs_conn_lead(c);
+		} else {
+			wfs_conn_wait_lead(c, &a->idle);
+		}
+	}
+	sync_mutex_unlock(&c->lock);
+}
+
+/* The connection's own, made when it is needed first. */
+static int get_async(struct wfs_conn *c, struct wfs_async **ret)
+{
+	struct wfs_async *a;
+	int err = 0;
+
+	sync_mutex_lock(&c->async_lock);
+	a = c->async;
+	if (!a) {
+		a = calloc(1, sizeof(*a));
+		if (a) {
+			a->conn = c;
+			wfs_call_init(&a->idle, WFSP_NULL);
+			err = sync_thread_start(&a->thread, "wfs-async", serve, a);
+		} else {
+			err = err_set(-ENOMEM, "no memory for batches under way");
+		}
+		if (err) {
+			free(a);
+			a = NULL;
+		}
+		c->async = a;
+	}
+	sync_mutex_unlock(&c->async_lock);
+	*ret = a;
+	return err;
+}
+
+void wfs_async_end(struct wfs_conn *c)
+{
+	struct wfs_async *a = c->async;
+
+	if (!a)
+		return;
+	sync_mutex_lock(&c->lock);
+	a->stopping = true;
+	sync_cond_signal(&a->idle.cond);
+	sync_mutex_unlock(&c->lock);
+	sync_thread_join(&a->thread);
+	wfs_call_done(&a->idle);
+	free(a);
+	c->async = NULL;
+}
+
+/* Is there room for one more? */
+static bool enter(struct wfs_async *a)
+{
+	struct wfs_conn *c = a->conn;
+	bool room;
+
+	sync_mutex_lock(&c->lock);
+	room = a->count < WFS_ASYNC_MAX;
+	if (room && a->count++ == 0)
+		sync_cond_signal(&a->idle.cond);
+	sync_mutex_unlock(&c->lock);
+	return room;
+}
+
+/* Undo enter(). */
+static void leave(struct wfs_async *a)
+{
+	sync_mutex_lock(&a->conn->lock);
+	a->count--;
+	sync_mutex_unlock(&a->conn->lock);
+}
+
+/* Send it, or have it sent when there is a connection. */
+static void start(struct wfs_async *a, struct pending *p)
+{
+	struct wfs_conn *c = a->conn;
+	uint64_t generation;
+	bool up;
+
+	sync_mutex_lock(&c->lock);
+	up = c->state == CONN_UP && !a->again.first;
+	generation = c->generation;
+	sync_mutex_unlock(&c->lock);
+	if (up && wfs_call_start(c, generation, &p->bc.call) == 0)
+		return;
+	sync_mutex_lock(&c->lock);
+	push_again(a, p);
+	sync_cond_signal(&a->idle.cond);
+	sync_mutex_unlock(&c->lock);
+}
+
+int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_fn *fn, void *ctx)
+{
+	struct wfs_conn *c = wfs_pick_conn(b->client);
+	struct pending *p = malloc(sizeof(*p));
+	uint32_t sequence = 0;
+	struct wfs_async *a;
+	int err;
+
+	if (!p)
+		return err_set(-ENOMEM, "no memory for a batch under way");
+	err = wfs_batch_call_init(&p->bc, b);
+	if (err) {
+		free(p);
+		return err;
+	}
+	p->batch = b;
+	p->fn = fn;
+	p->ctx = ctx;
+	p->slot = 0;
+	p->lost_ns = 0;
+	err = get_async(c, &a);
+	if (!err && !enter(a))
+		err = err_set(-EAGAIN, "%u batches are under way", WFS_ASYNC_MAX);
+	if (!err && b->once && !wfs_slot_try(c, &p->slot, &sequence)) {
+		leave(a);
+		err = err_set(-EAGAIN, "%u batches that change something are under way", WFSP_SLOTS);
+	}
+	if (err) {
+		wfs_batch_call_done(&p->bc);
+		free(p);
+		return err;
+	}
+	p->bc.call.in_slot = b->once;
+	p->bc.call.async = a;
+	wfs_batch_put_head(b, cred, &p->bc.call, p->slot, sequence);
+	start(a, p);
+	return 0;
+}
