@@ -79,6 +79,7 @@ enum wfsp_op_code {
 #define WFSP_NODE_READ_ONLY 1u
 #define WFSP_NODE_GROWS 2u
 #define WFSP_NODE_ACL 4u
+#define WFSP_NODE_EXACT_NAMES 8u
 
 #define WFSP_FLAG_IMMUTABLE 1u
 #define WFSP_FLAG_APPEND 2u

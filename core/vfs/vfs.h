@@ -74,6 +74,8 @@ struct vfs_stat {
 	bool read_only;
 	bool grows; /* writes beyond the end extend it; a volume's do not */
 	bool has_acl; /* its access ACL says more than @mode */
+	bool exact_names; /* a directory: names are found only as they are spelled; size_bytes counts them, and each
+	                   * change of them moves @change by one */
 };
 
 struct vfs *vfs_new(void); /* NULL when memory is short */

@@ -159,6 +159,18 @@ bool events_fresh(struct mount *m, uint64_t seen);
 double events_believed_s(struct mount *m, uint64_t seen, double otherwise_s);
 uint64_t events_believed_ns(struct mount *m, uint64_t seen);
 
+/* names.c */
+/* A directory that was just made, with its attributes. */
+void names_begin(struct mount *m, struct node *dir, const struct wfs_attr *attr);
+/* This mount made one change of names in the directory, which added @added, or one at most that added none (NULL), and
+ * left it with @attr; NULL: something else happened. */
+void names_changed(struct mount *m, struct node *dir, const char *added, const struct wfs_attr *attr);
+/* Is there certainly no such name? *ret_timeout_s: how long that is to be believed. */
+bool names_lack(struct mount *m, struct node *dir, const char *name, double *ret_timeout_s);
+/* Would the directory's attributes, asked for now, make what was known believable again? Then tell them. */
+bool names_are_old(struct mount *m, struct node *dir);
+void names_renew(struct mount *m, struct node *dir, const struct wfs_attr *attr);
+
 /* small.c */
 /* The file, opened if it was not yet. */
 int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret);

@@ -14,6 +14,32 @@
 /* Likewise of make(). */
 #define MADE 4u
 
+/* With the attributes of the directory before that, when they tell something. */
+static int look_up(struct mount *m, struct node *dir, const struct wfs_cred *cred, const char *name, struct wfs_fh *fh,
+                   struct wfs_attr *attr)
+{
+	struct wfs_attr dir_attr;
+	struct wfs_batch *b;
+	unsigned done = 0;
+	int err;
+
+	if (!names_are_old(m, dir))
+		return wfs_lookup(m->client, cred, &dir->fh, name, fh, attr);
+	err = wfs_batch_new(m->client, &b);
+	if (err)
+		return err;
+	(void)wfs_batch_put(b, &dir->fh);
+	(void)wfs_batch_getattr(b, &dir_attr);
+	(void)wfs_batch_lookup(b, name);
+	(void)wfs_batch_get_fh(b, fh);
+	(void)wfs_batch_getattr(b, attr);
+	err = wfs_batch_run(b, cred, &done);
+	wfs_batch_free(b);
+	if (done >= 2)
+		names_renew(m, dir, &dir_attr);
+	return err;
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mount *m = mount_of(req);
@@ -24,8 +50,12 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct wfs_fh fh;
 	int err;
 
+	if (names_lack(m, dir, name, &none.entry_timeout)) {
+		(void)fuse_reply_entry(req, &none);
+		return;
+	}
 	caller_get(req, &who);
-	err = wfs_lookup(m->client, &who.cred, &dir->fh, name, &fh, &attr);
+	err = look_up(m, dir, &who.cred, name, &fh, &attr);
 	if (err != -ENOENT || m->options->negative_timeout_s <= 0) {
 		reply_entry(req, dir, who.seen, err, &attr, &fh);
 		return;
@@ -83,9 +113,12 @@ static uint32_t new_mode(fuse_req_t req, struct node *dir, mode_t mode)
 	return mode & 07777;
 }
 
-/* A name of the directory was changed, or perhaps: what is known of it after that. NULL: nothing. */
-static void dir_changed(struct mount *m, struct node *dir, uint64_t before, const struct wfs_attr *attr)
+/* A name of the directory was added (@added), or another change made, or perhaps: what is known of it after that. NULL:
+ * nothing. */
+static void dir_changed(struct mount *m, struct node *dir, uint64_t before, const char *added,
+                        const struct wfs_attr *attr)
 {
+	names_changed(m, dir, added, attr);
 	if (attr)
 		attr_keep(m, dir, before, attr);
 	else
@@ -95,7 +128,8 @@ static void dir_changed(struct mount *m, struct node *dir, uint64_t before, cons
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct wfs_new *what)
 {
 	struct mount *m = mount_of(req);
-	struct node *dir = node_of(m, parent);
+	struct node *dir = node_of(m, parent), *n;
+	struct fuse_entry_param entry;
 	struct wfs_attr attr, dir_attr;
 	struct wfs_batch *b;
 	struct caller who;
@@ -118,9 +152,21 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 	(void)wfs_batch_getattr(b, &dir_attr);
 	err = wfs_batch_run(b, &who.cred, &done);
 	wfs_batch_free(b);
-	dir_changed(m, dir, before, err ? NULL : &dir_attr);
+	dir_changed(m, dir, before, name, err ? NULL : &dir_attr);
 	/* What counts is whether it was made. */
-	reply_entry(req, dir, who.seen, done >= MADE ? 0 : err, &attr, &fh);
+	if (done < MADE) {
+		reply_err(req, err);
+		return;
+	}
+	tell_begin(m);
+	err = entry_fill(m, dir, who.seen, &attr, &fh, &entry, &n);
+	if (!err)
+		names_begin(m, n, &attr);
+	if (err)
+		reply_err(req, err);
+	else if (fuse_reply_entry(req, &entry) != 0)
+		node_forget(&m->nodes, n, 1);
+	tell_end(m);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -188,7 +234,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	(void)wfs_batch_getattr(b, &attr);
 	err = wfs_batch_run(b, &who.cred, &done);
 	wfs_batch_free(b);
-	dir_changed(m, dir, before, err ? NULL : &attr);
+	dir_changed(m, dir, before, NULL, err ? NULL : &attr);
 	/* What counts is whether the name was removed. */
 	reply_err(req, done >= REMOVED ? 0 : err);
 }
@@ -223,6 +269,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	caller_get(req, &who);
 	if (!wanted)
 		small_keep(m, to, new_name);
+	names_changed(m, from, NULL, NULL);
+	names_changed(m, to, NULL, NULL);
 	node_touch(m, from);
 	node_touch(m, to);
 	err = wfs_rename(m->client, &who.cred, &from->fh, name, &to->fh, new_name, wanted);
@@ -245,6 +293,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 		return;
 	}
 	caller_get(req, &who);
+	names_changed(m, dir, NULL, NULL);
 	node_touch(m, n);
 	(void)wfs_batch_put(b, &n->fh);
 	(void)wfs_batch_save(b);
@@ -278,7 +327,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	before = node_touch(m, dir);
 	err = wfs_create_in(m->client, &who.cred, &dir->fh, name, new_mode(req, dir, mode), flags, access, &file, &fh,
 	                    &attr, &created, &dir_attr);
-	dir_changed(m, dir, before, err || !dir_attr.link_count ? NULL : &dir_attr);
+	dir_changed(m, dir, before, !err && created ? name : NULL, err || !dir_attr.link_count ? NULL : &dir_attr);
 	if (err) {
 		reply_err(req, err);
 		return;

@@ -40,6 +40,7 @@ void node_table_done(struct node_table *t)
 			struct node *n = t->buckets[i];
 
 			t->buckets[i] = n->next;
+			names_free(n->names);
 			free(n);
 		}
 	}
@@ -165,5 +166,6 @@ void node_forget(struct node_table *t, struct node *n, uint64_t count)
 	*p = n->next;
 	t->count--;
 	pthread_mutex_unlock(&t->lock);
+	names_free(n->names);
 	free(n);
 }

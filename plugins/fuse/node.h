@@ -12,6 +12,8 @@
 
 #include "protocol/client/wfs_tree.h"
 
+struct names;
+
 struct node {
 	struct node *next; /* in its bucket; the table's lock */
 	uint64_t lookups; /* times that the kernel was told; the table's lock */
@@ -36,7 +38,11 @@ struct node {
 	/* Likewise: attributes as they were when @touched was @kept_at, for a moment. */
 	struct wfs_attr kept;
 	uint64_t kept_at, kept_until_ns;
+	/* Likewise: of a directory, which names it has (names.c). NULL: not known. */
+	struct names *names;
 };
+
+void names_free(struct names *k); /* NULL is fine */
 
 struct node_table {
 	pthread_mutex_t lock;

@@ -153,6 +153,7 @@ static struct wfs_attr attr_of(const struct wfsp_node_attr *v)
 		                  .project = v->project,
 		                  .read_only = !!(v->node_flags & WFSP_NODE_READ_ONLY),
 		                  .has_acl = !!(v->node_flags & WFSP_NODE_ACL),
+		                  .exact_names = !!(v->node_flags & WFSP_NODE_EXACT_NAMES),
 		                  .fsid = v->fsid,
 		                  .file_id = v->fileid,
 		                  .size_bytes = v->size_bytes,

@@ -68,6 +68,8 @@ struct wfs_attr {
 	int read_only; /* the export or the file system is */
 	int has_acl; /* its access ACL says more than @mode */
 	uint32_t project; /* whose quota it counts for; new objects have their directory's. 0: none */
+	int exact_names; /* a directory: names are found only as they are spelled; size_bytes counts them, and each
+	                  * change of them moves @change by one */
 	uint64_t fsid;
 	uint64_t file_id; /* unique within fsid, never reused */
 	uint64_t size_bytes, allocated_bytes;

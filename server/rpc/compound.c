@@ -193,7 +193,8 @@ void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struc
 		                        .file_flags = st->flags,
 		                        .node_flags = (read_only ? WFSP_NODE_READ_ONLY : 0) |
 		                                      (st->grows ? WFSP_NODE_GROWS : 0) |
-		                                      (st->has_acl ? WFSP_NODE_ACL : 0),
+		                                      (st->has_acl ? WFSP_NODE_ACL : 0) |
+		                                      (st->exact_names ? WFSP_NODE_EXACT_NAMES : 0),
 		                        .block_preferred_bytes = st->block_bytes,
 		                        .project = st->project,
 		                        .fsid = st->fsid,

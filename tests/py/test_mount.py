@@ -399,6 +399,19 @@ def test_what_one_mount_does_another_sees(here: Path, there: Path) -> None:
     wait_for(lambda: stat.S_IMODE((here / "made").stat().st_mode) == 0o600, "a mode to change", 5)
 
 
+def test_names_that_another_mount_makes_in_a_new_folder_appear(here: Path, there: Path) -> None:
+    """The mount that made the folder knows what is not in it, until it hears of others, or for half a second."""
+    (here / "new").mkdir()
+    (here / "new" / "mine").touch()
+    (there / "new" / "first").touch()
+    (here / "new" / "mine too").touch()
+    assert (here / "new" / "first").exists()
+    (here / "newer").mkdir()
+    (there / "newer" / "second").touch()
+    wait_for(lambda: (here / "newer" / "second").exists(), "what the other mount made")
+    assert not (here / "newer" / "third").exists()
+
+
 def test_locks_hold_between_mounts(here: Path, there: Path) -> None:
     (here / "file").touch()
     with open(here / "file", "r+b") as mine, open(there / "file", "r+b") as other:

@@ -148,6 +148,7 @@ static int filetree_stat(struct vfs_node *n, struct vfs_stat *ret)
 		.read_only = o->ds->pool->read_only,
 		.grows = true,
 		.has_acl = LOAD(i->flags) & FILETREE_FLAG_ACL,
+		.exact_names = n->type == VFS_TYPE_DIR,
 	};
 	return 0;
 }

@@ -89,6 +89,7 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_NODE_READ_ONLY, WFS_NODE_READ_ONLY);
 	assert_int_equal(WFSP_NODE_GROWS, WFS_NODE_GROWS);
 	assert_int_equal(WFSP_NODE_ACL, WFS_NODE_ACL);
+	assert_int_equal(WFSP_NODE_EXACT_NAMES, WFS_NODE_EXACT_NAMES);
 	assert_int_equal(WFSP_FLAG_IMMUTABLE, WFS_FLAG_IMMUTABLE);
 	assert_int_equal(WFSP_FLAG_APPEND, WFS_FLAG_APPEND);
 	assert_int_equal(WFSP_SET_MODE, WFS_SET_MODE);
