@@ -22,9 +22,14 @@ struct vfs_locks *locks_new(void)
 	if (!l)
 		return NULL;
 	sync_mutex_init(&l->lock, SYNC_RANK_LEAF, "vfs locks");
-	for (unsigned i = 0; i < BUCKETS; i++)
-		CDS_INIT_LIST_HEAD(&l->buckets[i]);
-	CDS_INIT_LIST_HEAD(&l->waits);
+	l->random = 1;
+	l->held_max = LOCKS_MAX;
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		CDS_INIT_LIST_HEAD(&l->files[i]);
+		CDS_INIT_LIST_HEAD(&l->holdings[i]);
+		CDS_INIT_LIST_HEAD(&l->owners[i]);
+		CDS_INIT_LIST_HEAD(&l->waits[i]);
+	}
 	return l;
 }
 
@@ -37,17 +42,16 @@ static void free_file(struct lock_file *f)
 void locks_free(struct vfs_locks *l)
 {
 	struct lock_file *f, *next_file;
-	struct range *r, *next;
+	struct holding *h, *next;
 
 	if (!l)
 		return;
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		cds_list_for_each_entry_safe (f, next_file, &l->buckets[i], link) {
-			cds_list_for_each_entry_safe (r, next, &f->held, link)
-				free(r);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		cds_list_for_each_entry_safe (h, next, &l->holdings[i], link)
+			range_drop(l, h);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		cds_list_for_each_entry_safe (f, next_file, &l->files[i], link)
 			free_file(f);
-		}
-	}
 	sync_mutex_done(&l->lock);
 	free(l);
 }
@@ -56,8 +60,7 @@ void locks_free(struct vfs_locks *l)
 
 static struct cds_list_head *bucket_of(struct vfs_locks *l, const struct vfs_node *n)
 {
-	/* Multiplicative hashing (Knuth, volume 3, section 6.4). */
-	return &l->buckets[((uintptr_t)n >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 56];
+	return &l->files[lock_bucket((uintptr_t)n >> 4)];
 }
 
 static struct lock_file *find_file(struct vfs_locks *l, const struct vfs_node *n)
@@ -82,7 +85,6 @@ static struct lock_file *make_file(struct vfs_locks *l, struct vfs_mount_point *
 	vfs_node_ref(n);
 	f->node = n;
 	f->mount = m;
-	CDS_INIT_LIST_HEAD(&f->held);
 	CDS_INIT_LIST_HEAD(&f->waits);
 	cds_list_add(&f->link, bucket_of(l, n));
 	return f;
@@ -91,7 +93,7 @@ static struct lock_file *make_file(struct vfs_locks *l, struct vfs_mount_point *
 /* To be freed by the caller, without the lock, when nothing is left of it; otherwise NULL. */
 static struct lock_file *retire_file(struct lock_file *f)
 {
-	if (!cds_list_empty(&f->held) || !cds_list_empty(&f->waits))
+	if (f->held || !cds_list_empty(&f->waits))
 		return NULL;
 	cds_list_del(&f->link);
 	return f;
@@ -99,26 +101,15 @@ static struct lock_file *retire_file(struct lock_file *f)
 
 /* ---- waiting ---- */
 
-static bool holds_some(const struct lock_file *f, uint64_t owner)
-{
-	const struct range *r;
-
-	cds_list_for_each_entry (r, &f->held, link)
-		if (r->owner == owner)
-			return true;
-	return false;
-}
-
 /* Must @want wait, as one that came before @limit (NULL: the last) among those who wait? */
-static bool blocked(const struct lock_file *f, const struct range *want, const struct lock_wait *limit)
+static bool blocked(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
+                    const struct lock_wait *limit)
 {
 	const struct lock_wait *w;
-	const struct range *r;
 
-	cds_list_for_each_entry (r, &f->held, link)
-		if (conflict(r, want))
-			return true;
-	if (holds_some(f, want->owner))
+	if (range_conflict(f, want))
+		return true;
+	if (range_holding(l, f, want->owner))
 		return false;
 	cds_list_for_each_entry (w, &f->waits, link) {
 		if (w == limit)
@@ -129,43 +120,51 @@ static bool blocked(const struct lock_file *f, const struct range *want, const s
 	return false;
 }
 
-/* What @want waits for is what blocked() looks at. */
-static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
-                     const struct lock_wait *limit, uint64_t owner);
+struct search {
+	struct vfs_locks *locks;
+	uint64_t owner; /* that is looked for */
+};
 
-/* Does anything that @by waits for lead to @owner? */
-static bool owner_leads_to(struct vfs_locks *l, uint64_t by, uint64_t owner)
+/* What @want waits for is what blocked() looks at. */
+static bool leads_to(struct search *s, const struct lock_file *f, const struct range *want,
+                     const struct lock_wait *limit);
+
+/* Does anything that @by waits for lead to the owner? */
+static bool owner_leads_to(struct search *s, uint64_t by)
 {
 	struct lock_wait *w;
 
-	if (by == owner)
+	if (by == s->owner)
 		return true;
-	cds_list_for_each_entry (w, &l->waits, all_link) {
+	cds_list_for_each_entry (w, &s->locks->waits[lock_bucket(by)], owner_link) {
 		if (w->range.owner != by || w->seen)
 			continue;
 		w->seen = true;
-		if (leads_to(l, w->file, &w->range, w, owner))
+		if (leads_to(s, w->file, &w->range, w))
 			return true;
 	}
 	return false;
 }
 
+static bool holder_leads_to(void *ctx, const struct range *r)
+{
+	return owner_leads_to(ctx, r->owner);
+}
+
 /* Recursion is as deep as there are waits at most, since each is looked at once. */
-static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struct range *want,
-                     const struct lock_wait *limit, uint64_t owner)
+static bool leads_to(struct search *s, const struct lock_file *f, const struct range *want,
+                     const struct lock_wait *limit)
 {
 	const struct lock_wait *w;
-	const struct range *r;
 
-	cds_list_for_each_entry (r, &f->held, link)
-		if (conflict(r, want) && owner_leads_to(l, r->owner, owner))
-			return true;
-	if (holds_some(f, want->owner))
+	if (range_each_conflict(f, want, holder_leads_to, s))
+		return true;
+	if (range_holding(s->locks, f, want->owner))
 		return false;
 	cds_list_for_each_entry (w, &f->waits, link) {
 		if (w == limit)
 			break;
-		if (conflict(&w->range, want) && owner_leads_to(l, w->range.owner, owner))
+		if (conflict(&w->range, want) && owner_leads_to(s, w->range.owner))
 			return true;
 	}
 	return false;
@@ -173,17 +172,19 @@ static bool leads_to(struct vfs_locks *l, const struct lock_file *f, const struc
 
 static bool would_deadlock(struct vfs_locks *l, const struct lock_file *f, const struct range *want)
 {
+	struct search s = { l, want->owner };
 	struct lock_wait *w;
 
-	cds_list_for_each_entry (w, &l->waits, all_link)
-		w->seen = false;
-	return leads_to(l, f, want, NULL, want->owner);
+	for (unsigned i = 0; i < BUCKETS && l->wait_count; i++)
+		cds_list_for_each_entry (w, &l->waits[i], owner_link)
+			w->seen = false;
+	return leads_to(&s, f, want, NULL);
 }
 
 static void end_wait(struct vfs_locks *l, struct lock_wait *w, int result, struct cds_list_head *told)
 {
 	cds_list_del(&w->link);
-	cds_list_del(&w->all_link);
+	cds_list_del(&w->owner_link);
 	l->wait_count--;
 	w->result = result;
 	cds_list_add_tail(&w->link, told);
@@ -195,11 +196,19 @@ static void grant(struct vfs_locks *l, struct lock_file *f, struct cds_list_head
 	struct lock_wait *w, *next;
 
 	cds_list_for_each_entry_safe (w, next, &f->waits, link) {
-		if (blocked(f, &w->range, w))
+		if (blocked(l, f, &w->range, w))
 			continue;
-		range_take(l, f, &w->range, w->spare);
+		range_take(l, f, &w->range, w->spare, &w->spare_holding);
 		end_wait(l, w, 0, told);
 	}
+}
+
+static void free_wait(struct lock_wait *w)
+{
+	free(w->spare[0]);
+	free(w->spare[1]);
+	free(w->spare_holding);
+	free(w);
 }
 
 static void tell(struct cds_list_head *told)
@@ -208,9 +217,7 @@ static void tell(struct cds_list_head *told)
 
 	cds_list_for_each_entry_safe (w, next, told, link) {
 		w->granted(w->ctx, w->result);
-		free(w->spare[0]);
-		free(w->spare[1]);
-		free(w);
+		free_wait(w);
 	}
 }
 
@@ -237,21 +244,20 @@ static struct lock_wait *new_wait(const struct range *want, vfs_lock_granted_fn 
 	*w = (struct lock_wait){ .range = *want, .granted = granted, .ctx = ctx };
 	for (unsigned i = 0; i < 2; i++)
 		w->spare[i] = malloc(sizeof(struct range));
-	if (w->spare[0] && w->spare[1])
+	w->spare_holding = malloc(sizeof(struct holding));
+	if (w->spare[0] && w->spare[1] && w->spare_holding)
 		return w;
-	free(w->spare[0]);
-	free(w->spare[1]);
-	free(w);
+	free_wait(w);
 	return NULL;
 }
 
 static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wait *w)
 {
 	/* One more than is taken: a range may be cut in two. */
-	if (l->held_count + 2 > LOCKS_MAX)
+	if (l->held_count + 2 > l->held_max)
 		return err_set(-ENOLCK, "%u locks are held", l->held_count);
-	if (!blocked(f, &w->range, NULL)) {
-		range_take(l, f, &w->range, w->spare);
+	if (!blocked(l, f, &w->range, NULL)) {
+		range_take(l, f, &w->range, w->spare, &w->spare_holding);
 		return 0;
 	}
 	if (!w->granted)
@@ -262,7 +268,7 @@ static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wa
 		return err_set(-ENOLCK, "%u locks are waited for", l->wait_count);
 	w->file = f;
 	cds_list_add_tail(&w->link, &f->waits);
-	cds_list_add_tail(&w->all_link, &l->waits);
+	cds_list_add_tail(&w->owner_link, &l->waits[lock_bucket(w->range.owner)]);
 	l->wait_count++;
 	w->number = ++l->last_wait;
 	return -EINPROGRESS;
@@ -300,11 +306,8 @@ static int lock_range(struct vfs_handle *h, const struct vfs_lock *lock, vfs_loc
 	if (f)
 		empty = retire_file(f);
 	sync_mutex_unlock(&l->lock);
-	if (ret != -EINPROGRESS) {
-		free(w->spare[0]);
-		free(w->spare[1]);
-		free(w);
-	}
+	if (ret != -EINPROGRESS)
+		free_wait(w);
 	tell(&told);
 	if (empty)
 		free_file(empty);
@@ -325,9 +328,10 @@ static struct lock_wait *find_wait(struct vfs_locks *l, uint64_t number)
 {
 	struct lock_wait *w;
 
-	cds_list_for_each_entry (w, &l->waits, all_link)
-		if (w->number == number)
-			return w;
+	for (unsigned i = 0; i < BUCKETS && l->wait_count; i++)
+		cds_list_for_each_entry (w, &l->waits[i], owner_link)
+			if (w->number == number)
+				return w;
 	return NULL;
 }
 
@@ -367,7 +371,7 @@ int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t l
 		return err_set(-ENOMEM, "no memory to unlock a part of a range");
 	sync_mutex_lock(&l->lock);
 	f = find_file(l, h->node);
-	if (f && l->held_count == LOCKS_MAX) {
+	if (f && l->held_count >= l->held_max + LOCKS_RESERVE) {
 		ret = err_set(-ENOLCK, "%u locks are held", l->held_count);
 	} else if (f) {
 		range_cut(l, f, owner, piece.start, piece.end, &spare);
@@ -395,56 +399,52 @@ int vfs_lock_test(struct vfs_handle *h, const struct vfs_lock *lock, struct vfs_
 	ret = -ENOENT;
 	sync_mutex_lock(&l->lock);
 	f = find_file(l, h->node);
-	if (f) {
-		cds_list_for_each_entry (r, &f->held, link) {
-			if (!conflict(r, &want))
-				continue;
-			*ret_lock =
-			        (struct vfs_lock){ .owner = r->owner,
-				                   .type = r->type,
-				                   .offset = r->start,
-				                   .len_bytes = r->end == UINT64_MAX ? UINT64_MAX : r->end - r->start };
-			ret = 0;
-			break;
-		}
+	r = f ? range_conflict(f, &want) : NULL;
+	if (r) {
+		*ret_lock = (struct vfs_lock){ .owner = r->owner,
+			                       .type = r->type,
+			                       .offset = r->start,
+			                       .len_bytes = r->end == UINT64_MAX ? UINT64_MAX : r->end - r->start };
+		ret = 0;
 	}
 	sync_mutex_unlock(&l->lock);
 	return ret;
 }
 
-/* Of one file; then who waits there. */
-static void unlock_file(struct vfs_locks *l, struct lock_file *f, uint64_t owner, struct cds_list_head *told)
+/* Who waits there may have their turn; an empty file goes to @empty, where it may be already. */
+static void settle(struct vfs_locks *l, struct lock_file *f, struct cds_list_head *told, struct cds_list_head *empty)
 {
-	struct lock_wait *w, *next_wait;
-	struct range *r, *next;
-
-	cds_list_for_each_entry_safe (w, next_wait, &f->waits, link)
-		if (w->range.owner == owner)
-			end_wait(l, w, -ECANCELED, told);
-	cds_list_for_each_entry_safe (r, next, &f->held, link)
-		if (r->owner == owner)
-			range_drop(l, r);
 	grant(l, f, told);
+	if (retire_file(f))
+		cds_list_add(&f->link, empty);
 }
 
 void vfs_unlock_owner(struct vfs *v, uint64_t owner)
 {
 	struct vfs_locks *l = v->locks;
-	struct lock_file *f, *next;
+	struct lock_file *f, *next_file;
+	struct lock_wait *w, *next_wait;
+	struct holding *h, *next;
 	CDS_LIST_HEAD(told);
 	CDS_LIST_HEAD(empty);
 
 	sync_mutex_lock(&l->lock);
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		cds_list_for_each_entry_safe (f, next, &l->buckets[i], link) {
-			unlock_file(l, f, owner, &told);
-			if (retire_file(f))
-				cds_list_add(&f->link, &empty);
-		}
+	cds_list_for_each_entry_safe (w, next_wait, &l->waits[lock_bucket(owner)], owner_link)
+		if (w->range.owner == owner)
+			end_wait(l, w, -ECANCELED, &told);
+	cds_list_for_each_entry_safe (h, next, &l->owners[lock_bucket(owner)], owner_link) {
+		f = h->file;
+		if (h->owner != owner)
+			continue;
+		range_drop(l, h);
+		settle(l, f, &told, &empty);
 	}
+	/* Those that were granted since are among them; that does no harm. */
+	cds_list_for_each_entry (w, &told, link)
+		settle(l, w->file, &told, &empty);
 	sync_mutex_unlock(&l->lock);
 	tell(&told);
-	cds_list_for_each_entry_safe (f, next, &empty, link)
+	cds_list_for_each_entry_safe (f, next_file, &empty, link)
 		free_file(f);
 }
 
@@ -452,19 +452,21 @@ void locks_drop_mount(struct vfs_locks *l, const struct vfs_mount_point *m)
 {
 	struct lock_file *f, *next;
 	struct lock_wait *w, *next_wait;
-	struct range *r, *next_range;
+	struct holding *h, *next_holding;
 	CDS_LIST_HEAD(told);
 	CDS_LIST_HEAD(empty);
 
 	sync_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		cds_list_for_each_entry_safe (h, next_holding, &l->holdings[i], link)
+			if (h->file->mount == m)
+				range_drop(l, h);
 	for (unsigned i = 0; i < BUCKETS; i++) {
-		cds_list_for_each_entry_safe (f, next, &l->buckets[i], link) {
+		cds_list_for_each_entry_safe (f, next, &l->files[i], link) {
 			if (f->mount != m)
 				continue;
 			cds_list_for_each_entry_safe (w, next_wait, &f->waits, link)
 				end_wait(l, w, -ESTALE, &told);
-			cds_list_for_each_entry_safe (r, next_range, &f->held, link)
-				range_drop(l, r);
 			cds_list_del(&f->link);
 			cds_list_add(&f->link, &empty);
 		}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Locks on byte ranges: conflicts, splitting and joining, the queue, deadlocks, cancelling; and against a model. */
+#include "core/vfs/lock_priv.h"
 #include "tests/unit/core/vfs/tree_fixture.h"
 
 struct waiter {
@@ -252,6 +253,80 @@ static void test_an_owner_that_is_gone_waits_no_more(void **state)
 	vfs_close(f);
 }
 
+static void test_what_an_owner_only_waits_for_is_forgotten_with_it(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct waiter a, b, c;
+
+	/* Two waits of one owner on one file, and somebody behind them. */
+	assert_int_equal(take(f, 1, EX, 0, 10), 0);
+	assert_int_equal(take_or_wait(f, 2, EX, 0, 10, &a), -EINPROGRESS);
+	assert_int_equal(take_or_wait(f, 2, EX, 5, 10, &b), -EINPROGRESS);
+	assert_int_equal(take_or_wait(f, 3, EX, 10, 10, &c), -EINPROGRESS);
+	vfs_unlock_owner(e->vfs, 2);
+	assert_int_equal(a.result, -ECANCELED);
+	assert_int_equal(b.result, -ECANCELED);
+	assert_int_equal(c.result, 0);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_unlock_owner(e->vfs, 3);
+	vfs_close(f);
+}
+
+static void test_a_piece_can_be_unlocked_when_there_are_as_many_locks_as_can_be(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	unsigned i;
+
+	e->vfs->locks->held_max = 100;
+	for (i = 0; take(f, 1, EX, i * 100, 50) == 0; i++)
+		;
+	assert_true(i >= 98 && i <= 100);
+	assert_int_equal(take(f, 1, EX, i * 100, 50), -ENOLCK);
+	for (i = 0; i < 90; i++)
+		assert_int_equal(vfs_unlock(f, 1, i * 100 + 20, 5), 0);
+	assert_int_equal(take(f, 2, EX, 20, 5), -ENOLCK);
+	vfs_unlock_owner(e->vfs, 1);
+	assert_int_equal(take(f, 2, EX, 20, 5), 0);
+	vfs_unlock_owner(e->vfs, 2);
+	vfs_close(f);
+}
+
+#define MANY 100000u
+#define MANY_OWNERS 1000u
+
+static void test_a_hundred_thousand_locks_on_a_file_are_taken_tested_and_given_back(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct vfs_lock want = { .owner = MANY_OWNERS + 1, .type = EX, .len_bytes = 1 }, in_the_way;
+
+	for (uint64_t i = 0; i < MANY; i++)
+		assert_int_equal(take(f, 1 + i % MANY_OWNERS, EX, 10 * i, 5), 0);
+	for (uint64_t i = 0; i < MANY; i += 7) {
+		want.offset = 10 * i + 4;
+		assert_int_equal(vfs_lock_test(f, &want, &in_the_way), 0);
+		assert_int_equal(in_the_way.owner, 1 + i % MANY_OWNERS);
+		assert_int_equal(in_the_way.offset, 10 * i);
+		want.offset = 10 * i + 5;
+		assert_int_equal(vfs_lock_test(f, &want, &in_the_way), -ENOENT);
+		assert_int_equal(take(f, MANY_OWNERS + 1, SH, 10 * i + 3, 1), -EAGAIN);
+	}
+	for (uint64_t i = 0; i < MANY; i += 3)
+		assert_int_equal(vfs_unlock(f, 1 + i % MANY_OWNERS, 10 * i, 5), 0);
+	for (uint64_t owner = 1; owner <= MANY_OWNERS; owner++)
+		vfs_unlock_owner(e->vfs, owner);
+	for (uint64_t owner = 1; owner <= MANY; owner++)
+		assert_int_equal(take(f, owner, SH, 0, UINT64_MAX), 0);
+	assert_int_equal(take(f, 1, EX, 0, 1), -EAGAIN);
+	for (uint64_t owner = 1; owner <= MANY; owner++)
+		vfs_unlock_owner(e->vfs, owner);
+	assert_int_equal(take(f, 1, EX, 0, UINT64_MAX), 0);
+	vfs_unlock_owner(e->vfs, 1);
+	vfs_close(f);
+}
+
 static void test_locks_go_with_their_mount(void **state)
 {
 	struct tree_env *e = *state;
@@ -346,6 +421,9 @@ int main(void)
 		T(test_holders_pass_those_who_wait_for_them),
 		T(test_a_wait_that_is_cancelled_frees_those_behind_it),
 		T(test_an_owner_that_is_gone_waits_no_more),
+		T(test_what_an_owner_only_waits_for_is_forgotten_with_it),
+		T(test_a_piece_can_be_unlocked_when_there_are_as_many_locks_as_can_be),
+		T(test_a_hundred_thousand_locks_on_a_file_are_taken_tested_and_given_back),
 		T(test_locks_go_with_their_mount),
 		T(test_random_locks_agree_with_a_model_of_bytes),
 	};
