@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Copies a file of an NFS share to a local file through core/fs/nfs and the page cache, one MiB after the other, as
- * nfs-cp does, and tells how long it took: "nfs_copy_bench URL NAME TO". Without arguments there is nothing to measure.
- * nfs_bench.py starts a server and compares.
+ * Reads a file of an NFS share through core/fs/nfs and the page cache, one MiB after the other, and tells how long it
+ * took: "nfs_copy_bench URL NAME [TO]". With TO it is written to that file, as nfs-cp does. Without arguments there is
+ * nothing to measure. nfs_bench.py starts a server and compares.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,21 +30,23 @@ static int fail(const char *what, int rc)
 
 static int copy(struct vfs_node *file, int to, uint64_t *ret_bytes)
 {
-	char *buf = malloc(STEP_BYTES);
 	struct vfs_stat st;
 	uint64_t at = 0;
-	int rc = buf ? file->ops->stat(file, &st) : -1;
+	int rc = file->ops->stat(file, &st);
 
 	while (rc == 0 && at < st.size_bytes) {
 		uint64_t left = st.size_bytes - at;
-		struct iovec iov = { .iov_base = buf, .iov_len = left < STEP_BYTES ? left : STEP_BYTES };
+		size_t len = left < STEP_BYTES ? (size_t)left : STEP_BYTES;
+		struct vfs_ref ref;
 
-		rc = file->ops->read(file, &iov, 1, at, 0);
-		if (rc == 0 && write(to, buf, iov.iov_len) != (ssize_t)iov.iov_len)
+		rc = file->ops->read_ref(file, at, len, 0, &ref);
+		if (rc)
+			break;
+		if (to >= 0 && writev(to, ref.iov, ref.iov_count) != (ssize_t)len)
 			rc = -1;
-		at += iov.iov_len;
+		ref.release(&ref);
+		at += len;
 	}
-	free(buf);
 	*ret_bytes = at;
 	return rc;
 }
@@ -57,7 +59,7 @@ static int run(struct cache *cache, char **argv)
 	struct nfs_import *im;
 	uint64_t start, bytes = 0;
 	double seconds;
-	int to, rc;
+	int to = -1, rc;
 
 	rc = nfs_import_open(argv[1], &o, &im, &root);
 	if (rc)
@@ -67,9 +69,10 @@ static int run(struct cache *cache, char **argv)
 		rc = file->ops->open(file, false);
 	if (rc)
 		return fail(argv[2], rc);
-	to = open(argv[3], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (argv[3])
+		to = open(argv[3], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	start = sync_now_ns();
-	rc = to < 0 ? -1 : copy(file, to, &bytes);
+	rc = argv[3] && to < 0 ? -1 : copy(file, to, &bytes);
 	seconds = (double)(sync_now_ns() - start) / 1e9;
 	if (rc == 0) {
 		nfs_import_get_stats(im, &s);
@@ -97,7 +100,7 @@ int main(int argc, char **argv)
 	struct cache *cache;
 	int rc;
 
-	if (argc != 4)
+	if (argc < 3 || argc > 4)
 		return 0;
 	if (!budget || cache_new(&config, &cache))
 		return 1;

@@ -44,7 +44,6 @@ struct nfs_call {
 	struct nfs_batch *batch;
 	struct nfs_conn *conn;
 	uint64_t deadline_ns, not_before_ns;
-	uint32_t got_bytes; /* of the READ that is just being answered */
 	bool probe;
 	struct cds_list_head link;
 };

@@ -20,20 +20,22 @@
 #define BACKOFF_MAX_MS 1000u
 #define STATUS_LATER 10008u /* NFS3ERR_JUKEBOX */
 
-static void to_pages(struct nfs_call *c, const uint8_t *bytes, uint32_t len)
+static unsigned read_room(void *ctx, uint32_t at, uint32_t len, struct iovec *ret, unsigned max)
 {
-	uint32_t at = c->done_bytes, end = c->done_bytes + len;
+	const struct nfs_call *c = ctx;
+	uint32_t pos = c->done_bytes + at, end = pos + len;
+	unsigned count = 0;
 
-	while (at < end) {
-		uint32_t within = at % PAGE_BYTES, part = PAGE_BYTES - within;
+	for (; pos < end && count < max; count++) {
+		uint8_t *page = c->pages[pos / PAGE_BYTES];
+		uint32_t within = pos % PAGE_BYTES, part = PAGE_BYTES - within;
 
-		if (part > end - at)
-			part = end - at;
-		if (c->pages[at / PAGE_BYTES])
-			memcpy((uint8_t *)c->pages[at / PAGE_BYTES] + within, bytes, part);
-		bytes += part;
-		at += part;
+		if (part > end - pos)
+			part = end - pos;
+		ret[count] = (struct iovec){ .iov_base = page ? page + within : c->conn->staging, .iov_len = part };
+		pos += part;
 	}
+	return count;
 }
 
 static void from_pages(const struct nfs_call *c, uint8_t *bytes)
@@ -49,24 +51,14 @@ static void from_pages(const struct nfs_call *c, uint8_t *bytes)
 	}
 }
 
-/* Its number of bytes was checked against what was asked for. */
-static void on_data(void *ctx, const uint8_t *bytes, uint32_t len_bytes)
-{
-	struct nfs_call *c = ctx;
-
-	to_pages(c, bytes, len_bytes);
-	c->got_bytes = len_bytes;
-}
-
 static int take_read(struct nfs_call *c, const READ3resok *r)
 {
-	if (r->count != c->got_bytes)
-		return -EBADMSG;
-	c->done_bytes += c->got_bytes;
+	/* Not more than was asked for: that was looked at. */
+	c->done_bytes += r->count;
 	c->eof = r->eof;
-	nfs_count(&c->conn->net->stats.read_bytes, c->got_bytes);
+	nfs_count(&c->conn->net->stats.read_bytes, r->count);
 	/* A server that sends nothing, and says that there is more, would be asked for ever. */
-	if (!c->got_bytes && !c->eof)
+	if (!r->count && !c->eof)
 		return -EBADMSG;
 	return 0;
 }
@@ -170,11 +162,10 @@ static int send_read(struct nfs_conn *conn, struct nfs_call *c, struct link_call
 {
 	READ3args a = *(const READ3args *)c->args;
 
-	c->got_bytes = 0;
 	a.offset = c->offset + c->done_bytes;
 	a.count = c->len_bytes - c->done_bytes;
 	call->args = &a;
-	call->data = on_data;
+	call->room = read_room;
 	call->data_max_bytes = a.count;
 	return link_send(conn->link, call);
 }

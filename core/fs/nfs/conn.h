@@ -23,7 +23,7 @@ struct nfs_conn {
 	struct cds_list_head sent;
 	uint64_t retry_ns, connect_by_ns, checked_ns;
 	unsigned backoff_ms;
-	uint8_t *staging; /* what a WRITE carries, in one piece */
+	uint8_t *staging; /* what a WRITE carries, in one piece; where what nobody wants of a READ goes */
 };
 
 struct nfs_net {

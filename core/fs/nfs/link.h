@@ -15,13 +15,15 @@
 #define WFSD_CORE_FS_NFS_LINK_H
 
 #include <poll.h>
+#include <sys/uio.h>
 
 #include "core/fs/nfs/reply.h"
 
 struct link;
 
-/* Data of one READ; the bytes are valid during the call. */
-typedef void link_data_fn(void *ctx, const uint8_t *bytes, uint32_t len_bytes);
+/* Where the data of a READ goes: memory for its bytes from @at on, of which there are @len more; no more than @max
+ * pieces, which may end before they do. Returns how many, at least one. It is filled until the call has ended. */
+typedef unsigned link_room_fn(void *ctx, uint32_t at, uint32_t len, struct iovec *ret, unsigned max);
 /* The end of a call: 0 and libnfs's result structure (the status in it may still be an error), which is valid during
  * the call; or -ECONNRESET (no answer came), -EIO (the server refuses such calls), and @res is NULL. */
 typedef void link_done_fn(void *ctx, int rc, void *res);
@@ -31,7 +33,7 @@ struct link_call {
 	void *args; /* libnfs's structure for @proc; read during link_send() only. MNT: the path, GETPORT: the program
 	             */
 	uint32_t data_max_bytes; /* READ */
-	link_data_fn *data; /* READ */
+	link_room_fn *room; /* READ */
 	link_done_fn *done;
 	void *ctx;
 };

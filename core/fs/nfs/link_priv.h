@@ -22,6 +22,9 @@ struct relay_record {
 	bool last_fragment;
 	uint8_t *buf; /* RELAY_RECORD_BYTES_MAX */
 	size_t len;
+	bool looked_at; /* whether it is data: it is not, or: */
+	struct link_slot *reading; /* whose data it is, of which data_at bytes of data_len have come */
+	uint32_t data_at, data_len;
 };
 
 struct link {

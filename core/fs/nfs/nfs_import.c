@@ -21,8 +21,6 @@
 
 #define CONNECTIONS 2u
 #define TIMEOUT_MS 15000u
-/* Pieces large enough that a call costs little, and small enough that several connections share a read-ahead. */
-#define READ_BYTES (256u * 1024)
 #define READ_BYTES_MIN 16384u
 
 int nfs_check_alive(const struct nfs_import *im)
@@ -170,7 +168,7 @@ static int first_calls(struct nfs_import *im, struct nfs_node **ret_root)
 	if (rc)
 		return rc;
 	/* A server that takes less answers with less, and is asked for the rest. */
-	im->read_bytes_max = clamp(l.read_bytes, READ_BYTES_MIN, READ_BYTES);
+	im->read_bytes_max = clamp(l.read_bytes, READ_BYTES_MIN, LINK_DATA_BYTES_MAX);
 	im->write_bytes_max = clamp(l.write_bytes, CACHE_PAGE_BYTES, LINK_DATA_BYTES_MAX);
 	if (root->node.type != VFS_TYPE_DIR)
 		rc = err_set(-ENOTDIR, "the export is not a directory");

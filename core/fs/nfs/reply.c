@@ -101,8 +101,13 @@ static void flavor_list(struct rd *r)
 
 static void bytes_read(struct rd *r, uint32_t max, struct nfs_reply_info *info)
 {
+	/* Told twice: before whether that was the end, and here. */
+	uint32_t count = r->pos < 8 ? 0 : get_be32(r->base + r->pos - 8);
+
 	info->data_offset = r->pos;
 	info->data_len_bytes = counted(r, 0, max);
+	if (info->data_len_bytes != count)
+		r->bad = true;
 }
 
 static void walk(struct rd *r, const char *shape, uint32_t data_max, struct nfs_reply_info *info)

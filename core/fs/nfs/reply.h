@@ -39,21 +39,23 @@ enum nfs_proc {
 #define NFS_HANDLE_BYTES_MAX 64u
 #define NFS_STRING_BYTES_MAX 4096u
 #define NFS_LIST_ENTRIES_MAX 4096u
+#define NFS_READ_HEAD_BYTES 544u
 /* Replies other than of READ. */
 #define NFS_REPLY_BYTES_MAX (128u * 1024)
 
 struct nfs_reply_info {
 	uint32_t xid;
 	bool accepted; /* the call was carried out; otherwise there is no result */
-	/* NFS_READ that succeeded: the bytes read, in the record. data_offset is that of their length, a word before.
-	 */
+	/* NFS_READ that succeeded: the bytes read, in the record. data_offset is that of their length, a word before;
+	 * as many were counted by the server. */
 	size_t data_offset;
 	uint32_t data_len_bytes;
 };
 
 /*
  * Is the record @buf a well-formed reply to @proc, with at most @data_max_bytes of data? Touches nothing outside of
- * @len bytes. 0 or -EBADMSG with context. Any thread.
+ * @len bytes; of a reply to NFS_READ nothing behind the first NFS_READ_HEAD_BYTES. 0 or -EBADMSG with context. Any
+ * thread.
  */
 int nfs_reply_check(enum nfs_proc proc, const void *buf, size_t len, uint32_t data_max_bytes,
                     struct nfs_reply_info *ret);
