@@ -215,6 +215,9 @@ bench-mounts: ## measure small files on a mount, next to zfs-fuse and fuse2fs (r
 bench-fat: ## measure the FAT engine on an image in memory, next to mtools
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory build/release/bench/fat_bench BUILD=release WERROR=
 	$(Q)build/release/bench/fat_bench
+bench-nfs: ## measure reading a large file of an NFS share, next to nfs-cp (root, nfs-ganesha)
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory build/release/bench/nfs_copy_bench BUILD=release WERROR=
+	$(Q)$(PYTHON) tests/bench/nfs_bench.py
 bench-core: $(BENCH_BIN) ## measure the page cache and the tree by themselves
 	$(Q)set -e; for b in $(BENCH_BIN); do echo "bench-core: $${b##*/}"; $$b; done
 
