@@ -6,6 +6,7 @@
  *   node_cache.c     nodes in memory               tree_lookup.c   descent, get, next, scan
  *   node_mem.c       memory of pages
  *   tree.c           life of a tree                tree_change.c   put, delete, update: all that can fail
+ *                                                  tree_batch.c    the same of several changes as one
  *   tree_walk.c      all of a durable tree         tree_shape.c    copy, split, merge: nothing can fail
  *                                                  tree_commit.c   freeze and commit
  *
@@ -170,6 +171,17 @@ struct change {
 	struct change_step path[NODE_LEVEL_MAX + 1]; /* [0] is the root */
 	unsigned reserved; /* calls of free_node() that are left */
 };
+
+/* Part one, in tree_change.c. -EAGAIN: a node is not in memory. *@ret_found: the leaf has the key. */
+void change_begin(struct change *c, struct tree *t, uint64_t txg) SYNC_ACQUIRE(t->lock);
+void change_end(struct change *c, struct tree *t) SYNC_RELEASE(t->lock);
+int change_find_path(struct change *c, const struct wfs3_key *key, bool *ret_found);
+void change_release_path(struct change *c);
+/* The tree has @count spare nodes of that kind. -ENOMEM. */
+int change_spare_ensure(struct tree *t, unsigned kind, unsigned count);
+/* Of the item that the path leads to; NULL: there is none. */
+const uint8_t *change_old_value(const struct change *c, bool found, size_t *ret_len);
+void change_apply(struct change *c, const struct wfs3_key *key, bool found, const void *value, size_t len, bool remove);
 
 /* Part two of a change, in tree_shape.c. The lock is held exclusively; spare nodes and reservations suffice. */
 void shape_insert(struct change *c, const struct wfs3_key *key, const void *value, size_t len);

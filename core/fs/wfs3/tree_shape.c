@@ -134,7 +134,8 @@ static unsigned item_cost(const uint8_t *page, unsigned slot)
 
 /*
  * Where to cut when an item of @bytes comes to @slot: how many items, the new one counted where it will stand, remain
- * on the left. Ascending insertion leaves the left node as it is; otherwise both halves get about the same.
+ * on the left. Ascending insertion leaves the left node as it is, unless what stands behind it would nearly fill the
+ * right one, which the next insertion would then split again; otherwise both halves get about the same.
  */
 static unsigned choose_cut(const struct node *n, unsigned slot, unsigned bytes)
 {
@@ -155,7 +156,7 @@ static unsigned choose_cut(const struct node *n, unsigned slot, unsigned bytes)
 	}
 	if (slot == count)
 		return slot;
-	if (slot && n->hint != NODE_HINT_NONE && slot == n->hint + 1u && total - left_at_slot <= NODE_CAPACITY)
+	if (slot && n->hint != NODE_HINT_NONE && slot == n->hint + 1u && total - left_at_slot <= SHAPE_MERGED_BYTES)
 		return slot;
 	return best_cut;
 }

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Hundreds of changes of a tree as one, against a model, in every mixture of growing, shrinking and deleting. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/core/fs/wfs3/tree_fixture.h"
+
+#ifdef WFSD_DEBUG
+#define BATCHES 150u
+#else
+#define BATCHES 1500u
+#endif
+#define COUNT_MAX 900u
+
+struct large {
+	unsigned count;
+	unsigned keys[COUNT_MAX];
+	struct model_item items[COUNT_MAX]; /* not present: a removal */
+	struct item_change changes[COUNT_MAX];
+	uint8_t values[COUNT_MAX][TREE_ITEM_BYTES_MAX];
+};
+
+/* Ascending keys with gaps: dense ones meet in few leaves, others spread over the tree. */
+static void make_large(struct large *b, uint64_t *seed)
+{
+	unsigned gap = (unsigned)(rnd(seed) % 5 ? 1 + rnd(seed) % 3 : 1 + rnd(seed) % 60);
+	unsigned key = (unsigned)(rnd(seed) % MODEL_KEYS), want = 1 + (unsigned)(rnd(seed) % COUNT_MAX);
+	unsigned len_max = rnd(seed) % 3 ? 100 : TREE_ITEM_BYTES_MAX, keep = (unsigned)(rnd(seed) % 4);
+
+	for (b->count = 0; b->count < want; b->count++) {
+		unsigned n = b->count;
+
+		key += 1 + (unsigned)(rnd(seed) % gap);
+		if (key >= MODEL_KEYS)
+			break;
+		b->keys[n] = key;
+		b->items[n] = (struct model_item){ .present = rnd(seed) % 4 <= keep, .seed = (uint32_t)rnd(seed) };
+		b->items[n].len = (uint16_t)(rnd(seed) % (len_max + 1));
+		model_value(&b->items[n], b->values[n]);
+		b->changes[n] = (struct item_change){ .op = b->items[n].present ? ITEM_PUT : ITEM_DELETE,
+			                              .key = model_key(key),
+			                              .value = b->values[n],
+			                              .len = b->items[n].present ? b->items[n].len : 0 };
+	}
+}
+
+static bool answer(void *ctx)
+{
+	return *(const bool *)ctx;
+}
+
+static int apply_large(struct fixture *f, const struct large *b, bool ready)
+{
+	struct wfs3_key missing;
+	int rc;
+
+	while ((rc = tree_apply_many(f->tree, f->txg, b->changes, b->count, answer, &ready, &missing)) == -EAGAIN) {
+		rc = tree_fetch(f->tree, &missing);
+		if (rc)
+			return rc;
+	}
+	return rc;
+}
+
+static void test_large_batches_follow_the_model_through_commits(void **state)
+{
+	struct fixture *f = fixture_new(8000);
+	struct model *m = calloc(1, sizeof(*m));
+	struct large *b = malloc(sizeof(*b));
+	uint64_t seed = 20;
+
+	(void)state;
+	for (unsigned n = 0; n < BATCHES; n++) {
+		do {
+			make_large(b, &seed);
+		} while (!b->count);
+		assert_int_equal(apply_large(f, b, true), 0);
+		for (unsigned i = 0; i < b->count; i++)
+			m->items[b->keys[i]] = b->items[i];
+		if (n % 4 == 3)
+			assert_int_equal(fixture_commit(f), 0);
+		if (n % 50 == 49) {
+			assert_int_equal(fixture_commit(f), 0);
+			assert_int_equal(model_compare(f, &f->root, m), 0);
+			assert_int_equal(store_accounting_errors(f->store), 0);
+			assert_int_equal(f->store->reserved, 0);
+		}
+	}
+	free(b);
+	free(m);
+	fixture_free(f);
+}
+
+static void test_batch_that_is_called_off_changes_nothing(void **state)
+{
+	struct fixture *f = fixture_new(8000);
+	struct model *m = calloc(1, sizeof(*m));
+	struct large *b = malloc(sizeof(*b));
+	uint64_t seed = 8;
+
+	(void)state;
+	for (unsigned n = 0; n < 60; n++) {
+		bool ready = n % 2 == 0;
+
+		do {
+			make_large(b, &seed);
+		} while (!b->count);
+		assert_int_equal(apply_large(f, b, ready), ready ? 0 : -ECANCELED);
+		for (unsigned i = 0; i < b->count && ready; i++)
+			m->items[b->keys[i]] = b->items[i];
+		assert_int_equal(fixture_commit(f), 0);
+		assert_int_equal(model_compare(f, &f->root, m), 0);
+	}
+	assert_int_equal(store_accounting_errors(f->store), 0);
+	assert_int_equal(f->store->reserved, 0);
+	free(b);
+	free(m);
+	fixture_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_large_batches_follow_the_model_through_commits),
+		cmocka_unit_test(test_batch_that_is_called_off_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
