@@ -153,6 +153,24 @@ int cache_flush_kept(struct cache_file *f);
 int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsigned flags);
 void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool failed);
 
+/*
+ * Replacing whole pages as a part of something larger: what can fail or wait is done by begin, so that commit cannot.
+ * Between the two, others are kept from the pages of the range [first page, last page] as by a punch. @pages ascend by
+ * index, and are copied; @data NULL: zeros. After commit they are dirty, and count as logged: the caller's log has
+ * their contents. begin: 0, -ENOMEM, or why the file's pages stay dirty; it waits at the dirty limit. commit and abort
+ * never block and end it.
+ */
+struct cache_replacement;
+struct cache_new_page {
+	uint64_t index;
+	const void *data;
+	uint32_t crc; /* CRC32C of the contents */
+};
+int cache_replace_begin(struct cache_file *f, const struct cache_new_page pages[], unsigned count,
+                        struct cache_replacement **ret);
+void cache_replace_commit(struct cache_replacement *r);
+void cache_replace_abort(struct cache_replacement *r); /* NULL is fine */
+
 /* Is any page of the range dirty or in write-back? (extent queries flush first when so) */
 bool cache_is_dirty(struct cache_file *f, uint64_t offset, uint64_t len);
 

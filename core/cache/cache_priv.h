@@ -384,6 +384,8 @@ void readahead_forget(struct cache_file *f);
 
 /* The pages of @mask were written. */
 void dirty_set(struct chunk *k, uint32_t mask) SYNC_REQUIRES(k->lock);
+/* The same, and the log has what was written. None of them is in write-back. */
+void dirty_set_logged(struct chunk *k, uint32_t mask) SYNC_REQUIRES(k->lock);
 /* The pages of @mask, none of them in write-back, are not dirty any more (they are dropped). */
 void dirty_clear(struct chunk *k, uint32_t mask) SYNC_REQUIRES(k->lock);
 /* dirty -> in write-back. */
@@ -464,6 +466,9 @@ struct punch {
 bool punch_covers(struct cache_file *f, uint64_t first, uint64_t end);
 /* Wait until none is. */
 void punch_wait(struct cache_file *f, uint64_t first, uint64_t end);
+/* Keep others from the pages, and wait until nothing is in hand; until punch_end(). Errors as cache_punch_begin(). */
+int punch_begin(struct cache_file *f, uint64_t first, uint64_t end, unsigned flags, struct punch **ret);
+void punch_end(struct cache_file *f, struct punch *p);
 
 /* ---- small helpers ---- */
 

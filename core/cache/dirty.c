@@ -108,6 +108,18 @@ void dirty_set(struct chunk *k, uint32_t mask)
 	sync_mutex_unlock(&f->lock);
 }
 
+void dirty_set_logged(struct chunk *k, uint32_t mask)
+{
+	struct cache_file *f = k->file;
+
+	dirty_set(k, mask);
+	sync_mutex_lock(&f->lock);
+	k->logged |= mask;
+	k->kept |= mask;
+	relist(f, k);
+	sync_mutex_unlock(&f->lock);
+}
+
 void dirty_clear(struct chunk *k, uint32_t mask)
 {
 	struct cache_file *f = k->file;

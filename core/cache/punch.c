@@ -62,7 +62,7 @@ static int announce(struct cache_file *f, struct punch *p, unsigned flags)
 	return rc;
 }
 
-static void retract(struct cache_file *f, struct punch *p)
+void punch_end(struct cache_file *f, struct punch *p)
 {
 	sync_mutex_lock(&f->lock);
 	cds_list_del(&p->link);
@@ -122,18 +122,16 @@ static void visit(struct cache_file *f, walk_fn *fn, struct visit *v)
 	chunk_walk(f, v->first / CACHE_CHUNK_PAGES, (v->end - 1) / CACHE_CHUNK_PAGES + 1, fn, v);
 }
 
-int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsigned flags)
+int punch_begin(struct cache_file *f, uint64_t first, uint64_t end, unsigned flags, struct punch **ret)
 {
-	struct visit v = { 0 };
-	struct punch *p;
+	struct visit v = { .first = first, .end = end };
+	struct punch *p = malloc(sizeof(*p));
 	int rc;
 
-	always(len > 0 && offset % CACHE_PAGE_BYTES == 0 && len % CACHE_PAGE_BYTES == 0);
-	p = malloc(sizeof(*p));
 	if (!p)
 		return err_set(-ENOMEM, "no memory for a punch");
-	v.first = p->first = offset / CACHE_PAGE_BYTES;
-	v.end = p->end = v.first + len / CACHE_PAGE_BYTES;
+	p->first = first;
+	p->end = end;
 	if (!(flags & CACHE_NOWAIT))
 		sync_assert_may_block();
 	rc = announce(f, p, flags);
@@ -144,12 +142,22 @@ int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsig
 	if (flags & CACHE_NOWAIT) {
 		visit(f, look, &v);
 		if (v.busy) {
-			retract(f, p);
+			punch_end(f, p);
 			return -EAGAIN;
 		}
 	}
 	visit(f, await, &v);
+	*ret = p;
 	return 0;
+}
+
+int cache_punch_begin(struct cache_file *f, uint64_t offset, uint64_t len, unsigned flags)
+{
+	uint64_t first = offset / CACHE_PAGE_BYTES;
+	struct punch *p;
+
+	always(len > 0 && offset % CACHE_PAGE_BYTES == 0 && len % CACHE_PAGE_BYTES == 0);
+	return punch_begin(f, first, first + len / CACHE_PAGE_BYTES, flags, &p);
 }
 
 void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool failed)
@@ -167,7 +175,7 @@ void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool f
 	}
 	sync_mutex_unlock(&f->lock);
 	always(found);
-	retract(f, found);
+	punch_end(f, found);
 	dirty_throttle_wake(f->cache, false);
 	memory_wake(f->cache);
 }
