@@ -234,6 +234,15 @@ static int take_orphan(struct files *f, const struct wfs3_key *key, size_t len)
 	return 0;
 }
 
+static int take_outcome(struct files *f, const struct wfs3_key *key, const void *value, size_t len)
+{
+	uint64_t time_ns;
+
+	if (outcome_item_decode(value, len, &time_ns))
+		check_bad_item(f->c, f->ds, key, POOL_FINDING_ITEM, "what remains of a transaction is malformed");
+	return 0;
+}
+
 static int take_cell(struct files *f, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
 	unsigned mapped;
@@ -285,6 +294,8 @@ static int take_item(void *ctx, const struct wfs3_key *key, const void *value, s
 		return 0;
 	if (key->kind == WFS3_KIND_ORPHAN)
 		return take_orphan(f, key, len);
+	if (key->kind == WFS3_KIND_OUTCOME && !key->object)
+		return take_outcome(f, key, value, len);
 	if (key->kind == WFS3_KIND_INODE && key->object)
 		return take_inode(f, key, value, len);
 	if (key->kind == WFS3_KIND_DIRENT && key->object)

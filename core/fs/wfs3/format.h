@@ -68,6 +68,7 @@ enum wfs3_kind {
 	WFS3_KIND_CELL = 5, /* (object, CELL, byte offset / 65536) */
 	WFS3_KIND_ORPHAN = 6, /* (0, ORPHAN, object): something of it is being given back */
 	WFS3_KIND_RESULT = 7, /* (a client, RESULT, place): what came of a request, see items.h */
+	WFS3_KIND_OUTCOME = 8, /* (0, OUTCOME, transaction): it was committed */
 	/* pool tree only */
 	WFS3_KIND_DATASET = 16, /* (dataset id, DATASET, 0) */
 	WFS3_KIND_SCRUB = 17, /* (0, SCRUB, 0) */

@@ -299,3 +299,22 @@ int quota_item_decode(const struct wfs3_key *key, const void *value, size_t len,
 	*ret = q;
 	return 0;
 }
+
+void outcome_item_encode(uint64_t time_ns, void *buf)
+{
+	struct wr w = wr_init(buf, OUTCOME_ITEM_BYTES);
+
+	wr_le64(&w, time_ns);
+	wr_le64(&w, 0);
+}
+
+int outcome_item_decode(const void *value, size_t len, uint64_t *ret_time_ns)
+{
+	struct rd r = rd_init(value, len);
+	uint64_t time_ns = rd_le64(&r), reserved = rd_le64(&r);
+
+	if (r.bad || rd_left(&r) || reserved)
+		return err_set(-EUCLEAN, "outcome of a transaction: %zu bytes", len);
+	*ret_time_ns = time_ns;
+	return 0;
+}

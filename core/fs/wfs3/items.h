@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Values of inode, result, dataset and scrub items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets".
+/* Values of inode, result, outcome, dataset and scrub items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets".
  */
 #ifndef WFSD_CORE_FS_WFS3_ITEMS_H
 #define WFSD_CORE_FS_WFS3_ITEMS_H
@@ -100,6 +100,11 @@ struct quota_item {
 	uint64_t used_blocks, used_objects; /* 0 for the dataset: its record has them */
 };
 #define QUOTA_ITEM_BYTES 32u
+
+/* What remains of a transaction of a file tree that was committed. */
+#define OUTCOME_ITEM_BYTES 16u
+void outcome_item_encode(uint64_t time_ns, void *buf); /* OUTCOME_ITEM_BYTES */
+int outcome_item_decode(const void *value, size_t len, uint64_t *ret_time_ns);
 
 size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */

@@ -21,6 +21,7 @@
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/recover_items.h"
 #include "core/fs/wfs3/recover_pages.h"
+#include "core/fs/wfs3/recover_parts.h"
 #include "core/fs/wfs3/recover_write.h"
 #include "core/fs/wfs3/wal_scan.h"
 
@@ -31,6 +32,7 @@ struct recover {
 	uint64_t root_txg;
 	struct wal_span span;
 	struct recover_pages pages;
+	struct recover_parts parts; /* of transactions whose unit did not come yet */
 	struct dataset *ds; /* of the last record, referenced; NULL: none, or it is gone */
 	uint64_t ds_id;
 	uint64_t tree_object; /* number of @of_tree, of a file tree; 0: it is not in use */
@@ -68,10 +70,15 @@ static struct dataset *record_dataset(struct recover *rc, const struct wal_recor
 	return rc->ds;
 }
 
+static bool has_items(enum wal_type type)
+{
+	return type == WAL_ITEMS || type == WAL_UNIT;
+}
+
 static int check_object(const struct dataset *ds, const struct wal_record *r)
 {
 	bool good = ds->type == DATASET_TYPE_VOLUME ? r->object == WFS3_VOLUME_OBJECT
-	                                            : (r->object == 0) == (r->type == WAL_ITEMS);
+	                                            : (r->object == 0) == has_items(r->type);
 
 	return good ? 0 : err_set(-EUCLEAN, "log: object %" PRIu64 " of dataset %" PRIu64, r->object, r->dataset);
 }
@@ -223,6 +230,9 @@ static int redo_items(struct recover *rc, const struct wal_record *r)
 		if (is_new)
 			ret = recover_item(rc->ds, &c);
 	}
+	/* What a transaction wrote comes after what it cut off. */
+	if (!ret && r->type == WAL_UNIT)
+		ret = recover_parts_take(&rc->parts, r->dataset, r->unit, r->unit_pages, &rc->pages);
 	return ret;
 }
 
@@ -238,7 +248,8 @@ static int note_pages(struct recover *rc, const struct wal_record *r, uint64_t p
 
 		page.zero = !pg->data;
 		page.position = position + (pg->data ? (uint64_t)(pg->data - batch) : WAL_HEADER_BYTES);
-		ret = recover_pages_put(&rc->pages, &page);
+		ret = r->type == WAL_PART ? recover_parts_add(&rc->parts, r->unit, &page)
+		                          : recover_pages_put(&rc->pages, &page);
 	}
 	return ret;
 }
@@ -262,9 +273,9 @@ static int redo(void *ctx, const struct wal_record *r, uint64_t position, const 
 	ret = check_object(ds, r);
 	if (ret)
 		return ret;
-	if (r->type == WAL_DATA)
+	if (r->type == WAL_DATA || r->type == WAL_PART)
 		return note_pages(rc, r, position, batch);
-	if (r->type == WAL_ITEMS)
+	if (has_items(r->type))
 		return redo_items(rc, r);
 	if (r->type == WAL_MAP && r->txg > rc->root_txg && position >= rc->span.durable) {
 		ret = data_is_there(rc, r);
@@ -336,7 +347,7 @@ static int get_memory(struct recover *rc)
 	if (!rc->memory)
 		return err_set(-ENOMEM, "no memory to recover");
 	budget_charge(rc->memory, RECOVER_BYTES);
-	rc->pages.memory = rc->memory;
+	rc->pages.memory = rc->parts.memory = rc->memory;
 	rc->check_buf = aligned_alloc(WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES);
 	return rc->check_buf ? 0 : err_set(-ENOMEM, "no memory to recover");
 }
@@ -344,6 +355,7 @@ static int get_memory(struct recover *rc)
 static void give_memory_back(struct recover *rc)
 {
 	recover_pages_done(&rc->pages);
+	recover_parts_done(&rc->parts);
 	free(rc->check_buf);
 	if (rc->memory) {
 		budget_uncharge(rc->memory, RECOVER_BYTES);

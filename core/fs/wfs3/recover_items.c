@@ -90,7 +90,8 @@ int recover_item(struct dataset *ds, const struct item_change *c)
 {
 	bool is_inode = c->key.kind == WFS3_KIND_INODE, is_orphan = c->key.kind == WFS3_KIND_ORPHAN;
 	bool is_result = c->key.kind == WFS3_KIND_RESULT;
-	bool known = c->key.kind <= WFS3_KIND_DIRENT || is_orphan;
+	bool is_outcome = c->key.kind == WFS3_KIND_OUTCOME;
+	bool known = c->key.kind <= WFS3_KIND_DIRENT || is_orphan || is_outcome;
 	struct result_item result;
 
 	if (is_result && c->key.object >= RESULT_OBJECT_MIN) {
@@ -99,8 +100,8 @@ int recover_item(struct dataset *ds, const struct item_change *c)
 		return rc ? rc : apply(ds, c);
 	}
 
-	if (!known || !c->key.kind || is_orphan != (c->key.object == 0) || c->key.object >= WFS3_OBJECT_MAX ||
-	    (is_inode && c->key.offset) || (is_orphan && c->len))
+	if (!known || !c->key.kind || (is_orphan || is_outcome) != (c->key.object == 0) ||
+	    c->key.object >= WFS3_OBJECT_MAX || (is_inode && c->key.offset) || (is_orphan && c->len))
 		return err_set(-EUCLEAN, "log: an item of kind %u of object %" PRIu64, c->key.kind, c->key.object);
 	if (is_inode)
 		return c->op == ITEM_PUT ? put_inode(ds, c) : delete_inode(ds, c);

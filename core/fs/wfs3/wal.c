@@ -251,11 +251,16 @@ bool wal_try_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 	return !full;
 }
 
+size_t wal_ticket_max(const struct wal *w)
+{
+	return (size_t)max_u64(WAL_TICKET_BYTES_MAX, w->buf_bytes / 2);
+}
+
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 {
 	bool wanted;
 
-	always(bytes <= WAL_TICKET_BYTES_MAX);
+	always(bytes <= wal_ticket_max(w));
 	sync_assert_may_block();
 	sync_mutex_lock(&w->lock);
 	while (buffer_is_full(w, bytes)) {

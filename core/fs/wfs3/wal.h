@@ -71,11 +71,12 @@ struct wal_ticket {
 	size_t left_bytes;
 	bool closed; /* there is no room: the changes will be missing in the log */
 };
-/* Room for @bytes (at most WAL_TICKET_BYTES_MAX). Blocks, also for a device; never for a commit. */
+/* Room for @bytes (at most wal_ticket_max(), which is not below WAL_TICKET_BYTES_MAX). Blocks, also for a device; never for a commit. */
 #define WAL_TICKET_BYTES_MAX (320u << 10)
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
 /* False: it would have to wait. */
 bool wal_try_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
+size_t wal_ticket_max(const struct wal *w);
 /*
  * Inside the gate, with @r->txg the entered group. Never blocks. False: the log is closed for this group; whoever needs
  * the change to be durable needs the commit of its group, which wal_sync() tells.

@@ -106,6 +106,8 @@ size_t wal_record_bytes(const struct wal_record *r)
 
 	switch (r->type) {
 	case WAL_DATA:
+	case WAL_PART:
+		n += r->type == WAL_PART ? 8 : 0;
 		n += r->page_count * (size_t)16;
 		for (unsigned i = 0; i < r->page_count; i++)
 			n += r->pages[i].data ? WFS3_BLOCK_BYTES : 0;
@@ -122,6 +124,8 @@ size_t wal_record_bytes(const struct wal_record *r)
 	case WAL_GAP:
 		break;
 	case WAL_ITEMS:
+	case WAL_UNIT:
+		n += r->type == WAL_UNIT ? 16 : 0;
 		for (unsigned i = 0; i < r->item_count; i++)
 			n += WAL_ITEM_BYTES(r->items[i].len);
 		break;
@@ -168,6 +172,11 @@ static void encode_map(const struct wal_record *r, struct wr *w)
 	}
 }
 
+static bool has_pages(enum wal_type type)
+{
+	return type == WAL_DATA || type == WAL_PART;
+}
+
 void wal_record_encode(const struct wal_record *r, uint8_t *buf)
 {
 	size_t len = wal_record_bytes(r);
@@ -178,8 +187,14 @@ void wal_record_encode(const struct wal_record *r, uint8_t *buf)
 	wr_le64(&w, r->txg);
 	wr_le64(&w, r->dataset);
 	wr_le64(&w, r->object);
-	wr_le64(&w, r->type == WAL_DATA ? r->page_count : 0);
-	if (r->type == WAL_DATA) {
+	wr_le64(&w, has_pages(r->type) ? r->page_count : 0);
+	if (r->type == WAL_PART || r->type == WAL_UNIT)
+		wr_le64(&w, r->unit);
+	if (r->type == WAL_UNIT) {
+		wr_le32(&w, r->unit_pages);
+		wr_zero(&w, 4);
+	}
+	if (has_pages(r->type)) {
 		encode_data(r, &w);
 	} else if (r->type == WAL_MAP) {
 		encode_map(r, &w);
@@ -190,7 +205,7 @@ void wal_record_encode(const struct wal_record *r, uint8_t *buf)
 		wr_le64(&w, r->size_bytes);
 		wr_le64(&w, r->change);
 		wr_le64(&w, (uint64_t)r->mtime_ns);
-	} else if (r->type == WAL_ITEMS) {
+	} else if (r->type == WAL_ITEMS || r->type == WAL_UNIT) {
 		encode_items(r, &w);
 	}
 	always(!w.bad && w.pos == len);
@@ -278,7 +293,7 @@ static bool decode_items(struct rd *rd, struct wal_record *r)
 	r->item_count = 0;
 	while ((rc = next_item(rd, &c)) > 0)
 		r->item_count++;
-	return rc == 0 && r->item_count && r->item_count <= WAL_ITEMS_MAX && r->object == 0;
+	return rc == 0 && r->item_count && (r->type == WAL_UNIT || r->item_count <= WAL_ITEMS_MAX) && r->object == 0;
 }
 
 bool wal_item_next(const struct wal_record *r, size_t *pos, struct item_change *ret)
@@ -294,7 +309,7 @@ bool wal_item_next(const struct wal_record *r, size_t *pos, struct item_change *
 
 static bool decode_body(struct rd *rd, uint64_t page_count, struct wal_record *r)
 {
-	if (r->type != WAL_DATA && page_count)
+	if (!has_pages(r->type) && page_count)
 		return false;
 	switch (r->type) {
 	case WAL_DATA:
@@ -315,6 +330,13 @@ static bool decode_body(struct rd *rd, uint64_t page_count, struct wal_record *r
 		return r->dataset == 0 && r->object == 0;
 	case WAL_ITEMS:
 		return decode_items(rd, r);
+	case WAL_PART:
+		r->unit = rd_le64(rd);
+		return decode_data(rd, page_count, r);
+	case WAL_UNIT:
+		r->unit = rd_le64(rd);
+		r->unit_pages = rd_le32(rd);
+		return !rd_le32(rd) && decode_items(rd, r);
 	}
 	return false;
 }
@@ -330,7 +352,7 @@ int wal_record_decode(const uint8_t *buf, size_t len, size_t *pos, struct wal_re
 	ret->dataset = rd_le64(&rd);
 	ret->object = rd_le64(&rd);
 	page_count = rd_le64(&rd);
-	if (rd.bad || type < WAL_DATA || type > WAL_ITEMS || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
+	if (rd.bad || type < WAL_DATA || type > WAL_UNIT || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
 	    !ret->txg || ret->txg > WFS3_TXG_MAX)
 		return err_set(-EUCLEAN, "log: bad record head at byte %zu of a batch", *pos);
 	ret->type = (enum wal_type)type;

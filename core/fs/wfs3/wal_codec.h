@@ -46,6 +46,8 @@ enum wal_type {
 	WAL_INODE = 4, /* size, change counter, times */
 	WAL_GAP = 5, /* changes of groups up to @txg are missing here */
 	WAL_ITEMS = 6, /* items of the dataset's tree, changed as one */
+	WAL_PART = 7, /* contents of pages that count only with the unit they belong to */
+	WAL_UNIT = 8, /* a transaction: items as above, and the contents in the parts before it */
 };
 
 struct wal_page {
@@ -63,14 +65,18 @@ struct wal_record {
 	enum wal_type type;
 	uint64_t txg;
 	uint64_t dataset, object; /* 0 for a gap; items: no object */
-	/* DATA: pages ascending by index */
+	/* PART, UNIT: what belongs together */
+	uint64_t unit;
+	/* DATA, PART: pages ascending by index */
 	unsigned page_count;
 	struct wal_page pages[WAL_PAGES_MAX];
 	/* MAP: blocks [first, first + block_count), all in one cell. UNMAP: blocks [first, first + count) */
 	uint64_t first, count;
 	unsigned block_count;
 	struct wal_block blocks[WFS3_CELL_BLOCKS];
-	/* ITEMS: to be encoded. What was decoded is read with wal_item_next() */
+	/* UNIT: in all of its parts */
+	uint32_t unit_pages;
+	/* ITEMS, UNIT: to be encoded. What was decoded is read with wal_item_next() */
 	unsigned item_count;
 	const struct item_change *items;
 	const uint8_t *item_bytes;
@@ -84,13 +90,15 @@ struct wal_record {
 size_t wal_record_bytes(const struct wal_record *r);
 /* The most that a record of each type takes; @n pages of data. */
 #define WAL_DATA_BYTES(n) (WAL_RECORD_BYTES + (size_t)(n) * (16 + WFS3_BLOCK_BYTES))
+#define WAL_PART_BYTES(n) (WAL_DATA_BYTES(n) + 8)
+#define WAL_UNIT_BYTES (WAL_RECORD_BYTES + 16) /* and its items */
 #define WAL_MAP_BYTES (WAL_RECORD_BYTES + 16 + WFS3_CELL_BLOCKS * 16)
 #define WAL_CELL_BYTES (WFS3_CELL_BLOCKS / 2 * (WAL_RECORD_BYTES + 16 + 16)) /* every other block of a cell */
 #define WAL_UNMAP_BYTES (WAL_RECORD_BYTES + 16)
 #define WAL_INODE_BYTES (WAL_RECORD_BYTES + 24)
 #define WAL_GAP_BYTES WAL_RECORD_BYTES
 #define WAL_ITEM_BYTES(len) (24 + ((size_t)(len) + 7) / 8 * 8)
-#define WAL_ITEMS_MAX 64u
+#define WAL_ITEMS_MAX 64u /* of one items record */
 #define WAL_ITEM_VALUE_MAX 4000u
 void wal_record_encode(const struct wal_record *r, uint8_t *buf);
 /* The record at @buf + *@pos (of @len bytes); *@pos moves behind it. -EUCLEAN: the batch's checksum was right, so its
