@@ -61,9 +61,12 @@ struct sim_cond {
 enum sync_rank {
 	SYNC_RANK_CONNECTION = 5, /* what one connection has in use, looked up in tables of the server */
 	SYNC_RANK_SERVER = 10, /* server tables: connections, exports, sessions */
+	SYNC_RANK_TX = 12, /* one transaction of a file tree */
 	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
 	SYNC_RANK_QUIET = 16, /* a dataset that is made quiet */
 	SYNC_RANK_QUOTA_WAIT = 17, /* writers whose quota is nearly used up */
+	SYNC_RANK_TX_GATE = 18, /* transactions in the middle of their commit, against the end of a group */
+	SYNC_RANK_TX_COMMIT = 19, /* transactions of one file tree, one by one */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
 	SYNC_RANK_WATCH = 33, /* who is told of changes */

@@ -15,7 +15,7 @@
 #include "core/base/sync.h"
 
 #ifdef WFSD_DEBUG
-#define HELD_MAX 64
+#define HELD_MAX 4096 /* transactions lock all that they change */
 
 struct held {
 	const void *lock;

@@ -9,7 +9,7 @@
 #ifndef WFSD_CORE_VFS_VFS_OPS_H
 #define WFSD_CORE_VFS_VFS_OPS_H
 
-#include "core/vfs/vfs_tree.h"
+#include "core/vfs/vfs_tx.h"
 
 struct vfs_node;
 
@@ -87,6 +87,27 @@ struct vfs_node_ops {
 	int (*extents)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
 	               unsigned max, unsigned *ret_count);
 	int (*prefetch)(struct vfs_node *n, uint64_t offset, uint64_t len);
+
+	/* Transactions; NULL: there are none. As vfs_tx_begin(), vfs_tx_status(). */
+	int (*tx_begin)(struct vfs_node *any, const struct vfs_tx_args *args, struct vfs_tx **ret);
+	int (*tx_status)(struct vfs_node *any, uint64_t id, struct vfs_tx_info *ret);
+	/* Of a node inside of a transaction: the object outside, not referenced, or NULL: it was created inside. NULL
+	 * for all others. */
+	struct vfs_node *(*outside)(struct vfs_node *n);
+};
+
+/* What a file system does for a transaction, which it embeds in its own. As the functions of vfs_tx.h. */
+struct vfs_tx_ops {
+	void (*free)(struct vfs_tx *tx);
+	/* *ret is referenced. */
+	int (*node)(struct vfs_tx *tx, struct vfs_node *outside, struct vfs_node **ret);
+	int (*commit)(struct vfs_tx *tx, bool durable);
+	int (*abort)(struct vfs_tx *tx, int reason);
+	void (*get_info)(struct vfs_tx *tx, struct vfs_tx_info *ret);
+};
+
+struct vfs_tx {
+	const struct vfs_tx_ops *ops;
 };
 
 /* Embedded at the start of the file system's own node. */

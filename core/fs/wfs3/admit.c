@@ -140,7 +140,8 @@ static uint64_t free_blocks(struct pool *p)
 	return s.free_blocks;
 }
 
-int admit_change(struct pool *p, bool gives_back, struct admission *ret)
+/* Wait while too much of the trees is not written; *@ret_trees: blocks that this takes. */
+static int wait_for_trees(struct pool *p, uint64_t *ret_trees)
 {
 	size_t bound = budget_limit(p->w->config.budget) / ADMIT_DIRTY_SHARE;
 	struct node_cache_stats nodes;
@@ -152,10 +153,29 @@ int admit_change(struct pool *p, bool gives_back, struct admission *ret)
 	/* What a commit replaces is free two commits later, so there must be room for what two of them write. */
 	if (nodes.dirty_bytes > bound || nodes.dirty_bytes / WFS3_BLOCK_BYTES > free_blocks(p) / ADMIT_COMMITS)
 		err = nowait_here() ? -EAGAIN : txg_force(p, 2);
+	*ret_trees = 2 * nodes.dirty_bytes / WFS3_BLOCK_BYTES;
+	return err;
+}
+
+int admit_change(struct pool *p, bool gives_back, struct admission *ret)
+{
+	uint64_t trees;
+	int err = wait_for_trees(p, &trees);
+
 	if (err)
 		return err;
 	*ret = (struct admission){ 0 };
-	return gives_back ? 0 : admit(p, ADMIT_CHANGE_BLOCKS, 2 * nodes.dirty_bytes / WFS3_BLOCK_BYTES, 0, ret);
+	return gives_back ? 0 : admit(p, ADMIT_CHANGE_BLOCKS, trees, 0, ret);
+}
+
+int admit_transaction(struct pool *p, uint64_t data_blocks, uint64_t leaves, struct admission *ret)
+{
+	uint64_t trees;
+	int err = wait_for_trees(p, &trees);
+
+	if (err)
+		return err;
+	return admit(p, data_blocks + leaves * (WFS3_NODE_BYTES / WFS3_BLOCK_BYTES), trees, 0, ret);
 }
 
 void admit_done(struct pool *p, struct admission *a)

@@ -36,6 +36,7 @@ static struct dataset *dataset_new(struct pool *p, uint64_t id, enum dataset_typ
 	sync_mutex_init(&ds->rename_lock, SYNC_RANK_RENAME, "wfs3 rename");
 	ds->next_object = WFS3_VOLUME_OBJECT + 1;
 	sync_mutex_init(&ds->items_lock, SYNC_RANK_ITEMS, "wfs3 items");
+	sync_mutex_init(&ds->tx_commit, SYNC_RANK_TX_COMMIT, "wfs3 transaction commit");
 	sync_mutex_init(&ds->lock, SYNC_RANK_OBJECT, "wfs3 dataset");
 	sync_mutex_init(&ds->quiet_lock, SYNC_RANK_QUIET, "wfs3 quiet dataset");
 	sync_cond_init(&ds->gate_changed);
@@ -51,6 +52,7 @@ void dataset_release(struct vfs_node *n)
 	tree_free(ds->tree);
 	sync_mutex_done(&ds->items_lock);
 	sync_mutex_done(&ds->rename_lock);
+	sync_mutex_done(&ds->tx_commit);
 	sync_mutex_done(&ds->lock);
 	sync_mutex_done(&ds->quiet_lock);
 	quota_free(ds->quota);

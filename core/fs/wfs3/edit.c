@@ -221,12 +221,14 @@ static unsigned collect(struct edit *e, struct item_change *all) SYNC_REQUIRES(e
 }
 
 /* The tree has it: so have the objects. */
-static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUIRES(e->ds->items_lock)
+static void store(struct edit *e, struct edit_inode *ei, bool logged, uint64_t stamp) SYNC_REQUIRES(e->ds->items_lock)
 {
 	struct inode *i = &ei->o->inode;
 	uint64_t change;
 
 	if (ei->gone) {
+		if (stamp)
+			__atomic_store_n(&ei->o->stamp, stamp, __ATOMIC_SEQ_CST);
 		ei->o->inode_gone = true;
 		return;
 	}
@@ -254,6 +256,8 @@ static void store(struct edit *e, struct edit_inode *ei, bool logged) SYNC_REQUI
 		STORE(i->parent, ei->to.parent);
 	if (ei->set & EDIT_PROJECT)
 		STORE(i->project, ei->to.project);
+	if (stamp)
+		__atomic_store_n(&ei->o->stamp, stamp, __ATOMIC_SEQ_CST);
 	STORE(i->ctime_ns, e->now_ns);
 	change = __atomic_add_fetch(&i->change, 1, __ATOMIC_RELAXED);
 	/* With data written meanwhile the counter is higher, and there is more to log. */
@@ -311,14 +315,17 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 		ret = tree_apply(ds->tree, txg, all, count, ret_missing);
 	if (!ret) {
 		struct wal_record r = { .type = WAL_ITEMS, .txg = txg, .dataset = ds->id, .items = all };
+		uint64_t stamp = 0;
 		bool logged;
 
+		if (__atomic_load_n(&ds->tx_count, __ATOMIC_SEQ_CST))
+			stamp = __atomic_add_fetch(&ds->tx_clock, 1, __ATOMIC_SEQ_CST);
 		if (e->truncates)
 			all[count++] = e->truncate;
 		r.item_count = count;
 		logged = wal_append(ds->pool->wal, ticket, &r);
 		for (unsigned i = 0; i < e->inode_count; i++)
-			store(e, &e->inodes[i], logged);
+			store(e, &e->inodes[i], logged, stamp);
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;
 		txg_changed(ds->pool, ds, txg);
 		if (e->tagged)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* File trees: what all objects have in common. Attributes, where they are, the table of operations. */
-#include "core/fs/wfs3/filetree.h"
+#include "core/fs/wfs3/filetx.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -153,9 +153,8 @@ static int filetree_stat(struct vfs_node *n, struct vfs_stat *ret)
 	return 0;
 }
 
-static int fill_attr(struct object *o, const struct vfs_set_attr *attr, struct edit *e)
+void filetree_apply_attr(struct inode *i, const struct vfs_set_attr *attr, int64_t now_ns, unsigned *ret_set)
 {
-	struct inode *i = edit_inode(e, o, 0);
 	unsigned set = 0;
 
 	if (attr->valid & VFS_SET_MODE) {
@@ -177,8 +176,6 @@ static int fill_attr(struct object *o, const struct vfs_set_attr *attr, struct e
 		set |= EDIT_GID;
 	}
 	if (attr->valid & VFS_SET_FLAGS) {
-		if (attr->flags & ~(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
-			return err_set(-EINVAL, "unknown flags %#x", attr->flags);
 		i->flags = (i->flags & FILETREE_FLAG_ACL) | attr->flags;
 		set |= EDIT_FLAGS;
 	}
@@ -187,28 +184,28 @@ static int fill_attr(struct object *o, const struct vfs_set_attr *attr, struct e
 		set |= EDIT_PROJECT;
 	}
 	if (attr->valid & (VFS_SET_ATIME | VFS_SET_ATIME_NOW)) {
-		i->atime_ns = attr->valid & VFS_SET_ATIME_NOW ? e->now_ns : (int64_t)attr->atime_ns;
+		i->atime_ns = attr->valid & VFS_SET_ATIME_NOW ? now_ns : (int64_t)attr->atime_ns;
 		set |= EDIT_ATIME;
 	}
 	if (attr->valid & (VFS_SET_MTIME | VFS_SET_MTIME_NOW)) {
-		i->mtime_ns = attr->valid & VFS_SET_MTIME_NOW ? e->now_ns : (int64_t)attr->mtime_ns;
+		i->mtime_ns = attr->valid & VFS_SET_MTIME_NOW ? now_ns : (int64_t)attr->mtime_ns;
 		set |= EDIT_MTIME;
 	}
-	(void)edit_inode(e, o, set);
-	return 0;
+	*ret_set |= set;
 }
 
 /* @io_locked: so is the file's data. */
 static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr, bool io_locked)
 {
+	unsigned set = 0;
 	struct edit e;
-	int rc;
 
+	if (attr->valid & VFS_SET_FLAGS && attr->flags & ~(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
+		return err_set(-EINVAL, "unknown flags %#x", attr->flags);
 	edit_init(&e, o->ds);
 	edit_tag(&e, attr->tag, 0);
-	rc = fill_attr(o, attr, &e);
-	if (rc)
-		return rc;
+	filetree_apply_attr(edit_inode(&e, o, 0), attr, e.now_ns, &set);
+	(void)edit_inode(&e, o, set);
 	if (!(attr->valid & VFS_SET_SIZE))
 		return edit_run(&e);
 	if (o->node.type != VFS_TYPE_FILE)
@@ -322,9 +319,8 @@ static int filetree_by_object(struct vfs_node *any, uint64_t fsid, uint64_t numb
 	return pool_find_object(filetree_object(any)->ds->pool, fsid, number, ret);
 }
 
-static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
+int filetree_statfs_of(struct dataset *ds, struct vfs_statfs *ret)
 {
-	struct dataset *ds = filetree_object(n)->ds;
 	uint64_t objects = LOAD(ds->object_count);
 	struct space_stats s;
 
@@ -342,6 +338,11 @@ static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	};
 	quota_statfs(filetree_object(n), ret);
 	return 0;
+}
+
+static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
+{
+	return filetree_statfs_of(filetree_object(n)->ds, ret);
 }
 
 const struct vfs_node_ops filetree_node_ops = {
@@ -374,4 +375,6 @@ const struct vfs_node_ops filetree_node_ops = {
 	.zero = filetree_zero,
 	.extents = filetree_extents,
 	.prefetch = filetree_prefetch,
+	.tx_begin = filetx_begin,
+	.tx_status = filetx_status,
 };

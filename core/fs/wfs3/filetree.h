@@ -54,11 +54,17 @@ static inline uint64_t filetree_fsid(const struct dataset *ds)
 	return ds->pool->fsid ^ ds->id * UINT64_C(0x9e3779b97f4a7c15);
 }
 
+/* What a change of attributes does to an inode; *@set gets EDIT_* bits. Sizes are the caller's. */
+void filetree_apply_attr(struct inode *i, const struct vfs_set_attr *attr, int64_t now_ns, unsigned *set);
+int filetree_statfs_of(struct dataset *ds, struct vfs_statfs *ret);
+
 /* filetree_dir.c */
 int filetree_lookup(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node **ret);
 int filetree_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
 int filetree_create(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
                     struct vfs_node **ret);
+/* May such an object be made? -EINVAL, -ENAMETOOLONG. */
+int filetree_check_new(const struct vfs_new *attr, bool nameless);
 int filetree_create_nameless(struct vfs_node *dir, const struct vfs_new *attr, struct vfs_node **ret);
 int filetree_read_link(struct vfs_node *n, char *buf, size_t *ret_len);
 struct wfs3_key filetree_target_key(uint64_t object, unsigned part);
@@ -100,6 +106,13 @@ int filetree_prefetch(struct vfs_node *n, uint64_t offset, uint64_t len);
 int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes);
 /* The same with o->io_lock held exclusively. */
 int filetree_resize_locked(struct object *o, struct edit *e, uint64_t size_bytes);
+/*
+ * The object became shorter, and is in the tree: drop what is behind its end, and then the item among the orphans that
+ * says so, if it has one. io_lock is held exclusively. What cannot be dropped is dropped later.
+ */
+void filetree_drop_tail(struct object *o, uint64_t size_bytes, uint64_t old_bytes, bool has_orphan);
+/* Does it hold anything that has to be dropped when it becomes shorter? */
+bool filetree_has_data(struct object *o);
 /* What a crash left undone, of an object that has an item among the orphans. Blocks. */
 int filetree_finish_truncation(struct object *o);
 /* A write that extended the file failed half way: nothing remains behind the end. Blocks. */
@@ -118,6 +131,10 @@ int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs
 int filetree_list_xattr(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 /* 1 it has any, 0 not. Blocks. */
 int filetree_has_xattrs(struct object *o);
+/* Has another attribute the place that this one would have? Blocks. */
+bool filetree_xattr_clashes(struct object *o, const char *name);
+/* The number of items of an attribute; 0: there is none. o->lock is held. Blocks. */
+int filetree_xattr_items(struct object *o, const char *name, unsigned *ret);
 
 /* filetree_reap.c */
 struct wfs3_key filetree_orphan_key(uint64_t object);

@@ -168,7 +168,7 @@ static void put_target(struct edit *e, uint64_t object, const struct vfs_new *at
 	}
 }
 
-static int check_new(const struct vfs_new *attr, bool nameless)
+int filetree_check_new(const struct vfs_new *attr, bool nameless)
 {
 	if (attr->type < VFS_TYPE_FILE || attr->type > VFS_TYPE_SOCKET || (nameless && attr->type != VFS_TYPE_FILE))
 		return err_set(-EINVAL, "an object of type %d cannot be created", (int)attr->type);
@@ -253,7 +253,7 @@ int filetree_create(struct vfs_node *n, const char *name, size_t name_len, const
 {
 	struct object *dir = filetree_object(n), *o = NULL;
 	struct filetree_op op;
-	int rc = check_new(attr, false);
+	int rc = filetree_check_new(attr, false);
 
 	if (!rc)
 		rc = filetree_begin(dir->ds, false, &op);
@@ -276,7 +276,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 	struct filetree_op op;
 	struct wfs3_key orphan;
 	struct edit e;
-	int rc = check_new(attr, true);
+	int rc = filetree_check_new(attr, true);
 
 	if (!rc)
 		rc = filetree_begin(dir->ds, false, &op);

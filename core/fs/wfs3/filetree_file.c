@@ -155,6 +155,7 @@ static int write_locked(struct object *o, struct cache_file *file, const struct 
 
 	if (extends && o->behind_end)
 		return err_set(-EIO, "what is behind the end of object %" PRIu64 " could not be dropped", o->number);
+	object_stamp(o);
 	if (extends)
 		extend_begin(o, end);
 	rc = cache_write(file, offset, iov, iov_count, object_cache_flags(flags));
@@ -331,6 +332,7 @@ static int clear(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned fla
 	if (rc)
 		return rc;
 	sync_rwlock_rdlock(&o->io_lock);
+	object_stamp(o);
 	if (!range_within(offset, len, LOAD(o->inode.size_bytes))) {
 		rc = err_set(edges ? -ENOSPC : -EINVAL, "%" PRIu64 "+%" PRIu64 " is not within the file", offset, len);
 	} else if (edges) {

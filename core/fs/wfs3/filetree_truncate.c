@@ -52,17 +52,34 @@ static int forget_orphan(struct object *o)
 	return edit_run(&e);
 }
 
-static bool has_data(struct object *o)
+bool filetree_has_data(struct object *o)
 {
 	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
 
 	return LOAD(o->inode.blocks) || (file && cache_file_dirty_bytes(file));
 }
 
+void filetree_drop_tail(struct object *o, uint64_t size_bytes, uint64_t old_bytes, bool has_orphan)
+{
+	int rc = 0;
+
+	tell_cache(o, size_bytes);
+	if (filetree_has_data(o))
+		rc = drop_behind(o, size_bytes, old_bytes);
+	if (!rc && has_orphan)
+		rc = forget_orphan(o);
+	/* The size is what it is. What could not be dropped is dropped by the next import, or before the file grows. */
+	o->behind_end = rc != 0;
+	if (rc)
+		log_warning("wfs3",
+		            "pool=%s dataset=%" PRIu64 " object=%" PRIu64 ": truncated, but space was not given back",
+		            o->ds->pool->name, o->ds->id, o->number);
+}
+
 static int shrink(struct object *o, struct edit *e, uint64_t size_bytes, uint64_t old_bytes)
 {
 	struct wfs3_key orphan = filetree_orphan_key(o->number);
-	bool nameless = !LOAD(o->inode.link_count), data = has_data(o);
+	bool nameless = !LOAD(o->inode.link_count), data = filetree_has_data(o);
 	int rc;
 
 	edit_truncate(e, o, div_round_up_u64(size_bytes, WFS3_BLOCK_BYTES));
@@ -71,17 +88,7 @@ static int shrink(struct object *o, struct edit *e, uint64_t size_bytes, uint64_
 	rc = edit_run(e);
 	if (rc)
 		return rc;
-	tell_cache(o, size_bytes);
-	if (data)
-		rc = drop_behind(o, size_bytes, old_bytes);
-	if (!rc && data && !nameless)
-		rc = forget_orphan(o);
-	/* The size is what it is. What could not be dropped is dropped by the next import, or before the file grows. */
-	o->behind_end = rc != 0;
-	if (rc)
-		log_warning("wfs3",
-		            "pool=%s dataset=%" PRIu64 " object=%" PRIu64 ": truncated, but space was not given back",
-		            o->ds->pool->name, o->ds->id, o->number);
+	filetree_drop_tail(o, size_bytes, old_bytes, data && !nameless);
 	return 0;
 }
 

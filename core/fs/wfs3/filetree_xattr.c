@@ -65,6 +65,29 @@ static int read_value(struct object *o, uint64_t hash, const struct xattr_head *
 	return rc;
 }
 
+bool filetree_xattr_clashes(struct object *o, const char *name)
+{
+	uint8_t buf[XATTR_PART_BYTES];
+	struct xattr_head h;
+	bool clash = false;
+
+	if (!dataset_enter(o->ds, 0)) {
+		(void)read_head(o, name, strlen(name), buf, &h, &clash);
+		dataset_exit(o->ds);
+	}
+	return clash;
+}
+
+int filetree_xattr_items(struct object *o, const char *name, unsigned *ret)
+{
+	uint8_t buf[XATTR_PART_BYTES];
+	struct xattr_head h;
+	int rc = read_head(o, name, strlen(name), buf, &h, NULL);
+
+	*ret = rc ? 0 : xattr_parts(strlen(name), h.value_len);
+	return rc == -ENODATA ? 0 : rc;
+}
+
 static int get_locked(struct object *o, const char *name, size_t name_len, void *buf, size_t cap, size_t *ret_len)
 {
 	uint8_t head[XATTR_PART_BYTES];

@@ -78,6 +78,9 @@ struct object {
 	bool listed; /* atomic; in pool->dirty_objects. Written under pool->dirty_lock */
 	struct cds_list_head dirty_link;
 
+	uint64_t stamp; /* atomic; ds->tx_clock when it last changed while there were transactions */
+	bool tx_pages; /* atomic; a transaction's contents may be in the log only. pool->tx_gate: set shared */
+
 	bool behind_end; /* io_lock exclusively; something could not be dropped there: the file does not grow, and stays
 	                    in memory */
 
@@ -143,6 +146,8 @@ int object_read_inode(struct dataset *ds, uint64_t number, struct inode *ret);
 void object_get_inode(struct object *o, struct inode *ret);
 /* Data was written or changed: counter, times. */
 void object_touch(struct object *o);
+/* Data is going to be changed, with io_lock held: transactions that have read it notice. */
+void object_stamp(struct object *o);
 /* It is on the pool's list of objects that hold something dirty. */
 void object_list(struct object *o);
 /* Call @fn for each object that may hold something dirty, referenced, without locks. Stops at a negative return, which

@@ -77,6 +77,14 @@ void object_list(struct object *o)
 	sync_mutex_unlock(&p->dirty_lock);
 }
 
+void object_stamp(struct object *o)
+{
+	struct dataset *ds = o->ds;
+
+	if (__atomic_load_n(&ds->tx_count, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&o->stamp, __atomic_add_fetch(&ds->tx_clock, 1, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+}
+
 void object_touch(struct object *o)
 {
 	int64_t now_ns = (int64_t)sync_wall_ns();

@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/blk/mirror.h"
 #include "core/fs/wfs3/check_job.h"
+#include "core/fs/wfs3/filetx.h"
 #include "core/fs/wfs3/members.h"
 
 #define OBJECTS_SHARE 16 /* objects that nobody uses take so much of the memory budget */
@@ -177,9 +178,11 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	p->check = check_job_new(p);
 	p->scrub = scrub_new(p);
 	if (!p->stats || !p->check || !p->scrub ||
+	    filetx_table_new(w->config.budget, &w->config.tx_limits, &p->transactions) ||
 	    object_table_new(w->config.budget, budget_limit(w->config.budget) / OBJECTS_SHARE, &p->objects)) {
 		check_job_free(p->check);
 		scrub_free(p->scrub);
+		filetx_table_free(p->transactions);
 		free(p->stats);
 		free(p);
 		return NULL;
@@ -198,6 +201,7 @@ struct pool *pool_new(struct wfs3 *w, const char *name, const uint8_t uuid[16])
 	p->next_dataset_id = DATASET_ID_FIRST;
 	sync_mutex_init(&p->table_lock, SYNC_RANK_NAMESPACE, "wfs3 table");
 	sync_rwlock_init(&p->gate, SYNC_RANK_GATE, "wfs3 gate");
+	sync_rwlock_init(&p->tx_gate, SYNC_RANK_TX_GATE, "wfs3 transactions gate");
 	sync_mutex_init(&p->txg_lock, SYNC_RANK_TXG, "wfs3 txg");
 	sync_cond_init(&p->txg_wake);
 	sync_cond_init(&p->txg_done);
@@ -228,6 +232,7 @@ void pool_unref(struct pool *p)
 	if (__atomic_sub_fetch(&p->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	object_table_free(p->objects);
+	filetx_table_free(p->transactions);
 	wal_free(p->wal);
 	tree_free(p->tree);
 	space_free(p->space);
@@ -240,6 +245,7 @@ void pool_unref(struct pool *p)
 	sync_mutex_done(&p->table_lock);
 	sync_mutex_done(&p->dirty_lock);
 	sync_rwlock_done(&p->gate);
+	sync_rwlock_done(&p->tx_gate);
 	sync_mutex_done(&p->txg_lock);
 	sync_cond_done(&p->txg_wake);
 	sync_cond_done(&p->txg_done);

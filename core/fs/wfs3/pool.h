@@ -55,6 +55,7 @@ struct dataset_slot {
 };
 
 struct check_job;
+struct filetx_table;
 struct scrub;
 struct members;
 
@@ -97,6 +98,13 @@ struct dataset {
 	unsigned open_count; /* atomic; volumes */
 	struct sync_mutex rename_lock; /* SYNC_RANK_RENAME; trees: directories that move */
 	bool has_results; /* atomic; trees: there may be results of requests */
+	/* Transactions, filetx.h. */
+	unsigned tx_count; /* atomic; running ones. Counted up under items_lock */
+	uint64_t tx_clock; /* atomic; counts changes while there are transactions */
+	uint64_t evicted_stamp; /* atomic; the highest of objects that left the memory */
+	struct sync_mutex tx_commit; /* SYNC_RANK_TX_COMMIT: one commit at a time */
+	unsigned outcome_count; /* tx_commit; about, once outcomes_known */
+	bool outcomes_known; /* tx_commit */
 	bool orphans_found; /* reaper only; trees: what the last life of the pool left is in hand */
 
 	/* Committing thread only: the snapshot of the group being committed. */
@@ -204,6 +212,14 @@ struct pool {
 	bool reaping SYNC_GUARDED_BY(reap_lock); /* the thread takes objects */
 	struct cds_list_head reap_objects SYNC_GUARDED_BY(reap_lock); /* claimed, each with a reference */
 	struct sync_thread reaper;
+
+	/*
+	 * Held shared by transactions from the first of their records to the last of their pages being in the cache;
+	 * exclusively while a group ends.
+	 */
+	struct sync_rwlock tx_gate; /* SYNC_RANK_TX_GATE */
+	bool tx_pages; /* atomic; some object has its own set */
+	struct filetx_table *transactions;
 
 	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
 	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */
@@ -334,6 +350,8 @@ struct admission {
 int admit_write(struct dataset *ds, uint64_t len, unsigned flags, struct admission *ret) SYNC_NO_ANALYSIS;
 /* May names and attributes be changed? Waits while too much of the trees is not written. */
 int admit_change(struct pool *p, bool gives_back, struct admission *ret) SYNC_NO_ANALYSIS;
+/* May a transaction change @data_blocks blocks of data and @leaves leaves of the tree? */
+int admit_transaction(struct pool *p, uint64_t data_blocks, uint64_t leaves, struct admission *ret) SYNC_NO_ANALYSIS;
 void admit_done(struct pool *p, struct admission *a) SYNC_NO_ANALYSIS;
 
 /* recover.c */

@@ -9,7 +9,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/base/mutate.h"
-#include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/filetx.h"
 #include "core/fs/wfs3/scrub.h"
 
 uint64_t txg_enter(struct pool *p)
@@ -347,8 +347,13 @@ static int flush_kept(void *ctx, struct object *o)
  */
 static bool release_log(struct pool *p)
 {
-	uint64_t position = wal_release(p->wal, &p->log_closed_txg);
+	uint64_t position;
 	int ret;
+
+	/* All records of a transaction are before the position, or all are behind it. */
+	sync_rwlock_wrlock(&p->tx_gate);
+	position = wal_release(p->wal, &p->log_closed_txg);
+	sync_rwlock_wrunlock(&p->tx_gate);
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
 	ret = object_each_dirty(p, flush_kept, NULL);
@@ -363,18 +368,69 @@ static bool release_log(struct pool *p)
 	return true;
 }
 
+static int flush_transaction(void *ctx, struct object *o)
+{
+	return __atomic_load_n(&o->tx_pages, __ATOMIC_RELAXED) ? flush_kept(ctx, o) : 0;
+}
+
+static int forget_transaction(void *ctx, struct object *o)
+{
+	(void)ctx;
+	__atomic_store_n(&o->tx_pages, false, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/*
+ * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
+ * was committed since the log was released is written back, too; if that fails, the log has to be durable.
+ */
+static int settle_transactions(struct pool *p) SYNC_REQUIRES(p->tx_gate)
+{
+	uint64_t closed_txg;
+	int ret;
+
+	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
+		return 0;
+	ret = object_each_dirty(p, flush_transaction, NULL);
+	if (!ret)
+		ret = object_each_dirty(p, forget_transaction, NULL);
+	if (!ret) {
+		__atomic_store_n(&p->tx_pages, false, __ATOMIC_RELAXED);
+		return 0;
+	}
+	ret = wal_sync(p->wal, &closed_txg);
+	if (!ret && closed_txg >= p->open_txg)
+		ret = err_set(-EIO, "neither the contents of a transaction nor the log can be written");
+	return ret;
+}
+
+/* Transactions are committed in one group, or in another, as a whole. */
+static int end_group(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
+                     struct cds_list_head *ret_changed)
+{
+	int ret;
+
+	CDS_INIT_LIST_HEAD(ret_changed);
+	sync_rwlock_wrlock(&p->tx_gate);
+	ret = settle_transactions(p);
+	if (!ret)
+		ret = txg_freeze(p, ret_txg, ret_next_dataset_id, ret_changed);
+	sync_rwlock_wrunlock(&p->tx_gate);
+	return ret;
+}
+
 static void txg_commit(struct pool *p, bool clean)
 {
 	struct cds_list_head changed;
 	struct dataset *ds, *next;
 	uint64_t start_ns = sync_now_ns();
-	uint64_t txg, next_dataset_id;
+	uint64_t txg = 0, next_dataset_id = 0;
 	bool released;
 	int ret;
 
 	do {
 		released = release_log(p);
-		ret = txg_freeze(p, &txg, &next_dataset_id, &changed);
+		ret = end_group(p, &txg, &next_dataset_id, &changed);
 	} while (ret == 1);
 	if (!ret)
 		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);
@@ -497,6 +553,7 @@ static void committer_main(void *arg)
 				continue;
 			sync_mutex_unlock(&p->txg_lock);
 			log_in_background(p);
+			filetx_table_expire(p->transactions);
 			sync_mutex_lock(&p->txg_lock);
 			continue;
 		}

@@ -20,6 +20,14 @@ struct wfs3;
 typedef int wfs3_open_fn(void *ctx, const char *path, unsigned blk_flags, struct blk_dev **ret);
 typedef void wfs3_close_fn(void *ctx, struct blk_dev *dev);
 
+/* Bounds of transactions on file trees; 0: a default. */
+struct wfs3_tx_limits {
+	size_t bytes_max; /* of memory that one holds: what it changes, and what it has to remember; 8 MiB */
+	uint64_t ops_max; /* operations in one; 20000 */
+	unsigned count_max; /* running in one pool; 256 */
+	uint32_t age_max_ms; /* 300000 */
+};
+
 struct wfs3_config {
 	struct vfs *vfs; /* pools are mounted here as /NAME */
 	struct cache *cache;
@@ -30,6 +38,7 @@ struct wfs3_config {
 	uint64_t scrub_rate_bytes; /* per second; 0: 64 MiB */
 	uint64_t resilver_rate_bytes; /* per second, of filling a device of a mirror; 0: 256 MiB */
 	uint64_t scrub_interval_s; /* a scrub begins so long after the last one; 0: only when it is asked for */
+	struct wfs3_tx_limits tx_limits;
 	wfs3_open_fn *open; /* NULL: blk_open(), blk_close() */
 	wfs3_close_fn *close;
 	void *open_ctx;
