@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/vfs/vfs_priv.h"
 
 int vfs_tx_begin(struct vfs_handle *any, const struct vfs_tx_args *args, struct vfs_tx **ret)
@@ -10,6 +11,8 @@ int vfs_tx_begin(struct vfs_handle *any, const struct vfs_tx_args *args, struct 
 	struct vfs_stat st;
 	int err;
 
+	if (nowait_here())
+		return -EAGAIN;
 	if (!any->node->ops->tx_begin)
 		return err_set(-EOPNOTSUPP, "the file system has no transactions");
 	if (args->isolation != VFS_TX_SNAPSHOT && args->isolation != VFS_TX_SERIALIZABLE)
@@ -29,7 +32,7 @@ void vfs_tx_free(struct vfs_tx *tx)
 int vfs_tx_handle(struct vfs_tx *tx, struct vfs_handle *h, struct vfs_handle **ret)
 {
 	struct place at = { .mount = h->mount };
-	int err = tx->ops->node(tx, h->node, &at.node);
+	int err = nowait_here() ? -EAGAIN : tx->ops->node(tx, h->node, &at.node);
 
 	if (err)
 		return err;
@@ -39,12 +42,12 @@ int vfs_tx_handle(struct vfs_tx *tx, struct vfs_handle *h, struct vfs_handle **r
 
 int vfs_tx_commit(struct vfs_tx *tx, bool durable)
 {
-	return tx->ops->commit(tx, durable);
+	return nowait_here() ? -EAGAIN : tx->ops->commit(tx, durable);
 }
 
 int vfs_tx_abort(struct vfs_tx *tx, int reason)
 {
-	return tx->ops->abort(tx, reason);
+	return nowait_here() ? -EAGAIN : tx->ops->abort(tx, reason);
 }
 
 void vfs_tx_get_info(struct vfs_tx *tx, struct vfs_tx_info *ret)
@@ -54,6 +57,8 @@ void vfs_tx_get_info(struct vfs_tx *tx, struct vfs_tx_info *ret)
 
 int vfs_tx_status(struct vfs_handle *any, uint64_t id, struct vfs_tx_info *ret)
 {
+	if (nowait_here())
+		return -EAGAIN;
 	if (!any->node->ops->tx_status)
 		return err_set(-EOPNOTSUPP, "the file system has no transactions");
 	return any->node->ops->tx_status(any->node, id, ret);

@@ -15,7 +15,8 @@
  * checked when an operation is asked for. Locks, holes, nameless files and flushes are not available inside
  * (-EOPNOTSUPP).
  *
- * Any thread; operations of one transaction are done one by one.
+ * Any thread; operations of one transaction are done one by one. All of it waits, so that a thread that must not gets
+ * -EAGAIN (core/base/nowait.h).
  */
 #ifndef WFSD_CORE_VFS_VFS_TX_H
 #define WFSD_CORE_VFS_VFS_TX_H

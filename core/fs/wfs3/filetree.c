@@ -336,13 +336,15 @@ int filetree_statfs_of(struct dataset *ds, struct vfs_statfs *ret)
 		.name_max = DIRENT_NAME_MAX,
 		.read_only = ds->pool->read_only,
 	};
-	quota_statfs(filetree_object(n), ret);
 	return 0;
 }
 
 static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 {
-	return filetree_statfs_of(filetree_object(n)->ds, ret);
+	int rc = filetree_statfs_of(filetree_object(n)->ds, ret);
+
+	quota_statfs(filetree_object(n), ret);
+	return rc;
 }
 
 const struct vfs_node_ops filetree_node_ops = {

@@ -11,6 +11,8 @@
 #include "core/base/assert.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
+#include "core/fs/wfs3/members.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
@@ -110,7 +112,10 @@ int filetx_enter(struct filetx *tx)
 {
 	int rc = 0;
 
-	sync_mutex_lock(&tx->lock);
+	if (!nowait_here())
+		sync_mutex_lock(&tx->lock);
+	else if (!sync_mutex_trylock(&tx->lock))
+		return -EAGAIN;
 	if (tx->state != VFS_TX_RUNNING)
 		rc = tell_reason(tx);
 	else if (sync_now_ns() > tx->deadline_ns)
@@ -275,6 +280,7 @@ static int tx_stat(struct vfs_node *n, struct vfs_stat *ret)
 		.gid = i->gid,
 		.link_count = i->link_count + (uint32_t)x->subdirs,
 		.flags = (uint32_t)(i->flags & ~FILETREE_FLAG_ACL),
+		.project = i->project,
 		.rdev = i->rdev,
 		.block_bytes = WFS3_BLOCK_BYTES,
 		.read_only = ds->pool->read_only,
@@ -299,6 +305,8 @@ static int set_attr(struct filetx_object *x, const struct vfs_set_attr *a)
 
 	if (!rc && a->valid & VFS_SET_FLAGS && a->flags & ~(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
 		rc = err_set(-EINVAL, "unknown flags %#x", a->flags);
+	if (!rc && a->valid & VFS_SET_PROJECT && a->project)
+		rc = members_add_feature(x->tx->ds->pool, WFS3_FEATURE_QUOTAS);
 	if (!rc && a->valid & VFS_SET_SIZE && x->node.type != VFS_TYPE_FILE)
 		rc = err_set(x->node.type == VFS_TYPE_DIR ? -EISDIR : -EINVAL, "only a file has a size");
 	if (!rc && a->valid & VFS_SET_SIZE)
@@ -483,6 +491,11 @@ int filetx_begin(struct vfs_node *any, const struct vfs_tx_args *args, struct vf
 	struct filetx *tx;
 	int rc = pool_check_writable(ds->pool);
 
+	/* An older version of this program does not know what a commit leaves in the log. */
+	if (!rc && !__atomic_load_n(&ds->pool->has_transactions, __ATOMIC_ACQUIRE)) {
+		rc = members_add_feature(ds->pool, WFS3_FEATURE_TRANSACTIONS);
+		__atomic_store_n(&ds->pool->has_transactions, rc == 0, __ATOMIC_RELEASE);
+	}
 	if (rc)
 		return rc;
 	tx = calloc(1, sizeof(*tx));

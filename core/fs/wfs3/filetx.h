@@ -7,7 +7,7 @@
  *   filetx_table.c   of a pool: those that run,      filetx_xattr.c   extended attributes
  *                    outcomes                        filetx_write.c   the items and pages that a commit writes
  *   filetx_seen.c    consistent reads, validation    filetx_commit.c  the commit
- *   filetx_names.c   names: look up, list, change
+ *   filetx_names.c   names: look up, list, change    filetx_quota.c   room in quotas for it
  *
  * Consistent reads without blocking anybody are those of the Lazy Snapshot Algorithm (Riegel, Felber, Fetzer, "A Lazy
  * Snapshot Algorithm with Eager Validation", DISC 2006). While a tree has transactions, each change of an object gives
@@ -179,7 +179,8 @@ int filetx_lookup(struct vfs_node *n, const char *name, size_t name_len, struct 
 int filetx_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
 int filetx_create(struct vfs_node *n, const char *name, size_t name_len, const struct vfs_new *attr,
                   struct vfs_node **ret);
-int filetx_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target, const struct vfs_tag *tag);
+int filetx_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target,
+                const struct vfs_tag *tag);
 int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag);
 int filetx_rename(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *new_n, const char *new_name,
                   size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
@@ -196,7 +197,8 @@ int filetx_complete_pages(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
 /* ---- filetx_xattr.c ---- */
 
 int filetx_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);
-int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags, const struct vfs_tag *tag);
+int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+                     const struct vfs_tag *tag);
 int filetx_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag);
 int filetx_list_xattr(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 

@@ -18,7 +18,7 @@
 #include "core/base/checked.h"
 #include "core/base/checksum.h"
 #include "core/base/err.h"
-#include "core/fs/wfs3/filetx.h"
+#include "core/fs/wfs3/filetx_commit.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
@@ -26,25 +26,6 @@
 #define FETCHES_MAX 100000u
 #define LOCKED_MAX 1500u /* objects that were there before and change */
 #define LOG_SHARE 4u /* of the log's area, for one transaction */
-
-struct commit {
-	struct filetx *tx;
-	struct dataset *ds;
-	struct filetx_object **objects; /* that are written, by number */
-	unsigned object_count;
-	bool moves_dirs;
-	uint32_t page_count;
-	struct filetx_items items;
-	uint64_t unit, txg;
-	int64_t now_ns;
-	struct wal_ticket *ticket;
-	bool logged;
-};
-
-static bool has_data(const struct filetx_object *x)
-{
-	return x->node.type == VFS_TYPE_FILE && x->cur.link_count && (x->page_count || x->set & EDIT_SIZE);
-}
 
 /* ---- what comes before any lock ---- */
 
@@ -55,7 +36,7 @@ static int by_number(const void *a, const void *b)
 	return (*x)->number < (*y)->number ? -1 : (*x)->number > (*y)->number;
 }
 
-static int list_objects(struct commit *c)
+static int list_objects(struct filetx_commit *c)
 {
 	unsigned count = 0, there = 0;
 
@@ -86,7 +67,7 @@ static bool persists(const struct filetx_object *x)
 }
 
 /* What was written outside before comes into the log before what is written here, and before its new name. */
-static int complete(struct commit *c)
+static int complete(struct filetx_commit *c)
 {
 	uint64_t log_bytes = c->ds->pool->devices[0].label.layout.log_bytes;
 
@@ -94,19 +75,21 @@ static int complete(struct commit *c)
 		struct filetx_object *x = c->objects[i];
 		int rc = persists(x) ? object_persist(x->o, 0, UINT64_MAX) : 0;
 
-		if (!rc && has_data(x))
+		if (!rc && x->o && filetx_has_data(x))
+			rc = object_append_settle(x->o);
+		if (!rc && filetx_has_data(x))
 			rc = filetx_complete_pages(x);
 		if (rc)
 			return rc;
-		c->page_count += has_data(x) ? x->page_count : 0;
+		c->page_count += filetx_has_data(x) ? x->page_count : 0;
 	}
 	return WAL_PART_BYTES(c->page_count) > log_bytes / LOG_SHARE ? filetx_fail(c->tx, -E2BIG) : 0;
 }
 
 /* ---- locks ---- */
 
-static void lock_all(struct commit *c) SYNC_NO_ANALYSIS;
-static void lock_all(struct commit *c)
+static void lock_all(struct filetx_commit *c) SYNC_NO_ANALYSIS;
+static void lock_all(struct filetx_commit *c)
 {
 	sync_rwlock_rdlock(&c->ds->pool->tx_gate);
 	sync_mutex_lock(&c->ds->tx_commit);
@@ -116,15 +99,15 @@ static void lock_all(struct commit *c)
 		if (c->objects[i]->o)
 			sync_mutex_lock(&c->objects[i]->o->lock);
 	for (unsigned i = 0; i < c->object_count; i++)
-		if (c->objects[i]->o && has_data(c->objects[i]))
+		if (c->objects[i]->o && filetx_has_data(c->objects[i]))
 			sync_rwlock_wrlock(&c->objects[i]->o->io_lock);
 }
 
-static void unlock_all(struct commit *c) SYNC_NO_ANALYSIS;
-static void unlock_all(struct commit *c)
+static void unlock_all(struct filetx_commit *c) SYNC_NO_ANALYSIS;
+static void unlock_all(struct filetx_commit *c)
 {
 	for (unsigned i = c->object_count; i-- > 0;)
-		if (c->objects[i]->o && has_data(c->objects[i]))
+		if (c->objects[i]->o && filetx_has_data(c->objects[i]))
 			sync_rwlock_wrunlock(&c->objects[i]->o->io_lock);
 	for (unsigned i = c->object_count; i-- > 0;)
 		if (c->objects[i]->o)
@@ -138,7 +121,7 @@ static void unlock_all(struct commit *c)
 /* ---- what is made ready with the locks ---- */
 
 /* No directory has become a part of itself by what moved outside: the parents are those that were seen. */
-static int check_parents(struct commit *c)
+static int check_parents(struct filetx_commit *c)
 {
 	for (unsigned i = 0; i < c->object_count && c->moves_dirs; i++) {
 		const struct filetx_object *x = c->objects[i];
@@ -156,7 +139,7 @@ static int check_parents(struct commit *c)
 
 static int check_object(const struct filetx_object *x)
 {
-	if (x->o && has_data(x) && x->o->behind_end && x->cur.size_bytes > x->base.size_bytes)
+	if (x->o && filetx_has_data(x) && x->o->behind_end && x->cur.size_bytes > x->base.size_bytes)
 		return err_set(-EIO, "what is behind the end of object %" PRIu64 " could not be dropped", x->number);
 	return 0;
 }
@@ -168,7 +151,7 @@ static int ready_pages(struct filetx_object *x)
 	struct cache_file *file;
 	int rc;
 
-	if (!has_data(x) || !x->page_count)
+	if (!filetx_has_data(x) || !x->page_count)
 		return 0;
 	pages = calloc(x->page_count, sizeof(*pages));
 	x->crcs = calloc(x->page_count, sizeof(*x->crcs));
@@ -187,7 +170,7 @@ static int ready_pages(struct filetx_object *x)
 }
 
 /* In the table, but found by nobody. */
-static int make_object(struct commit *c, struct filetx_object *x)
+static int make_object(struct filetx_commit *c, struct filetx_object *x)
 {
 	struct inode i;
 
@@ -195,7 +178,7 @@ static int make_object(struct commit *c, struct filetx_object *x)
 	return object_create(c->ds, x->number, &i, &x->made);
 }
 
-static int ready_object(struct commit *c, struct filetx_object *x)
+static int ready_object(struct filetx_commit *c, struct filetx_object *x)
 {
 	int rc = check_object(x);
 
@@ -205,7 +188,7 @@ static int ready_object(struct commit *c, struct filetx_object *x)
 }
 
 /* -EAGAIN: the log does not take it before the next commit of a group. */
-static int log_part(struct commit *c, const struct filetx_object *x, unsigned from, unsigned to)
+static int log_part(struct filetx_commit *c, const struct filetx_object *x, unsigned from, unsigned to)
 {
 	struct wal_record r = { .type = WAL_PART, .dataset = c->ds->id, .object = x->number, .unit = c->unit };
 	struct pool *p = c->ds->pool;
@@ -227,13 +210,13 @@ static int log_part(struct commit *c, const struct filetx_object *x, unsigned fr
 	return taken ? 0 : -EAGAIN;
 }
 
-static int log_parts(struct commit *c)
+static int log_parts(struct filetx_commit *c)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < c->object_count && !rc; i++) {
 		const struct filetx_object *x = c->objects[i];
-		unsigned count = has_data(x) ? x->page_count : 0;
+		unsigned count = filetx_has_data(x) ? x->page_count : 0;
 
 		for (unsigned from = 0; from < count && !rc; from += CACHE_LOG_PAGES_MAX)
 			rc = log_part(c, x, from, (unsigned)min_u64(count, from + CACHE_LOG_PAGES_MAX));
@@ -245,7 +228,7 @@ static int log_parts(struct commit *c)
 
 static bool append_unit(void *ctx)
 {
-	struct commit *c = ctx;
+	struct filetx_commit *c = ctx;
 	struct wal_record r = { .type = WAL_UNIT,
 		                .txg = c->txg,
 		                .dataset = c->ds->id,
@@ -258,7 +241,7 @@ static bool append_unit(void *ctx)
 }
 
 /* The tree has it: so has the object. */
-static void store(struct commit *c, struct filetx_object *x, uint64_t stamp)
+static void store(struct filetx_commit *c, struct filetx_object *x, uint64_t stamp)
 {
 	struct inode *i, v;
 
@@ -277,7 +260,8 @@ static void store(struct commit *c, struct filetx_object *x, uint64_t stamp)
 	STORE(i->mtime_ns, v.mtime_ns);
 	STORE(i->ctime_ns, v.ctime_ns);
 	STORE(i->parent, v.parent);
-	if (has_data(x) || x->node.type != VFS_TYPE_FILE) {
+	STORE(i->project, v.project);
+	if (filetx_has_data(x) || x->node.type != VFS_TYPE_FILE) {
 		STORE(i->size_bytes, v.size_bytes);
 		STORE(x->o->write_end, v.size_bytes);
 		STORE(x->o->stored_size, v.size_bytes);
@@ -287,21 +271,46 @@ static void store(struct commit *c, struct filetx_object *x, uint64_t stamp)
 		STORE(x->o->logged_change, v.change);
 }
 
-static int apply(struct commit *c, struct wfs3_key *ret_missing)
+/* The values of all inodes; and what they mean for their owners. */
+static int fill_inodes(struct filetx_commit *c, struct quota_change *usage)
 {
-	struct filetx *tx = c->tx;
+	int created = 0, rc = 0;
+
+	for (unsigned i = 0; i < c->object_count && !rc; i++) {
+		struct filetx_object *x = c->objects[i];
+		struct inode v;
+
+		filetx_inode(x, c->now_ns, &v);
+		inode_encode(&v, x->value);
+		created += !x->o;
+		if (!x->o) {
+			rc = quota_change_add(usage, &v, 1, 0);
+		} else if (x->set & EDIT_OWNERS) {
+			rc = quota_change_add(usage, &x->o->inode, -1, -(int64_t)v.blocks);
+			if (!rc)
+				rc = quota_change_add(usage, &v, 1, (int64_t)v.blocks);
+		}
+	}
+	return rc ? rc : quota_change_check(usage, created);
+}
+
+/* Results of appends wait for the size that is set here: they were settled, so somebody has appended since. */
+static int check_appends(struct filetx_commit *c)
+{
+	for (unsigned i = 0; i < c->object_count; i++)
+		if (c->objects[i]->o && filetx_has_data(c->objects[i]) && c->objects[i]->o->append_count)
+			return filetx_note_conflict(c->tx, c->objects[i]->number, NULL);
+	return 0;
+}
+
+static int apply_counted(struct filetx_commit *c, struct quota_change *usage, struct wfs3_key *ret_missing)
+{
 	struct dataset *ds = c->ds;
 	uint64_t stamp;
-	int rc = filetx_validate(tx, tx->isolation == VFS_TX_SERIALIZABLE, ret_missing);
+	int rc = fill_inodes(c, usage);
 
 	if (rc)
 		return rc;
-	for (unsigned i = 0; i < c->object_count; i++) {
-		struct inode v;
-
-		filetx_inode(c->objects[i], c->now_ns, &v);
-		inode_encode(&v, c->objects[i]->value);
-	}
 	rc = tree_apply_many(ds->tree, c->txg, c->items.all, c->items.tree_count, append_unit, c, ret_missing);
 	if (rc)
 		return rc;
@@ -315,8 +324,24 @@ static int apply(struct commit *c, struct wfs3_key *ret_missing)
 	return 0;
 }
 
+static int apply(struct filetx_commit *c, struct wfs3_key *ret_missing)
+{
+	struct quota_change usage;
+	int rc = filetx_validate(c->tx, c->tx->isolation == VFS_TX_SERIALIZABLE, ret_missing);
+
+	if (!rc)
+		rc = check_appends(c);
+	if (rc)
+		return rc;
+	quota_change_begin(c->ds, &usage);
+	rc = apply_counted(c, &usage, ret_missing);
+	/* Not before the objects have their owners: what is mapped meanwhile counts for the same ones. */
+	quota_change_end(&usage, !rc);
+	return rc;
+}
+
 /* 0; -ECANCELED: the log does not take it. */
-static int apply_in_gate(struct commit *c)
+static int apply_in_gate(struct filetx_commit *c)
 {
 	struct pool *p = c->ds->pool;
 	int rc;
@@ -356,9 +381,9 @@ static void install(struct filetx_object *x)
 		cache_replace_commit(x->replacement);
 		x->replacement = NULL;
 	}
-	if (x->o && has_data(x) && x->cur.size_bytes < x->base.size_bytes)
+	if (x->o && filetx_has_data(x) && x->cur.size_bytes < x->base.size_bytes)
 		filetree_drop_tail(o, x->cur.size_bytes, x->base.size_bytes, true);
-	else if (has_data(x) && o->file)
+	else if (filetx_has_data(x) && o->file)
 		cache_file_resize(o->file, x->cur.size_bytes);
 	if (x->made) {
 		object_publish(x->made, true);
@@ -379,7 +404,7 @@ static void give_up(struct filetx_object *x)
 }
 
 /* -EAGAIN: again, after a commit of the group. */
-static int commit_once(struct commit *c)
+static int commit_once(struct filetx_commit *c)
 {
 	int rc = c->unit ? 0 : filetx_number(c->ds, &c->unit);
 
@@ -413,7 +438,7 @@ static int commit_once(struct commit *c)
 	return rc == -ECANCELED ? -EAGAIN : rc;
 }
 
-static int commit_admitted(struct commit *c)
+static int commit_admitted(struct filetx_commit *c)
 {
 	int rc;
 
@@ -431,10 +456,29 @@ static int commit_admitted(struct commit *c)
 	}
 }
 
+/* With room for what is written: in the pool, and for its owners. */
+static int commit_prepared(struct filetx_commit *c)
+{
+	struct pool *p = c->ds->pool;
+	struct admission adm;
+	int rc = filetx_list_owners(c);
+
+	if (!rc)
+		rc = filetx_take_quotas(c);
+	if (!rc) {
+		rc = admit_transaction(p, c->page_count, c->object_count + 4, &adm);
+		if (!rc) {
+			rc = commit_admitted(c);
+			admit_done(p, &adm);
+		}
+	}
+	filetx_give_quotas_back(c);
+	return rc;
+}
+
 static int commit_entered(struct filetx *tx)
 {
-	struct commit c = { .tx = tx, .ds = tx->ds };
-	struct admission adm;
+	struct filetx_commit c = { .tx = tx, .ds = tx->ds };
 	int rc = pool_check_writable(tx->ds->pool);
 
 	if (!rc)
@@ -442,13 +486,8 @@ static int commit_entered(struct filetx *tx)
 	/* Nothing to be written: what was seen is all there was. */
 	if (!rc && c.object_count)
 		rc = complete(&c);
-	if (!rc && c.object_count) {
-		rc = admit_transaction(tx->ds->pool, c.page_count, c.object_count + 4, &adm);
-		if (!rc) {
-			rc = commit_admitted(&c);
-			admit_done(tx->ds->pool, &adm);
-		}
-	}
+	if (!rc && c.object_count)
+		rc = commit_prepared(&c);
 	free(c.objects);
 	if (rc)
 		return tx->state == VFS_TX_RUNNING ? filetx_fail(tx, rc) : rc;

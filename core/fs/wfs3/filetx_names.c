@@ -214,6 +214,15 @@ static void set_name(struct filetx_name *n, const struct filetx_object *x)
 	n->type = x ? (uint8_t)x->node.type : 0;
 }
 
+/* What is in a directory with a project counts for it. */
+static int check_project(const struct filetx_object *dir, const struct filetx_object *x)
+{
+	if (!dir->cur.project || x->cur.project == dir->cur.project)
+		return 0;
+	return err_set(-EXDEV, "directory %" PRIu64 " is of project %u, object %" PRIu64 " is not", dir->number,
+	               dir->cur.project, x->number);
+}
+
 static void touch(struct filetx_object *x)
 {
 	x->changed = true;
@@ -234,6 +243,7 @@ static int make(struct filetx_object *dir, const struct vfs_new *attr, struct fi
 		           .mtime_ns = now_ns,
 		           .ctime_ns = now_ns,
 		           .btime_ns = now_ns,
+		           .project = dir->cur.project,
 		           .rdev = has_rdev ? attr->rdev : 0,
 		           .parent = is_dir ? dir->number : 0 };
 	struct filetx_object *x;
@@ -306,6 +316,8 @@ static int link_name(struct filetx_object *dir, const char *name, size_t name_le
 
 	if (!rc && x->node.type == VFS_TYPE_DIR)
 		rc = err_set(-EPERM, "a directory has one name");
+	if (!rc)
+		rc = check_project(dir, x);
 	if (!rc && !x->cur.link_count)
 		rc = err_set(-ENOENT, "object %" PRIu64 " was removed", x->number);
 	if (!rc)
@@ -333,7 +345,8 @@ static int check_same(const struct vfs_node *a, const struct vfs_node *b)
 	return 0;
 }
 
-int filetx_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target, const struct vfs_tag *tag)
+int filetx_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target,
+                const struct vfs_tag *tag)
 {
 	struct filetx_object *dir = filetx_object(n);
 	int rc = check_same(n, target);
@@ -468,7 +481,10 @@ static int prepare(struct rename *r, const char *name, size_t name_len, const ch
 		return rc;
 	if (r->target && r->flags & VFS_RENAME_NOREPLACE)
 		return err_set(-EEXIST, "'%.*s' exists already", (int)new_name_len, new_name);
-	if (r->target && r->target != r->x && !(r->flags & VFS_RENAME_EXCHANGE))
+	rc = check_project(r->new_dir, r->x);
+	if (!rc && r->flags & VFS_RENAME_EXCHANGE)
+		rc = check_project(r->dir, r->target);
+	if (!rc && r->target && r->target != r->x && !(r->flags & VFS_RENAME_EXCHANGE))
 		rc = check_victim(r->target, r->x->node.type == VFS_TYPE_DIR);
 	return rc ? rc : check_cycles(r);
 }

@@ -49,7 +49,7 @@ static bool same_dir(const struct filetx_object *x)
 
 	return x->node.type == VFS_TYPE_DIR && !x->strict && LOAD(i->mode) == x->base.mode &&
 	       LOAD(i->uid) == x->base.uid && LOAD(i->gid) == x->base.gid && LOAD(i->flags) == x->base.flags &&
-	       LOAD(i->parent) == x->base.parent && LOAD(i->link_count);
+	       LOAD(i->project) == x->base.project && LOAD(i->parent) == x->base.parent && LOAD(i->link_count);
 }
 
 int filetx_note_conflict(struct filetx *tx, uint64_t object, const struct filetx_name *n)

@@ -24,6 +24,7 @@ static void set_fields(const struct filetx_object *x, struct inode *v)
 	v->gid = x->set & EDIT_GID ? x->cur.gid : v->gid;
 	v->flags = x->set & EDIT_FLAGS ? x->cur.flags : v->flags;
 	v->atime_ns = x->set & EDIT_ATIME ? x->cur.atime_ns : v->atime_ns;
+	v->project = x->set & EDIT_PROJECT ? x->cur.project : v->project;
 	v->parent = x->set & EDIT_PARENT ? x->cur.parent : v->parent;
 }
 

@@ -141,7 +141,8 @@ static int set(struct filetx_object *x, const char *name, const void *value, siz
 	return put(x, name, copy, len);
 }
 
-int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags, const struct vfs_tag *tag)
+int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
+                     const struct vfs_tag *tag)
 {
 	struct filetx_object *x = filetx_object(n);
 	size_t name_len = strlen(name);

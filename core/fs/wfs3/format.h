@@ -24,7 +24,8 @@
  * read-only. */
 #define WFS3_FEATURE_TREES UINT64_C(1) /* incompatible: there is, or was, a file tree */
 #define WFS3_FEATURE_QUOTAS UINT64_C(2) /* incompatible: there are, or were, quotas or projects */
-#define WFS3_FEATURES_INCOMPAT (WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS)
+#define WFS3_FEATURE_TRANSACTIONS UINT64_C(4) /* incompatible: there are, or were, transactions on file trees */
+#define WFS3_FEATURES_INCOMPAT (WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS | WFS3_FEATURE_TRANSACTIONS)
 #define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
 #define WFS3_FEATURES_COMPAT UINT64_C(0)
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Values of inode, result, outcome, dataset and scrub items: their one encoder and decoder. FORMAT.md, "Inodes" and "Datasets".
+/* Values of inode, result, outcome, dataset and scrub items: their one encoder and decoder. FORMAT.md, "Inodes" and
+ * "Datasets".
  */
 #ifndef WFSD_CORE_FS_WFS3_ITEMS_H
 #define WFSD_CORE_FS_WFS3_ITEMS_H

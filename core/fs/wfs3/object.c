@@ -13,6 +13,7 @@ void object_init(struct object *o, struct dataset *ds, uint64_t number, const st
 	vfs_node_init(&o->node, ops, type);
 	o->ds = ds;
 	o->number = number;
+	o->stamp = __atomic_load_n(&ds->evicted_stamp, __ATOMIC_RELAXED);
 	sync_mutex_init(&o->lock, SYNC_RANK_OBJECT, "wfs3 object");
 	sync_mutex_init(&o->size_lock, SYNC_RANK_LEAF, "wfs3 object size");
 	sync_rwlock_init(&o->io_lock, SYNC_RANK_OBJECT_IO, "wfs3 object data");

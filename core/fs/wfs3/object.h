@@ -148,6 +148,8 @@ void object_get_inode(struct object *o, struct inode *ret);
 void object_touch(struct object *o);
 /* Data is going to be changed, with io_lock held: transactions that have read it notice. */
 void object_stamp(struct object *o);
+/* It leaves the memory: who loads it again takes it for as new as anything that did. */
+void object_stamp_evicted(struct object *o);
 /* It is on the pool's list of objects that hold something dirty. */
 void object_list(struct object *o);
 /* Call @fn for each object that may hold something dirty, referenced, without locks. Stops at a negative return, which

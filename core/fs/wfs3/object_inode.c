@@ -85,6 +85,16 @@ void object_stamp(struct object *o)
 		__atomic_store_n(&o->stamp, __atomic_add_fetch(&ds->tx_clock, 1, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
 }
 
+void object_stamp_evicted(struct object *o)
+{
+	uint64_t stamp = LOAD(o->stamp), *highest = &o->ds->evicted_stamp;
+	uint64_t old = __atomic_load_n(highest, __ATOMIC_RELAXED);
+
+	while (old < stamp &&
+	       !__atomic_compare_exchange_n(highest, &old, stamp, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
 void object_touch(struct object *o)
 {
 	int64_t now_ns = (int64_t)sync_wall_ns();

@@ -163,16 +163,7 @@ static void set_state(struct object *o, enum object_state state)
 	__atomic_store_n(&o->state, state, __ATOMIC_RELEASE);
 }
 
-static void raise_stamp(uint64_t *at, uint64_t stamp)
-{
-	uint64_t old = __atomic_load_n(at, __ATOMIC_RELAXED);
-
-	while (old < stamp && !__atomic_compare_exchange_n(at, &old, stamp, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-}
-
-/* Nobody but the table has it, and nothing of it would be lost: then it is nobody's from now on. Whoever made it dirty
- * listed it before giving up the reference. */
+/* If nobody but the table has it, and nothing is lost. Who makes it dirty lists it before giving it up. */
 static bool evict(struct shard *s, struct object *o)
 {
 	struct pool *p = o->ds->pool;
@@ -189,8 +180,7 @@ static bool evict(struct shard *s, struct object *o)
 	if (!mine)
 		return false;
 	set_state(o, OBJECT_DEAD);
-	/* Who loads it again takes it for as new as that. */
-	raise_stamp(&o->ds->evicted_stamp, __atomic_load_n(&o->stamp, __ATOMIC_RELAXED));
+	object_stamp_evicted(o);
 	take_out(s, o);
 	s->forgotten++;
 	return true;
@@ -251,7 +241,6 @@ static struct object *make(struct dataset *ds, uint64_t number, const struct ino
 	o->inode = *inode;
 	o->write_end = o->stored_size = inode->size_bytes;
 	o->logged_change = inode->change;
-	o->stamp = __atomic_load_n(&ds->evicted_stamp, __ATOMIC_RELAXED);
 	return o;
 }
 

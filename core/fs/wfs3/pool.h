@@ -220,6 +220,7 @@ struct pool {
 	struct sync_rwlock tx_gate; /* SYNC_RANK_TX_GATE */
 	bool tx_pages; /* atomic; some object has its own set */
 	struct filetx_table *transactions;
+	bool has_transactions; /* atomic; the labels say that there may be some */
 
 	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
 	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */

@@ -71,7 +71,8 @@ struct wal_ticket {
 	size_t left_bytes;
 	bool closed; /* there is no room: the changes will be missing in the log */
 };
-/* Room for @bytes (at most wal_ticket_max(), which is not below WAL_TICKET_BYTES_MAX). Blocks, also for a device; never for a commit. */
+/* Room for @bytes (at most wal_ticket_max(), which is not below WAL_TICKET_BYTES_MAX). Blocks, also for a device; never
+ * for a commit. */
 #define WAL_TICKET_BYTES_MAX (320u << 10)
 void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
 /* False: it would have to wait. */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How transactions end: their bounds, outcomes by number, and crashes. */
+#include "tests/unit/core/fs/wfs3/filetx_fixture.h"
+
+#define DEVICE_BYTES (256u << 20)
+
+static void test_bounds_abort_with_their_reason(void **state)
+{
+	struct vfs_tx_args args = { .isolation = VFS_TX_SNAPSHOT, .ttl_ms = 1 };
+	struct tree_fixture t;
+	struct vfs_node *top, *n;
+	static char data[1u << 20];
+	struct vfs_tx *tx, *many[300];
+	unsigned count = 0;
+	int rc = 0;
+
+	(void)state;
+	tree_init(&t, DEVICE_BYTES);
+	tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+	top = tx_top(&t, tx);
+	n = make_file(top, "large");
+	for (unsigned i = 0; i < 100 && !rc; i++)
+		rc = node_write(n, i * sizeof(data), data, sizeof(data), 0);
+	assert_int_equal(rc, -E2BIG);
+	assert_int_equal(tx_info(tx).reason, -E2BIG);
+	vfs_node_unref(n);
+	vfs_node_unref(top);
+	assert_int_equal(tx_end(tx), -E2BIG);
+	assert_ok(t.top->ops->tx_begin(t.top, &args, &tx));
+	for (uint64_t until = sync_now_ns() + 2 * SYNC_NS_PER_MS; sync_now_ns() < until;)
+		;
+	assert_int_equal(tx->ops->node(tx, t.top, &top), -ETIMEDOUT);
+	tx->ops->free(tx);
+	args.ttl_ms = 0;
+	while (!(rc = t.top->ops->tx_begin(t.top, &args, &many[count])))
+		assert_true(++count < 300);
+	assert_int_equal(rc, -EAGAIN);
+	for (unsigned i = 0; i < count; i++)
+		many[i]->ops->free(many[i]);
+	tree_done(&t);
+}
+
+static void test_outcomes_are_known_by_number_also_after_a_restart(void **state)
+{
+	struct tree_fixture t;
+	struct vfs_node *top;
+	struct vfs_tx *tx;
+	struct vfs_tx_info info;
+	uint64_t committed, aborted, first = 0;
+
+	(void)state;
+	tree_init(&t, DEVICE_BYTES);
+	tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+	top = tx_top(&t, tx);
+	put_text(top, "a", "1");
+	committed = tx_info(tx).id;
+	assert_ok(t.top->ops->tx_status(t.top, committed, &info));
+	assert_int_equal(info.state, VFS_TX_RUNNING);
+	vfs_node_unref(top);
+	assert_ok(tx_end(tx));
+	tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+	aborted = tx_info(tx).id;
+	assert_true(aborted != committed);
+	assert_ok(tx->ops->abort(tx, -ECANCELED));
+	tx->ops->free(tx);
+	assert_ok(t.top->ops->tx_status(t.top, aborted, &info));
+	assert_int_equal(info.state, VFS_TX_ABORTED);
+	tree_restart(&t);
+	assert_ok(t.top->ops->tx_status(t.top, committed, &info));
+	assert_int_equal(info.state, VFS_TX_COMMITTED);
+	assert_true(info.committed_ns > 0);
+	assert_int_equal(t.top->ops->tx_status(t.top, aborted, &info), -ENOENT);
+	for (unsigned i = 0; i < FILETX_OUTCOMES + 10; i++) {
+		tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+		top = tx_top(&t, tx);
+		put_text(top, "a", "1");
+		first = first ? first : tx_info(tx).id;
+		vfs_node_unref(top);
+		assert_ok(tx_end(tx));
+	}
+	assert_int_equal(t.top->ops->tx_status(t.top, committed, &info), -ENOENT);
+	assert_int_equal(t.top->ops->tx_status(t.top, first, &info), -ENOENT);
+	tree_restart(&t);
+	tree_done(&t);
+}
+
+static void test_what_was_committed_durably_survives_a_crash(void **state)
+{
+	struct tree_fixture t;
+	struct vfs_node *top, *n;
+	static char data[300000], back[300000];
+	struct vfs_tx_info info;
+	struct vfs_tx *tx;
+	uint64_t id;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 7 + i / 4096);
+	tree_init(&t, DEVICE_BYTES);
+	tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+	top = tx_top(&t, tx);
+	n = make_file(top, "f");
+	assert_ok(node_write(n, 0, data, sizeof(data), 0));
+	put_text(top, "g", "small");
+	vfs_node_unref(n);
+	vfs_node_unref(top);
+	id = tx_info(tx).id;
+	assert_ok(tx->ops->commit(tx, true));
+	tx->ops->free(tx);
+	tree_crash(&t, 5);
+	n = node_at(t.top, "f");
+	assert_ok(node_read(n, 0, back, sizeof(back)));
+	assert_memory_equal(back, data, sizeof(data));
+	vfs_node_unref(n);
+	assert_string_equal(text_of(t.top, "g"), "small");
+	assert_ok(t.top->ops->tx_status(t.top, id, &info));
+	assert_int_equal(info.state, VFS_TX_COMMITTED);
+	tree_restart(&t);
+	tree_done(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bounds_abort_with_their_reason),
+		cmocka_unit_test(test_outcomes_are_known_by_number_also_after_a_restart),
+		cmocka_unit_test(test_what_was_committed_durably_survives_a_crash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
