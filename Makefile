@@ -73,6 +73,8 @@ obj = $(patsubst %.c,$(O)/%.o,$(1))
 CORE_LIB := $(O)/libcore.a
 PROTO_LIB := $(O)/libproto.a
 CLIENT_LIB := $(O)/libwfs.a
+# The number counts changes that programs would have to be built anew for.
+CLIENT_SO := $(O)/libwfs.so.0
 # Everything but main(), for unit tests.
 SERVER_LIB := $(O)/libserver.a
 CTL_LIB := $(O)/libctl.a
@@ -96,7 +98,7 @@ LIBS_NFS := $(shell pkg-config --libs libnfs 2>/dev/null)
 LIBS_FUSE := $(shell pkg-config --libs fuse3 2>/dev/null)
 LIBS_TEST = $(shell pkg-config --libs cmocka) $(LIBS_SERVER) $(LIBS_CTL)
 
-PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so) $(if $(FUSE_SRC),$(O)/wfs-fuse)
+PROGRAMS := $(if $(SERVER_SRC),$(O)/wfsd) $(if $(CTL_SRC),$(O)/wfs) $(if $(PLUGIN_SRC),$(O)/nbdkit-wfs-plugin.so) $(if $(FUSE_SRC),$(O)/wfs-fuse) $(CLIENT_SO)
 
 all: $(PROGRAMS) ## build the daemon, the command line, the nbdkit plugin and the mount
 	@:
@@ -130,6 +132,8 @@ $(PLUGIN_LIB): $(call obj,$(PLUGIN_SRC))
 $(FUSE_LIB): $(call obj,$(filter-out plugins/fuse/main.c,$(FUSE_SRC)))
 	$(archive)
 
+$(CLIENT_SO): $(CLIENT_LIB)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(@F) $(if $(filter -fsanitize=%,$(LDFLAGS)),,-Wl,-z,defs) -o $@ -Wl,--whole-archive $^ -Wl,--no-whole-archive $(LIBS_CLIENT)
 $(O)/wfsd: $(call obj,$(SERVER_SRC)) $(PROTO_LIB) $(CORE_LIB)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_SERVER)
 $(O)/wfs: $(call obj,$(CTL_SRC) $(CTL_SHARED_SRC)) $(CLIENT_LIB) $(CORE_LIB)
@@ -269,18 +273,20 @@ INSTALL := install
 install_unit = sed 's|/usr/sbin/wfsd|$(SBINDIR)/wfsd|g;s|/usr/bin/wfs\b|$(BINDIR)/wfs|g' $(1) >$(DESTDIR)$(2)/$(notdir $(1)) && chmod 644 $(DESTDIR)$(2)/$(notdir $(1))
 install: all ## install under DESTDIR and PREFIX (/usr/local)
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(SBINDIR) $(BINDIR) $(PLUGINDIR) $(SYSCONFDIR)/wfsd $(PREFIX)/lib/systemd/system \
-		$(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
-		$(PREFIX)/share/bash-completion/completions $(PREFIX)/include $(PREFIX)/lib)
+		$(PREFIX)/lib/sysusers.d $(PREFIX)/lib/tmpfiles.d $(MANDIR)/man1 $(MANDIR)/man3 $(MANDIR)/man5 $(MANDIR)/man8 \
+		$(PREFIX)/share/bash-completion/completions $(PREFIX)/include $(PREFIX)/lib/pkgconfig)
 	$(Q)$(INSTALL) -m 755 $(O)/wfsd $(DESTDIR)$(SBINDIR)/
 	$(Q)$(INSTALL) -m 755 $(O)/wfs $(O)/wfs-fuse $(DESTDIR)$(BINDIR)/
 	$(Q)ln -sf $(BINDIR)/wfs-fuse $(DESTDIR)$(SBINDIR)/mount.fuse.wfs
 	$(Q)$(INSTALL) -m 644 $(O)/nbdkit-wfs-plugin.so $(DESTDIR)$(PLUGINDIR)/
 	$(Q)$(INSTALL) -m 644 protocol/client/wfs.h $(DESTDIR)$(PREFIX)/include/
 	$(Q)$(foreach h,wfs_tree.h wfs_watch.h,sed -E 's|"protocol/client/(wfs[a-z_]*\.h)"|"\1"|' protocol/client/$(h) >$(DESTDIR)$(PREFIX)/include/$(h) && chmod 644 $(DESTDIR)$(PREFIX)/include/$(h) && ) true
-	$(Q)$(INSTALL) -m 644 $(CLIENT_LIB) $(DESTDIR)$(PREFIX)/lib/
+	$(Q)$(INSTALL) -m 644 $(CLIENT_LIB) $(CLIENT_SO) $(DESTDIR)$(PREFIX)/lib/
+	$(Q)ln -sf $(notdir $(CLIENT_SO)) $(DESTDIR)$(PREFIX)/lib/libwfs.so
+	$(Q)sed 's|@PREFIX@|$(PREFIX)|;s|@VERSION@|$(VERSION)|' protocol/client/libwfs.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/libwfs.pc && chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/libwfs.pc
 	$(Q)$(INSTALL) -m 644 config/wfs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wfs
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/wfsd/wfsd.yaml ] || $(INSTALL) -m 644 config/wfsd.yaml $(DESTDIR)$(SYSCONFDIR)/wfsd/
-	$(Q)$(foreach s,1 5 8,$(foreach m,$(wildcard docs/man/*.$(s)),$(INSTALL) -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(s)/ && )) true
+	$(Q)$(foreach s,1 3 5 8,$(foreach m,$(wildcard docs/man/*.$(s)),$(INSTALL) -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(s)/ && )) true
 	$(Q)$(foreach u,$(wildcard systemd/*.service systemd/*.socket),$(call install_unit,$(u),$(PREFIX)/lib/systemd/system) && ) true
 	$(Q)$(foreach u,$(wildcard systemd/*sysusers*),$(INSTALL) -m 644 $(u) $(DESTDIR)$(PREFIX)/lib/sysusers.d/wfsd.conf && ) true
 	$(Q)$(foreach u,$(wildcard systemd/*tmpfiles*),$(INSTALL) -m 644 $(u) $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/wfsd.conf && ) true

@@ -15,8 +15,8 @@
  * is answered, not repeated, when only the connection was lost: the server keeps its answer. When the server itself
  * restarted meanwhile, it is sent again: it may then answer -EEXIST or -ENOENT although it was done.
  *
- * All calls block; any thread. Errors are negative errno, their text is wfs_error_text(). What a call changed is
- * durable after wfs_sync() of an object that it concerned, or wfs_flush() of a file.
+ * All calls but wfs_batch_start() block; any thread. Errors are negative errno, their text is wfs_error_text(). What a
+ * call changed is durable after wfs_sync() of an object that it concerned, or wfs_flush() of a file.
  */
 #ifndef WFS_TREE_H
 #define WFS_TREE_H
