@@ -129,6 +129,9 @@ static int check_spec(const struct mount_spec *spec, const struct mount_kind **r
 		return err_set(-EINVAL, "mount at '%s': the path must be absolute", spec->path);
 	if (spec->umask > UMASK_MAX)
 		return err_set(-EINVAL, "the umask has bits outside of 0777");
+	if (!kind->keeps_no_owners && (spec->uid || spec->gid || spec->umask != MOUNT_UMASK_DEFAULT))
+		return err_set(-EINVAL, "kind %s keeps owners and permissions: uid, gid and umask are not for it",
+		               kind->name);
 	*ret = kind;
 	return 0;
 }

@@ -61,8 +61,9 @@ void mount_table_free(struct mount_table *t);
 /*
  * Mount. @spec->source becomes one that is no plain path. -EINVAL (no such kind, bad or ambiguous source, bad path,
  * options that the kind does not take), -ENOENT, -EBUSY (the source is in use), -EEXIST (something is mounted there),
- * -ENOTDIR, -ELOOP (the image would be hidden by its own mount, or images are nested too deeply), -EROFS (the device is
- * read-only, and this was not asked for), -EUCLEAN (not such a file system, or damaged), -EIO, -ENOMEM.
+ * -ENOTDIR, -ELOOP (the image would be hidden by its own mount, is reached through one of wfs-fuse, or images are
+ * nested too deeply), -EROFS (the device is read-only, and this was not asked for), -EUCLEAN (not such a file system,
+ * or damaged), -EIO, -ENOMEM.
  */
 int mount_add(struct mount_table *t, struct mount_spec *spec);
 

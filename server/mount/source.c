@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "core/base/err.h"
 #include "core/blk/blk.h"
 #include "server/mount/vfs_blk.h"
+
+#define OWN_MOUNT_TYPE "fuse.wfs"
 
 static const char *after(const char *text, const char *prefix)
 {
@@ -57,6 +61,32 @@ int source_resolve(struct vfs *v, char source[MOUNT_SOURCE_MAX])
 	return path == source ? resolve_plain(v, source) : 0;
 }
 
+/* Of a line of /proc/self/mountinfo (proc(5)): "ID PARENT MAJOR:MINOR ... - TYPE SOURCE OPTIONS". */
+static bool is_line_of(const char *line, dev_t dev, const char *type)
+{
+	const char *found = strstr(line, " - ");
+	unsigned major_number, minor_number;
+
+	return found && sscanf(line, "%*u %*u %u:%u", &major_number, &minor_number) == 2 &&
+	       makedev(major_number, minor_number) == dev && strncmp(found + 3, type, strlen(type)) == 0;
+}
+
+/* Does the device hold files that come from a daemon like this one? It may be this one, which would wait for itself. */
+static bool is_own_mount(dev_t dev)
+{
+	FILE *in = fopen("/proc/self/mountinfo", "re");
+	bool found = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (in && !found && getline(&line, &size, in) > 0)
+		found = is_line_of(line, dev, OWN_MOUNT_TYPE);
+	free(line);
+	if (in)
+		fclose(in);
+	return found;
+}
+
 int source_identify(struct vfs *v, const char *source, struct source_id *ret)
 {
 	const char *path = source_namespace_path(source);
@@ -73,6 +103,8 @@ int source_identify(struct vfs *v, const char *source, struct source_id *ret)
 	path = after(source, SOURCE_HOST);
 	if (stat(path, &on_host) < 0)
 		return err_set(-errno, "%s", path);
+	if (is_own_mount(on_host.st_dev))
+		return err_set(-ELOOP, "%s is on a mount of wfsd itself: name it as " SOURCE_NAMESPACE "/PATH", path);
 	if (S_ISBLK(on_host.st_mode))
 		*ret = (struct source_id){ false, 0, on_host.st_rdev };
 	else

@@ -20,6 +20,7 @@ struct source_id {
 int source_resolve(struct vfs *v, char source[MOUNT_SOURCE_MAX]);
 /* The path in the namespace that a resolved source means; NULL: it is none. */
 const char *source_namespace_path(const char *source);
+/* -ELOOP: a file that this daemon may serve itself, through the kernel; errors of looking it up. */
 int source_identify(struct vfs *v, const char *source, struct source_id *ret);
 /* -EBUSY, -EROFS, -EISDIR, -ENOTBLK; errors of opening. *ret: blk_close(). */
 int source_open(struct vfs *v, const char *source, bool read_only, struct blk_dev **ret);

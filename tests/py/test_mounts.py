@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbd
 import pytest
 from appliance import Appliance, Settings, program, wait_for
 from mounts import Mount, why_not
@@ -203,6 +204,7 @@ def test_what_cannot_be_mounted_is_refused(appliance: Appliance, tmp_path: Path)
         return appliance.wfs_fails("mount", "add", *args)
 
     assert "no kind" in refused("ntfs", str(image), "/a")
+    assert "keeps owners" in refused("nfs", "nfs://127.0.0.1/none", "/a", "--uid", "5")
     assert "neither" in refused("fat", str(tmp_path / "nothing"), "/a")
     refused("fat", "wfs:/tank/nothing", "/a")
     refused("fat", f"host:{tmp_path}", "/a")
@@ -466,3 +468,85 @@ def test_image_that_is_cut_off_makes_errors_and_can_be_let_go(appliance: Applian
     assert files(appliance, "ls", "files").strip() == "stick.img"
     appliance.restart()
     assert mounts(appliance) == [] and appliance.wfs("status")["problems"] == []
+
+
+def test_what_was_flushed_to_an_image_on_a_volume_survives_kills_under_load(appliance: Appliance, tmp_path: Path) -> None:
+    block, count = 65536, 128
+    path = volume_of(appliance, make_fat(tmp_path / "stick.img", 64))
+    appliance.wfs("mount", "add", "fat", path, "/stick")
+    appliance.add_export("/stick", "stick")
+    (tmp_path / "disk").write_bytes(bytes(block * count))
+    files(appliance, "put", str(tmp_path / "disk"), "stick")
+    appliance.add_export("/stick/disk", "disk")
+    uri = appliance.nbd_uri("disk")
+    durable = [0] * count
+    for round_ in range(4):
+        newest = list(durable)
+        enough = threading.Event()
+
+        def write(first: int = 1 + round_ * 1_000_000, newest: list[int] = newest, enough=enough) -> None:
+            try:
+                with connect(uri) as disk:
+                    for i in range(first, first + 1_000_000):
+                        at = i * 37 % count
+                        newest[at] = i
+                        disk.pwrite(i.to_bytes(8, "big") * (block // 8), at * block)
+                        if i % 8 == 0:
+                            disk.flush()
+                            durable[:] = newest
+                        if i == first + 300:
+                            enough.set()
+            except nbd.Error:
+                enough.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert enough.wait(60)
+        appliance.kill9()
+        writer.join(60)
+        appliance.start()
+        with connect(uri) as disk:
+            for at in range(count):
+                got = bytes(disk.pread(block, at * block))
+                first, last = (int.from_bytes(got[i : i + 8], "big") for i in (0, block - 8))
+                assert durable[at] <= first <= newest[at] and durable[at] <= last <= newest[at], f"block {at}"
+    for name in ("disk", "stick"):
+        appliance.wfs("export", "remove", name)
+    remove(appliance, "/stick")
+    image = image_of(appliance, path, tmp_path / "back.img")
+    run(program("wfs"), "fsck", "fat", image, "--repair")
+    check_fat(image)
+    assert len(read_fat(image, "disk")) == block * count
+
+
+def test_pool_goes_by_force_from_under_a_busy_image(appliance: Appliance, tmp_path: Path) -> None:
+    path = volume_of(appliance, make_fat(tmp_path / "stick.img", 64))
+    appliance.wfs("mount", "add", "fat", path, "/stick")
+    appliance.add_export("/stick", "stick")
+    (tmp_path / "data").write_bytes(pattern(24 * MIB, 12))
+    putting = subprocess.Popen(
+        [program("wfs"), "--socket", str(appliance.admin_socket), "put", str(tmp_path / "data"), "stick", *server(appliance)],
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: "data" in appliance.run_wfs("ls", "stick", *server(appliance)).out, "the file to be there")
+    appliance.wfs("pool", "export", "tank", "--force")
+    putting.wait(60)
+    wait_for(lambda: mounts(appliance) == [], "the mount to be gone")
+    appliance.wfs("export", "remove", "stick")
+    appliance.wfs("pool", "import", str(appliance.pool_file("tank")))
+    image = image_of(appliance, path, tmp_path / "back.img")
+    run(program("wfs"), "fsck", "fat", image, "--repair")
+    check_fat(image)
+
+
+def test_image_on_a_mount_of_the_daemon_itself_is_refused(appliance: Appliance, tmp_path: Path) -> None:
+    if why_not():
+        pytest.skip(str(why_not()))
+    appliance.wfs("fs", "create", "tank/files")
+    appliance.add_export("/tank/files", "files")
+    files(appliance, "put", str(make_fat(tmp_path / "stick.img")), "files")
+    with mounted(f"unix:{appliance.rpc_socket}/files", tmp_path / "mnt") as here:
+        message = appliance.wfs_fails("mount", "add", "fat", str(here / "stick.img"), "/stick")
+        assert "wfs:/PATH" in message
+        appliance.wfs("mount", "add", "fat", "wfs:/tank/files/stick.img", "/stick")
+    remove(appliance, "/stick")
