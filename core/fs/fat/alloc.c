@@ -122,15 +122,17 @@ void fat_alloc_unlead(struct fat_alloc *a, uint32_t cluster)
 		a->led_to[i / WORD_BITS] &= ~(UINT64_C(1) << i % WORD_BITS);
 }
 
-uint32_t fat_alloc_find_broken(const struct fat_alloc *a)
+uint32_t fat_alloc_hold_led_to(struct fat_alloc *a)
 {
-	for (uint32_t w = 0; w < div_round_up_u64(a->count, WORD_BITS); w++) {
-		uint64_t broken = a->led_to[w] & ~a->used[w];
+	uint32_t held = 0;
 
-		if (broken)
-			return w * WORD_BITS + (uint32_t)__builtin_ctzll(broken) + FAT_FIRST_CLUSTER;
+	for (uint32_t w = 0; w < div_round_up_u64(a->count, WORD_BITS); w++) {
+		for (uint64_t bits = a->led_to[w] & ~a->used[w]; bits; bits &= bits - 1) {
+			turn(a, w * WORD_BITS + (uint32_t)__builtin_ctzll(bits), 1, false);
+			held++;
+		}
 	}
-	return 0;
+	return held;
 }
 
 void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count)

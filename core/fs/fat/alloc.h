@@ -36,8 +36,8 @@ bool fat_alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
 bool fat_alloc_lead(struct fat_alloc *a, uint32_t cluster);
 /* It does not any more, or is forgotten. Any number is fine. */
 void fat_alloc_unlead(struct fat_alloc *a, uint32_t cluster);
-/* A free cluster that something leads to; 0: none. */
-uint32_t fat_alloc_find_broken(const struct fat_alloc *a);
+/* Free clusters that something leads to become used. Returns how many there were. */
+uint32_t fat_alloc_hold_led_to(struct fat_alloc *a);
 
 /*
  * Take a run of 1..@want clusters, from @goal on when that one is free (0: no goal). Long runs are preferred. False:

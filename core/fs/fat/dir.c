@@ -255,13 +255,29 @@ static bool can_be_said(const struct fat_name *name)
 	return name->count && fat_name_to_utf8(name, text, &len) && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
 }
 
+/* Two names for a chain, or one for clusters that are free: none of it may be written, or given to others. */
+static void note_first_cluster(struct fat_node *n, struct fat_dir_entry *e)
+{
+	struct fat_fs *fs = n->fs;
+	uint32_t cluster = first_cluster(n, e);
+
+	if (!fat_is_cluster(&fs->g, cluster))
+		return;
+	if (fat_alloc_is_free(&fs->alloc, cluster)) {
+		(void)fat_fs_found_damage(fs, err_set(-EUCLEAN, "a name leads to cluster %u, which is free", cluster));
+	} else if (!fat_alloc_lead(&fs->alloc, cluster)) {
+		e->shared = true;
+		(void)fat_fs_found_damage(
+		        fs, err_set(-EUCLEAN, "something else, too, leads to cluster %u of a file", cluster));
+	}
+}
+
 static int index_slot(struct fat_node *n, uint32_t at)
 {
 	struct fat_dir *d = n->dir;
 	const uint8_t *slot = d->raw + (size_t)at * SLOT_BYTES;
 	struct fat_name name;
 	struct fat_dir_entry *e;
-	uint32_t cluster;
 	unsigned parts;
 
 	if (slot[0] == SLOT_DELETED) {
@@ -289,12 +305,7 @@ static int index_slot(struct fat_node *n, uint32_t at)
 	e->slot = at;
 	e->object = n->fs->next_object++;
 	fat_dir_add_entry(n, e);
-	cluster = first_cluster(n, e);
-	if (fat_is_cluster(&n->fs->g, cluster) && !fat_alloc_lead(&n->fs->alloc, cluster)) {
-		e->shared = true;
-		(void)fat_fs_found_damage(
-		        n->fs, err_set(-EUCLEAN, "two names, or a name and a chain, lead to cluster %u", cluster));
-	}
+	note_first_cluster(n, e);
 	return 0;
 }
 

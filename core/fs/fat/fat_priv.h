@@ -121,6 +121,7 @@ struct fat_fs {
 	struct fat_table table;
 	struct fat_alloc alloc;
 	struct fat_runs freed; /* to become free with the next sync */
+	uint32_t held_count; /* free clusters that lost chains lead to: used in the bitmap only */
 	struct fat_node *root;
 	struct cds_list_head changed; /* nodes, each referenced */
 	struct cds_list_head idle; /* nodes without references, least recently used first */

@@ -101,16 +101,17 @@ int fat_node_new_root(struct fat_fs *fs)
 
 static int node_new(struct fat_node *dir, struct fat_dir_entry *e, struct fat_node **ret)
 {
+	struct fat_dirent d;
 	struct fat_node *n;
 	int rc;
 
-	/* A directory would be in itself, or in two places. */
-	if (e->shared)
-		return err_set(-EUCLEAN, "something else leads to the first cluster of this, too");
+	fat_dir_entry_decode(dir, e, &d);
+	if (e->shared && (d.attr & FAT_ATTR_DIR))
+		return err_set(-EUCLEAN, "a directory that may be in itself, or in two places");
 	n = node_alloc(dir->fs);
 	if (!n)
 		return -ENOMEM;
-	fat_dir_entry_decode(dir, e, &n->d);
+	n->d = d;
 	n->object = e->object;
 	n->is_dir = n->d.attr & FAT_ATTR_DIR;
 	if (!fat_node_is_dir(n))

@@ -119,7 +119,8 @@ int fat_fs_write_fsinfo(struct fat_fs *fs)
 {
 	uint8_t sector[BOOT_BYTES];
 	uint64_t at = (uint64_t)fs->g.fsinfo_sector * fs->g.sector_bytes;
-	uint64_t free_count = fs->alloc.free_count + fs->freed.cluster_count; /* these are written as free by now */
+	/* What was freed is written as free by now. */
+	uint64_t free_count = (uint64_t)fs->alloc.free_count + fs->freed.cluster_count + fs->held_count;
 	struct fat_node *n;
 	int rc;
 

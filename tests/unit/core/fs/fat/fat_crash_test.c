@@ -91,6 +91,40 @@ static void verify_untouched(struct model *m)
 	must(vol_unmount(m->v));
 }
 
+static void assert_writable(struct volume *v)
+{
+	struct fat_info info;
+
+	fat_get_info(v->fs, &info);
+	assert_string_equal(info.reason, "");
+	assert_false(info.read_only);
+}
+
+/* Whoever goes on without a check gets all clusters that are free, and nothing that he has is in two files then. */
+static void fill_and_mount_again(struct volume *v)
+{
+	static uint8_t data[MIB];
+	struct fat_node *n;
+	size_t len = sizeof(data);
+	uint64_t at = 0;
+
+	vol_mount(v);
+	if (fat_create(v->root, "all that is free", 16, &n) == 0) {
+		for (; len >= 512; len /= 2) {
+			while (vol_write(n, data, len, at) == 0)
+				at += len;
+		}
+		fat_node_put(n);
+	}
+	assert_writable(v);
+	must(vol_unmount(v));
+	vol_mount(v);
+	n = vol_find(v->root, "all that is free");
+	fat_node_put(n);
+	assert_writable(v);
+	must(vol_unmount(v));
+}
+
 static void crash(unsigned shape, uint64_t seed)
 {
 	struct blk_sim_faults faults = { .fail_nth = { -1, -1, -1, -1, -1 }, .fail_from_nth = true, .error = -ENXIO };
@@ -119,6 +153,11 @@ static void crash(unsigned shape, uint64_t seed)
 	if (judged)
 		judge(&v, false);
 	verify_untouched(&m);
+	if (seed % 3 == 2) {
+		fill_and_mount_again(&v);
+		assert_harmless(&v);
+		verify_untouched(&m);
+	}
 	(void)vol_check(&v, true, false, NULL);
 	assert_int_equal(vol_check(&v, false, true, NULL), 0);
 	if (judged)
