@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What callers see: limits, zeros, names, attributes, times, deleted files, renaming, failing devices, threads. */
+#include <unistd.h>
+
 #include "core/base/bytes.h"
 #include "core/base/sync.h"
 #include "core/fs/fat/bpb.h"
@@ -39,6 +41,60 @@ static void test_a_file_beyond_4_gib_is_refused(void **state)
 	assert_int_equal(fat_truncate(n, UINT32_MAX), -ENOSPC);
 	fat_node_put(n);
 	finish(&v);
+}
+
+/* On a sparse file: what grows by zeros takes no space there. */
+static struct blk_dev *open_sparse_file(char *path, uint64_t size, unsigned flags)
+{
+	struct blk_dev *dev;
+
+	if (size)
+		must(blk_create_file(path, size, 0));
+	must(blk_open(path, flags, &dev));
+	return dev;
+}
+
+static void test_a_file_of_4_gib_less_a_byte_is_written_and_read(void **state)
+{
+	static const struct fat_mkfs_options mkfs = { .type = 32, .cluster_bytes = 65536, .sector_bytes = 512 };
+	char path[] = "/tmp/wfsd-fat-XXXXXX", got[4];
+	struct volume v;
+	struct fat_node *n, *other;
+	struct fat_stat st;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	unlink(path);
+	vol_make(&v, 40 * MIB, &fat32);
+	blk_close(v.dev);
+	v.dev = open_sparse_file(path, 4500 * MIB, 0);
+	must(fat_mkfs(v.dev, &mkfs));
+	vol_mount(&v);
+	n = vol_create(v.root, "big");
+	must(fat_truncate(n, UINT32_MAX - 1));
+	must(vol_write(n, "z", 1, UINT32_MAX - 1));
+	assert_int_equal(vol_write(n, "z", 1, UINT32_MAX), -EFBIG);
+	assert_int_equal(vol_write(n, "zz", 2, UINT32_MAX - 1), -EFBIG);
+	fat_node_put(n);
+	must(vol_unmount(&v));
+	assert_int_equal(vol_check(&v, false, true, NULL), 0);
+	/* Again, where nothing can be written. */
+	blk_close(v.dev);
+	v.dev = open_sparse_file(path, 0, BLK_OPEN_READ_ONLY);
+	vol_mount(&v);
+	n = vol_find(v.root, "big");
+	fat_stat(n, &st);
+	assert_true(st.size_bytes == UINT32_MAX);
+	assert_int_equal(vol_read(n, got, sizeof(got), UINT32_MAX - 3), 3);
+	assert_memory_equal(got, "\0\0z", 3);
+	assert_int_equal(vol_write(n, "x", 1, 0), -EROFS);
+	assert_int_equal(fat_create(v.root, "new", 3, &other), -EROFS);
+	fat_node_put(n);
+	must(vol_unmount(&v));
+	vol_done(&v);
+	unlink(path);
 }
 
 static void test_a_full_root_directory_is_full_and_usable_again(void **state)
@@ -551,6 +607,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_file_beyond_4_gib_is_refused),
+		cmocka_unit_test(test_a_file_of_4_gib_less_a_byte_is_written_and_read),
 		cmocka_unit_test(test_a_full_root_directory_is_full_and_usable_again),
 		cmocka_unit_test(test_a_full_volume_keeps_what_was_there),
 		cmocka_unit_test(test_what_a_file_grows_by_is_zero),
