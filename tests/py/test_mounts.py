@@ -550,3 +550,22 @@ def test_image_on_a_mount_of_the_daemon_itself_is_refused(appliance: Appliance, 
         assert "wfs:/PATH" in message
         appliance.wfs("mount", "add", "fat", "wfs:/tank/files/stick.img", "/stick")
     remove(appliance, "/stick")
+
+
+def test_mounts_of_clients_go_on_after_a_restart(appliance: Appliance, tmp_path: Path) -> None:
+    if why_not():
+        pytest.skip(str(why_not()))
+    image = make_fat(tmp_path / "stick.img", 64, "-F", "32")
+    appliance.wfs("mount", "add", "fat", str(image), "/stick")
+    appliance.add_export("/stick", "stick")
+    with mounted(f"unix:{appliance.rpc_socket}/stick", tmp_path / "mnt") as here:
+        (here / "d").mkdir()
+        (here / "d" / "before").write_text("the restart")
+        appliance.restart()
+        assert (here / "d" / "before").read_text() == "the restart"
+        (here / "d" / "after").write_text("it")
+        assert set(os.listdir(here / "d")) == {"before", "after"}
+    appliance.wfs("export", "remove", "stick")
+    remove(appliance, "/stick")
+    check_fat(image)
+    assert read_fat(image, "d/after") == b"it"

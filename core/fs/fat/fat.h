@@ -77,7 +77,9 @@ void **fat_node_user(struct fat_node *n);
 struct fat_stat {
 	bool is_dir;
 	uint8_t attr; /* FAT_ATTR_... */
-	uint64_t object; /* never reused, also not by a later mount; the same while the directory stays in memory */
+	/* Never reused, also not by a later mount; the same while the directory stays in memory, and the root's always.
+	 */
+	uint64_t object;
 	uint64_t size_bytes, allocated_bytes;
 	uint64_t change;
 	uint64_t ctime_ns, mtime_ns, atime_ns; /* ctime: created */

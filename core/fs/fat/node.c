@@ -11,6 +11,7 @@
 #include "core/fs/fat/fat_priv.h"
 
 #define IDLE_MAX 1024u
+#define ROOT_OBJECT 1u /* in every mount, so that what clients know of it stays good; others are never that small */
 
 uint64_t fat_fs_now(void)
 {
@@ -82,7 +83,7 @@ int fat_node_new_root(struct fat_fs *fs)
 	fs->root = n;
 	n->is_dir = true;
 	n->d.attr = FAT_ATTR_DIR;
-	n->object = fs->next_object++;
+	n->object = ROOT_OBJECT;
 	if (fs->g.type == FAT_TYPE_32) {
 		n->d.cluster = fs->g.root_cluster;
 		if (!fat_alloc_lead(&fs->alloc, n->d.cluster))
