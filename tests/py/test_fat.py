@@ -91,6 +91,38 @@ def test_every_type_and_cluster_size_both_ways(tmp_path: Path, make, shape) -> N
     judge(image)
 
 
+def every_shape() -> list[tuple[int, int, int, int]]:
+    """Each type with each size of clusters and of sectors that mkfs.fat can make, on as small a volume as has enough clusters."""
+    least = {12: 300, 16: 4300, 32: 65600}
+    return [
+        (kind, max(count * (cluster + 8) + 128 * sector, MIB), cluster, sector)
+        for kind, count in least.items()
+        for sector in (512, 1024, 2048, 4096)
+        for cluster in (sector << shift for shift in range(8))
+        if cluster <= 64 * KIB
+    ]
+
+
+@pytest.mark.parametrize("kind", [12, 16, 32])
+def test_their_volumes_of_every_cluster_and_sector_size(tmp_path: Path, kind: int) -> None:
+    local, back = tmp_path / "local", tmp_path / "back"
+    local.write_bytes(content(kind, 150000))
+    shapes = [shape for shape in every_shape() if shape[0] == kind]
+    assert len(shapes) == 8 + 7 + 6 + 5
+    for number, shape in enumerate(shapes):
+        image = tmp_path / f"image{number}"
+        make_with_theirs(image, shape)
+        assert f"FAT{kind}" in wfs("fsck", "fat", image), shape
+        wfs("fat", "put", image, local, "/put by wfs, with a long name")
+        mcopy_in(image, local, "/put by mtools, with a long name")
+        wfs("fat", "get", image, "/put by mtools, with a long name", back)
+        assert back.read_bytes() == local.read_bytes(), shape
+        run("mcopy", "-n", "-o", "-i", image, "::/put by wfs, with a long name", back)
+        assert back.read_bytes() == local.read_bytes(), shape
+        judge(image)
+        image.unlink()
+
+
 @pytest.mark.parametrize("options", ["-F 16 -f 1", "-F 16 -a -R 3 -r 1024 -M 0xf0", "-F 32 -f 1 -R 64", "-F 32 -b 8 -n LABEL"])
 def test_unusual_layouts(tmp_path: Path, options: str) -> None:
     image, local, back = tmp_path / "image", tmp_path / "local", tmp_path / "back"
