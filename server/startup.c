@@ -3,17 +3,16 @@
 #include "server/startup.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "server/admin/restore.h"
 #include "server/admin/status.h"
 #include "server/conf/conf.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
-#include "server/mount/mount.h"
 
 #define PROBLEM_TEXT_MAX 1024
 
@@ -21,18 +20,8 @@ struct startup {
 	const struct pool_admin *pools;
 	const struct conf *conf;
 	struct export_table *exports;
-	struct mount_table *mounts;
 	struct daemon_status *status;
 };
-
-static void problem(struct daemon_status *status, const char *kind, const char *name, int code)
-{
-	char why[PROBLEM_TEXT_MAX], text[PROBLEM_TEXT_MAX + 320];
-
-	err_text(err_get(), code, 0, why, sizeof(why));
-	snprintf(text, sizeof(text), "%s %s: %s", kind, name, why);
-	daemon_problem_set(status, name, text);
-}
 
 static void import_pool(const struct startup *s, const char *name, const char *const *devices, unsigned device_count,
                         bool read_only)
@@ -47,7 +36,7 @@ static void import_pool(const struct startup *s, const char *name, const char *c
 	if (rc == 0)
 		log_notice("wfsd", "pool imported pool=%s devices=%u", found, device_count);
 	else
-		problem(s->status, "pool", name, rc);
+		daemon_problem_set_error(s->status, "pool", name, rc);
 	free(found);
 }
 
@@ -78,26 +67,9 @@ void startup_pools(const struct pool_admin *pools, const struct conf *c, struct 
 	state_each_pool(state, import_remembered, &s);
 }
 
-static void restore_mount(void *ctx, const struct mount_spec *spec)
-{
-	const struct startup *s = ctx;
-	struct mount_spec *again = malloc(sizeof(*again));
-	int rc;
-
-	err_clear();
-	if (again)
-		*again = *spec;
-	rc = again ? mount_add(s->mounts, again) : err_set(-ENOMEM, "mount %s", spec->path);
-	if (rc < 0)
-		problem(s->status, "mount", spec->path, rc);
-	free(again);
-}
-
 void startup_mounts(struct mount_table *t, struct state *state, struct daemon_status *status)
 {
-	struct startup s = { .mounts = t, .status = status };
-
-	state_each_mount(state, restore_mount, &s);
+	restore_mounts(t, state, status, false);
 }
 
 static void restore_export(void *ctx, const struct export_info *info)
@@ -106,7 +78,7 @@ static void restore_export(void *ctx, const struct export_info *info)
 	int rc = export_restore(s->exports, info);
 
 	if (rc < 0)
-		problem(s->status, "export", info->name, rc);
+		daemon_problem_set_error(s->status, "export", info->name, rc);
 }
 
 int startup_exports(struct export_table *t, const struct conf *c, struct state *state, struct daemon_status *status)

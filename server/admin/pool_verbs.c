@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "server/admin/body.h"
 #include "server/admin/call.h"
+#include "server/admin/restore.h"
 #include "server/admin/status.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
@@ -81,6 +82,9 @@ int pool_verb_import(struct call *c)
 		return rc;
 	log_notice("admin", "pool imported pool=%s read_only=%d", name, read_only);
 	rc = remember(c, name, &devices, read_only);
+	sync_mutex_lock(&c->admin->verb_lock);
+	restore_mounts(c->admin->config.mounts, c->admin->config.state, c->admin->config.status, true);
+	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc == 0)
 		rc = answer_pool(c, name);
 	free(name);

@@ -2,11 +2,15 @@
 /* The daemon's state and its list of problems. */
 #include "server/admin/status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/base/sync.h"
+
+#define PROBLEM_TEXT_MAX 1024
 
 struct problem {
 	struct problem *next;
@@ -97,6 +101,15 @@ void daemon_problem_set(struct daemon_status *s, const char *about, const char *
 	p->next = s->problems;
 	s->problems = p;
 	sync_mutex_unlock(&s->lock);
+}
+
+void daemon_problem_set_error(struct daemon_status *s, const char *kind, const char *name, int code)
+{
+	char why[PROBLEM_TEXT_MAX], text[PROBLEM_TEXT_MAX + 320];
+
+	err_text(err_get(), code, 0, why, sizeof(why));
+	snprintf(text, sizeof(text), "%s %s: %s", kind, name, why);
+	daemon_problem_set(s, name, text);
 }
 
 bool daemon_problem_clear(struct daemon_status *s, const char *about)

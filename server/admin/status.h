@@ -26,6 +26,8 @@ uint64_t daemon_status_uptime_ns(const struct daemon_status *s);
 /* @about: what has the problem (a pool's name); one problem each, a later one replaces it. Strings are copied; when
  * memory is short, it is only logged. */
 void daemon_problem_set(struct daemon_status *s, const char *about, const char *text);
+/* The same from the thread's error: "KIND NAME: why", about @name. */
+void daemon_problem_set_error(struct daemon_status *s, const char *kind, const char *name, int code);
 /* False when there was none. */
 bool daemon_problem_clear(struct daemon_status *s, const char *about);
 /* @fn must not call back. */

@@ -569,3 +569,20 @@ def test_mounts_of_clients_go_on_after_a_restart(appliance: Appliance, tmp_path:
     remove(appliance, "/stick")
     check_fat(image)
     assert read_fat(image, "d/after") == b"it"
+
+
+def test_mount_comes_back_with_the_pool_that_it_stands_on(appliance: Appliance, tmp_path: Path) -> None:
+    path = volume_of(appliance, make_fat(tmp_path / "stick.img"))
+    appliance.wfs("mount", "add", "fat", path, "/stick")
+    appliance.wfs("mount", "add", "fat", str(make_fat(tmp_path / "other.img")), "/other")
+    appliance.stop()
+    device = appliance.pool_file("tank")
+    device.rename(tmp_path / "away")
+    (tmp_path / "other.img").rename(tmp_path / "other.away")
+    appliance.start()
+    assert mounts(appliance) == [] and len(appliance.wfs("status")["problems"]) == 3
+    (tmp_path / "away").rename(device)
+    appliance.wfs("pool", "import", str(device))
+    assert [m["path"] for m in mounts(appliance)] == ["/stick"]
+    (problem,) = appliance.wfs("status")["problems"]
+    assert "/other" in problem
