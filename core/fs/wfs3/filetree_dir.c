@@ -147,6 +147,8 @@ int filetree_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void *
 		rc = err_set(-ENOTDIR, "object %" PRIu64 " is no directory", dir->number);
 	if (!rc && cookie < UINT64_MAX)
 		rc = list_all(dir, cookie, &l, fn, ctx);
+	if (!rc)
+		object_accessed(dir);
 	free(l.buf);
 	return rc;
 }
@@ -321,6 +323,8 @@ int filetree_read_link(struct vfs_node *n, char *buf, size_t *ret_len)
 		rc = edit_read(o->ds, &key, buf + at, VFS_PATH_MAX - at, &len);
 		at += rc ? 0 : len;
 	}
+	if (!rc)
+		object_accessed(o);
 	dataset_exit(o->ds);
 	if (rc == -ENOENT || rc == -ERANGE || (!rc && at != size_bytes))
 		rc = err_set(-EUCLEAN, "target of symbolic link %" PRIu64 " of dataset %" PRIu64 " is not whole",

@@ -49,6 +49,8 @@ int filetree_read(struct vfs_node *n, const struct iovec *iov, int iov_count, ui
 	if (rc)
 		return rc;
 	rc = cache_read(file, offset, iov, iov_count, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0);
+	if (!rc)
+		object_accessed(o);
 	dataset_exit(o->ds);
 	return rc;
 }
@@ -73,6 +75,8 @@ int filetree_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsigned 
 		if (rc)
 			object_ref_drop(ref);
 	}
+	if (!rc)
+		object_accessed(o);
 	dataset_exit(o->ds);
 	if (!rc)
 		*ret = (struct vfs_ref){

@@ -150,6 +150,11 @@ void object_touch(struct object *o);
 void object_stamp(struct object *o);
 /* It leaves the memory: who loads it again takes it for as new as anything that did. */
 void object_stamp_evicted(struct object *o);
+/*
+ * Somebody read it. The time is kept when something was changed since the last one, or that is a day old (mount(8),
+ * relatime), and stored with the next group; the log does not get it. Never blocks.
+ */
+void object_accessed(struct object *o);
 /* It is on the pool's list of objects that hold something dirty. */
 void object_list(struct object *o);
 /* Call @fn for each object that may hold something dirty, referenced, without locks. Stops at a negative return, which

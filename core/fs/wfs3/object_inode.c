@@ -11,6 +11,8 @@
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
+#define ACCESS_AGE_NS (24 * 3600 * SYNC_NS_PER_S)
+#define ACCESSED_MAX 16384u
 
 static bool in_tree(const struct object *o)
 {
@@ -104,6 +106,24 @@ void object_touch(struct object *o)
 	__atomic_store_n(&o->inode.ctime_ns, now_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&o->inode_dirty, true, __ATOMIC_SEQ_CST);
 	object_list(o);
+}
+
+void object_accessed(struct object *o)
+{
+	int64_t atime_ns = LOAD(o->inode.atime_ns);
+	struct pool *p = o->ds->pool;
+
+	if (atime_ns > LOAD(o->inode.mtime_ns) && atime_ns > LOAD(o->inode.ctime_ns) &&
+	    LOAD(p->wall_ns) < (uint64_t)atime_ns + ACCESS_AGE_NS)
+		return;
+	/* Objects that wait for a commit cannot leave the memory. */
+	if (p->read_only || LOAD(p->failed) || LOAD(p->accessed_count) >= ACCESSED_MAX)
+		return;
+	__atomic_add_fetch(&p->accessed_count, 1, __ATOMIC_RELAXED);
+	STORE(o->inode.atime_ns, (int64_t)sync_wall_ns());
+	__atomic_store_n(&o->inode_dirty, true, __ATOMIC_SEQ_CST);
+	object_list(o);
+	txg_remind(p);
 }
 
 /* Not when the last reference is just being given up. */

@@ -339,3 +339,9 @@ uint64_t pool_available_blocks(struct pool *p)
 	space_get_stats(p->space, &s);
 	return s.free_blocks > s.reserved_blocks ? s.free_blocks - s.reserved_blocks : 0;
 }
+
+int pool_close_clean(struct pool *p)
+{
+	__atomic_store_n(&p->closing_clean, true, __ATOMIC_RELEASE);
+	return txg_force(p, 1);
+}

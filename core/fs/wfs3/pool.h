@@ -192,6 +192,8 @@ struct pool {
 	uint64_t first_change_ns; /* atomic; of the open group, 0 none */
 	bool stop SYNC_GUARDED_BY(txg_lock);
 	uint64_t last_commit_ns; /* atomic; written by the committing thread */
+	uint64_t wall_ns; /* atomic; about now, since 1970: written by the committing thread */
+	unsigned accessed_count; /* atomic; objects whose time of access is to be stored */
 	bool commit_wanted; /* atomic: the log fills */
 	uint64_t log_position; /* the last root's; committing thread only */
 	uint64_t log_closed_txg; /* as it was before that position; committing thread only */
@@ -283,6 +285,8 @@ uint64_t txg_enter(struct pool *p) SYNC_ACQUIRE_SHARED(p->gate);
 void txg_exit(struct pool *p) SYNC_RELEASE_SHARED(p->gate);
 /* Between enter and exit: note that something of this dataset (or, with NULL, of the pool) was changed. */
 void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
+/* The open group is committed when it is old enough, even if nothing changes. Never blocks. */
+void txg_remind(struct pool *p);
 /* Everything changed before the call is durable when it returns 0, by a commit. Blocks. */
 int txg_sync(struct pool *p);
 /*

@@ -23,18 +23,24 @@ void txg_exit(struct pool *p)
 	sync_rwlock_rdunlock(&p->gate);
 }
 
-void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg)
+void txg_remind(struct pool *p)
 {
 	uint64_t none = 0;
+
+	if (!__atomic_load_n(&p->first_change_ns, __ATOMIC_RELAXED))
+		__atomic_compare_exchange_n(&p->first_change_ns, &none, sync_now_ns(), false, __ATOMIC_RELAXED,
+		                            __ATOMIC_RELAXED);
+}
+
+void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg)
+{
 
 	if (ds)
 		__atomic_store_n(&ds->changed_txg, txg, __ATOMIC_RELAXED);
 	/* The gate keeps the open group from changing, so every writer stores the same number. */
 	if (__atomic_load_n(&p->changed_txg, __ATOMIC_RELAXED) != txg)
 		__atomic_store_n(&p->changed_txg, txg, __ATOMIC_RELEASE);
-	if (!__atomic_load_n(&p->first_change_ns, __ATOMIC_RELAXED))
-		__atomic_compare_exchange_n(&p->first_change_ns, &none, sync_now_ns(), false, __ATOMIC_RELAXED,
-		                            __ATOMIC_RELAXED);
+	txg_remind(p);
 }
 
 /* Wait until @txg is durable. */
@@ -356,6 +362,7 @@ static bool release_log(struct pool *p)
 	sync_rwlock_wrunlock(&p->tx_gate);
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->accessed_count, 0, __ATOMIC_RELAXED);
 	ret = object_each_dirty(p, flush_kept, NULL);
 	if (ret) {
 		char text[256];
@@ -538,6 +545,7 @@ static void committer_main(void *arg)
 		uint64_t due_ns = commit_due_ns(p);
 		uint64_t now_ns = sync_now_ns();
 
+		__atomic_store_n(&p->wall_ns, sync_wall_ns(), __ATOMIC_RELAXED);
 		if (p->between) {
 			run_between(p);
 			continue;
@@ -588,10 +596,4 @@ void txg_stop(struct pool *p)
 	sync_cond_broadcast(&p->txg_done);
 	sync_mutex_unlock(&p->txg_lock);
 	sync_thread_join(&p->committer);
-}
-
-int pool_close_clean(struct pool *p)
-{
-	__atomic_store_n(&p->closing_clean, true, __ATOMIC_RELEASE);
-	return txg_force(p, 1);
 }

@@ -82,12 +82,45 @@ static void test_largest_size_is_recovered(void **state)
 	tree_done(&t);
 }
 
+static void test_times_of_reading_are_kept_when_they_tell_something_new(void **state)
+{
+	struct tree_fixture t;
+	struct vfs_node *n;
+	uint64_t first, records;
+	char c;
+
+	(void)state;
+	tree_init(&t, 64 * MIB);
+	n = make_file(t.top, "f");
+	assert_ok(node_write(n, 0, "x", 1, 0));
+	assert_ok(n->ops->flush(n, 0));
+	records = node_stat(n).change;
+	assert_ok(node_read(n, 0, &c, 1));
+	first = node_stat(n).atime_ns;
+	assert_true(first >= node_stat(n).mtime_ns);
+	/* It is no change of the file. */
+	assert_int_equal(node_stat(n).change, records);
+	assert_ok(node_read(n, 0, &c, 1));
+	assert_int_equal(node_stat(n).atime_ns, first);
+	assert_ok(node_write(n, 0, "y", 1, 0));
+	assert_ok(node_read(n, 0, &c, 1));
+	assert_true(node_stat(n).atime_ns > first);
+	first = node_stat(n).atime_ns;
+	vfs_node_unref(n);
+	tree_restart(&t);
+	n = node_at(t.top, "f");
+	assert_int_equal(node_stat(n).atime_ns, first);
+	vfs_node_unref(n);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nameless_file_in_use_is_not_evicted),
 		cmocka_unit_test(test_number_of_a_file_that_a_crash_undid_is_not_given_again),
 		cmocka_unit_test(test_largest_size_is_recovered),
+		cmocka_unit_test(test_times_of_reading_are_kept_when_they_tell_something_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
