@@ -22,10 +22,8 @@ void writeback_kick(struct cache *c)
 }
 
 /* Last among those that it belongs to. */
-static void enlist(struct cache_file *f) SYNC_REQUIRES(f->cache->wb_lock)
+static void enlist(struct cache *c, struct cache_file *f) SYNC_REQUIRES(c->wb_lock)
 {
-	struct cache *c = f->cache;
-
 	f->wb_since_ns = sync_now_ns();
 	cds_list_add_tail(&f->wb_link, f->wb_flushing ? &c->wb_helped : &c->wb_files);
 }
@@ -39,7 +37,7 @@ void writeback_queue(struct cache_file *f, bool dirty)
 		/* With others before it the threads know when to look, which is before its time comes. */
 		bool tell = cds_list_empty(&c->wb_files) || f->wb_flushing;
 
-		enlist(f);
+		enlist(c, f);
 		f->wb_queued = true;
 		if (tell)
 			sync_cond_signal(&c->wb_cond);
@@ -58,7 +56,7 @@ void writeback_help(struct cache_file *f, bool want)
 	f->wb_flushing += want ? 1u : -1u;
 	if (f->wb_queued) {
 		cds_list_del(&f->wb_link);
-		enlist(f);
+		enlist(c, f);
 	}
 	if (want)
 		sync_cond_broadcast(&c->wb_cond);
@@ -152,7 +150,7 @@ static struct cache_file *pick_begun(struct cache *c, uint64_t now, bool pressur
 			return f;
 		} else {
 			cds_list_del(&f->wb_link);
-			enlist(f);
+			enlist(c, f);
 			*look_ns = min_u64(*look_ns, now + c->config.writeback_age_ms * SYNC_NS_PER_MS);
 		}
 	}
@@ -183,7 +181,7 @@ static struct cache_file *pick_oldest(struct cache *c, uint64_t now, bool pressu
 			break;
 		} else {
 			cds_list_del(&f->wb_link);
-			enlist(f);
+			enlist(c, f);
 		}
 	}
 	return NULL;
