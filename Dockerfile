@@ -24,7 +24,7 @@ FROM debian:12-slim
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         libcurl4 libevent-2.1-7 libevent-pthreads-2.1-7 libisal2 libjansson4 libsystemd0 liburcu8 liburing2 \
-        libxxhash0 libyaml-0-2 libgnutls30 libfuse3-3 fuse3 nbdkit \
+        libxxhash0 libyaml-0-2 libgnutls30 libfuse3-3 libnfs13 fuse3 nbdkit \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --system --gid 990 wfsd \
  && useradd --system --uid 990 --gid wfsd --home-dir /var/lib/wfsd --no-create-home --shell /usr/sbin/nologin wfsd \

@@ -77,7 +77,7 @@ _wfs() {
 		"put "* | "get "*) COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names export) ;;
 		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "watch "* | "xattr "* | "project "* | "label "*) words=$(_wfs_names export) ;;
 		"mount ") words="add list remove $(_wfs_names export)" ;;
-		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat wfs2" ;;
+		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat nfs wfs2" ;;
 		"mount remove") words=$(_wfs_names mount) ;;
 		"mount list") ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;

@@ -71,7 +71,7 @@ static const struct command commands[] = {
 	{ "export", "remove", 1, 1, 0, cmd_export_remove, "EXPORT", "take an export back; the volume stays" },
 	{ "mount", "add", 3, 3, ARGS_READ_ONLY | ARGS_UID | ARGS_GID | ARGS_UMASK, cmd_mount_add,
 	  "KIND SOURCE /PATH [--read-only] [--uid N] [--gid N] [--umask OCTAL]",
-	  "mount another file system (fat, wfs2) in the daemon's namespace" },
+	  "mount another file system (fat, nfs, wfs2) in the daemon's namespace" },
 	{ "mount", "list", 0, 0, 0, cmd_mount_list, "", "what is mounted there beside the pools" },
 	{ "mount", "remove", 1, 1, ARGS_FORCE, cmd_mount_remove, "/PATH [--force]",
 	  "unmount it (--force: also while in use)" },
