@@ -148,7 +148,7 @@ int cache_file_new(struct cache *c, const struct cache_file_ops *ops, void *ctx,
 	f->cache = c;
 	f->ops = ops;
 	f->ctx = ctx;
-	f->size_bytes = size_bytes;
+	f->size_bytes = f->end_bytes = size_bytes;
 	f->oldest_ns = UINT64_MAX;
 	f->seed = __atomic_add_fetch(&c->file_seed, 1, __ATOMIC_RELAXED) * UINT64_C(0x2545f4914f6cdd1d);
 	sync_mutex_init(&f->lock, SYNC_RANK_PAGES, "cache file");

@@ -63,6 +63,9 @@ struct cache_page {
 
 /* What a file system provides for a file. Called without cache locks, from any thread; may block. */
 struct cache_file_ops {
+	/* Behind the size that the file begins with there are zeros until something is written there through the cache.
+	 * A page there is not filled before a part of it is written. */
+	bool zero_behind_end;
 	/*
 	 * Read pages [first, first + count): fill data[i] (4096 bytes, aligned; NULL entries are to be skipped) and
 	 * crc[i]. For a hole or anything beyond the end set hole[i] and leave data[i] alone. Each page's checksum has
@@ -98,7 +101,7 @@ struct cache_stats {
 };
 void cache_get_stats(const struct cache *c, struct cache_stats *ret);
 
-/* @size_bytes bounds read-ahead only; keep it current with cache_file_resize(). 0 or -ENOMEM. */
+/* @size_bytes bounds read-ahead, and see zero_behind_end; keep it current with cache_file_resize(). 0 or -ENOMEM. */
 int cache_file_new(struct cache *c, const struct cache_file_ops *ops, void *ctx, uint64_t size_bytes,
                    struct cache_file **ret);
 /* Drops all pages, dirty ones too: flush first. Nobody uses the file any more. NULL is fine. */

@@ -246,6 +246,7 @@ struct cache_file {
 	void *ctx;
 	uint64_t seed; /* of the hash */
 	uint64_t size_bytes; /* atomic */
+	uint64_t end_bytes; /* atomic: there was never anything behind; never shrinks */
 	uint64_t chunk_count; /* atomic: resident */
 	uint64_t index_max; /* atomic: no chunk above */
 	uint64_t dirty_pages; /* atomic: dirty, and in write-back (both: twice) */

@@ -37,6 +37,10 @@ static bool needs_new_page(const struct group *g, const struct chunk *k, unsigne
 /* All chunks of the group are locked. */
 static enum verdict group_check(struct group *g)
 {
+	/* It is raised with the chunk locked: what is behind it was never written. */
+	uint64_t end =
+	        g->file->ops->zero_behind_end ? __atomic_load_n(&g->file->end_bytes, __ATOMIC_RELAXED) : UINT64_MAX;
+
 	g->pages_needed = 0;
 	if (punch_covers(g->file, g->first_page, g->end_page))
 		return VERDICT_PUNCH;
@@ -48,7 +52,7 @@ static enum verdict group_check(struct group *g)
 			unsigned slot = (unsigned)__builtin_ctz(m);
 			uint64_t page = k->index * CACHE_CHUNK_PAGES + slot;
 
-			if (!(k->valid & (1u << slot)) && !covers_page(g, page)) {
+			if (!(k->valid & (1u << slot)) && !covers_page(g, page) && page * CACHE_PAGE_BYTES < end) {
 				g->fill_page = page;
 				return VERDICT_FILL;
 			}
@@ -84,9 +88,19 @@ static void write_page(struct group *g, struct chunk *k, unsigned slot, struct i
 	k->crc[slot] = crc32c(data, CACHE_PAGE_BYTES);
 }
 
+static void raise_end(struct cache_file *f, uint64_t end)
+{
+	uint64_t old = __atomic_load_n(&f->end_bytes, __ATOMIC_RELAXED);
+
+	while (old < end &&
+	       !__atomic_compare_exchange_n(&f->end_bytes, &old, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
 /* All chunks of the group are locked, the stash holds what is needed. */
 static SYNC_NO_ANALYSIS void group_commit(struct group *g, struct iov_cursor *it, struct stash *s)
 {
+	raise_end(g->file, g->end);
 	for (unsigned i = 0; i < g->chunk_count; i++) {
 		struct chunk *k = g->chunks[i];
 		uint32_t mask = chunk_mask(k->index, g->first_page, g->end_page);

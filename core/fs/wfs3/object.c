@@ -37,9 +37,9 @@ void object_done(struct object *o)
 
 int object_open_file(struct object *o, struct cache_file **ret)
 {
-	static const struct cache_file_ops ops = { .fill = object_fill,
-		                                   .writeback = object_writeback,
-		                                   .log = object_log };
+	static const struct cache_file_ops ops = {
+		.zero_behind_end = true, .fill = object_fill, .writeback = object_writeback, .log = object_log
+	};
 	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE), *other = NULL;
 	int rc;
 

@@ -44,6 +44,40 @@ static void test_what_is_in_memory_is_done_without_waiting(void **state)
 	tree_done(&t);
 }
 
+/* The page need not be read: there was never anything. */
+static void test_part_of_a_page_behind_the_end_is_written_without_waiting(void **state)
+{
+	uint8_t got[3 * WFS3_BLOCK_BYTES], want[3 * WFS3_BLOCK_BYTES] = { 0 };
+	struct tree_fixture t;
+	struct vfs_node *n;
+
+	(void)state;
+	tree_init(&t, 64 * MIB);
+	n = make_file(t.top, "a");
+	memcpy(want + 10, "first", 5);
+	memcpy(want + 2 * WFS3_BLOCK_BYTES + 7, "second", 6);
+	nowait_begin();
+	assert_ok(node_write(n, 10, "first", 5, VFS_NOWAIT));
+	assert_ok(node_write(n, 2 * WFS3_BLOCK_BYTES + 7, "second", 6, VFS_NOWAIT));
+	nowait_end();
+	assert_ok(node_read(n, 0, got, 2 * WFS3_BLOCK_BYTES + 13));
+	assert_memory_equal(got, want, 2 * WFS3_BLOCK_BYTES + 13);
+	/* What was cut off does not come back either. */
+	assert_ok(node_truncate(n, 12));
+	assert_ok(node_write(n, 2 * WFS3_BLOCK_BYTES, "x", 1, 0));
+	memset(want + 12, 0, sizeof(want) - 12);
+	want[2 * WFS3_BLOCK_BYTES] = 'x';
+	assert_ok(node_read(n, 0, got, 2 * WFS3_BLOCK_BYTES + 1));
+	assert_memory_equal(got, want, 2 * WFS3_BLOCK_BYTES + 1);
+	vfs_node_unref(n);
+	tree_restart(&t);
+	n = node_at(t.top, "a");
+	assert_ok(node_read(n, 0, got, 2 * WFS3_BLOCK_BYTES + 1));
+	assert_memory_equal(got, want, 2 * WFS3_BLOCK_BYTES + 1);
+	vfs_node_unref(n);
+	tree_done(&t);
+}
+
 #define MANY 2000u
 
 static void test_names_that_are_on_the_device_only_are_not_waited_for(void **state)
@@ -131,6 +165,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_in_memory_is_done_without_waiting),
+		cmocka_unit_test(test_part_of_a_page_behind_the_end_is_written_without_waiting),
 		cmocka_unit_test(test_names_that_are_on_the_device_only_are_not_waited_for),
 		cmocka_unit_test(test_locked_directory_is_not_waited_for),
 		cmocka_unit_test(test_what_takes_steps_is_left_to_others),
