@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Power cuts under random transactions: afterwards names, attributes and contents are those of some moment between two
+ * transactions, not before the last one that was made durable, and outcomes tell the same.
+ */
+#include "tests/unit/core/fs/wfs3/filetx_fixture.h"
+
+#define OPS 40u
+#define STATE_BYTES 65536u
+#define NAMES 5u
+
+#ifdef WFSD_DEBUG
+#define EPISODES 12u
+#else
+#define EPISODES 150u
+#endif
+
+struct run {
+	struct tree_fixture t;
+	uint64_t seed;
+	char *history[OPS + 1]; /* states: before the first transaction, and after each */
+	uint64_t ids[OPS + 1];
+	unsigned op, durable_op;
+};
+
+static uint64_t random_number(struct run *r)
+{
+	r->seed = r->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return r->seed >> 33;
+}
+
+/* ---- states ---- */
+
+struct listing {
+	unsigned count;
+	char names[64][8];
+};
+
+static bool list_name(void *ctx, const struct vfs_dirent *e)
+{
+	struct listing *l = ctx;
+
+	assert_true(l->count < 64 && e->name_len < 8);
+	memcpy(l->names[l->count], e->name, e->name_len);
+	l->names[l->count++][e->name_len] = 0;
+	return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static uint64_t sum_of(struct vfs_node *n, uint64_t size_bytes)
+{
+	static uint8_t data[200000];
+	uint64_t sum = size_bytes;
+
+	assert_true(size_bytes <= sizeof(data));
+	if (size_bytes)
+		assert_ok(node_read(n, 0, data, (size_t)size_bytes));
+	for (size_t i = 0; i < size_bytes; i++)
+		sum = sum * 31 + data[i];
+	return sum;
+}
+
+static void describe(struct vfs_node *n, const char *path, char *out, size_t *used)
+{
+	struct vfs_stat st = node_stat(n);
+	char value[16] = "-";
+	size_t len = 0;
+
+	if (!n->ops->get_xattr(n, "user.x", value, sizeof(value) - 1, &len))
+		value[len] = 0;
+	*used += (size_t)snprintf(out + *used, STATE_BYTES - *used, "%s %llu %d %u %o %s %llx\n", path,
+	                          (unsigned long long)st.object, (int)st.type, st.link_count, st.mode, value,
+	                          n->type == VFS_TYPE_FILE ? (unsigned long long)sum_of(n, st.size_bytes) : 0);
+	assert_true(*used < STATE_BYTES);
+}
+
+static void walk(struct vfs_node *dir, const char *path, char *out, size_t *used)
+{
+	struct listing l = { 0 };
+
+	describe(dir, path, out, used);
+	assert_ok(dir->ops->readdir(dir, 0, list_name, &l));
+	assert_int_equal(node_stat(dir).size_bytes, l.count);
+	qsort(l.names, l.count, sizeof(l.names[0]), compare_names);
+	for (unsigned i = 0; i < l.count; i++) {
+		struct vfs_node *n = node_at(dir, l.names[i]);
+		char below[128];
+
+		snprintf(below, sizeof(below), "%s/%s", path, l.names[i]);
+		if (n->type == VFS_TYPE_DIR)
+			walk(n, below, out, used);
+		else
+			describe(n, below, out, used);
+		vfs_node_unref(n);
+	}
+}
+
+static void note_state(struct vfs_node *top, char *out)
+{
+	size_t used = 0;
+
+	walk(top, "", out, &used);
+}
+
+/* ---- what is done ---- */
+
+static struct vfs_node *any_dir(struct run *r, struct vfs_node *top)
+{
+	struct vfs_node *dir = top, *n;
+
+	vfs_node_ref(dir);
+	for (unsigned depth = 0; depth < 2 && random_number(r) % 2; depth++) {
+		char name[2] = { (char)('a' + random_number(r) % NAMES), 0 };
+
+		if (dir->ops->lookup(dir, name, 1, &n))
+			break;
+		if (n->type != VFS_TYPE_DIR) {
+			vfs_node_unref(n);
+			break;
+		}
+		vfs_node_unref(dir);
+		dir = n;
+	}
+	return dir;
+}
+
+static void change_file(struct run *r, struct vfs_node *n)
+{
+	static uint8_t data[60000];
+	uint64_t offset = random_number(r) % 90000;
+	size_t len = 1 + random_number(r) % (random_number(r) % 2 ? 300 : sizeof(data));
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)random_number(r);
+	if (random_number(r) % 3 == 0)
+		assert_ok(node_truncate(n, random_number(r) % 120000));
+	if (random_number(r) % 4)
+		assert_ok(node_write(n, offset, data, len, 0));
+	if (random_number(r) % 5 == 0)
+		assert_ok(n->ops->set_xattr(n, "user.x", data, 3, 0, NULL));
+}
+
+static void change_one(struct run *r, struct vfs_node *top)
+{
+	struct vfs_node *dir = any_dir(r, top), *other = any_dir(r, top), *n = NULL;
+	char name[2] = { (char)('a' + random_number(r) % NAMES), 0 };
+	char new_name[2] = { (char)('a' + random_number(r) % NAMES), 0 };
+
+	switch (random_number(r) % 8) {
+	case 0:
+		(void)make_type(dir, name, VFS_TYPE_DIR, &n);
+		break;
+	case 1:
+		(void)remove_name(dir, name, random_number(r) % 3 == 0);
+		break;
+	case 2:
+		(void)rename_to(dir, name, other, new_name, 0);
+		break;
+	case 3:
+		if (!dir->ops->lookup(dir, name, 1, &n))
+			(void)link_to(other, new_name, n);
+		break;
+	default:
+		if (dir->ops->lookup(dir, name, 1, &n))
+			n = make_file(dir, name);
+		if (n->type == VFS_TYPE_FILE)
+			change_file(r, n);
+	}
+	vfs_node_unref(n);
+	vfs_node_unref(dir);
+	vfs_node_unref(other);
+}
+
+static void transact(struct run *r)
+{
+	struct vfs_tx *tx = tx_begin(&r->t, random_number(r) % 2 ? VFS_TX_SNAPSHOT : VFS_TX_SERIALIZABLE);
+	struct vfs_node *top = tx_top(&r->t, tx);
+	char *inside = malloc(STATE_BYTES);
+	bool durable = random_number(r) % 4 == 0, abort_it = random_number(r) % 8 == 0;
+
+	for (unsigned i = 0, n = 1 + (unsigned)(random_number(r) % 6); i < n; i++)
+		change_one(r, top);
+	note_state(top, inside);
+	vfs_node_unref(top);
+	r->op++;
+	r->ids[r->op] = tx_info(tx).id;
+	if (abort_it)
+		assert_ok(tx->ops->abort(tx, -ECANCELED));
+	else
+		assert_ok(tx->ops->commit(tx, durable));
+	tx->ops->free(tx);
+	note_state(r->t.top, r->history[r->op]);
+	if (!abort_it)
+		assert_string_equal(inside, r->history[r->op]);
+	else
+		assert_string_equal(r->history[r->op - 1], r->history[r->op]);
+	if (durable && !abort_it)
+		r->durable_op = r->op;
+	free(inside);
+}
+
+static void rest(struct run *r)
+{
+	switch (random_number(r) % 12) {
+	case 0:
+		assert_ok(txg_force(r->t.pool, 1 + (unsigned)(random_number(r) % 2)));
+		r->durable_op = r->op;
+		break;
+	case 1:
+		assert_ok(r->t.top->ops->flush(r->t.top, 0));
+		r->durable_op = r->op;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- after the crash ---- */
+
+static void check_state(struct run *r)
+{
+	char *now = malloc(STATE_BYTES);
+	struct vfs_tx_info info;
+	unsigned at = r->op + 1;
+
+	note_state(r->t.top, now);
+	for (unsigned i = r->durable_op; i <= r->op; i++)
+		if (!strcmp(now, r->history[i]))
+			at = i;
+	if (at > r->op)
+		fail_msg("what is there was never there:\n%sdurable was:\n%slast was:\n%s", now,
+		         r->history[r->durable_op], r->history[r->op]);
+	/* What outcomes say of transactions that changed something. */
+	for (unsigned i = 1; i <= r->op; i++) {
+		bool there = !r->t.top->ops->tx_status(r->t.top, r->ids[i], &info);
+
+		if (there && i > at)
+			assert_string_equal(r->history[i], now);
+		if (!there && i <= r->durable_op)
+			assert_string_equal(r->history[i], r->history[i - 1]);
+	}
+	strcpy(r->history[0], now);
+	r->op = r->durable_op = 0;
+	free(now);
+}
+
+static void episode(struct run *r)
+{
+	for (unsigned i = 0, n = (unsigned)(random_number(r) % OPS); i < n; i++) {
+		transact(r);
+		rest(r);
+	}
+	tree_crash(&r->t, random_number(r));
+	check_state(r);
+}
+
+static void test_random_transactions_and_power_cuts(void **state)
+{
+	struct run *r = calloc(1, sizeof(*r));
+
+	(void)state;
+	for (unsigned i = 0; i <= OPS; i++)
+		r->history[i] = malloc(STATE_BYTES);
+	r->seed = 20;
+	tree_init(&r->t, 192u << 20);
+	note_state(r->t.top, r->history[0]);
+	for (unsigned i = 0; i < EPISODES; i++) {
+		episode(r);
+		if (i % 10 == 9)
+			tree_restart(&r->t);
+	}
+	tree_done(&r->t);
+	for (unsigned i = 0; i <= OPS; i++)
+		free(r->history[i]);
+	free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_transactions_and_power_cuts) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
