@@ -36,7 +36,7 @@ static int check_acl(struct vfs_node *n, const struct vfs_stat *st, const struct
 {
 	size_t len;
 	void *acl;
-	int ret = xattr_read_acl(n, ACL_ACCESS_NAME, &acl, &len);
+	int ret = xattr_read_acl(n, VFS_ACL_ACCESS, &acl, &len);
 
 	if (ret == -ENODATA) /* it was taken away since */
 		return check_mode(st, cred, access);

@@ -59,87 +59,68 @@ static int check_new(const struct vfs_new *attr)
 /* The directory's default ACL (POSIX 1003.1e, 23.3): NULL when it has none. */
 static int default_acl(struct vfs_handle *dir, void **ret, size_t *ret_len)
 {
-	int err = xattr_read_acl(dir->node, ACL_DEFAULT_NAME, ret, ret_len);
+	int err = xattr_read_acl(dir->node, VFS_ACL_DEFAULT, ret, ret_len);
 
 	return err == -ENODATA ? 0 : err;
 }
 
-/* The new object gets the ACL; until then its group bits, which stand for the mask, allow nothing. */
-static int apply_acl(struct vfs_node *n, const struct vfs_new *attr, void *acl, size_t len, uint32_t mode)
+/* What the object inherits: @acl is the directory's default ACL, and *ret_copy, the caller's, the object's own one. */
+static int inherit(struct vfs_new *new, const void *acl, size_t len, void **ret_copy)
 {
-	struct vfs_set_attr set = { .valid = VFS_SET_MODE, .mode = mode };
 	bool minimal;
-	uint32_t acl_mode;
-	int ret = 0;
+	uint32_t mode;
+	int ret;
 
-	if (!n->ops->set_xattr || !n->ops->set_attr)
-		return unsupported();
-	if (attr->type == VFS_TYPE_DIR)
-		ret = n->ops->set_xattr(n, ACL_DEFAULT_NAME, acl, len, 0, NULL);
-	(void)acl_inherit(acl, len, mode);
-	if (!ret)
-		ret = acl_validate(acl, len, &acl_mode, &minimal);
-	if (!ret && !minimal)
-		ret = n->ops->set_xattr(n, ACL_ACCESS_NAME, acl, len, 0, NULL);
-	if (!ret)
-		ret = n->ops->set_attr(n, &set);
-	return ret;
+	*ret_copy = malloc(len);
+	if (!*ret_copy)
+		return err_set(-ENOMEM, "no memory for an ACL");
+	memcpy(*ret_copy, acl, len);
+	new->mode = acl_inherit(*ret_copy, len, new->mode);
+	ret = acl_validate(*ret_copy, len, &mode, &minimal);
+	if (ret)
+		return err_add(-EIO, "the directory's default ACL is damaged");
+	if (!minimal) {
+		new->access_acl = *ret_copy;
+		new->access_acl_len = len;
+	}
+	if (new->type == VFS_TYPE_DIR) {
+		new->default_acl = acl;
+		new->default_acl_len = len;
+	}
+	return 0;
 }
 
-/* Owner, group and mode as the directory says; then the object, and its inherited ACL. */
+/* Owner, group, mode and ACLs as the directory says; then the object, all of it at once. */
 static int create_node(struct vfs_handle *dir, const struct vfs_stat *dir_st, const struct vfs_cred *cred,
                        const char *name, size_t name_len, const struct vfs_new *attr, struct vfs_node **ret)
 {
+	void *acl = NULL, *own = NULL;
 	struct vfs_new new = *attr;
-	uint32_t mode = attr->mode;
 	size_t acl_len = 0;
-	void *acl = NULL;
 	int err = names_may_wait(dir);
 
 	if (err)
 		return err;
+	new.access_acl = new.default_acl = NULL;
 	new.uid = cred->uid;
 	new.tag = cred->tag;
 	new.gid = cred->gid;
 	if (dir_st->mode & 02000) {
 		new.gid = dir_st->gid;
 		if (attr->type == VFS_TYPE_DIR)
-			mode |= 02000;
+			new.mode |= 02000;
 	}
 	if (attr->type == VFS_TYPE_SYMLINK)
-		mode = 0777;
+		new.mode = 0777;
 	else
 		err = default_acl(dir, &acl, &acl_len);
-	/* The object and its ACL are two changes. */
-	if (!err && acl && nowait_here()) {
-		free(acl);
-		return -EAGAIN;
-	}
-	if (err)
-		return err;
-	if (acl) {
-		void *copy = malloc(acl_len);
-
-		if (copy) {
-			memcpy(copy, acl, acl_len);
-			mode = acl_inherit(copy, acl_len, mode);
-			free(copy);
-		} else {
-			err = err_set(-ENOMEM, "no memory for an ACL");
-		}
-	}
-	new.mode = acl ? mode & ~UINT32_C(070) : mode;
+	if (!err && acl)
+		err = inherit(&new, acl, acl_len, &own);
 	if (!err && name)
 		err = dir->node->ops->create(dir->node, name, name_len, &new, ret);
 	else if (!err)
 		err = dir->node->ops->create_nameless(dir->node, &new, ret);
-	if (!err && acl) {
-		err = apply_acl(*ret, attr, acl, acl_len, mode);
-		if (err && name)
-			(void)dir->node->ops->unlink(dir->node, name, name_len, attr->type == VFS_TYPE_DIR, NULL);
-		if (err)
-			vfs_node_unref(*ret);
-	}
+	free(own);
 	free(acl);
 	return err;
 }

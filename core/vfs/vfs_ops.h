@@ -36,7 +36,8 @@ struct vfs_node_ops {
 	int (*readdir)(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
 	/* The directory that holds this one; of the mount's top: -ENOENT. *ret is referenced. */
 	int (*parent)(struct vfs_node *dir, struct vfs_node **ret);
-	/* A new object of any type. -EEXIST, -ENOSPC, -EDQUOT. *ret is referenced. */
+	/* A new object of any type, with its ACLs, if the file system has extended attributes. -EEXIST, -ENOSPC,
+	 * -EDQUOT. *ret is referenced. */
 	int (*create)(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
 	              struct vfs_node **ret);
 	/* A nameless file, which link() may name; gone with its last reference otherwise. */

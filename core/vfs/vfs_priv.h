@@ -110,8 +110,6 @@ int access_check_dir_change(struct vfs_handle *dir, const struct vfs_cred *cred,
 int access_check_victim(const struct vfs_stat *dir_st, const struct vfs_cred *cred, struct vfs_node *victim);
 
 /* acl.c: POSIX ACLs as extended attributes */
-#define ACL_ACCESS_NAME "system.posix_acl_access"
-#define ACL_DEFAULT_NAME "system.posix_acl_default"
 #define ACL_BYTES_MAX (4u + 8u * 1024u)
 /* Does the ACL of an object of @st allow @cred all of @access? The permission bits take the place of those entries that
  * stand for them. 0, -EACCES, -EINVAL (malformed). */

@@ -87,13 +87,18 @@ int vfs_open_fid(struct vfs_handle *beside, const struct vfs_fid *fid, struct vf
 /* A new object. */
 struct vfs_new {
 	enum vfs_type type;
-	uint32_t mode; /* permission bits; the file system takes them as they are, the VFS applies inherited ACLs */
+	uint32_t mode; /* permission bits; the file system takes them as they are */
 	uint32_t uid, gid; /* set by the VFS */
 	uint64_t rdev; /* of device nodes */
 	const char *target; /* of a symbolic link: 1..VFS_PATH_MAX - 1 bytes */
 	size_t target_len;
 	const struct vfs_tag *tag; /* set by the VFS */
+	/* Set by the VFS: what the object inherits, as extended attributes of these names; NULL: none. */
+	const void *access_acl, *default_acl;
+	size_t access_acl_len, default_acl_len;
 };
+#define VFS_ACL_ACCESS "system.posix_acl_access"
+#define VFS_ACL_DEFAULT "system.posix_acl_default"
 /*
  * -EEXIST, -EACCES, -EROFS, -ENOSPC, -EDQUOT, ... @cred owns it; a directory with the setgid bit passes on its group,
  * and its bit to directories. *ret_handle: access @access to data, whatever @mode says. *ret_stat (may be NULL): of the
@@ -123,6 +128,7 @@ int vfs_rename(struct vfs_handle *dir, const struct vfs_cred *cred, const char *
 #define VFS_SET_ATIME_NOW 64u
 #define VFS_SET_MTIME_NOW 128u
 #define VFS_SET_FLAGS 256u
+#define VFS_SET_ACL 2048u /* the access ACL; set by the VFS, together with the mode */
 #define VFS_SET_PROJECT 1024u /* root only; -EOPNOTSUPP */
 #define VFS_SET_KILL_SUID 512u /* clear setuid, and setgid of what groups may execute; set by the VFS */
 struct vfs_set_attr {
@@ -132,6 +138,8 @@ struct vfs_set_attr {
 	uint64_t size_bytes;
 	uint64_t atime_ns, mtime_ns;
 	const struct vfs_tag *tag; /* set by the VFS */
+	const void *access_acl; /* NULL: it is taken away, if there is one */
+	size_t access_acl_len;
 };
 /* -EPERM (not the owner), -EACCES, -EROFS, -EFBIG, ... A handle opened for writing may always set the size. *ret_stat
  * may be NULL. */

@@ -34,7 +34,7 @@ static int space_of(const char *name, enum space *ret)
 		*ret = SPACE_TRUSTED;
 	else if (begins_with(name, "security."))
 		*ret = SPACE_SECURITY;
-	else if (!strcmp(name, ACL_ACCESS_NAME) || !strcmp(name, ACL_DEFAULT_NAME))
+	else if (!strcmp(name, VFS_ACL_ACCESS) || !strcmp(name, VFS_ACL_DEFAULT))
 		*ret = SPACE_ACL;
 	else
 		return err_set(-EOPNOTSUPP, "'%s' is in no name space of extended attributes", name);
@@ -125,7 +125,7 @@ static int get(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		ret = node_may_wait(h->node);
 	if (!ret)
 		ret = h->node->ops->get_xattr(h->node, name, buf, cap, ret_len);
-	if (!ret && cap && space == SPACE_ACL && !strcmp(name, ACL_ACCESS_NAME))
+	if (!ret && cap && space == SPACE_ACL && !strcmp(name, VFS_ACL_ACCESS))
 		show_mode(buf, *ret_len, st.mode);
 	return ret;
 }
@@ -138,19 +138,12 @@ int vfs_get_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 	return op_end(&t, get(h, cred, name, buf, cap, ret_len), 0, 0);
 }
 
-static int remove_if_there(struct vfs_node *n, const char *name)
-{
-	int ret = n->ops->remove_xattr(n, name, NULL);
-
-	return ret == -ENODATA ? 0 : ret;
-}
-
 /* The access ACL: its entries for owner, mask and others become permission bits, and it is kept only when it says more.
  */
 static int set_access_acl(struct vfs_handle *h, const struct vfs_cred *cred, const void *value, size_t len,
                           const struct vfs_stat *st)
 {
-	struct vfs_set_attr set = { .valid = VFS_SET_MODE, .tag = cred->tag };
+	struct vfs_set_attr set = { .valid = VFS_SET_MODE | VFS_SET_ACL, .tag = cred->tag };
 	struct vfs_node *n = h->node;
 	bool minimal;
 	uint32_t mode;
@@ -161,9 +154,11 @@ static int set_access_acl(struct vfs_handle *h, const struct vfs_cred *cred, con
 	set.mode = (st->mode & 07000) | mode;
 	if (cred->uid && st->type != VFS_TYPE_DIR && !access_in_group(cred, st->gid))
 		set.mode &= ~UINT32_C(02000);
-	ret = minimal ? remove_if_there(n, ACL_ACCESS_NAME)
-	              : n->ops->set_xattr(n, ACL_ACCESS_NAME, value, len, 0, NULL);
-	return ret ? ret : n->ops->set_attr(n, &set);
+	if (!minimal) {
+		set.access_acl = value;
+		set.access_acl_len = len;
+	}
+	return n->ops->set_attr(n, &set);
 }
 
 static int set_acl(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
@@ -175,7 +170,7 @@ static int set_acl(struct vfs_handle *h, const struct vfs_cred *cred, const char
 
 	if (!h->node->ops->remove_xattr || !h->node->ops->set_attr)
 		return err_set(-EOPNOTSUPP, "the file system has no ACLs");
-	if (!strcmp(name, ACL_ACCESS_NAME))
+	if (!strcmp(name, VFS_ACL_ACCESS))
 		return set_access_acl(h, cred, value, len, st);
 	if (st->type != VFS_TYPE_DIR)
 		return err_set(-EACCES, "only directories have a default ACL");

@@ -198,7 +198,9 @@ void filetree_apply_attr(struct inode *i, const struct vfs_set_attr *attr, int64
 static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr, bool io_locked)
 {
 	unsigned set = 0;
+	uint8_t acl_head[XATTR_PART_BYTES];
 	struct edit e;
+	int rc = 0;
 
 	if (attr->valid & VFS_SET_FLAGS && attr->flags & ~(VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
 		return err_set(-EINVAL, "unknown flags %#x", attr->flags);
@@ -206,6 +208,10 @@ static int set_attr_locked(struct object *o, const struct vfs_set_attr *attr, bo
 	edit_tag(&e, attr->tag, 0);
 	filetree_apply_attr(edit_inode(&e, o, 0), attr, e.now_ns, &set);
 	(void)edit_inode(&e, o, set);
+	if (attr->valid & VFS_SET_ACL)
+		rc = filetree_edit_acl(&e, o, attr->access_acl, attr->access_acl_len, acl_head);
+	if (rc)
+		return rc;
 	if (!(attr->valid & VFS_SET_SIZE))
 		return edit_run(&e);
 	if (o->node.type != VFS_TYPE_FILE)

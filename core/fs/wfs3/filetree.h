@@ -128,6 +128,11 @@ int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t c
 int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
                        const struct vfs_tag *tag);
 int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag);
+/* Add to the edit of a new object: it has an ACL. @head, of XATTR_PART_BYTES, and @acl stay until the edit is made. */
+void filetree_new_acl(struct edit *e, const struct object *o, const char *name, const void *acl, size_t len,
+                      uint8_t *head);
+/* Add to an edit: the access ACL becomes @acl; NULL: none. @head as above. -ENOSPC, -EIO. Blocks. */
+int filetree_edit_acl(struct edit *e, struct object *o, const void *acl, size_t len, uint8_t *head);
 int filetree_list_xattr(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 /* 1 it has any, 0 not. Blocks. */
 int filetree_has_xattrs(struct object *o);

@@ -180,6 +180,19 @@ int filetree_check_new(const struct vfs_new *attr, bool nameless)
 	return 0;
 }
 
+/* The heads of the ACLs that a new object gets; the same memory until the edit is made. */
+struct new_acls {
+	uint8_t access[XATTR_PART_BYTES], fallback[XATTR_PART_BYTES];
+};
+
+static void put_acls(struct edit *e, const struct object *o, const struct vfs_new *attr, struct new_acls *heads)
+{
+	if (attr->access_acl)
+		filetree_new_acl(e, o, VFS_ACL_ACCESS, attr->access_acl, attr->access_acl_len, heads->access);
+	if (attr->default_acl)
+		filetree_new_acl(e, o, VFS_ACL_DEFAULT, attr->default_acl, attr->default_acl_len, heads->fallback);
+}
+
 /* In the table, NEW, with what the edit will put. */
 static int make_object(struct object *dir, const struct vfs_new *attr, bool nameless, int64_t now_ns,
                        struct object **ret)
@@ -192,6 +205,7 @@ static int make_object(struct object *dir, const struct vfs_new *attr, bool name
 		           .uid = attr->uid,
 		           .gid = attr->gid,
 		           .project = LOAD(dir->inode.project),
+		           .flags = attr->access_acl ? FILETREE_FLAG_ACL : 0,
 		           .link_count = nameless ? 0
 		                         : is_dir ? 2
 		                                  : 1,
@@ -212,6 +226,7 @@ static int make_object(struct object *dir, const struct vfs_new *attr, bool name
 static int create_named(struct object *dir, const char *name, size_t name_len, const struct vfs_new *attr,
                         struct object **ret)
 {
+	struct new_acls acls;
 	uint64_t number;
 	struct object *o;
 	struct inode *i;
@@ -238,6 +253,7 @@ static int create_named(struct object *dir, const char *name, size_t name_len, c
 	e.object_delta = 1;
 	if (attr->type == VFS_TYPE_SYMLINK)
 		put_target(&e, o->number, attr);
+	put_acls(&e, o, attr, &acls);
 	rc = edit_entry(&e, dir->number, name, name_len, o->number, (uint8_t)attr->type);
 	if (!rc)
 		rc = edit_run(&e);
@@ -277,6 +293,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 	struct object *dir = filetree_object(n), *o;
 	struct filetree_op op;
 	struct wfs3_key orphan;
+	struct new_acls acls;
 	struct edit e;
 	int rc = filetree_check_new(attr, true);
 
@@ -290,6 +307,7 @@ int filetree_create_nameless(struct vfs_node *n, const struct vfs_new *attr, str
 		edit_inode_new(&e, o);
 		orphan = filetree_orphan_key(o->number);
 		edit_put(&e, &orphan, NULL, 0);
+		put_acls(&e, o, attr, &acls);
 		edit_tag(&e, attr->tag, o->number);
 		e.object_delta = 1;
 		rc = edit_run(&e);

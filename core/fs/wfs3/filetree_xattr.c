@@ -12,7 +12,6 @@
 #include "core/fs/wfs3/filetree.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
-#define ACL_NAME "system.posix_acl_access"
 
 _Static_assert(XATTR_PARTS_MAX <= EDIT_ITEMS_MAX, "an attribute is changed as one");
 _Static_assert(XATTR_VALUE_MAX == VFS_XATTR_BYTES_MAX && XATTR_NAME_MAX_BYTES == VFS_XATTR_NAME_MAX, "one limit");
@@ -127,13 +126,13 @@ static void set_acl_flag(struct edit *e, struct object *o, const char *name, boo
 {
 	struct inode *i;
 
-	if (strcmp(name, ACL_NAME))
+	if (strcmp(name, VFS_ACL_ACCESS))
 		return;
 	i = edit_inode(e, o, EDIT_FLAGS);
 	i->flags = (i->flags & ~FILETREE_FLAG_ACL) | (present ? FILETREE_FLAG_ACL : 0);
 }
 
-static void put_parts(struct edit *e, struct object *o, uint64_t hash, const uint8_t *head, size_t head_item_len,
+static void put_parts(struct edit *e, const struct object *o, uint64_t hash, const uint8_t *head, size_t head_item_len,
                       const uint8_t *value, size_t from, size_t len)
 {
 	struct wfs3_key key = xattr_key(o->number, hash, 0);
@@ -148,14 +147,14 @@ static void put_parts(struct edit *e, struct object *o, uint64_t hash, const uin
 	}
 }
 
-static int set_locked(struct object *o, const char *name, size_t name_len, const void *value, size_t len,
-                      unsigned flags, const struct vfs_tag *tag)
+/* Add to an edit: the attribute has the value. @head, of XATTR_PART_BYTES, and the value stay until the edit is made.
+ */
+static int add_set(struct edit *e, struct object *o, const char *name, size_t name_len, const void *value, size_t len,
+                   unsigned flags, uint8_t *head)
 {
 	uint64_t hash = xattr_hash(o->ds->hash_key, name, name_len);
 	unsigned old_parts = 0, parts = xattr_parts(name_len, len);
-	uint8_t head[XATTR_PART_BYTES];
 	struct xattr_head h;
-	struct edit e;
 	bool clash;
 	int rc = read_head(o, name, name_len, head, &h, &clash);
 
@@ -169,18 +168,38 @@ static int set_locked(struct object *o, const char *name, size_t name_len, const
 		return rc;
 	if (!rc)
 		old_parts = xattr_parts(name_len, h.value_len);
-	edit_init(&e, o->ds);
-	edit_tag(&e, tag, 0);
-	(void)edit_inode(&e, o, 0);
-	set_acl_flag(&e, o, name, true);
-	put_parts(&e, o, hash, head, xattr_head_encode(name, name_len, value, len, head), value,
+	(void)edit_inode(e, o, 0);
+	set_acl_flag(e, o, name, true);
+	put_parts(e, o, hash, head, xattr_head_encode(name, name_len, value, len, head), value,
 	          xattr_head_len(name_len, len), len);
 	for (unsigned part = parts; part < old_parts; part++) {
 		struct wfs3_key key = xattr_key(o->number, hash, part);
 
-		edit_delete(&e, &key);
+		edit_delete(e, &key);
 	}
-	return edit_run(&e);
+	return 0;
+}
+
+static int set_locked(struct object *o, const char *name, size_t name_len, const void *value, size_t len,
+                      unsigned flags, const struct vfs_tag *tag)
+{
+	uint8_t head[XATTR_PART_BYTES];
+	struct edit e;
+	int rc;
+
+	edit_init(&e, o->ds);
+	edit_tag(&e, tag, 0);
+	rc = add_set(&e, o, name, name_len, value, len, flags, head);
+	return rc ? rc : edit_run(&e);
+}
+
+void filetree_new_acl(struct edit *e, const struct object *o, const char *name, const void *acl, size_t len,
+                      uint8_t *head)
+{
+	uint64_t hash = xattr_hash(o->ds->hash_key, name, strlen(name));
+
+	put_parts(e, o, hash, head, xattr_head_encode(name, strlen(name), acl, len, head), acl,
+	          xattr_head_len(strlen(name), len), len);
 }
 
 int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
@@ -206,26 +225,43 @@ int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, 
 	return rc;
 }
 
-static int remove_locked(struct object *o, const char *name, size_t name_len, const struct vfs_tag *tag)
+/* Add to an edit: the attribute goes. -ENODATA. */
+static int add_remove(struct edit *e, struct object *o, const char *name, size_t name_len)
 {
 	uint64_t hash = xattr_hash(o->ds->hash_key, name, name_len);
 	uint8_t head[XATTR_PART_BYTES];
 	struct xattr_head h;
-	struct edit e;
 	int rc = read_head(o, name, name_len, head, &h, NULL);
 
 	if (rc)
 		return rc;
-	edit_init(&e, o->ds);
-	edit_tag(&e, tag, 0);
-	(void)edit_inode(&e, o, 0);
-	set_acl_flag(&e, o, name, false);
+	(void)edit_inode(e, o, 0);
+	set_acl_flag(e, o, name, false);
 	for (unsigned part = 0; part < xattr_parts(name_len, h.value_len); part++) {
 		struct wfs3_key key = xattr_key(o->number, hash, part);
 
-		edit_delete(&e, &key);
+		edit_delete(e, &key);
 	}
-	return edit_run(&e);
+	return 0;
+}
+
+static int remove_locked(struct object *o, const char *name, size_t name_len, const struct vfs_tag *tag)
+{
+	struct edit e;
+	int rc;
+
+	edit_init(&e, o->ds);
+	edit_tag(&e, tag, 0);
+	rc = add_remove(&e, o, name, name_len);
+	return rc ? rc : edit_run(&e);
+}
+
+int filetree_edit_acl(struct edit *e, struct object *o, const void *acl, size_t len, uint8_t *head)
+{
+	int rc = acl ? add_set(e, o, VFS_ACL_ACCESS, strlen(VFS_ACL_ACCESS), acl, len, 0, head)
+	             : add_remove(e, o, VFS_ACL_ACCESS, strlen(VFS_ACL_ACCESS));
+
+	return rc == -ENODATA ? 0 : rc;
 }
 
 int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag)

@@ -311,6 +311,8 @@ static int set_attr(struct filetx_object *x, const struct vfs_set_attr *a)
 		rc = err_set(x->node.type == VFS_TYPE_DIR ? -EISDIR : -EINVAL, "only a file has a size");
 	if (!rc && a->valid & VFS_SET_SIZE)
 		rc = filetx_resize(x, a->size_bytes);
+	if (!rc && a->valid & VFS_SET_ACL)
+		rc = filetx_put_acl(x, VFS_ACL_ACCESS, a->access_acl, a->access_acl_len);
 	if (rc)
 		return rc;
 	filetree_apply_attr(i, a, now_ns, &x->set);

@@ -196,6 +196,8 @@ int filetx_complete_pages(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
 
 /* ---- filetx_xattr.c ---- */
 
+/* In the transaction (filetx_enter()): an ACL, or (NULL) none. */
+int filetx_put_acl(struct filetx_object *x, const char *name, const void *acl, size_t len);
 int filetx_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);
 int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
                      const struct vfs_tag *tag);

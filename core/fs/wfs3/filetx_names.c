@@ -229,6 +229,17 @@ static void touch(struct filetx_object *x)
 	x->cur.ctime_ns = (int64_t)sync_wall_ns();
 }
 
+static int put_acls(struct filetx_object *x, const struct vfs_new *attr)
+{
+	int rc = 0;
+
+	if (attr->access_acl)
+		rc = filetx_put_acl(x, VFS_ACL_ACCESS, attr->access_acl, attr->access_acl_len);
+	if (!rc && attr->default_acl)
+		rc = filetx_put_acl(x, VFS_ACL_DEFAULT, attr->default_acl, attr->default_acl_len);
+	return rc;
+}
+
 static int make(struct filetx_object *dir, const struct vfs_new *attr, struct filetx_object **ret)
 {
 	bool is_dir = attr->type == VFS_TYPE_DIR,
@@ -267,8 +278,12 @@ static int make(struct filetx_object *dir, const struct vfs_new *attr, struct fi
 		memcpy(target, attr->target, attr->target_len);
 	x->target = target;
 	x->changed = true;
-	*ret = x;
-	return 0;
+	rc = put_acls(x, attr);
+	if (rc)
+		x->cur.link_count = 0; /* it goes with the transaction, as what was removed in it */
+	else
+		*ret = x;
+	return rc;
 }
 
 static int create(struct filetx_object *dir, const char *name, size_t name_len, const struct vfs_new *attr,

@@ -141,6 +141,19 @@ static int set(struct filetx_object *x, const char *name, const void *value, siz
 	return put(x, name, copy, len);
 }
 
+int filetx_put_acl(struct filetx_object *x, const char *name, const void *acl, size_t len)
+{
+	size_t old_len;
+	int rc;
+
+	if (acl)
+		return set(x, name, acl, len, 0);
+	rc = get(x, name, NULL, 0, &old_len);
+	if (!rc)
+		rc = put(x, name, NULL, 0);
+	return rc == -ENODATA ? 0 : rc;
+}
+
 int filetx_set_xattr(struct vfs_node *n, const char *name, const void *value, size_t len, unsigned flags,
                      const struct vfs_tag *tag)
 {

@@ -16,6 +16,12 @@ static inline void treefs_resize(struct treefs_node *t, uint64_t size_bytes)
 	t->st.size_bytes = t->st.allocated_bytes = size_bytes;
 }
 
+static inline void treefs_note_acl(struct treefs_node *t)
+{
+	t->st.has_acl = *treefs_find_xattr(t, VFS_ACL_ACCESS);
+	treefs_changed(t, false);
+}
+
 static inline int treefs_set_attr(struct vfs_node *n, const struct vfs_set_attr *a)
 {
 	struct treefs_node *t = treefs_of(n);
@@ -35,6 +41,11 @@ static inline int treefs_set_attr(struct vfs_node *n, const struct vfs_set_attr 
 		treefs_resize(t, a->size_bytes);
 	if (a->valid & VFS_SET_ATIME)
 		t->st.atime_ns = a->atime_ns;
+	if (a->valid & VFS_SET_ACL && a->access_acl)
+		treefs_put_xattr(t, VFS_ACL_ACCESS, a->access_acl, a->access_acl_len);
+	else if (a->valid & VFS_SET_ACL)
+		(void)treefs_drop_xattr(t, VFS_ACL_ACCESS);
+	treefs_note_acl(t);
 	treefs_changed(t, a->valid & VFS_SET_SIZE);
 	if (a->valid & VFS_SET_MTIME)
 		t->st.mtime_ns = a->mtime_ns;
@@ -47,21 +58,6 @@ static inline int treefs_read_link(struct vfs_node *n, char *buf, size_t *ret_le
 	*ret_len = treefs_of(n)->st.size_bytes;
 	memcpy(buf, treefs_of(n)->data, *ret_len);
 	return 0;
-}
-
-static inline struct treefs_xattr **treefs_find_xattr(struct treefs_node *t, const char *name)
-{
-	struct treefs_xattr **at = &t->xattrs;
-
-	while (*at && strcmp((*at)->name, name))
-		at = &(*at)->next;
-	return at;
-}
-
-static inline void treefs_note_acl(struct treefs_node *t)
-{
-	t->st.has_acl = *treefs_find_xattr(t, "system.posix_acl_access");
-	treefs_changed(t, false);
 }
 
 static inline int treefs_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len)
@@ -100,15 +96,7 @@ static inline int treefs_set_xattr(struct vfs_node *n, const char *name, const v
 	} else if (!*at && flags & VFS_XATTR_REPLACE) {
 		err = err_set(-ENODATA, "no '%s'", name);
 	} else {
-		if (!*at) {
-			*at = calloc(1, sizeof(**at));
-			(*at)->name = strdup(name);
-		}
-		free((*at)->value);
-		(*at)->value = malloc(len + 1);
-		if (len)
-			memcpy((*at)->value, value, len);
-		(*at)->len = len;
+		treefs_put_xattr(t, name, value, len);
 		treefs_note_acl(t);
 	}
 	sync_mutex_unlock(&t->fs->lock);
@@ -118,21 +106,15 @@ static inline int treefs_set_xattr(struct vfs_node *n, const char *name, const v
 static inline int treefs_remove_xattr(struct vfs_node *n, const char *name, const struct vfs_tag *tag)
 {
 	struct treefs_node *t = treefs_of(n);
-	struct treefs_xattr **at, *x;
+	bool found;
 
 	(void)tag;
 	sync_mutex_lock(&t->fs->lock);
-	at = treefs_find_xattr(t, name);
-	x = *at;
-	if (x) {
-		*at = x->next;
-		free(x->name);
-		free(x->value);
-		free(x);
+	found = treefs_drop_xattr(t, name);
+	if (found)
 		treefs_note_acl(t);
-	}
 	sync_mutex_unlock(&t->fs->lock);
-	return x ? 0 : -ENODATA;
+	return found ? 0 : -ENODATA;
 }
 
 /* Not to be changed meanwhile. */

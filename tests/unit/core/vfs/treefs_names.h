@@ -174,6 +174,43 @@ static inline int treefs_parent(struct vfs_node *n, struct vfs_node **ret)
 extern const struct vfs_node_ops treefs_ops;
 
 /* With one reference. */
+static inline struct treefs_xattr **treefs_find_xattr(struct treefs_node *t, const char *name)
+{
+	struct treefs_xattr **at = &t->xattrs;
+
+	while (*at && strcmp((*at)->name, name))
+		at = &(*at)->next;
+	return at;
+}
+
+static inline void treefs_put_xattr(struct treefs_node *t, const char *name, const void *value, size_t len)
+{
+	struct treefs_xattr **at = treefs_find_xattr(t, name);
+
+	if (!*at) {
+		*at = calloc(1, sizeof(**at));
+		(*at)->name = strdup(name);
+	}
+	free((*at)->value);
+	(*at)->value = malloc(len + 1);
+	if (len)
+		memcpy((*at)->value, value, len);
+	(*at)->len = len;
+}
+
+static inline bool treefs_drop_xattr(struct treefs_node *t, const char *name)
+{
+	struct treefs_xattr **at = treefs_find_xattr(t, name), *x = *at;
+
+	if (!x)
+		return false;
+	*at = x->next;
+	free(x->name);
+	free(x->value);
+	free(x);
+	return true;
+}
+
 static inline struct treefs_node *treefs_new_node(struct treefs *fs, const struct vfs_new *attr)
 {
 	struct treefs_node *t = calloc(1, sizeof(*t));
@@ -199,6 +236,11 @@ static inline struct treefs_node *treefs_new_node(struct treefs *fs, const struc
 		memcpy(t->data, attr->target, attr->target_len);
 		t->st.size_bytes = attr->target_len;
 	}
+	if (attr->access_acl)
+		treefs_put_xattr(t, VFS_ACL_ACCESS, attr->access_acl, attr->access_acl_len);
+	if (attr->default_acl)
+		treefs_put_xattr(t, VFS_ACL_DEFAULT, attr->default_acl, attr->default_acl_len);
+	t->st.has_acl = attr->access_acl != NULL;
 	return t;
 }
 

@@ -169,6 +169,36 @@ static inline int mt_parent(struct vfs_node *dir, struct vfs_node **ret)
 
 static const struct vfs_node_ops mt_ops;
 
+static inline struct memtree_xattr **mt_xattr(struct memtree_node *n, const char *name)
+{
+	struct memtree_xattr **at = &n->xattrs;
+
+	while (*at && strcmp((*at)->name, name) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+static inline void mt_drop_xattr(struct memtree_xattr **at)
+{
+	struct memtree_xattr *x = *at;
+
+	*at = x->next;
+	free(x->name);
+	free(x->value);
+	free(x);
+}
+
+static inline void mt_put_xattr(struct memtree_node *n, const char *name, const void *value, size_t len)
+{
+	struct memtree_xattr **at = mt_xattr(n, name), *x = malloc(sizeof(*x));
+
+	if (*at)
+		mt_drop_xattr(at);
+	*x = (struct memtree_xattr){ .next = *at, .name = strdup(name), .value = malloc(len + 1), .len = len };
+	memcpy(x->value, value, len);
+	*at = x;
+}
+
 static inline struct memtree_node *mt_new(struct memtree *t, struct memtree_node *parent, const struct vfs_new *a)
 {
 	struct memtree_node *n = calloc(1, sizeof(*n));
@@ -197,6 +227,10 @@ static inline struct memtree_node *mt_new(struct memtree *t, struct memtree_node
 		n->data_cap = a->target_len;
 		n->st.size_bytes = a->target_len;
 	}
+	if (a->access_acl)
+		mt_put_xattr(n, VFS_ACL_ACCESS, a->access_acl, a->access_acl_len);
+	if (a->default_acl)
+		mt_put_xattr(n, VFS_ACL_DEFAULT, a->default_acl, a->default_acl_len);
 	t->nodes[t->node_count++] = n;
 	return n;
 }
@@ -364,6 +398,10 @@ static inline int mt_set_attr(struct vfs_node *node, const struct vfs_set_attr *
 		if (!err)
 			n->st.size_bytes = a->size_bytes;
 	}
+	if (a->valid & VFS_SET_ACL && a->access_acl)
+		mt_put_xattr(n, VFS_ACL_ACCESS, a->access_acl, a->access_acl_len);
+	else if (a->valid & VFS_SET_ACL && *mt_xattr(n, VFS_ACL_ACCESS))
+		mt_drop_xattr(mt_xattr(n, VFS_ACL_ACCESS));
 	if (a->valid & VFS_SET_MODE)
 		n->st.mode = a->mode;
 	if (a->valid & VFS_SET_UID)
@@ -390,15 +428,6 @@ static inline int mt_read_link(struct vfs_node *node, char *buf, size_t *ret_len
 	return 0;
 }
 
-static inline struct memtree_xattr **mt_xattr(struct memtree_node *n, const char *name)
-{
-	struct memtree_xattr **at = &n->xattrs;
-
-	while (*at && strcmp((*at)->name, name) != 0)
-		at = &(*at)->next;
-	return at;
-}
-
 static inline int mt_get_xattr(struct vfs_node *node, const char *name, void *buf, size_t cap, size_t *ret_len)
 {
 	struct memtree *t = mt(node)->tree;
@@ -420,21 +449,11 @@ static inline int mt_get_xattr(struct vfs_node *node, const char *name, void *bu
 	return err;
 }
 
-static inline void mt_drop_xattr(struct memtree_xattr **at)
-{
-	struct memtree_xattr *x = *at;
-
-	*at = x->next;
-	free(x->name);
-	free(x->value);
-	free(x);
-}
-
 static inline int mt_set_xattr(struct vfs_node *node, const char *name, const void *value, size_t len, unsigned flags,
                                const struct vfs_tag *tag)
 {
 	struct memtree *t = mt(node)->tree;
-	struct memtree_xattr **at, *x;
+	struct memtree_xattr **at;
 	int err = 0;
 
 	sync_mutex_lock(&t->lock);
@@ -444,12 +463,7 @@ static inline int mt_set_xattr(struct vfs_node *node, const char *name, const vo
 	else if (!*at && (flags & VFS_XATTR_REPLACE))
 		err = -ENODATA;
 	if (!err) {
-		if (*at)
-			mt_drop_xattr(at);
-		x = malloc(sizeof(*x));
-		*x = (struct memtree_xattr){ .next = *at, .name = strdup(name), .value = malloc(len + 1), .len = len };
-		memcpy(x->value, value, len);
-		*at = x;
+		mt_put_xattr(mt(node), name, value, len);
 	}
 	if (!err)
 		mt_note(t, tag, 0);

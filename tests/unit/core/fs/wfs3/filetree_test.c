@@ -472,6 +472,63 @@ static void test_extended_attributes_of_all_sizes(void **state)
 	tree_done(&t);
 }
 
+static void test_acls_come_with_their_object_and_go_with_its_mode(void **state)
+{
+	static uint8_t acl[8196], got[8196];
+	struct vfs_new attr = { .type = VFS_TYPE_DIR,
+		                .mode = 02750,
+		                .access_acl = acl,
+		                .access_acl_len = 44,
+		                .default_acl = acl,
+		                .default_acl_len = sizeof(acl) };
+	struct vfs_set_attr set = {
+		.valid = VFS_SET_MODE | VFS_SET_ACL, .mode = 0700, .access_acl = acl + 1, .access_acl_len = 5000
+	};
+	struct tree_fixture t;
+	struct vfs_node *n, *plain;
+	struct vfs_stat st;
+	size_t len;
+
+	(void)state;
+	pattern(acl, sizeof(acl), 1);
+	tree_init(&t, 64 * MIB);
+	assert_ok(t.top->ops->create(t.top, "acl", 3, &attr, &n));
+	plain = make_file(t.top, "plain");
+	st = node_stat(n);
+	assert_true(st.has_acl);
+	/* All of it was one change, as that of an object without ACLs is. */
+	assert_int_equal(st.change, node_stat(plain).change);
+	assert_ok(n->ops->get_xattr(n, VFS_ACL_DEFAULT, got, sizeof(got), &len));
+	assert_int_equal(len, sizeof(acl));
+	assert_memory_equal(got, acl, len);
+	assert_ok(n->ops->set_attr(n, &set));
+	assert_int_equal(node_stat(n).change, st.change + 1);
+	vfs_node_unref(n);
+	vfs_node_unref(plain);
+	tree_restart(&t);
+	n = node_at(t.top, "acl");
+	assert_true(node_stat(n).has_acl);
+	assert_int_equal(node_stat(n).mode, 0700);
+	assert_ok(n->ops->get_xattr(n, VFS_ACL_ACCESS, got, sizeof(got), &len));
+	assert_int_equal(len, 5000);
+	assert_memory_equal(got, acl + 1, len);
+	set.access_acl = NULL;
+	assert_ok(n->ops->set_attr(n, &set));
+	assert_false(node_stat(n).has_acl);
+	assert_int_equal(n->ops->get_xattr(n, VFS_ACL_ACCESS, got, sizeof(got), &len), -ENODATA);
+	/* There is none that could go. */
+	assert_ok(n->ops->set_attr(n, &set));
+	vfs_node_unref(n);
+	assert_ok(t.top->ops->create_nameless(
+	        t.top, &(struct vfs_new){ .type = VFS_TYPE_FILE, .access_acl = acl, .access_acl_len = 28 }, &n));
+	assert_true(node_stat(n).has_acl);
+	assert_ok(n->ops->get_xattr(n, VFS_ACL_ACCESS, got, sizeof(got), &len));
+	assert_int_equal(len, 28);
+	vfs_node_unref(n);
+	tree_restart(&t);
+	tree_done(&t);
+}
+
 static void test_deleted_tree_gives_everything_back(void **state)
 {
 	static uint8_t buf[MIB];
@@ -523,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_appending_writes_at_the_end),
 		cmocka_unit_test(test_attributes_are_set_one_by_one),
 		cmocka_unit_test(test_extended_attributes_of_all_sizes),
+		cmocka_unit_test(test_acls_come_with_their_object_and_go_with_its_mode),
 		cmocka_unit_test(test_deleted_tree_gives_everything_back),
 	};
 
