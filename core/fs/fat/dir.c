@@ -207,17 +207,25 @@ void fat_dir_add_entry(struct fat_node *n, struct fat_dir_entry *e)
 	charge(n);
 }
 
+/* Of two entries with one name, which only damage brings about, the first one counts, as for every other driver. */
+static struct fat_dir_entry *earlier(struct fat_dir_entry *a, struct fat_dir_entry *b)
+{
+	return a && a->slot < b->slot ? a : b;
+}
+
 struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_name *name)
 {
 	uint32_t hash = fat_name_hash(name);
-	struct fat_dir_entry *e;
+	struct fat_dir_entry *e, *found = NULL;
 
 	if (!d->bucket_count)
 		return NULL;
 	for (e = d->by_name[hash & (d->bucket_count - 1)]; e; e = e->name_next) {
 		if (e->name_hash == hash && fat_name_equal(&e->name, name))
-			return e;
+			found = earlier(found, e);
 	}
+	if (found)
+		return found;
 	for (e = d->by_short[hash & (d->bucket_count - 1)]; e; e = e->short_next) {
 		struct fat_name short_name;
 
@@ -225,9 +233,9 @@ struct fat_dir_entry *fat_dir_find(const struct fat_dir *d, const struct fat_nam
 			continue;
 		fat_name_from_short(d->raw + (size_t)e->slot * SLOT_BYTES, 0, &short_name);
 		if (fat_name_equal(&short_name, name))
-			return e;
+			found = earlier(found, e);
 	}
-	return NULL;
+	return found;
 }
 
 void fat_dir_entry_decode(const struct fat_node *dir, const struct fat_dir_entry *e, struct fat_dirent *ret)
