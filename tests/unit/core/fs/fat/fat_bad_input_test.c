@@ -4,204 +4,119 @@
  * volume is read-only when writing could do harm, other files are whole, the device is not written, and the check finds
  * it by its name and mends it.
  */
-#include "core/fs/fat/bpb.h"
-#include "core/fs/fat/format.h"
-#include "tests/unit/core/fs/fat/fat_fixture.h"
-
-#define FILE_BYTES 9000u
-#define IMAGE_BYTES (2 * MIB)
-#define KEEP "KEEP    BIN"
-#define VICTIM "VICTIM~1BIN"
-#define OUTER "OUTER      "
-#define INNER "INNER      "
-#define LONG_NAME "victim of some damage.bin" /* the name of VICTIM, in two parts */
-
-static const struct {
-	uint64_t size;
-	struct fat_mkfs_options mkfs;
-} shapes[] = {
-	{ 3 * MIB, { .type = 12, .cluster_bytes = 1024, .sector_bytes = 512 } },
-	{ 16 * MIB, { .type = 16, .cluster_bytes = 1024, .sector_bytes = 512 } },
-	{ 80 * MIB, { .type = 32, .cluster_bytes = 1024, .sector_bytes = 1024 } },
-};
-#define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
-
-/* The part of the image that has everything; damage is done here, and then brought to the device. */
-struct image {
-	uint8_t bytes[IMAGE_BYTES];
-	struct fat_geometry g;
-};
-
-static void make(struct volume *v, unsigned shape, struct image *ret)
-{
-	uint8_t data[FILE_BYTES];
-	struct fat_node *n, *outer;
-
-	vol_make(v, shapes[shape].size, &shapes[shape].mkfs);
-	vol_mount(v);
-	vol_fill(data, sizeof(data), 1);
-	n = vol_create(v->root, "KEEP.BIN");
-	must(vol_write(n, data, sizeof(data), 0));
-	fat_node_put(n);
-	vol_fill(data, sizeof(data), 2);
-	n = vol_create(v->root, LONG_NAME);
-	must(vol_write(n, data, sizeof(data), 0));
-	fat_node_put(n);
-	outer = vol_mkdir(v->root, "OUTER");
-	n = vol_mkdir(outer, "INNER");
-	fat_node_put(n);
-	fat_node_put(outer);
-	must(vol_unmount(v));
-	blk_sim_peek(v->dev, 0, ret->bytes, sizeof(ret->bytes));
-	must(fat_bpb_decode(ret->bytes, shapes[shape].size, 4096, &ret->g));
-	assert_in_range(ret->g.data_offset, 1, IMAGE_BYTES / 2);
-}
-
-/* The short entry of this name, wherever it is. */
-static uint8_t *slot_of(struct image *i, const char *name)
-{
-	for (size_t at = i->g.fat_offset + i->g.fat_bytes * i->g.fat_count; at < sizeof(i->bytes); at += SLOT_BYTES) {
-		if (memcmp(i->bytes + at, name, SHORT_NAME_BYTES) == 0)
-			return i->bytes + at;
-	}
-	fail_msg("%s is not there", name);
-	return NULL;
-}
-
-static uint32_t first_of(struct image *i, const char *name)
-{
-	const uint8_t *slot = slot_of(i, name);
-
-	return get_le16(slot + SLOT_CLUSTER_LOW) | (uint32_t)get_le16(slot + SLOT_CLUSTER_HIGH) << 16;
-}
-
-static void set_first(struct image *i, const char *name, uint32_t cluster)
-{
-	uint8_t *slot = slot_of(i, name);
-
-	put_le16(slot + SLOT_CLUSTER_LOW, (uint16_t)cluster);
-	if (i->g.type == FAT_TYPE_32)
-		put_le16(slot + SLOT_CLUSTER_HIGH, (uint16_t)(cluster >> 16));
-}
-
-/* In every copy. */
-static void set_next(struct image *i, uint32_t cluster, uint32_t value)
-{
-	for (unsigned copy = 0; copy < i->g.fat_count; copy++)
-		vol_set_entry(i->bytes + i->g.fat_offset + copy * i->g.fat_bytes, i->g.type, cluster, value);
-}
+#include "tests/unit/core/fs/fat/fat_damage.h"
 
 /* Clusters of a file follow each other on a new volume. */
-static void next_of_victim(struct image *i, uint32_t value)
+static void next_of_victim(struct damage_image *i, uint32_t value)
 {
-	set_next(i, first_of(i, VICTIM) + 2, value);
+	damage_set_next(i, damage_first_of(i, DAMAGE_VICTIM) + 2, value);
 }
 
-static void loop(struct image *i)
+static void loop(struct damage_image *i)
 {
-	next_of_victim(i, first_of(i, VICTIM) + 1);
+	next_of_victim(i, damage_first_of(i, DAMAGE_VICTIM) + 1);
 }
 
-static void loop_of_one(struct image *i)
+static void loop_of_one(struct damage_image *i)
 {
-	next_of_victim(i, first_of(i, VICTIM) + 2);
+	next_of_victim(i, damage_first_of(i, DAMAGE_VICTIM) + 2);
 }
 
-static void cross_link(struct image *i)
+static void cross_link(struct damage_image *i)
 {
-	next_of_victim(i, first_of(i, KEEP) + 3);
+	next_of_victim(i, damage_first_of(i, DAMAGE_KEEP) + 3);
 }
 
-static void out_of_range(struct image *i)
+static void out_of_range(struct damage_image *i)
 {
 	next_of_victim(i, i->g.cluster_count + FAT_FIRST_CLUSTER);
 }
 
-static void to_one(struct image *i)
+static void to_one(struct damage_image *i)
 {
 	next_of_victim(i, 1);
 }
 
-static void bad_in_chain(struct image *i)
+static void bad_in_chain(struct damage_image *i)
 {
 	next_of_victim(i, FAT_BAD);
 }
 
-static void into_free(struct image *i)
+static void into_free(struct damage_image *i)
 {
 	next_of_victim(i, i->g.cluster_count - 3);
 }
 
-static void too_short(struct image *i)
+static void too_short(struct damage_image *i)
 {
 	next_of_victim(i, FAT_END);
 }
 
-static void without_chain(struct image *i)
+static void without_chain(struct damage_image *i)
 {
-	set_first(i, VICTIM, 0);
+	damage_set_first(i, DAMAGE_VICTIM, 0);
 }
 
-static void first_out_of_range(struct image *i)
+static void first_out_of_range(struct damage_image *i)
 {
-	set_first(i, VICTIM, i->g.cluster_count + FAT_FIRST_CLUSTER);
+	damage_set_first(i, DAMAGE_VICTIM, i->g.cluster_count + FAT_FIRST_CLUSTER);
 }
 
-static void first_is_free(struct image *i)
+static void first_is_free(struct damage_image *i)
 {
-	set_first(i, VICTIM, i->g.cluster_count - 3);
+	damage_set_first(i, DAMAGE_VICTIM, i->g.cluster_count - 3);
 }
 
-static void first_is_bad(struct image *i)
+static void first_is_bad(struct damage_image *i)
 {
-	set_next(i, first_of(i, VICTIM), FAT_BAD);
+	damage_set_next(i, damage_first_of(i, DAMAGE_VICTIM), FAT_BAD);
 }
 
-static void same_first(struct image *i)
+static void same_first(struct damage_image *i)
 {
-	set_first(i, VICTIM, first_of(i, KEEP));
+	damage_set_first(i, DAMAGE_VICTIM, damage_first_of(i, DAMAGE_KEEP));
 }
 
-static void into_the_middle(struct image *i)
+static void into_the_middle(struct damage_image *i)
 {
-	set_first(i, VICTIM, first_of(i, KEEP) + 1);
+	damage_set_first(i, DAMAGE_VICTIM, damage_first_of(i, DAMAGE_KEEP) + 1);
 }
 
-static void dir_in_itself(struct image *i)
+static void dir_in_itself(struct damage_image *i)
 {
-	set_first(i, INNER, first_of(i, OUTER));
+	damage_set_first(i, DAMAGE_INNER, damage_first_of(i, DAMAGE_OUTER));
 }
 
-static void dir_without_chain(struct image *i)
+static void dir_without_chain(struct damage_image *i)
 {
-	set_first(i, INNER, 0);
+	damage_set_first(i, DAMAGE_INNER, 0);
 }
 
-static void dir_loop(struct image *i)
+static void dir_loop(struct damage_image *i)
 {
-	set_next(i, first_of(i, INNER), first_of(i, INNER));
+	damage_set_next(i, damage_first_of(i, DAMAGE_INNER), damage_first_of(i, DAMAGE_INNER));
 }
 
 static const struct {
 	const char *name;
-	void (*damage)(struct image *i);
+	void (*damage)(struct damage_image *i);
 	const char *refused; /* this cannot be opened */
 	enum fat_finding_kind kind;
 } harmful[] = {
-	{ "loop", loop, LONG_NAME, FAT_FINDING_LOOP },
-	{ "loop of one cluster", loop_of_one, LONG_NAME, FAT_FINDING_LOOP },
+	{ "loop", loop, DAMAGE_LONG_NAME, FAT_FINDING_LOOP },
+	{ "loop of one cluster", loop_of_one, DAMAGE_LONG_NAME, FAT_FINDING_LOOP },
 	{ "cross-link", cross_link, NULL, FAT_FINDING_CROSS_LINK },
-	{ "cluster that is not there", out_of_range, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "cluster 1", to_one, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "bad cluster in a chain", bad_in_chain, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "chain into a free cluster", into_free, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "chain that is too short", too_short, LONG_NAME, FAT_FINDING_SIZE },
-	{ "entry without a chain", without_chain, LONG_NAME, FAT_FINDING_SIZE },
-	{ "entry to nowhere", first_out_of_range, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "entry to a free cluster", first_is_free, LONG_NAME, FAT_FINDING_CHAIN },
-	{ "entry to a bad cluster", first_is_bad, LONG_NAME, FAT_FINDING_CHAIN },
+	{ "cluster that is not there", out_of_range, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "cluster 1", to_one, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "bad cluster in a chain", bad_in_chain, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "chain into a free cluster", into_free, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "chain that is too short", too_short, DAMAGE_LONG_NAME, FAT_FINDING_SIZE },
+	{ "entry without a chain", without_chain, DAMAGE_LONG_NAME, FAT_FINDING_SIZE },
+	{ "entry to nowhere", first_out_of_range, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "entry to a free cluster", first_is_free, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
+	{ "entry to a bad cluster", first_is_bad, DAMAGE_LONG_NAME, FAT_FINDING_CHAIN },
 	{ "two entries to one chain", same_first, NULL, FAT_FINDING_CROSS_LINK },
-	{ "entry into another chain", into_the_middle, LONG_NAME, FAT_FINDING_CROSS_LINK },
+	{ "entry into another chain", into_the_middle, DAMAGE_LONG_NAME, FAT_FINDING_CROSS_LINK },
 	{ "directory in itself", dir_in_itself, "OUTER/INNER", FAT_FINDING_CROSS_LINK },
 	{ "directory without a chain", dir_without_chain, "OUTER/INNER", FAT_FINDING_DIRECTORY },
 	{ "directory that loops", dir_loop, "OUTER/INNER", FAT_FINDING_LOOP },
@@ -224,35 +139,6 @@ static int open_path(struct volume *v, const char *path, struct fat_node **ret)
 	return rc;
 }
 
-static void assert_kept(struct volume *v)
-{
-	uint8_t data[FILE_BYTES], got[FILE_BYTES];
-	struct fat_node *n = vol_find(v->root, "KEEP.BIN");
-
-	assert_non_null(n);
-	vol_fill(data, sizeof(data), 1);
-	assert_int_equal(vol_read(n, got, sizeof(got), 0), sizeof(got));
-	assert_memory_equal(got, data, sizeof(got));
-	fat_node_put(n);
-}
-
-static void assert_found_and_mended(struct volume *v, enum fat_finding_kind kind)
-{
-	struct fat_check_report report;
-
-	(void)vol_check(v, false, false, &report);
-	if (!report.by_kind[kind]) {
-		(void)vol_check(v, false, true, NULL);
-		fail_msg("%s was not found", fat_finding_name(kind));
-	}
-	(void)vol_check(v, true, false, &report);
-	assert_int_equal(report.left_count, 0);
-	assert_int_equal(vol_check(v, false, true, NULL), 0);
-	vol_mount(v);
-	assert_kept(v);
-	must(vol_unmount(v));
-}
-
 static void assert_refused(struct volume *v, unsigned k)
 {
 	struct fat_node *n;
@@ -261,7 +147,7 @@ static void assert_refused(struct volume *v, unsigned k)
 	if (harmful[k].refused)
 		assert_int_equal(open_path(v, harmful[k].refused, &n), -EUCLEAN);
 	else
-		assert_int_equal(fat_lookup(v->root, LONG_NAME, strlen(LONG_NAME), &n), 0);
+		assert_int_equal(fat_lookup(v->root, DAMAGE_LONG_NAME, strlen(DAMAGE_LONG_NAME), &n), 0);
 	if (!harmful[k].refused)
 		fat_node_put(n);
 	fat_get_info(v->fs, &info);
@@ -273,28 +159,28 @@ static void assert_refused(struct volume *v, unsigned k)
 
 static void test_what_would_do_harm_makes_the_volume_read_only(void **state)
 {
-	static struct image whole, damaged;
+	static struct damage_image whole, damaged;
 
 	(void)state;
-	for (unsigned shape = 0; shape < SHAPES; shape++) {
+	for (unsigned shape = 0; shape < DAMAGE_SHAPES; shape++) {
 		struct volume v;
 
-		make(&v, shape, &whole);
+		damage_make(&v, shape, &whole);
 		for (unsigned k = 0; k < HARMFUL; k++) {
 			uint64_t writes;
 
-			print_message("FAT%u: %s\n", shapes[shape].mkfs.type, harmful[k].name);
+			print_message("FAT%u: %s\n", damage_shapes[shape].mkfs.type, harmful[k].name);
 			damaged = whole;
 			harmful[k].damage(&damaged);
 			blk_sim_poke(v.dev, 0, damaged.bytes, sizeof(damaged.bytes));
 			writes = blk_sim_count(v.dev, BLK_WRITE);
 			vol_mount(&v);
-			assert_kept(&v);
+			damage_assert_kept(&v);
 			assert_refused(&v, k);
-			assert_kept(&v);
+			damage_assert_kept(&v);
 			must(vol_unmount(&v));
 			assert_int_equal(blk_sim_count(v.dev, BLK_WRITE), writes);
-			assert_found_and_mended(&v, harmful[k].kind);
+			damage_assert_mended(&v, harmful[k].kind);
 		}
 		vol_done(&v);
 	}
@@ -303,20 +189,20 @@ static void test_what_would_do_harm_makes_the_volume_read_only(void **state)
 /* A file that was being written when somebody else's damage was found is not lost. */
 static void test_changes_from_before_a_damage_was_found_are_written(void **state)
 {
-	static struct image image;
-	uint8_t data[FILE_BYTES], got[FILE_BYTES];
+	static struct damage_image image;
+	uint8_t data[DAMAGE_FILE_BYTES], got[DAMAGE_FILE_BYTES];
 	struct fat_node *n, *none;
 	struct volume v;
 
 	(void)state;
-	make(&v, 1, &image);
+	damage_make(&v, 1, &image);
 	too_short(&image);
 	blk_sim_poke(v.dev, 0, image.bytes, sizeof(image.bytes));
 	vol_mount(&v);
 	n = vol_create(v.root, "NEW");
 	vol_fill(data, sizeof(data), 3);
 	must(vol_write(n, data, sizeof(data), 0));
-	assert_int_equal(fat_lookup(v.root, LONG_NAME, strlen(LONG_NAME), &none), -EUCLEAN);
+	assert_int_equal(fat_lookup(v.root, DAMAGE_LONG_NAME, strlen(DAMAGE_LONG_NAME), &none), -EUCLEAN);
 	assert_int_equal(vol_write(n, "x", 1, 0), -EROFS);
 	fat_node_put(n);
 	must(vol_unmount(&v));
@@ -332,12 +218,12 @@ static void test_changes_from_before_a_damage_was_found_are_written(void **state
 }
 
 /* The parts of the long name: the second stands first. */
-static uint8_t *parts(struct image *i)
+static uint8_t *parts(struct damage_image *i)
 {
-	return slot_of(i, VICTIM) - 2 * SLOT_BYTES;
+	return damage_slot_of(i, DAMAGE_VICTIM) - 2 * SLOT_BYTES;
 }
 
-static void swapped_parts(struct image *i)
+static void swapped_parts(struct damage_image *i)
 {
 	uint8_t kept[SLOT_BYTES], *p = parts(i);
 
@@ -346,39 +232,39 @@ static void swapped_parts(struct image *i)
 	memcpy(p + SLOT_BYTES, kept, SLOT_BYTES);
 }
 
-static void wrong_number(struct image *i)
+static void wrong_number(struct damage_image *i)
 {
 	parts(i)[SLOT_BYTES] = 3;
 }
 
-static void wrong_checksum(struct image *i)
+static void wrong_checksum(struct damage_image *i)
 {
 	parts(i)[13] ^= 1;
 }
 
-static void half_a_surrogate(struct image *i)
+static void half_a_surrogate(struct damage_image *i)
 {
 	put_le16(parts(i) + SLOT_BYTES + 1, 0xd800);
 }
 
-static void deleted_part(struct image *i)
+static void deleted_part(struct damage_image *i)
 {
 	parts(i)[SLOT_BYTES] = SLOT_DELETED;
 }
 
-static void control_character(struct image *i)
+static void control_character(struct damage_image *i)
 {
 	put_le16(parts(i) + SLOT_BYTES + 1, 7);
 }
 
-static void slash_in_name(struct image *i)
+static void slash_in_name(struct damage_image *i)
 {
 	put_le16(parts(i) + SLOT_BYTES + 1, '/');
 }
 
 static const struct {
 	const char *name;
-	void (*damage)(struct image *i);
+	void (*damage)(struct damage_image *i);
 	bool found; /* by a check */
 } harmless[] = {
 	{ "parts out of order", swapped_parts, true },
@@ -393,33 +279,33 @@ static const struct {
 
 static void test_a_broken_long_name_leaves_the_file_its_short_name(void **state)
 {
-	static struct image whole, damaged;
+	static struct damage_image whole, damaged;
 	struct fat_check_report report;
 
 	(void)state;
-	for (unsigned shape = 0; shape < SHAPES; shape++) {
+	for (unsigned shape = 0; shape < DAMAGE_SHAPES; shape++) {
 		struct volume v;
 
-		make(&v, shape, &whole);
+		damage_make(&v, shape, &whole);
 		for (unsigned k = 0; k < HARMLESS; k++) {
 			struct fat_node *n;
-			uint8_t got[FILE_BYTES];
+			uint8_t got[DAMAGE_FILE_BYTES];
 
-			print_message("FAT%u: %s\n", shapes[shape].mkfs.type, harmless[k].name);
+			print_message("FAT%u: %s\n", damage_shapes[shape].mkfs.type, harmless[k].name);
 			damaged = whole;
 			harmless[k].damage(&damaged);
 			blk_sim_poke(v.dev, 0, damaged.bytes, sizeof(damaged.bytes));
 			(void)vol_check(&v, false, false, &report);
 			assert_true(!harmless[k].found || report.by_kind[FAT_FINDING_LONG_NAME]);
 			vol_mount(&v);
-			assert_null(vol_find(v.root, LONG_NAME));
+			assert_null(vol_find(v.root, DAMAGE_LONG_NAME));
 			n = vol_find(v.root, "victim~1.bin");
 			assert_non_null(n);
 			assert_int_equal(vol_read(n, got, sizeof(got), 0), sizeof(got));
 			must(vol_write(n, "new", 3, 0));
 			fat_node_put(n);
 			must(fat_unlink(v.root, "VICTIM~1.BIN", 12));
-			assert_kept(&v);
+			damage_assert_kept(&v);
 			must(vol_unmount(&v));
 			(void)vol_check(&v, true, false, &report);
 			assert_int_equal(report.left_count, 0);
