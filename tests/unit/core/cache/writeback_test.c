@@ -165,6 +165,8 @@ static void test_writers_wait_at_the_dirty_limit(void **state)
 		sync_sleep_ns(SYNC_NS_PER_MS);
 	assert_int_equal(stats_of(&r).dirty_bytes + stats_of(&r).writeback_bytes, MIB);
 	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
+	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_MAKES_ROOM), 0);
+	assert_int_equal(stats_of(&r).dirty_bytes + stats_of(&r).writeback_bytes, MIB + PAGE);
 	store_set(&r.store, false, false, 0, 0);
 	sync_thread_join(&t.thread);
 	assert_int_equal(t.rc, 0);

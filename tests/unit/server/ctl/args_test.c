@@ -67,8 +67,8 @@ static void test_args_socket_comes_from_option_then_environment_then_default(voi
 
 static void test_args_with_an_unknown_option_or_a_bad_number_returns_einval(void **state)
 {
-	static const char *const cases[] = { "--frob",        "--size",     "--interval 0",
-		                             "--interval 1s", "--count -1", "--count x" };
+	static const char *const cases[] = { "--frob",    "--size",   "--interval 0", "--interval 1s", "--count -1",
+		                             "--count x", "--uid -1", "--gid x",      "--umask 8" };
 	char line[64], *argv[ARGV_MAX];
 	struct args a;
 
@@ -166,11 +166,25 @@ static void test_args_of_files_have_short_forms(void **state)
 	assert_int_equal(a.word_count, 2);
 }
 
+static void test_args_of_mounts_are_numbers_and_a_mask_in_octal(void **state)
+{
+	char line[] = "mount add fat a /a --uid 0 --gid 1000 --umask 027", *argv[ARGV_MAX];
+	struct args a;
+
+	(void)state;
+	assert_int_equal(parse(line, argv, &a), 0);
+	assert_int_equal(a.given, ARGS_UID | ARGS_GID | ARGS_UMASK);
+	assert_int_equal(a.uid, 0);
+	assert_int_equal(a.gid, 1000);
+	assert_int_equal(a.umask, 027);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args_options_may_stand_anywhere),
 		cmocka_unit_test(test_args_of_files_have_short_forms),
+		cmocka_unit_test(test_args_of_mounts_are_numbers_and_a_mask_in_octal),
 		cmocka_unit_test(test_args_socket_comes_from_option_then_environment_then_default),
 		cmocka_unit_test(test_args_with_an_unknown_option_or_a_bad_number_returns_einval),
 		cmocka_unit_test(test_command_with_wrong_usage_is_refused_before_anything_is_asked),
