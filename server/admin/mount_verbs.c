@@ -176,14 +176,13 @@ int mount_verb_remove(struct call *c)
 struct listing {
 	json_t *list;
 	bool failed;
+	struct daemon_status *status; /* of those that are missing */
 };
 
-static void add_mount(void *ctx, const struct mount_info *info)
+/* An entry of the list with what @more (taken over) says. */
+static void add_entry(struct listing *l, const struct mount_spec *spec, json_t *more)
 {
-	struct listing *l = ctx;
-	json_t *mount = encode_mount(&info->spec);
-	json_t *more = json_pack("{s:b, s:b, s:o}", "leaving", (int)info->leaving, "is_read_only", (int)info->read_only,
-	                         "reason", encode_text(info->reason));
+	json_t *mount = encode_mount(spec);
 
 	if (!mount || !more || json_object_update(mount, more) < 0 || json_array_append(l->list, mount) < 0)
 		l->failed = true;
@@ -191,13 +190,49 @@ static void add_mount(void *ctx, const struct mount_info *info)
 	json_decref(mount);
 }
 
+static void add_mount(void *ctx, const struct mount_info *info)
+{
+	add_entry(ctx, &info->spec,
+	          json_pack("{s:b, s:b, s:o}", "leaving", (int)info->leaving, "is_read_only", (int)info->read_only,
+	                    "reason", encode_text(info->reason)));
+}
+
+struct search {
+	const char *about;
+	json_t *text;
+};
+
+static void find_problem(void *ctx, const char *about, const char *text)
+{
+	struct search *s = ctx;
+
+	if (!s->text && strcmp(about, s->about) == 0)
+		s->text = encode_text(text);
+}
+
+/* One that is remembered, and could not be mounted. */
+static void add_missing(void *ctx, const struct mount_spec *spec)
+{
+	struct search s = { .about = spec->path };
+	struct listing *l = ctx;
+
+	daemon_problem_each(l->status, find_problem, &s);
+	if (s.text)
+		add_entry(l, spec, json_pack("{s:o}", "reason", s.text));
+}
+
 int read_mounts(struct call *c)
 {
-	struct listing l = { .list = json_array() };
-	json_t *object;
+	const struct admin_config *config = &c->admin->config;
+	struct listing there = { .list = json_array() };
+	struct listing missing = { .list = json_array(), .status = config->status };
+	json_t *object = NULL;
 
-	mount_each(c->admin->config.mounts, add_mount, &l);
-	object = l.failed ? NULL : json_pack("{s:O}", "mounts", l.list);
-	json_decref(l.list);
+	mount_each(config->mounts, add_mount, &there);
+	state_each_mount(config->state, add_missing, &missing);
+	if (!there.failed && !missing.failed)
+		object = json_pack("{s:O, s:O}", "mounts", there.list, "missing", missing.list);
+	json_decref(there.list);
+	json_decref(missing.list);
 	return answer_object(c, 200, object);
 }

@@ -46,6 +46,24 @@ enum ctl_status cmd_mount_add(struct ctl *c)
 	return status;
 }
 
+static void add_row(struct table *t, const json_t *info, const char *access, const char *state)
+{
+	table_add(t, command_text(info, "path"));
+	table_add(t, command_text(info, "kind"));
+	table_add(t, command_text(info, "source"));
+	table_add(t, access);
+	table_add(t, state);
+}
+
+static const char *state_of(const json_t *info)
+{
+	const char *reason = command_text(info, "reason");
+
+	if (command_flag(info, "leaving"))
+		return "leaving: files are still open";
+	return *reason ? reason : "mounted";
+}
+
 enum ctl_status cmd_mount_list(struct ctl *c)
 {
 	static const char *const titles[] = { "PATH", "KIND", "SOURCE", "ACCESS", "STATE", NULL };
@@ -60,18 +78,11 @@ enum ctl_status cmd_mount_list(struct ctl *c)
 		command_print_json(root);
 	} else {
 		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "mounts"), i, info) {
-			const char *reason = command_text(info, "reason");
-
-			table_add(&t, command_text(info, "path"));
-			table_add(&t, command_text(info, "kind"));
-			table_add(&t, command_text(info, "source"));
-			table_add(&t, command_flag(info, "is_read_only") ? "read-only" : "read-write");
-			if (command_flag(info, "leaving"))
-				table_add(&t, "leaving: files are still open");
-			else
-				table_add(&t, *reason ? reason : "mounted");
-		}
+		json_array_foreach (json_object_get(root, "mounts"), i, info)
+			add_row(&t, info, command_flag(info, "is_read_only") ? "read-only" : "read-write",
+			        state_of(info));
+		json_array_foreach (json_object_get(root, "missing"), i, info)
+			add_row(&t, info, "none", "missing: wfs status tells why");
 		status = command_finish_table(&t);
 	}
 	json_decref(root);

@@ -289,10 +289,13 @@ def test_missing_source_at_start_is_a_problem_and_nothing_more(appliance: Applia
     assert [m["path"] for m in mounts(appliance)] == ["/other"]
     (problem,) = appliance.wfs("status")["problems"]
     assert "/stick" in problem and str(image) in problem
+    (missing,) = appliance.wfs("mount", "list")["missing"]
+    assert missing["path"] == "/stick" and missing["reason"] == problem
+    assert "missing" in appliance.run_wfs("mount", "list").out
     # It can be tried again,
     (tmp_path / "away.img").rename(image)
     appliance.wfs("mount", "add", "fat", str(image), "/stick")
-    assert appliance.wfs("status")["problems"] == []
+    assert appliance.wfs("status")["problems"] == [] and appliance.wfs("mount", "list")["missing"] == []
     appliance.stop()
     image.unlink()
     appliance.start()
