@@ -102,6 +102,8 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	[WFSP_OP_UNWATCH] = { "unwatch", { A(U64, id) }, { { 0 } } },
 	[WFSP_OP_LOCK_WAIT] = { "lock_wait", { A(LOCK, lock), A(U64, id) }, { R(BOOL, granted) } },
 	[WFSP_OP_LOCK_CANCEL] = { "lock_cancel", { A(U64, id) }, { { 0 } } },
+	[WFSP_OP_LOCK_RECLAIM] = { "lock_reclaim", { A(LOCK, lock) }, { { 0 } } },
+	[WFSP_OP_RECLAIMED] = { "reclaimed", { { 0 } }, { { 0 } } },
 };
 
 const char *wfsp_op_name(uint32_t code)

@@ -73,7 +73,9 @@ enum wfsp_op_code {
 	WFSP_OP_UNWATCH = 40,
 	WFSP_OP_LOCK_WAIT = 41,
 	WFSP_OP_LOCK_CANCEL = 42,
-	WFSP_OP_CODES = 43, /* the numbers below are used, but for 0 */
+	WFSP_OP_LOCK_RECLAIM = 43,
+	WFSP_OP_RECLAIMED = 44,
+	WFSP_OP_CODES = 45, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u

@@ -95,7 +95,8 @@ enum wfsp_status {
 	WFSP_ERR_CHANGED = 37,
 	WFSP_ERR_MSGSIZE = 38,
 	WFSP_ERR_SEQUENCE = 39,
-	WFSP_STATUSES = 40, /* how many there are */
+	WFSP_ERR_GRACE = 40,
+	WFSP_STATUSES = 41, /* how many there are */
 };
 
 #define WFSP_FEATURE_SHM 1u

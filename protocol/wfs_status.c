@@ -46,6 +46,7 @@ static const int status_errno[WFSP_STATUSES] = {
 	[WFSP_ERR_CHANGED] = -EREMCHG, /* there is none that means this */
 	[WFSP_ERR_MSGSIZE] = -EMSGSIZE,
 	[WFSP_ERR_SEQUENCE] = -EPROTO,
+	[WFSP_ERR_GRACE] = -ERESTART, /* likewise */
 };
 
 enum wfsp_status wfsp_status_from_errno(int err)

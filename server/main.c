@@ -41,6 +41,7 @@
 #include "server/loop/workers.h"
 #include "server/mount/mount.h"
 #include "server/nbd/nbd.h"
+#include "server/lock_store.h"
 #include "server/options.h"
 #include "server/peers.h"
 #include "server/rpc/rpc_server.h"
@@ -66,6 +67,7 @@ struct daemon {
 	struct cache *cache;
 	struct wfs3 *wfs3;
 	struct rpc_server *rpc;
+	struct rpc_lock_store lock_store; /* in the state */
 	struct nbd *nbd;
 	struct peers peers;
 	struct admin *admin;
@@ -252,9 +254,12 @@ static int build_rpc(struct daemon *d)
 		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
 		.secret = secret,
 		.lease_max_s = d->conf->rpc.lease_max_s,
+		.lock_store = &d->lock_store,
+		.grace_s = d->conf->rpc.grace_s,
 	};
 	int rc = state_get_secret(d->state, secret);
 
+	lock_store_init(&d->lock_store, d->state);
 	if (rc < 0)
 		return rc;
 	rc = rpc_server_new(&rpc, &d->rpc);

@@ -161,8 +161,10 @@ static void on_event(void *ctx, const struct wfs_event *e)
 	case WFS_EVENT_RESET:
 		m->events.asked = false;
 		m->events.lost = true;
-		if (e->kind == WFS_EVENT_RESET)
+		if (e->kind == WFS_EVENT_RESET) {
+			m->events.restarted = true;
 			lock_ask_again(m);
+		}
 		break;
 	}
 }
@@ -199,6 +201,18 @@ static bool watch(struct mount *m)
 	return !err || err == -EEXIST;
 }
 
+/* A server that has forgotten us may have been restarted: it gives our locks back to us, for a time. */
+static bool reclaim_locks(struct mount *m)
+{
+	unsigned lost = 0;
+
+	if (wfs_locks_keep(m->client, &lost))
+		return false;
+	if (lost)
+		fuse_log(FUSE_LOG_WARNING, "wfs-fuse: %u locks were lost with a server that was restarted\n", lost);
+	return true;
+}
+
 static void *run_events(void *arg)
 {
 	struct mount *m = arg;
@@ -208,7 +222,9 @@ static void *run_events(void *arg)
 	int err = 0;
 
 	while (err != -ECANCELED) {
-		err = wfs_events(m->client, known ? WAIT_MS : 0, on_event, m);
+		err = wfs_events(m->client, known && !v->restarted ? WAIT_MS : 0, on_event, m);
+		if (!err && v->restarted && reclaim_locks(m))
+			v->restarted = false;
 		if (err) {
 			set_coherent(m, false);
 			if (++failures == FAILURES_MAX && watched)

@@ -12,11 +12,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <time.h>
 
 #include "plugins/fuse/mount.h"
 #include "protocol/client/wfs_watch.h"
 
 #define OFFSET_MAX (UINT64_C(1) << 63) /* the end of what can be in a file */
+
+/* A server that was restarted waits for those who had locks; so does whoever wants one then. */
+static const struct timespec restart_pause = { .tv_nsec = 50 * 1000000l };
 
 struct lock_wait {
 	struct lock_wait *next;
@@ -30,6 +34,7 @@ struct lock_wait {
 	int result;
 	bool interrupted, cancelled;
 	bool again; /* the server has forgotten it */
+	bool told; /* an event said how it ended */
 };
 
 static void granted(struct node *n, const struct wfs_lock *lock)
@@ -43,6 +48,8 @@ static void finish(struct lock_wait *w, int err)
 {
 	if (!err)
 		granted(w->node, &w->lock);
+	if (!err && w->told)
+		wfs_file_lock_granted(w->file, &w->lock);
 	reply_err(w->req, err == -ECANCELED ? -EINTR : err);
 	free(w);
 }
@@ -63,7 +70,8 @@ static bool ask(struct lock_queue *q, struct lock_wait *w, int *ret_err)
 
 	w->asking = true;
 	pthread_mutex_unlock(&q->lock);
-	err = wfs_file_lock_wait(w->file, &w->lock, w->id);
+	while ((err = wfs_file_lock_wait(w->file, &w->lock, w->id)) == -ERESTART)
+		nanosleep(&restart_pause, NULL);
 	pthread_mutex_lock(&q->lock);
 	w->asking = false;
 	if (w->ended)
@@ -126,6 +134,8 @@ void lock_ended(struct mount *m, uint64_t id, int err)
 	w = q->first;
 	while (w && w->id != id)
 		w = w->next;
+	if (w)
+		w->told = true;
 	if (w && w->asking) {
 		w->ended = true;
 		w->result = err;
@@ -258,7 +268,8 @@ static void lock_for(fuse_req_t req, struct open_file *of, const struct wfs_lock
 	}
 	err = open_file_get(m, of, &file);
 	if (!err && !may_wait) {
-		err = wfs_file_lock(file, lock);
+		while ((err = wfs_file_lock(file, lock)) == -ERESTART)
+			nanosleep(&restart_pause, NULL);
 		if (!err)
 			granted(of->node, lock);
 	}

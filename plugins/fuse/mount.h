@@ -33,7 +33,7 @@ struct mount_events {
 	pthread_rwlock_t lock; /* held by those who give the kernel what it may believe for long */
 	bool coherent; /* all changes are told */
 	_Atomic uint64_t changes; /* told so far; changes with the lock held for writing */
-	bool asked, lost; /* of the thread */
+	bool asked, lost, restarted; /* of the thread */
 	pthread_t thread;
 	bool started, stop;
 	pthread_mutex_t stop_lock;

@@ -5,6 +5,7 @@
 
 #include "core/base/err.h"
 #include "protocol/client/batch.h"
+#include "protocol/client/locks.h"
 
 /* Of a result without anything. */
 #define NOTHING 0u
@@ -294,6 +295,17 @@ int wfs_batch_lock(struct wfs_batch *b, const struct wfs_lock *lock)
 		              .lock = wire_lock(lock) };
 
 	return add(b, op, (struct batch_item){ 0 }, NOTHING);
+}
+
+int wfs_batch_reclaim(struct wfs_batch *b, const struct wfs_lock *lock)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_LOCK_RECLAIM, .lock = wire_lock(lock) },
+	           (struct batch_item){ 0 }, NOTHING);
+}
+
+int wfs_batch_reclaimed(struct wfs_batch *b)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_RECLAIMED }, (struct batch_item){ 0 }, NOTHING);
 }
 
 int wfs_batch_lock_wait(struct wfs_batch *b, const struct wfs_lock *lock, uint64_t id, int *ret_granted)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
-#include "protocol/client/internal.h"
+#include "protocol/client/locks.h"
 #include "protocol/xdr/xdr.h"
 
 /* Replies that may be longer than CALL_REPLY_BYTES. */
@@ -20,6 +20,7 @@ static void client_free(struct wfs *w)
 		wfs_conn_done(&w->conns[i]);
 	tls_context_unref(w->tls);
 	free(w->address);
+	wfs_locks_done(&w->locks);
 	free(w);
 }
 
@@ -46,6 +47,7 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 	if (!w)
 		return err_set(-ENOMEM, "no memory for a client");
 	w->conn_count = conn_count;
+	wfs_locks_init(&w->locks);
 	w->no_shm = o->no_shared_memory;
 	w->timeout_ns = (o->timeout_ms ? o->timeout_ms : CLIENT_TIMEOUT_MS_DEFAULT) * SYNC_NS_PER_MS;
 	snprintf(w->name, sizeof(w->name), "%s", o->client_name ? o->client_name : "libwfs");

@@ -4,6 +4,7 @@
  * go with the connections.
  */
 #include "protocol/client/file.h"
+#include "protocol/client/locks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -265,21 +266,40 @@ static void add_lock(struct wfs_batch *b, void *ctx)
 		(void)wfs_batch_lock(b, l->lock);
 }
 
+static int lock_file(struct wfs_file *f, struct locking *l)
+{
+	struct wfs *w = f->client;
+	uint64_t boot;
+	int err;
+
+	sync_rwlock_rdlock(&w->locks.gate);
+	err = run_used(f, add_lock, l, &boot);
+	if (!err && (!l->wait || l->granted))
+		wfs_locks_note(w, f->has_cred ? &f->cred : NULL, &f->fh, l->lock, boot);
+	sync_rwlock_rdunlock(&w->locks.gate);
+	return err;
+}
+
 int wfs_file_lock(struct wfs_file *f, const struct wfs_lock *lock)
 {
 	struct locking l = { .lock = lock };
-	uint64_t boot;
 
-	return run_used(f, add_lock, &l, &boot);
+	return lock_file(f, &l);
 }
 
 int wfs_file_lock_wait(struct wfs_file *f, const struct wfs_lock *lock, uint64_t id)
 {
 	struct locking l = { .lock = lock, .wait = true, .id = id };
-	uint64_t boot;
-	int err = run_used(f, add_lock, &l, &boot);
+	int err = lock_file(f, &l);
 
 	return !err && !l.granted ? -EINPROGRESS : err;
+}
+
+void wfs_file_lock_granted(struct wfs_file *f, const struct wfs_lock *lock)
+{
+	sync_rwlock_rdlock(&f->client->locks.gate);
+	wfs_locks_note(f->client, f->has_cred ? &f->cred : NULL, &f->fh, lock, 0);
+	sync_rwlock_rdunlock(&f->client->locks.gate);
 }
 
 uint64_t wfs_change_begin(struct wfs_file *f)

@@ -118,7 +118,17 @@ struct wfs_conn {
 	uint64_t silence_ns; /* a server that sends nothing for so long is gone; 0: for ever. Read when connecting */
 };
 
+/* locks.h: the locks that the client has. */
+struct held_lock;
+struct wfs_locks {
+	struct sync_rwlock gate; /* exclusive while locks are had back; shared to change them */
+	struct sync_mutex lock;
+	struct held_lock *first SYNC_GUARDED_BY(lock); /* entries change with the gate, too */
+	unsigned count SYNC_GUARDED_BY(lock);
+};
+
 struct wfs {
+	struct wfs_locks locks;
 	char *address;
 	char name[WFSP_NAME_MAX + 1];
 	uint8_t id[WFSP_CLIENT_ID_BYTES];

@@ -206,15 +206,6 @@ int wfs_sync(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh
 	return finish(&b, cred);
 }
 
-int wfs_lock(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, const struct wfs_lock *lock)
-{
-	struct wfs_batch b;
-
-	begin(&b, w, fh);
-	(void)wfs_batch_lock(&b, lock);
-	return finish(&b, cred);
-}
-
 int wfs_lock_test(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, const struct wfs_lock *lock,
                   struct wfs_lock *ret)
 {

@@ -193,9 +193,16 @@ struct wfs_lock {
 	enum wfs_lock_type type;
 	uint64_t offset, len_bytes;
 };
-/* -EAGAIN: somebody else has it. WFS_LOCK_NONE: unlock. */
+/* -EAGAIN: somebody else has it. -ERESTART: the server was restarted and waits for those who had locks: try again.
+ * WFS_LOCK_NONE: unlock. */
 WFS_PUBLIC int wfs_lock(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh,
                         const struct wfs_lock *lock);
+/*
+ * A server that was restarted gives locks of wfs_lock() back to those who ask in time: whoever has some should call
+ * this every second or so. It finds out whether that is so, and asks. *ret_lost: locks that somebody else may have had
+ * in between, or has. 0, or an error; then call it again. Blocks, as all requests.
+ */
+WFS_PUBLIC int wfs_locks_keep(struct wfs *w, unsigned *ret_lost);
 /* *ret: a lock that is in the way, or WFS_LOCK_NONE. */
 WFS_PUBLIC int wfs_lock_test(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh,
                              const struct wfs_lock *lock, struct wfs_lock *ret);

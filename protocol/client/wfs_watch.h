@@ -58,6 +58,8 @@ WFS_PUBLIC int wfs_unwatch(struct wfs *w, uint64_t id);
 WFS_PUBLIC int wfs_file_lock(struct wfs_file *f, const struct wfs_lock *lock);
 /* 0: granted. -EINPROGRESS: it waits; an event with @id tells how that ends. -EDEADLK: it would never end. */
 WFS_PUBLIC int wfs_file_lock_wait(struct wfs_file *f, const struct wfs_lock *lock, uint64_t id);
+/* An event said that the lock that was waited for is granted: from now on wfs_locks_keep() knows it. */
+WFS_PUBLIC void wfs_file_lock_granted(struct wfs_file *f, const struct wfs_lock *lock);
 /* Wait no more: the event comes, with -ECANCELED or, when it was granted before, 0. */
 WFS_PUBLIC int wfs_lock_cancel(struct wfs *w, uint64_t id);
 

@@ -70,6 +70,7 @@ struct conf {
 		const char *listen[CONF_LISTEN_MAX];
 		unsigned listen_count;
 		unsigned lease_max_s;
+		unsigned grace_s;
 		const char *tls_listen[CONF_LISTEN_MAX];
 		unsigned tls_listen_count;
 		const char *tls_certificates; /* a folder; NULL: none */

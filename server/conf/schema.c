@@ -91,6 +91,7 @@ static const struct conf_field rpc_fields[] = {
 	{ .key = "group", .type = CONF_STRING, AT(rpc.group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "listen", .type = CONF_ADDRESSES, AT(rpc.listen), COUNT(rpc.listen_count), .max = CONF_LISTEN_MAX },
 	{ .key = "lease_max_s", .type = CONF_UINT, AT(rpc.lease_max_s), .min = 10, .max = 86400 },
+	{ .key = "grace_s", .type = CONF_UINT, AT(rpc.grace_s), .min = 0, .max = 3600 },
 	{ .key = "tls", .type = CONF_SECTION, .fields = rpc_tls_fields },
 	END,
 };
@@ -226,6 +227,7 @@ void conf_defaults(struct conf *c)
 	c->audit.queue_max = AUDIT_QUEUE_DEFAULT;
 	c->rpc.mode = 0660;
 	c->rpc.lease_max_s = 900;
+	c->rpc.grace_s = 45;
 	c->nbd.mode = 0660;
 	c->nbd.max_connections = 64;
 	c->nbd.handshake_timeout_ms = 30000;

@@ -22,6 +22,7 @@
 #define STATE_TEMP "state.json.new"
 #define SECRET_FILE "secret"
 #define SECRET_TEMP "secret.new"
+#define HOLDER_DIGITS (2 * STATE_LOCK_HOLDER_BYTES)
 #define BOOT_DIGITS 16 /* hexadecimal, since JSON's numbers do not hold 64 bits everywhere */
 
 struct state {
@@ -81,6 +82,11 @@ static bool is_boot(const json_t *v)
 	return is_text(v, BOOT_DIGITS) && strspn(json_string_value(v), "0123456789abcdef") == BOOT_DIGITS;
 }
 
+static bool is_lock_holder(const json_t *v)
+{
+	return is_text(v, HOLDER_DIGITS) && strspn(json_string_value(v), "0123456789abcdef") == HOLDER_DIGITS;
+}
+
 static int check_list(const char *dir, const json_t *root, const char *key, bool (*check)(const json_t *v))
 {
 	const json_t *list = json_object_get(root, key);
@@ -96,12 +102,12 @@ static int check_list(const char *dir, const json_t *root, const char *key, bool
 	return 0;
 }
 
-/* Files that were written before there were mounts have no list of them. */
-static int check_mounts(const char *dir, json_t *root)
+/* Files of earlier versions lack some lists. */
+static int check_newer_list(const char *dir, json_t *root, const char *key, bool (*check)(const json_t *v))
 {
-	if (!json_object_get(root, "mounts") && json_object_set_new(root, "mounts", json_array()) < 0)
+	if (!json_object_get(root, key) && json_object_set_new(root, key, json_array()) < 0)
 		return err_set(-ENOMEM, "%s/" STATE_FILE, dir);
-	return check_list(dir, root, "mounts", is_mount);
+	return check_list(dir, root, key, check);
 }
 
 static int state_check(const char *dir, json_t *root)
@@ -113,7 +119,9 @@ static int state_check(const char *dir, json_t *root)
 		return err_set(-EBADMSG, "%s/" STATE_FILE ": not a state file of version %d", dir, STATE_VERSION);
 	rc = check_list(dir, root, "pools", is_pool);
 	if (rc == 0)
-		rc = check_mounts(dir, root);
+		rc = check_newer_list(dir, root, "mounts", is_mount);
+	if (rc == 0)
+		rc = check_newer_list(dir, root, "lock_holders", is_lock_holder);
 	if (rc == 0)
 		rc = check_list(dir, root, "exports", is_export);
 	return rc < 0 ? rc : check_list(dir, root, "clean_boots", is_boot);
@@ -125,8 +133,8 @@ static int state_load(struct state *s) SYNC_NO_ANALYSIS
 	json_error_t error;
 
 	if (fd < 0 && errno == ENOENT) {
-		s->root = json_pack("{s:i, s:[], s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "mounts",
-		                    "exports", "clean_boots");
+		s->root = json_pack("{s:i, s:[], s:[], s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "mounts",
+		                    "exports", "clean_boots", "lock_holders");
 		return s->root ? 0 : err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
 	}
 	if (fd < 0)
@@ -450,6 +458,49 @@ int state_put_clean_boot(struct state *s, uint64_t boot_id)
 		rc = out_of_memory(s);
 	while (json_array_size(list) > STATE_BOOTS_MAX)
 		json_array_remove(list, json_array_size(list) - 1);
+	rc = state_replace(s, root, rc);
+	sync_mutex_unlock(&s->lock);
+	return rc;
+}
+
+void state_each_lock_holder(struct state *s, void (*fn)(void *ctx, const uint8_t *key), void *ctx)
+{
+	const json_t *list, *v;
+	size_t i;
+
+	sync_mutex_lock(&s->lock);
+	list = json_object_get(s->root, "lock_holders");
+	json_array_foreach (list, i, v) {
+		const char *digits = json_string_value(v);
+		uint8_t key[STATE_LOCK_HOLDER_BYTES];
+
+		for (unsigned k = 0; k < STATE_LOCK_HOLDER_BYTES; k++) {
+			char two[3] = { digits[2 * k], digits[2 * k + 1], '\0' };
+
+			key[k] = (uint8_t)strtoul(two, NULL, 16);
+		}
+		fn(ctx, key);
+	}
+	sync_mutex_unlock(&s->lock);
+}
+
+int state_put_lock_holders(struct state *s, const uint8_t *keys, unsigned count)
+{
+	json_t *root, *list = json_array();
+	int rc = 0;
+
+	for (unsigned i = 0; list && i < count && !rc; i++) {
+		char digits[HOLDER_DIGITS + 1];
+
+		for (unsigned k = 0; k < STATE_LOCK_HOLDER_BYTES; k++)
+			snprintf(digits + 2 * k, 3, "%02x", keys[i * STATE_LOCK_HOLDER_BYTES + k]);
+		rc = json_array_append_new(list, json_string(digits));
+	}
+	sync_mutex_lock(&s->lock);
+	root = json_deep_copy(s->root);
+	if (!root || !list || rc || json_object_set(root, "lock_holders", list) < 0)
+		rc = out_of_memory(s);
+	json_decref(list);
 	rc = state_replace(s, root, rc);
 	sync_mutex_unlock(&s->lock);
 	return rc;

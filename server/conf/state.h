@@ -55,6 +55,12 @@ int state_drop_export(struct state *s, const char *name);
 size_t state_get_clean_boots(struct state *s, uint64_t *ret, size_t max);
 int state_put_clean_boot(struct state *s, uint64_t boot_id);
 
+/* Clients' sessions that have locks, which they may have again after a restart. @fn must not call back. put: these and
+ * no others. */
+#define STATE_LOCK_HOLDER_BYTES 16
+void state_each_lock_holder(struct state *s, void (*fn)(void *ctx, const uint8_t *key), void *ctx);
+int state_put_lock_holders(struct state *s, const uint8_t *keys, unsigned count);
+
 /*
  * The secret of this daemon, in STATE_DIR/secret: random, made when it is not there, the same at every start. Errors of
  * the file system; -EBADMSG: the file has another length.

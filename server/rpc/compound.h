@@ -103,6 +103,8 @@ void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot, co
 void rpc_slot_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a, uint32_t index,
                   struct vfs_tag *ret);
 
+/* What it is known by after a restart. */
+const uint8_t *rpc_session_key(const struct rpc_session *s);
 /* Who makes its changes (vfs_set_origin()). */
 uint64_t rpc_session_origin(const struct rpc_session *s);
 /* What its client is to be told (notice.h), from the first time that somebody wants it with @make; NULL: not yet, or no
@@ -171,7 +173,8 @@ int compound_io(struct compound *c, struct node *n, unsigned access, struct vfs_
 /* Room for @want bytes of data behind @head bytes of result; *ret_len: how much there is. */
 uint8_t *compound_room(struct compound *c, size_t head, size_t want, size_t *ret_len);
 /* compound_more.c: a lock on the current object, as the VFS has it, and the handle to take it by. */
-int compound_lock(struct compound *c, const struct wfsp_lock *l, struct vfs_lock *ret, struct vfs_handle **ret_h);
+int compound_lock(struct compound *c, const struct wfsp_lock *l, bool reclaim, struct vfs_lock *ret,
+                  struct vfs_handle **ret_h);
 void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struct wfsp_node_attr *ret);
 
 /* compound_again.c */
@@ -194,6 +197,7 @@ compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path
 compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_put_file, op_get_file, op_open, op_close;
 compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_statfs, op_access, op_lock, op_lock_test,
         op_unlock;
+compound_op_fn op_lock_reclaim, op_reclaimed;
 compound_op_fn op_watch, op_unwatch, op_lock_wait, op_lock_cancel;
 
 #endif

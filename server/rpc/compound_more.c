@@ -5,6 +5,7 @@
 #include "core/base/err.h"
 #include "protocol/xdr/xdr.h"
 #include "server/rpc/compound.h"
+#include "server/rpc/grace.h"
 
 _Static_assert(WFSP_XATTR_CREATE == VFS_XATTR_CREATE && WFSP_XATTR_REPLACE == VFS_XATTR_REPLACE &&
                        WFSP_XATTR_MAX == VFS_XATTR_BYTES_MAX && WFSP_NAME_MAX == VFS_XATTR_NAME_MAX,
@@ -197,7 +198,8 @@ static int check_lock(const struct wfsp_lock *l)
 	return 0;
 }
 
-int compound_lock(struct compound *c, const struct wfsp_lock *l, struct vfs_lock *ret, struct vfs_handle **ret_h)
+int compound_lock(struct compound *c, const struct wfsp_lock *l, bool reclaim, struct vfs_lock *ret,
+                  struct vfs_handle **ret_h)
 {
 	const struct node *n = c->current;
 	unsigned access = l->type == WFSP_LOCK_SHARED ? VFS_ACCESS_READ : VFS_ACCESS_WRITE;
@@ -209,17 +211,34 @@ int compound_lock(struct compound *c, const struct wfsp_lock *l, struct vfs_lock
 	/* Who may not use the data must not keep others from it. */
 	if (!err)
 		err = compound_io(c, c->current, access, ret_h);
-	return err ? err : vfs_lock_of(c, l, true, ret);
+	if (!err)
+		err = vfs_lock_of(c, l, true, ret);
+	return err ? err : rpc_grace_admit(c->conn->server->grace, rpc_session_key(c->conn->session), reclaim);
 }
 
 int op_lock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	struct vfs_lock lock;
 	struct vfs_handle *h;
-	int err = compound_lock(c, &op->lock, &lock, &h);
+	int err = compound_lock(c, &op->lock, op->code == WFSP_OP_LOCK_RECLAIM, &lock, &h);
 
 	(void)res;
 	return err ? err : vfs_lock(h, &lock, NULL, NULL, NULL);
+}
+
+int op_lock_reclaim(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	return op_lock(c, op, res);
+}
+
+int op_reclaimed(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	(void)op;
+	(void)res;
+	if (!c->conn->session)
+		return err_set(-EINVAL, "locks need a HELLO");
+	rpc_grace_reclaimed(c->conn->server->grace, rpc_session_key(c->conn->session));
+	return 0;
 }
 
 int op_lock_test(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)

@@ -45,7 +45,7 @@ int op_lock_wait(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 	struct rpc_notices *n;
 	struct vfs_lock lock;
 	struct vfs_handle *h;
-	int err = compound_lock(c, &op->lock, &lock, &h);
+	int err = compound_lock(c, &op->lock, false, &lock, &h);
 
 	if (!err)
 		err = notices_of(c, &n);

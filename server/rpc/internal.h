@@ -102,6 +102,7 @@ struct rpc_sessions_config {
 	struct workers *workers; /* sessions end there */
 	struct budget_consumer *charge;
 	const uint8_t *secret; /* RPC_SECRET_BYTES */
+	struct rpc_grace *grace; /* is told of sessions that end */
 	uint32_t lease_max_s; /* 0: the default */
 };
 struct rpc_account;
@@ -246,6 +247,8 @@ struct rpc_stats {
 	struct counter refused_calls; /* answered with an RPC error */
 };
 
+struct rpc_grace;
+
 struct rpc_server {
 	struct loop_set *loops;
 	struct workers *workers;
@@ -266,6 +269,7 @@ struct rpc_server {
 	struct slow_list slow;
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
+	struct rpc_grace *grace;
 	struct sync_mutex lock;
 	struct sync_cond gone; /* a connection left */
 	struct rpc_conn *conns SYNC_GUARDED_BY(lock);

@@ -24,6 +24,15 @@ struct tls_context;
 struct vfs;
 struct workers;
 
+/* Where it is kept which sessions have locks, over restarts. Any thread. */
+#define RPC_SESSION_KEY_BYTES 16u
+struct rpc_lock_store {
+	void *ctx;
+	void (*each)(void *ctx, void (*fn)(void *fn_ctx, const uint8_t *key), void *fn_ctx);
+	/* These and no others: @count keys, one behind the other. Durable when it returns 0. Blocks. */
+	int (*put)(void *ctx, const uint8_t *keys, unsigned count);
+};
+
 struct rpc_server_config {
 	struct loop_set *loops;
 	struct workers *workers;
@@ -44,6 +53,8 @@ struct rpc_server_config {
 	/* RPC_SECRET_BYTES that prove file handles to be ours, the same at every start. NULL: random. Copied. */
 	const uint8_t *secret;
 	unsigned connections_max; /* 0: 1024 */
+	const struct rpc_lock_store *lock_store; /* NULL: none, and locks end with the server */
+	unsigned grace_s; /* how long a new server waits for those who had locks */
 	unsigned lease_max_s; /* the longest time that a session outlives its client's connections; 0: 900 */
 	unsigned stall_ms; /* a client silent in the middle of a record for this long is dropped; 0: 30,000 */
 };

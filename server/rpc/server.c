@@ -13,6 +13,7 @@
 #include "core/base/budget.h"
 #include "core/base/err.h"
 #include "server/rpc/compound.h"
+#include "server/rpc/grace.h"
 
 #define UNIX_SEND_BYTES (1 << 20)
 
@@ -70,10 +71,13 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 		s->shm_possible = rpc_shm_possible();
 		if (!s->charge || !s->shm_charge)
 			err = err_set(-ENOMEM, "no memory for the RPC server");
+		if (!err)
+			err = rpc_grace_new(config, &s->grace);
 		rpc_sessions_init(&s->sessions, &(struct rpc_sessions_config){ .vfs = s->vfs,
 		                                                               .workers = s->workers,
 		                                                               .charge = s->charge,
 		                                                               .secret = s->secret,
+		                                                               .grace = s->grace,
 		                                                               .lease_max_s = config->lease_max_s });
 	}
 	if (!err)
@@ -100,6 +104,7 @@ void rpc_server_free(struct rpc_server *s)
 	tls_context_unref(s->tls);
 	if (s->sessions.config.vfs)
 		rpc_sessions_done(&s->sessions);
+	rpc_grace_free(s->grace);
 	if (s->charge)
 		budget_leave(s->charge);
 	if (s->shm_charge)
@@ -229,6 +234,7 @@ void rpc_server_stop(struct rpc_server *s)
 		sync_cond_wait(&s->gone, &s->lock);
 	sync_mutex_unlock(&s->lock);
 	/* While there are workers, and before what their files are on is taken away. */
+	rpc_grace_end(s->grace);
 	rpc_sessions_end(&s->sessions);
 }
 

@@ -18,6 +18,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "core/base/siphash.h"
+#include "server/rpc/grace.h"
 #include "server/rpc/notice.h"
 
 #define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
@@ -116,6 +117,8 @@ static void session_free(struct work *w)
 		}
 	}
 	rpc_notices_end(s->notices);
+	if (s->owner_count && t->config.grace)
+		rpc_grace_forget(t->config.grace, s->key);
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
@@ -308,6 +311,11 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 		*ret = o ? o->number : 0;
 	sync_mutex_unlock(&t->lock);
 	return err;
+}
+
+const uint8_t *rpc_session_key(const struct rpc_session *s)
+{
+	return s->key;
 }
 
 uint64_t rpc_session_origin(const struct rpc_session *s)

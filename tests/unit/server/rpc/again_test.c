@@ -208,7 +208,8 @@ static void test_a_session_belongs_to_its_peer(void **state)
 	struct rpc_session *sessions[4];
 	struct rpc_sessions all = { 0 };
 
-	rpc_sessions_init(&all, &(struct rpc_sessions_config){ t->f->vfs, t->f->workers, charge, id, 0 });
+	rpc_sessions_init(&all, &(struct rpc_sessions_config){
+	                                .vfs = t->f->vfs, .workers = t->f->workers, .charge = charge, .secret = id });
 	for (unsigned i = 0; i < 4; i++) {
 		sessions[i] = rpc_session_get(&all, id, peers[i], 0);
 		assert_ptr_equal(rpc_session_get(&all, id, peers[i], 0), sessions[i]);

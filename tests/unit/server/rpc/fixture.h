@@ -34,6 +34,7 @@
 
 #define FILE_BYTES (48u << 20)
 #define STALL_MS 200
+#define LOCK_KEYS_MAX 64u
 
 struct fixture {
 	struct memfs mem;
@@ -45,6 +46,11 @@ struct fixture {
 	struct metrics *metrics;
 	struct rpc_server *server;
 	struct listener *listener;
+	/* Who has locks, over restarts; of the test's own server only. */
+	uint8_t lock_keys[LOCK_KEYS_MAX][RPC_SESSION_KEY_BYTES];
+	unsigned lock_key_count, lock_puts;
+	unsigned grace_s;
+	int lock_put_error;
 	char dir[64];
 	char path[96];
 	char address[112];
@@ -58,10 +64,32 @@ static inline void fixture_accept(void *ctx, int fd, const char *peer)
 	(void)rpc_server_accept(f->server, fd);
 }
 
+static inline void fixture_each_lock_key(void *ctx, void (*fn)(void *fn_ctx, const uint8_t *key), void *fn_ctx)
+{
+	struct fixture *f = ctx;
+
+	for (unsigned i = 0; i < f->lock_key_count; i++)
+		fn(fn_ctx, f->lock_keys[i]);
+}
+
+static inline int fixture_put_lock_keys(void *ctx, const uint8_t *keys, unsigned count)
+{
+	struct fixture *f = ctx;
+
+	if (f->lock_put_error)
+		return f->lock_put_error;
+	assert_true(count <= LOCK_KEYS_MAX);
+	memcpy(f->lock_keys, keys, (size_t)count * RPC_SESSION_KEY_BYTES);
+	f->lock_key_count = count;
+	f->lock_puts++;
+	return 0;
+}
+
 static inline void fixture_serve(struct fixture *f, uint64_t boot_id, const uint64_t *clean, size_t clean_count)
 {
 	/* The same at every start, as the daemon's is. */
 	static const uint8_t secret[16] = "not that secret";
+	struct rpc_lock_store store = { f, fixture_each_lock_key, fixture_put_lock_keys };
 	struct rpc_server_config config = {
 		.loops = f->loops,
 		.workers = f->workers,
@@ -75,6 +103,8 @@ static inline void fixture_serve(struct fixture *f, uint64_t boot_id, const uint
 		.clean_boot_count = clean_count,
 		.stall_ms = STALL_MS,
 		.secret = secret,
+		.lock_store = &store,
+		.grace_s = f->grace_s,
 	};
 	struct listener_config listen = { .loop = loop_set_get(f->loops, 0),
 		                          .name = "test",
@@ -127,6 +157,7 @@ static inline int fixture_setup(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->path, sizeof(f->path), "%s/sock", f->dir);
 	snprintf(f->address, sizeof(f->address), "unix:%s", f->path);
+	f->grace_s = 600;
 	fixture_serve(f, 1000, NULL, 0);
 	*state = f;
 	return 0;
