@@ -106,7 +106,15 @@ EXPORT {{ Export_Id = 1; Path = {self.export}; Pseudo = /export; Protocols = 3; 
         (self.folder / "ganesha.pid").unlink(missing_ok=True)
 
     def pause(self) -> None:
+        """When it returns, none of its threads runs."""
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+
+        def all_stopped() -> bool:
+            states = (stat.read_text().rsplit(")", 1)[1].split()[0] for stat in threads.glob("*/stat"))
+            return all(state == "T" for state in states)
+
+        wait_for(all_stopped, "nfs-ganesha to stop")
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)

@@ -13,7 +13,7 @@ from pathlib import Path
 import mounts as mount_helper
 import nbd
 import pytest
-from appliance import Appliance, program, wait_for
+from appliance import Appliance, Settings, program, wait_for
 from ganesha import CannotRun, Ganesha
 from nbdclient import MIB, connect, pattern, run
 
@@ -242,6 +242,44 @@ def test_server_that_stalls_costs_its_own_mount_only(share: Ganesha, appliance: 
 
         wait_for(reads, "the server to be used again", 60)
     assert mounts(appliance)[0]["reason"] == ""
+
+
+def test_writers_of_a_stalled_share_hold_up_nobody_else(share: Ganesha, make_appliance) -> None:
+    """What the server does not take fills neither the memory of others, nor the threads that write back."""
+    box = make_appliance(Settings(cache="64M", writeback_age_ms=200))
+    size = 64 * MIB
+    with open(share.export / "disk.img", "wb") as image:
+        image.truncate(size)
+    volume = box.add_volume("tank/vm1", "64M", "vm1")
+    add(box, share)
+    box.add_export("/nas/disk.img", "disk")
+    refused = threading.Event()
+
+    def fill() -> None:
+        try:
+            with connect(box.nbd_uri("disk")) as disk:
+                for at in range(0, size, MIB):
+                    disk.pwrite(pattern(MIB, at), at)
+        except nbd.Error:
+            refused.set()
+
+    share.pause()
+    writer = threading.Thread(target=fill)
+    try:
+        writer.start()
+        with connect(volume) as other:
+            slowest = 0.0
+            while not refused.is_set():
+                assert writer.is_alive() or refused.is_set(), "everything was taken by a server that takes nothing"
+                start = time.monotonic()
+                for at in range(0, 32 * MIB, MIB):
+                    other.pwrite(b"v" * MIB, at)
+                other.flush()
+                slowest = max(slowest, time.monotonic() - start)
+            assert slowest < 10
+    finally:
+        share.resume()
+        writer.join()
 
 
 def test_share_goes_by_force_when_its_server_is_gone(share: Ganesha, appliance: Appliance) -> None:

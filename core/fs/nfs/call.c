@@ -31,12 +31,10 @@ void nfs_batch_done(struct nfs_batch *b)
 	sync_mutex_done(&b->lock);
 }
 
-void nfs_call_end(struct nfs_net *net, struct nfs_call *c, int rc)
+void nfs_call_end(struct nfs_call *c, int rc)
 {
 	struct nfs_batch *b = c->batch;
 
-	if (c->probe)
-		__atomic_store_n(&net->probing, 0, __ATOMIC_RELEASE);
 	c->rc = rc;
 	sync_mutex_lock(&b->lock);
 	if (--b->pending == 0)
@@ -79,25 +77,18 @@ void nfs_net_queue(struct nfs_net *net, struct nfs_call *c)
 void nfs_call_start(struct nfs_net *net, struct nfs_batch *b, struct nfs_call *c)
 {
 	c->batch = b;
-	c->probe = false;
 	c->not_before_ns = 0;
 	c->deadline_ns = sync_now_ns() + net->config.timeout_ms * SYNC_NS_PER_MS;
 	sync_mutex_lock(&b->lock);
 	b->pending++;
 	sync_mutex_unlock(&b->lock);
 	if (__atomic_load_n(&net->dead, __ATOMIC_ACQUIRE)) {
-		nfs_call_end(net, c, -ESTALE);
+		nfs_call_end(c, -ESTALE);
 		return;
 	}
-	if (__atomic_load_n(&net->down, __ATOMIC_ACQUIRE)) {
-		int nobody = 0;
-
-		if (!__atomic_compare_exchange_n(&net->probing, &nobody, 1, false, __ATOMIC_ACQ_REL,
-		                                 __ATOMIC_RELAXED)) {
-			nfs_call_end(net, c, -ETIMEDOUT);
-			return;
-		}
-		c->probe = true;
+	if (!c->probe && __atomic_load_n(&net->down, __ATOMIC_ACQUIRE)) {
+		nfs_call_end(c, -ETIMEDOUT);
+		return;
 	}
 	nfs_net_queue(net, c);
 }

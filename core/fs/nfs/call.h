@@ -31,6 +31,7 @@ struct nfs_call {
 	int (*take)(void *ctx, const void *res);
 	void *ctx;
 	bool once; /* it must not be repeated */
+	bool probe; /* it is made also while the server does not answer, to see whether it does again */
 	/* READ and WRITE: memory in pages of 4096 bytes, NULL for those that nobody wants; the calls' bytes begin with
 	 * the first one. @done_bytes: how much of it is done; the rest is asked for again. */
 	void *const *pages;
@@ -44,7 +45,6 @@ struct nfs_call {
 	struct nfs_batch *batch;
 	struct nfs_conn *conn;
 	uint64_t deadline_ns, not_before_ns;
-	bool probe;
 	struct cds_list_head link;
 };
 
@@ -62,6 +62,10 @@ struct nfs_net_config {
 	uint16_t port;
 	uint32_t uid, gid;
 	unsigned connections, timeout_ms;
+	/* The server does not answer any more; all calls fail at once from now on, until one with @probe is answered.
+	 * In a connection's thread, without locks. */
+	void (*on_down)(void *ctx);
+	void *ctx;
 };
 struct nfs_net_stats {
 	uint64_t calls, read_bytes, written_bytes, repeated, timed_out, connects, bad_replies;

@@ -126,7 +126,7 @@ static void on_done(void *ctx, int rc, void *res)
 	if (rc == -EAGAIN)
 		nfs_net_queue(net, c);
 	else
-		nfs_call_end(net, c, rc);
+		nfs_call_end(c, rc);
 }
 
 static void drop_link(struct nfs_conn *conn)
@@ -227,9 +227,15 @@ static void send_queued(struct nfs_conn *conn)
 		if (rc) {
 			cds_list_del(&c->link);
 			unload(c);
-			nfs_call_end(conn->net, c, rc);
+			nfs_call_end(c, rc);
 		}
 	}
+}
+
+static void set_down(struct nfs_net *net)
+{
+	if (!__atomic_exchange_n(&net->down, 1, __ATOMIC_ACQ_REL) && net->config.on_down)
+		net->config.on_down(net->config.ctx);
 }
 
 /* End what has waited too long, or everything. A call that was sent takes its connection with it, since what the server
@@ -247,7 +253,7 @@ static void check_deadlines(struct nfs_conn *conn, bool all, int rc)
 	if (late && !all &&
 	    __atomic_load_n(&conn->net->heard_ns, __ATOMIC_RELAXED) + conn->net->config.timeout_ms * SYNC_NS_PER_MS <=
 	            now)
-		__atomic_store_n(&conn->net->down, 1, __ATOMIC_RELEASE);
+		set_down(conn->net);
 	if (late)
 		back_off(conn);
 	sync_mutex_lock(&conn->lock);
@@ -259,10 +265,10 @@ static void check_deadlines(struct nfs_conn *conn, bool all, int rc)
 	cds_list_for_each_entry_safe (c, next, &over, link) {
 		if (!all) {
 			nfs_count(&conn->net->stats.timed_out, 1);
-			__atomic_store_n(&conn->net->down, 1, __ATOMIC_RELEASE);
+			set_down(conn->net);
 		}
 		unload(c);
-		nfs_call_end(conn->net, c, rc);
+		nfs_call_end(c, rc);
 	}
 	conn->checked_ns = now;
 }

@@ -32,8 +32,7 @@ struct nfs_net {
 	unsigned started;
 	unsigned turn; /* atomic */
 	int dead; /* atomic */
-	/* A call has timed out, and nothing was heard since. One at a time then tries whether the server is back. */
-	int down, probing; /* atomic */
+	int down; /* atomic: a call has timed out, and nothing was heard since */
 	uint64_t heard_ns; /* atomic */
 	struct nfs_net_stats stats; /* atomic members */
 };
@@ -43,7 +42,7 @@ void nfs_conn_stop(struct nfs_conn *c);
 void nfs_conn_wake(struct nfs_conn *c);
 /* To the connection that has least to do. */
 void nfs_net_queue(struct nfs_net *net, struct nfs_call *c);
-void nfs_call_end(struct nfs_net *net, struct nfs_call *c, int rc);
+void nfs_call_end(struct nfs_call *c, int rc);
 
 static inline void nfs_count(uint64_t *what, uint64_t n)
 {

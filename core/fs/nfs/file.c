@@ -117,28 +117,39 @@ SYNC_NO_ANALYSIS int nfs_file_read(struct vfs_node *node, const struct iovec *io
 	return rc;
 }
 
+/* Pages that somebody refers to keep their file, and so the import and the cache. */
+struct held_ref {
+	struct cache_ref ref;
+	struct vfs_node *node;
+};
+
 static void release_ref(struct vfs_ref *r)
 {
-	cache_ref_release(r->priv);
-	free(r->priv);
+	struct held_ref *h = r->priv;
+
+	cache_ref_release(&h->ref);
+	vfs_node_unref(h->node);
+	free(h);
 }
 
 int nfs_file_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret)
 {
 	struct nfs_node *n = nfs_node_of(node);
-	struct cache_ref *ref = malloc(sizeof(*ref));
+	struct held_ref *h = malloc(sizeof(*h));
 	struct cache_file *f;
-	int rc = ref ? nfs_check_alive(n->im) : err_set(-ENOMEM, "a read: no memory");
+	int rc = h ? nfs_check_alive(n->im) : err_set(-ENOMEM, "a read: no memory");
 
 	if (rc == 0)
 		rc = nfs_file_data(n, &f);
 	if (rc == 0)
-		rc = cache_read_ref(f, offset, len, cache_flags(flags), ref);
+		rc = cache_read_ref(f, offset, len, cache_flags(flags), &h->ref);
 	if (rc) {
-		free(ref);
+		free(h);
 		return rc;
 	}
-	*ret = (struct vfs_ref){ .iov = ref->iov, .iov_count = ref->iov_count, .release = release_ref, .priv = ref };
+	h->node = node;
+	vfs_node_ref(node);
+	*ret = (struct vfs_ref){ .iov = h->ref.iov, .iov_count = h->ref.iov_count, .release = release_ref, .priv = h };
 	return 0;
 }
 

@@ -192,9 +192,11 @@ void nfs_import_close(struct nfs_import *im)
 	struct nfs_import_options o = im->options;
 	int rc;
 
-	nfs_janitor_stop(im);
 	rc = nfs_nodes_flush(im);
 	nfs_nodes_remove_temporary(im);
+	/* What the janitor may be waiting for matters no more. */
+	nfs_net_kill(im->net);
+	nfs_janitor_stop(im);
 	nfs_nodes_free(im);
 	import_free(im);
 	if (o.gone)
@@ -246,6 +248,8 @@ int nfs_import_open(const char *url, const struct nfs_import_options *options, s
 	im = import_new(options, &u);
 	if (!im)
 		return err_set(-ENOMEM, "a share: no memory");
+	k.on_down = nfs_janitor_down;
+	k.ctx = im;
 	rc = nfs_mount_export(&u, &k, &im->root_fh);
 	if (rc == 0)
 		rc = nfs_net_new(&k, &im->net);

@@ -11,8 +11,9 @@
  * restarts in between, it is written again.
  *
  * A server that stalls makes calls fail with -ETIMEDOUT after @timeout_ms, and the next ones at once, until it answers
- * again. Calls that may be repeated are, over a new connection; one that may not, and whose answer was lost, is -EIO.
- * What a server answers is checked before anything is done with it; a malformed answer costs the connection.
+ * again, which is tried every second. Calls that may be repeated are, over a new connection; one that may not, and
+ * whose answer was lost, is -EIO. What a server answers is checked before anything is done with it; a malformed answer
+ * costs the connection.
  */
 #ifndef WFSD_CORE_FS_NFS_NFS_IMPORT_H
 #define WFSD_CORE_FS_NFS_NFS_IMPORT_H

@@ -90,7 +90,8 @@ struct nfs_import {
 	struct sync_thread janitor;
 	struct sync_cond janitor_cond; /* table_lock */
 	struct cds_list_head jobs;
-	bool janitor_stop, janitor_started;
+	bool janitor_stop, janitor_started; /* table_lock */
+	bool is_down; /* table_lock: the server does not answer */
 };
 
 extern const struct vfs_node_ops nfs_node_ops;
@@ -146,6 +147,8 @@ int nfs_janitor_start(struct nfs_import *im);
 void nfs_janitor_stop(struct nfs_import *im);
 /* There is something to do for @n. The table_lock is held. */
 void nfs_janitor_add(struct nfs_node *n);
+/* The server does not answer any more. */
+void nfs_janitor_down(void *im);
 /* Remove a deleted file that has a temporary name. */
 void nfs_remove_temporary(struct nfs_node *n);
 

@@ -79,6 +79,10 @@ static void test_a_server_that_stalls_costs_one_timeout_and_is_used_when_it_is_b
 	assert_true(took < 10 * TIMEOUT_MS * SYNC_NS_PER_MS);
 	nfs_import_get_stats(w->im, &s);
 	assert_true(s.down);
+	/* From now on it costs nothing. */
+	start = sync_now_ns();
+	assert_int_equal(lookup(w, "a", &n), -ETIMEDOUT);
+	assert_true(sync_now_ns() - start < TIMEOUT_MS * SYNC_NS_PER_MS / 2);
 	lock(w);
 	w->server->stall = false;
 	unlock(w);
