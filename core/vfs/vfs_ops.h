@@ -97,18 +97,35 @@ struct vfs_node_ops {
 	struct vfs_node *(*outside)(struct vfs_node *n);
 };
 
+/* A change that a transaction has made, of a name, or (name_len 0) of an object. Valid during the call. */
+struct vfs_tx_change {
+	uint64_t dir; /* of a name: its directory */
+	const char *name; /* not terminated */
+	size_t name_len;
+	uint64_t before, after; /* the object of that name; 0: none */
+	uint64_t object; /* otherwise: it has changed */
+};
+/* Under locks of the file system: it must not call that. */
+typedef void vfs_tx_change_fn(void *ctx, const struct vfs_tx_change *change);
+
 /* What a file system does for a transaction, which it embeds in its own. As the functions of vfs_tx.h. */
 struct vfs_tx_ops {
 	void (*free)(struct vfs_tx *tx);
 	/* *ret is referenced. */
 	int (*node)(struct vfs_tx *tx, struct vfs_node *outside, struct vfs_node **ret);
-	int (*commit)(struct vfs_tx *tx, bool durable);
+	/* @fn, unless NULL, hears of all that was changed once it is. */
+	int (*commit)(struct vfs_tx *tx, bool durable, vfs_tx_change_fn *fn, void *ctx);
 	int (*abort)(struct vfs_tx *tx, int reason);
 	void (*get_info)(struct vfs_tx *tx, struct vfs_tx_info *ret);
 };
 
+struct vfs_mount_point;
 struct vfs_tx {
 	const struct vfs_tx_ops *ops;
+	/* The VFS's. */
+	struct vfs *vfs;
+	struct vfs_mount_point *mount;
+	uint64_t fsid;
 };
 
 /* Embedded at the start of the file system's own node. */

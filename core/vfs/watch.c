@@ -246,8 +246,9 @@ void watch_tell_name(struct vfs *v, const struct vfs_mount_point *m, unsigned wh
 	struct report r = { .change = { .what = what, .name = name, .name_len = name_len }, .mount = m, .node = dir };
 	struct vfs_stat st;
 
-	if (dir->ops->stat(dir, &st))
-		return; /* the file system is gone */
+	/* What is done inside of a transaction is told when that is committed (tx.c). */
+	if (dir->ops->outside || dir->ops->stat(dir, &st))
+		return;
 	r.change.fsid = st.fsid;
 	r.change.dir = st.object;
 	if (object && object->ops->stat(object, &st) == 0) {
@@ -262,11 +263,25 @@ void watch_tell_object(struct vfs *v, const struct vfs_mount_point *m, unsigned 
 	struct report r = { .change = { .what = what }, .mount = m, .node = object };
 	struct vfs_stat st;
 
-	if (object->ops->stat(object, &st))
+	if (object->ops->outside || object->ops->stat(object, &st))
 		return;
 	r.change.fsid = st.fsid;
 	r.change.object = st.object;
 	report(v, &r);
+}
+
+void watch_lost(struct vfs *v, const struct vfs_mount_point *m)
+{
+	const struct vfs_change lost = { .what = VFS_CHANGE_LOST };
+	struct watch_hub *hub = v->watches;
+	struct vfs_watch *w;
+
+	sync_mutex_lock(&hub->lock);
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++)
+		cds_list_for_each_entry (w, &hub->buckets[i], link)
+			if (w->mount == m)
+				tell(w, &lost);
+	sync_mutex_unlock(&hub->lock);
 }
 
 /* ---- opening and closing ---- */

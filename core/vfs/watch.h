@@ -71,6 +71,9 @@ void watch_tell_object(struct vfs *v, const struct vfs_mount_point *m, unsigned 
 /* Before a change of names in @dir: -EAGAIN when this thread must not wait and telling of it would have to. */
 int watch_may_tell(struct vfs *v, const struct vfs_mount_point *m, struct vfs_node *dir);
 
+/* Something in the mount changed, it is not known what. */
+void watch_lost(struct vfs *v, const struct vfs_mount_point *m);
+
 static inline void watch_name(struct vfs *v, const struct vfs_mount_point *m, unsigned what, struct vfs_node *dir,
                               const char *name, size_t name_len, struct vfs_node *object)
 {

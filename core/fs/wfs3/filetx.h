@@ -227,6 +227,6 @@ bool filetx_writes(const struct filetx_object *x);
 
 /* ---- filetx_commit.c ---- */
 
-int filetx_commit(struct vfs_tx *t, bool durable);
+int filetx_commit(struct vfs_tx *t, bool durable, vfs_tx_change_fn *fn, void *ctx);
 
 #endif

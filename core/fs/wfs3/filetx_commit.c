@@ -476,7 +476,22 @@ static int commit_prepared(struct filetx_commit *c)
 	return rc;
 }
 
-static int commit_entered(struct filetx *tx)
+/* All that is another way outside now. */
+static void tell_changes(const struct filetx *tx, vfs_tx_change_fn *fn, void *ctx)
+{
+	for (const struct filetx_name *n = tx->names; n; n = n->next)
+		if (n->object != n->base_object)
+			fn(ctx, &(struct vfs_tx_change){ .dir = n->dir->number,
+			                                 .name = n->name,
+			                                 .name_len = n->name_len,
+			                                 .before = n->base_object,
+			                                 .after = n->object });
+	for (const struct filetx_object *x = tx->objects; x; x = x->next)
+		if (x->changed && x->o)
+			fn(ctx, &(struct vfs_tx_change){ .object = x->number });
+}
+
+static int commit_entered(struct filetx *tx, vfs_tx_change_fn *fn, void *ctx)
 {
 	struct filetx_commit c = { .tx = tx, .ds = tx->ds };
 	int rc = pool_check_writable(tx->ds->pool);
@@ -492,11 +507,13 @@ static int commit_entered(struct filetx *tx)
 	if (rc)
 		return tx->state == VFS_TX_RUNNING ? filetx_fail(tx, rc) : rc;
 	tx->state = VFS_TX_COMMITTED;
+	if (fn)
+		tell_changes(tx, fn, ctx);
 	filetx_drop_overlay(tx);
 	return 0;
 }
 
-int filetx_commit(struct vfs_tx *t, bool durable)
+int filetx_commit(struct vfs_tx *t, bool durable, vfs_tx_change_fn *fn, void *ctx)
 {
 	struct filetx *tx = (struct filetx *)t;
 	int rc = filetx_enter(tx);
@@ -505,7 +522,7 @@ int filetx_commit(struct vfs_tx *t, bool durable)
 		return rc;
 	rc = dataset_enter(tx->ds, 0);
 	if (!rc) {
-		rc = commit_entered(tx);
+		rc = commit_entered(tx, fn, ctx);
 		if (!rc && durable)
 			rc = txg_sync_log(tx->ds);
 		dataset_exit(tx->ds);

@@ -191,7 +191,7 @@ static void transact(struct run *r)
 	if (abort_it)
 		assert_ok(tx->ops->abort(tx, -ECANCELED));
 	else
-		assert_ok(tx->ops->commit(tx, durable));
+		assert_ok(tx->ops->commit(tx, durable, NULL, NULL));
 	tx->ops->free(tx);
 	note_state(r->t.top, r->history[r->op]);
 	if (!abort_it)

@@ -105,7 +105,7 @@ static void test_what_was_committed_durably_survives_a_crash(void **state)
 	vfs_node_unref(n);
 	vfs_node_unref(top);
 	id = tx_info(tx).id;
-	assert_ok(tx->ops->commit(tx, true));
+	assert_ok(tx->ops->commit(tx, true, NULL, NULL));
 	tx->ops->free(tx);
 	tree_crash(&t, 5);
 	n = node_at(t.top, "f");
