@@ -125,6 +125,7 @@ struct wfs_locks {
 	struct sync_mutex lock;
 	struct held_lock *first SYNC_GUARDED_BY(lock); /* entries change with the gate, too */
 	unsigned count SYNC_GUARDED_BY(lock);
+	uint64_t boot SYNC_GUARDED_BY(lock); /* the server that knows of all of them; 0: there never were any */
 };
 
 struct wfs {

@@ -115,6 +115,14 @@ static void set_cred(struct held_lock *h, const struct wfs_cred *cred)
 	h->cred.groups = h->groups;
 }
 
+void wfs_locks_asked(struct wfs *w, uint64_t boot)
+{
+	sync_mutex_lock(&w->locks.lock);
+	if (!w->locks.boot)
+		w->locks.boot = boot;
+	sync_mutex_unlock(&w->locks.lock);
+}
+
 void wfs_locks_note(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, const struct wfs_lock *lock,
                     uint64_t boot)
 {
@@ -122,6 +130,8 @@ void wfs_locks_note(struct wfs *w, const struct wfs_cred *cred, const struct wfs
 	struct wfs_locks *l = &w->locks;
 
 	sync_mutex_lock(&l->lock);
+	if (lock->type != WFS_LOCK_NONE && !l->boot)
+		l->boot = boot;
 	cut(l, fh, lock, &spare);
 	if (h && lock->type != WFS_LOCK_NONE && l->count < HELD_MAX) {
 		h->boot = boot;
@@ -183,17 +193,6 @@ static int current_boot(struct wfs *w, uint64_t *ret)
 	err = wfs_call_retry(c, &call, &generation, &attempts);
 	wfs_call_done(&call);
 	return err ? err : wfs_conn_boot(c, generation, 0, ret, &durable);
-}
-
-static bool all_from(struct wfs_locks *l, uint64_t boot)
-{
-	bool all = true;
-
-	sync_mutex_lock(&l->lock);
-	for (const struct held_lock *h = l->first; h && all; h = h->next)
-		all = h->boot == boot;
-	sync_mutex_unlock(&l->lock);
-	return all;
 }
 
 /* 0: it is there again; 1: it is, but somebody may have had it in between, or has it. */
@@ -260,21 +259,26 @@ static int reclaim_all(struct wfs *w, uint64_t boot, unsigned *ret_lost)
 
 int wfs_locks_keep(struct wfs *w, unsigned *ret_lost)
 {
-	uint64_t boot;
-	bool any;
+	uint64_t boot, known;
 	int err;
 
 	*ret_lost = 0;
 	sync_mutex_lock(&w->locks.lock);
-	any = w->locks.first;
+	known = w->locks.boot;
 	sync_mutex_unlock(&w->locks.lock);
-	if (!any)
+	/* Who has none any more says so, too: the server waits for all who ever had. */
+	if (!known)
 		return 0;
 	err = current_boot(w, &boot);
-	if (err || all_from(&w->locks, boot))
+	if (err || known == boot)
 		return err;
 	sync_rwlock_wrlock(&w->locks.gate);
 	err = reclaim_all(w, boot, ret_lost);
+	if (!err) {
+		sync_mutex_lock(&w->locks.lock);
+		w->locks.boot = boot;
+		sync_mutex_unlock(&w->locks.lock);
+	}
 	sync_rwlock_wrunlock(&w->locks.gate);
 	return err;
 }

@@ -146,6 +146,14 @@ static void test_the_library_has_its_locks_again(void **state)
 	}
 	probe.offset = 40;
 	assert_int_equal(wfs_lock(other, NULL, &f, &probe), 0);
+	/* Somebody who has had one, and has none, is waited for, too, and says so. */
+	hole.owner = probe.owner;
+	assert_int_equal(wfs_lock(other, NULL, &f, &hole), 0);
+	restart(t);
+	assert_int_equal(wfs_locks_keep(t->w, &lost), 0);
+	assert_int_equal(wfs_lock(t->w, NULL, &f, &b), -ERESTART);
+	assert_int_equal(wfs_locks_keep(other, &lost), 0);
+	assert_int_equal(wfs_lock(t->w, &cred, &f, &b), 0);
 	/* Again, and somebody else was faster. */
 	t->f->grace_s = 0;
 	restart(t);
