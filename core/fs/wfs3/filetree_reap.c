@@ -29,7 +29,7 @@ bool filetree_reap_later(struct object *o)
 	taken = p->reaping;
 	if (taken) {
 		cds_list_add_tail(&o->reap_link, &p->reap_objects);
-		reaper_wake(p);
+		reaper_hand_over(p);
 	}
 	sync_mutex_unlock(&p->reap_lock);
 	return taken;

@@ -209,6 +209,8 @@ struct pool {
 	struct sync_cond reap_wake;
 	bool reap_stop SYNC_GUARDED_BY(reap_lock);
 	bool reap_work SYNC_GUARDED_BY(reap_lock);
+	bool reap_called SYNC_GUARDED_BY(reap_lock); /* the thread knows of it */
+	bool reap_hurry SYNC_GUARDED_BY(reap_lock); /* somebody waits: it does not wait for more to do */
 	bool reap_busy SYNC_GUARDED_BY(reap_lock); /* there is work, and the last try at it did not fail */
 	struct sync_cond reap_rest; /* not busy any more */
 	bool reaping SYNC_GUARDED_BY(reap_lock); /* the thread takes objects */
@@ -375,7 +377,7 @@ int pool_register_log_metrics(struct pool *p, struct metrics *m, const char *lab
 int reaper_start(struct pool *p);
 void reaper_stop(struct pool *p);
 /* There is work for it: under the lock, and taking it. */
-void reaper_wake(struct pool *p) SYNC_REQUIRES(p->reap_lock);
+void reaper_hand_over(struct pool *p) SYNC_REQUIRES(p->reap_lock);
 void reaper_kick(struct pool *p);
 /* Wait until it has given back all that it can for now, or until @until_ns. False: it is at rest already. Blocks. */
 bool reaper_wait(struct pool *p, uint64_t until_ns);

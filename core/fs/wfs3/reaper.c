@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/fs/wfs3/filetree.h"
 
+#define GATHER_NS (20 * SYNC_NS_PER_MS)
 #define REAP_RETRY_NS (5 * SYNC_NS_PER_S)
 #define RESULTS_NS (60 * SYNC_NS_PER_S) /* results of requests that have expired are looked for */
 
@@ -149,6 +150,16 @@ static int drop_results(void *ctx, struct dataset *ds)
 	return rc == -ESTALE ? 0 : rc;
 }
 
+/* What is handed over one by one is given back together: a thread that is woken each time costs more than its work. */
+static void gather(struct pool *p) SYNC_REQUIRES(p->reap_lock)
+{
+	uint64_t until_ns = sync_now_ns() + GATHER_NS;
+
+	while (!p->reap_hurry && !p->reap_stop && sync_now_ns() < until_ns)
+		(void)sync_cond_wait_until(&p->reap_wake, &p->reap_lock, until_ns);
+	p->reap_work = p->reap_hurry = p->reap_called = false;
+}
+
 static void reaper_main(void *arg)
 {
 	uint64_t results_ns = sync_now_ns() + RESULTS_NS;
@@ -166,7 +177,7 @@ static void reaper_main(void *arg)
 				continue;
 			}
 		}
-		p->reap_work = false;
+		gather(p);
 		sync_mutex_unlock(&p->reap_lock);
 		ret = filetree_reap_all(p);
 		volumes = dataset_each(p, reap_one, p);
@@ -212,17 +223,22 @@ void reaper_stop(struct pool *p)
 	sync_thread_join(&p->reaper);
 }
 
-void reaper_wake(struct pool *p)
+void reaper_hand_over(struct pool *p)
 {
 	p->reap_work = true;
 	p->reap_busy = p->reaping;
-	sync_cond_broadcast(&p->reap_wake);
+	if (!p->reap_called) {
+		p->reap_called = true;
+		sync_cond_broadcast(&p->reap_wake);
+	}
 }
 
 void reaper_kick(struct pool *p)
 {
 	sync_mutex_lock(&p->reap_lock);
-	reaper_wake(p);
+	p->reap_hurry = true;
+	p->reap_called = false;
+	reaper_hand_over(p);
 	sync_mutex_unlock(&p->reap_lock);
 }
 
@@ -232,6 +248,10 @@ bool reaper_wait(struct pool *p, uint64_t until_ns)
 
 	sync_mutex_lock(&p->reap_lock);
 	busy = p->reap_busy;
+	if (busy) {
+		p->reap_hurry = true;
+		sync_cond_broadcast(&p->reap_wake);
+	}
 	while (p->reap_busy && sync_cond_wait_until(&p->reap_rest, &p->reap_lock, until_ns))
 		;
 	sync_mutex_unlock(&p->reap_lock);
