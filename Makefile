@@ -180,7 +180,8 @@ tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
 py: ## end-to-end tests against the real daemon
 	$(Q)$(PYTHON) tests/run.py py
-soak: all ## kill the daemon a hundred times under load, for a minute under fio; ten minutes of random I/O on a mount
+soak: all $(O)/unit/server/rpc/storm_test ## kill the daemon a hundred times under load, for a minute under fio; a million random messages; ten minutes of random I/O on a mount
+	$(Q)WFSD_STORM_MESSAGES=1000000 $(O)/unit/server/rpc/storm_test
 	$(Q)WFSD_CRASH_CYCLES=100 WFSD_FIO_KILLS=24 $(PYTHON) -m pytest -q tests/py/test_crash.py tests/py/test_kill_fio.py
 	$(Q)WFSD_NAMES=1000000 WFSD_WORKLOAD_S=60 $(PYTHON) -m pytest -q tests/py/test_mount_workloads.py
 	$(Q)WFSD_RANDOM_IO_S=600 $(PYTHON) -m pytest -q tests/py/test_mount_programs.py -k random_io
