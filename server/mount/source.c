@@ -123,10 +123,10 @@ int source_open(struct vfs *v, const char *source, bool read_only, struct blk_de
 	else
 		rc = blk_open(after(source, SOURCE_HOST), read_only ? BLK_OPEN_READ_ONLY : 0, &dev);
 	if (rc < 0)
-		return rc == -EROFS ? err_add(rc, "%s can only be mounted read-only: say so", source) : rc;
+		return rc == -EROFS ? err_add(rc, "%s can only be mounted with --read-only", source) : rc;
 	if (!read_only && blk_caps(dev)->read_only) {
 		blk_close(dev);
-		return err_set(-EROFS, "%s is read-only, and can only be mounted so: say so", source);
+		return err_set(-EROFS, "%s is read-only: mount it with --read-only", source);
 	}
 	*ret = dev;
 	return 0;
