@@ -284,6 +284,8 @@ static int lock_range(struct vfs_handle *h, const struct vfs_lock *lock, vfs_loc
 	struct range want;
 	int ret = make_range(lock, &want);
 
+	if (!ret && h->node->ops->outside)
+		ret = err_set(-EOPNOTSUPP, "there are no locks in a transaction");
 	if (ret)
 		return ret;
 	w = new_wait(&want, granted, ctx);

@@ -214,8 +214,11 @@ int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct
 
 	if (!__atomic_load_n(&m->child_count, __ATOMIC_ACQUIRE))
 		return 0;
+	/* In a transaction it is the object outside that something lies over. */
+	if (node->ops->outside)
+		node = node->ops->outside((struct vfs_node *)(uintptr_t)node);
 	sync_mutex_lock(&v->lock);
-	covered = find_over(v, m, node);
+	covered = node && find_over(v, m, node);
 	sync_mutex_unlock(&v->lock);
 	return covered ? err_set(-EBUSY, "something is mounted over it") : 0;
 }

@@ -107,6 +107,11 @@ static int step_down(struct vfs *v, const struct place *at, const char *name, si
 		err = at->node->ops->lookup(at->node, name, len, &ret->node);
 	if (err)
 		return err;
+	/* A transaction does not lead to another file system. */
+	if (ret->node->ops->outside && mount_check_uncovered(v, at->mount, ret->node)) {
+		vfs_node_unref(ret->node);
+		return err_set(-EXDEV, "something is mounted over '%.*s'", (int)len, name);
+	}
 	mount_ref(at->mount);
 	ret->mount = at->mount;
 	mount_cross(v, ret);
