@@ -104,6 +104,14 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	[WFSP_OP_LOCK_CANCEL] = { "lock_cancel", { A(U64, id) }, { { 0 } } },
 	[WFSP_OP_LOCK_RECLAIM] = { "lock_reclaim", { A(LOCK, lock) }, { { 0 } } },
 	[WFSP_OP_RECLAIMED] = { "reclaimed", { { 0 } }, { { 0 } } },
+	[WFSP_OP_TX_BEGIN] = { "tx_begin", { A(U32, isolation), A(U32, ttl_ms), A(U32, flags) }, { R(U64, id) } },
+	[WFSP_OP_TX_USE] = { "tx_use", { A(U64, id) }, { { 0 } } },
+	[WFSP_OP_TX_COMMIT] = { "tx_commit", { A(U32, flags) }, { { 0 } } },
+	[WFSP_OP_TX_ABORT] = { "tx_abort", { { 0 } }, { { 0 } } },
+	[WFSP_OP_TX_STATUS] = { "tx_status",
+	                        { A(U64, id) },
+	                        { R(U32, tx.state), R(U32, tx.reason), R(U64, tx.fsid), R(U64, tx.fileid),
+	                          R_MAX(TEXT, name, WFSP_NAME_MAX), R(U64, tx.committed_ns) } },
 };
 
 const char *wfsp_op_name(uint32_t code)

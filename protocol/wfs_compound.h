@@ -75,7 +75,12 @@ enum wfsp_op_code {
 	WFSP_OP_LOCK_CANCEL = 42,
 	WFSP_OP_LOCK_RECLAIM = 43,
 	WFSP_OP_RECLAIMED = 44,
-	WFSP_OP_CODES = 45, /* the numbers below are used, but for 0 */
+	WFSP_OP_TX_BEGIN = 45,
+	WFSP_OP_TX_USE = 46,
+	WFSP_OP_TX_COMMIT = 47,
+	WFSP_OP_TX_ABORT = 48,
+	WFSP_OP_TX_STATUS = 49,
+	WFSP_OP_CODES = 50, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u
@@ -119,6 +124,14 @@ enum wfsp_op_code {
 #define WFSP_SEEK_HOLE 1u
 #define WFSP_REOPEN_OWNER 1u
 
+#define WFSP_TX_SNAPSHOT 1u
+#define WFSP_TX_SERIALIZABLE 2u
+#define WFSP_TX_ATOMIC 1u
+#define WFSP_TX_DURABLE 1u
+#define WFSP_TX_RUNNING 1u
+#define WFSP_TX_COMMITTED 2u
+#define WFSP_TX_ABORTED 3u
+
 #define WFSP_LOCK_NONE 0u
 #define WFSP_LOCK_SHARED 1u
 #define WFSP_LOCK_EXCLUSIVE 2u
@@ -151,6 +164,12 @@ struct wfsp_statfs {
 	bool read_only;
 };
 
+struct wfsp_tx_status {
+	uint32_t state, reason;
+	uint64_t fsid, fileid;
+	uint64_t committed_ns;
+};
+
 /* The arguments of an operation: those that its code has. */
 struct wfsp_op {
 	uint32_t code;
@@ -168,6 +187,7 @@ struct wfsp_op {
 	uint64_t descriptor;
 	uint64_t id;
 	uint32_t what;
+	uint32_t isolation, ttl_ms;
 	struct wfsp_bytes name, new_name;
 	struct wfsp_bytes path; /* also CREATE's target */
 	struct wfsp_bytes handle;
@@ -195,6 +215,9 @@ struct wfsp_op_res {
 	struct wfsp_node_attr attr;
 	struct wfsp_lock lock;
 	struct wfsp_statfs statfs;
+	uint64_t id;
+	struct wfsp_tx_status tx; /* and a name */
+	struct wfsp_bytes name;
 	/* READDIR's entries, LIST_XATTR's names: checked, encoded, to be read with wfsp_get_dirent() or _get_name(). */
 	uint32_t item_count;
 	struct wfsp_bytes items;

@@ -96,7 +96,9 @@ enum wfsp_status {
 	WFSP_ERR_MSGSIZE = 38,
 	WFSP_ERR_SEQUENCE = 39,
 	WFSP_ERR_GRACE = 40,
-	WFSP_STATUSES = 41, /* how many there are */
+	WFSP_ERR_CONFLICT = 41,
+	WFSP_ERR_TIMEDOUT = 42,
+	WFSP_STATUSES = 43, /* how many there are */
 };
 
 #define WFSP_FEATURE_SHM 1u

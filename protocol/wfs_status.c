@@ -47,6 +47,8 @@ static const int status_errno[WFSP_STATUSES] = {
 	[WFSP_ERR_MSGSIZE] = -EMSGSIZE,
 	[WFSP_ERR_SEQUENCE] = -EPROTO,
 	[WFSP_ERR_GRACE] = -ERESTART, /* likewise */
+	[WFSP_ERR_CONFLICT] = -ENOTUNIQ, /* likewise */
+	[WFSP_ERR_TIMEDOUT] = -ETIMEDOUT,
 };
 
 enum wfsp_status wfsp_status_from_errno(int err)

@@ -10,6 +10,7 @@
 #define WFSD_CORE_VFS_VFS_OPS_H
 
 #include "core/vfs/vfs_tx.h"
+#include "core/vfs/vfs_watch.h"
 
 struct vfs_node;
 

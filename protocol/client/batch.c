@@ -107,6 +107,9 @@ static bool must_be_once(uint32_t code, uint32_t flags)
 	case WFSP_OP_LOCK_WAIT:
 	case WFSP_OP_WATCH:
 	case WFSP_OP_UNWATCH:
+	case WFSP_OP_TX_BEGIN:
+	case WFSP_OP_TX_COMMIT:
+	case WFSP_OP_TX_ABORT:
 		return true;
 	case WFSP_OP_WRITE:
 		return flags & WFSP_WRITE_APPEND;
@@ -220,6 +223,17 @@ static int hand_out_data(const struct batch_item *item, const struct wfsp_bytes 
 	return 0;
 }
 
+static void hand_out_tx(struct wfs_tx_status *to, const struct wfsp_op_res *res)
+{
+	*to = (struct wfs_tx_status){ .state = (enum wfs_tx_state)res->tx.state,
+		                      .reason = wfsp_status_to_errno(res->tx.reason),
+		                      .fsid = res->tx.fsid,
+		                      .file_id = res->tx.fileid,
+		                      .committed_ns = res->tx.committed_ns };
+	memcpy(to->name, res->name.p, res->name.len_bytes);
+	to->name[res->name.len_bytes] = '\0';
+}
+
 /* Put one operation's results where its caller wants them. */
 static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res)
 {
@@ -279,6 +293,12 @@ static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res
 		return 0;
 	case WFSP_OP_OPEN:
 		*item->number = res->descriptor;
+		return 0;
+	case WFSP_OP_TX_BEGIN:
+		*item->number = res->id;
+		return 0;
+	case WFSP_OP_TX_STATUS:
+		hand_out_tx(item->data, res);
 		return 0;
 	default:
 		return 0;

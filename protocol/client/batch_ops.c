@@ -381,3 +381,41 @@ int wfs_batch_open(struct wfs_batch *b, unsigned access, bool reopen, uint64_t *
 	           (struct wfsp_op){ .code = WFSP_OP_OPEN, .access = access, .flags = reopen ? WFSP_REOPEN_OWNER : 0 },
 	           (struct batch_item){ .number = ret, .attr = ret_attr }, LENGTH_BYTES + WFSP_NODE_ATTR_BYTES);
 }
+
+/* ---- transactions ---- */
+
+#define TX_STATUS_BYTES (32u + WFSP_NAME_MAX + LENGTH_BYTES)
+
+int wfs_batch_tx_begin(struct wfs_batch *b, unsigned isolation, uint32_t ttl_ms, unsigned flags, uint64_t *ret)
+{
+	int err = check_flags(b, flags, WFS_TX_ATOMIC);
+
+	if (err)
+		return err;
+	return add(
+	        b,
+	        (struct wfsp_op){ .code = WFSP_OP_TX_BEGIN, .isolation = isolation, .ttl_ms = ttl_ms, .flags = flags },
+	        (struct batch_item){ .number = ret }, 8);
+}
+
+int wfs_batch_tx_use(struct wfs_batch *b, uint64_t id)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_TX_USE, .id = id }, (struct batch_item){ 0 }, NOTHING);
+}
+
+int wfs_batch_tx_commit(struct wfs_batch *b, int durable)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_TX_COMMIT, .flags = durable ? WFSP_TX_DURABLE : 0 },
+	           (struct batch_item){ 0 }, NOTHING);
+}
+
+int wfs_batch_tx_abort(struct wfs_batch *b)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_TX_ABORT }, (struct batch_item){ 0 }, NOTHING);
+}
+
+int wfs_batch_tx_status(struct wfs_batch *b, uint64_t id, struct wfs_tx_status *ret)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_TX_STATUS, .id = id }, (struct batch_item){ .data = ret },
+	           TX_STATUS_BYTES);
+}

@@ -292,6 +292,41 @@ WFS_PUBLIC int wfs_batch_run(struct wfs_batch *b, const struct wfs_cred *cred, u
 typedef void wfs_batch_fn(void *ctx, struct wfs_batch *b, int err, unsigned done);
 WFS_PUBLIC int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_fn *fn, void *ctx);
 
+/*
+ * Transactions on the file tree of an export whose top is in that tree. BEGIN and USE make what follows in the batch
+ * happen inside of it: the current object goes along, what was saved, or found before, does not. It is seen by nobody
+ * else, and nobody waits for it. The id goes to *@ret, and stands for it in later batches of the same client. With
+ * WFS_TX_ATOMIC it ends with the batch: all of its operations, if the last one is a commit that succeeds, or none.
+ * COMMIT (@durable: it is, when answered) and ABORT end it, and leave no current object.
+ *
+ * -ENOTUNIQ, of any of these and of operations inside: somebody else has changed what it has changed, or read; it is
+ * aborted, and may be tried again from the beginning. -ETIMEDOUT, -E2BIG: it has passed a bound, and is aborted.
+ * -ECANCELED: it was over already. -ENOENT: USE of what is not running in this client's session. A commit whose answer
+ * was lost is asked about by its id: STATUS, of the current object's file tree. -ENOENT: it was not committed, or long
+ * ago.
+ */
+#define WFS_TX_SNAPSHOT 1u /* conflicts with changes of what it changes */
+#define WFS_TX_SERIALIZABLE 2u /* and of what it reads */
+#define WFS_TX_ATOMIC 1u
+enum wfs_tx_state {
+	WFS_TX_RUNNING = 1,
+	WFS_TX_COMMITTED = 2,
+	WFS_TX_ABORTED = 3,
+};
+struct wfs_tx_status {
+	enum wfs_tx_state state;
+	int reason; /* of an abort */
+	uint64_t fsid, file_id; /* what a conflict is about: an object, or a name in a directory; 0: none */
+	uint64_t committed_ns; /* since 1970 */
+	char name[WFS_NAME_BYTES_MAX + 1]; /* "": not about a name */
+};
+WFS_PUBLIC int wfs_batch_tx_begin(struct wfs_batch *b, unsigned isolation, uint32_t ttl_ms, unsigned flags,
+                                  uint64_t *ret);
+WFS_PUBLIC int wfs_batch_tx_use(struct wfs_batch *b, uint64_t id);
+WFS_PUBLIC int wfs_batch_tx_commit(struct wfs_batch *b, int durable);
+WFS_PUBLIC int wfs_batch_tx_abort(struct wfs_batch *b);
+WFS_PUBLIC int wfs_batch_tx_status(struct wfs_batch *b, uint64_t id, struct wfs_tx_status *ret);
+
 WFS_PUBLIC int wfs_batch_root(struct wfs_batch *b, const char *export_name);
 WFS_PUBLIC int wfs_batch_put(struct wfs_batch *b, const struct wfs_fh *fh);
 WFS_PUBLIC int wfs_batch_save(struct wfs_batch *b);

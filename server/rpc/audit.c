@@ -27,6 +27,8 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_ALLOCATE:
 	case WFSP_OP_COPY:
 	case WFSP_OP_COMMIT:
+	case WFSP_OP_TX_COMMIT:
+	case WFSP_OP_TX_ABORT:
 		return AUDIT_WRITE;
 	case WFSP_OP_LOCK:
 	case WFSP_OP_LOCK_TEST:
@@ -45,6 +47,9 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_CLOSE:
 	case WFSP_OP_LOCK_CANCEL:
 	case WFSP_OP_UNWATCH:
+	case WFSP_OP_TX_BEGIN:
+	case WFSP_OP_TX_USE:
+	case WFSP_OP_TX_STATUS:
 		return NO_CLASS;
 	default:
 		return AUDIT_READ;

@@ -98,6 +98,11 @@ static const struct {
 	[WFSP_OP_LOCK_CANCEL] = { op_lock_cancel, NEEDS_NOTHING },
 	[WFSP_OP_LOCK_RECLAIM] = { op_lock_reclaim, NEEDS_CURRENT },
 	[WFSP_OP_RECLAIMED] = { op_reclaimed, NEEDS_NOTHING },
+	[WFSP_OP_TX_BEGIN] = { op_tx_begin, NEEDS_CURRENT },
+	[WFSP_OP_TX_USE] = { op_tx_use, NEEDS_CURRENT },
+	[WFSP_OP_TX_COMMIT] = { op_tx_commit, NEEDS_NOTHING },
+	[WFSP_OP_TX_ABORT] = { op_tx_abort, NEEDS_NOTHING },
+	[WFSP_OP_TX_STATUS] = { op_tx_status, NEEDS_CURRENT },
 };
 
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
@@ -108,7 +113,8 @@ bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
 	*ret_changes = false;
 	for (uint32_t i = 0; i < op->args.compound.op_count && !r.bad; i++) {
 		wfsp_get_op(&r, &one);
-		*ret_changes = *ret_changes || one.code == WFSP_OP_COMMIT || (ops[one.code].needs & CHANGES);
+		*ret_changes = *ret_changes || one.code == WFSP_OP_COMMIT || one.code == WFSP_OP_TX_COMMIT ||
+		               (ops[one.code].needs & CHANGES);
 	}
 	return !r.bad && rd_left(&r) == 0;
 }
@@ -247,7 +253,8 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	int err = allowed(c, op), todo = 1;
 
 	c->tagged = false;
-	if (!err && (ops[op->code].needs & CHANGES)) {
+	/* In a transaction nothing is kept by itself: whether it was committed tells all. */
+	if (!err && !c->tx && (ops[op->code].needs & CHANGES)) {
 		todo = compound_begin_change(c, op, &res);
 		err = todo < 0 ? todo : 0;
 	}
@@ -274,7 +281,8 @@ static void put_error(struct compound *c, int err)
 	const struct err *e = err_get();
 
 	err_text(e->code == err ? e : NULL, err, 0, text, sizeof(text));
-	wfsp_put_status(&c->w, wfsp_status_from_errno(err), text);
+	/* What is busy in a transaction is what somebody else has changed. */
+	wfsp_put_status(&c->w, c->tx && err == -EBUSY ? WFSP_ERR_CONFLICT : wfsp_status_from_errno(err), text);
 	always(!c->w.bad);
 }
 
@@ -315,6 +323,7 @@ static int run_all(struct compound *c)
 
 static void close_nodes(struct compound *c)
 {
+	compound_end_tx(c);
 	for (uint32_t i = 0; i < c->op->args.compound.op_count; i++) {
 		struct node *n = &c->nodes[i];
 

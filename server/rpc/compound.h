@@ -10,7 +10,7 @@
 #ifndef WFSD_SERVER_RPC_COMPOUND_H
 #define WFSD_SERVER_RPC_COMPOUND_H
 
-#include "core/vfs/vfs_tree.h"
+#include "core/vfs/vfs_tx.h"
 #include "protocol/wfs_compound.h"
 #include "server/rpc/internal.h"
 
@@ -114,6 +114,28 @@ struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_se
  * 0, which nobody has, without. -ENOLCK: too many. */
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
 
+/*
+ * transactions.c: those of a session (NULL: there is none), found by their number in their tree's file system. They end
+ * with the session. All of them by any thread.
+ */
+#define RPC_TRANSACTIONS_MAX 16u /* of a session */
+struct rpc_tx {
+	struct rpc_tx *next;
+	uint64_t export_key, id;
+	unsigned refs; /* one of the session, one for each compound that uses it. Under the lock of the sessions */
+	struct vfs_tx *tx;
+	struct vfs_handle *root; /* the export's, inside */
+};
+/* Begun by that compound, referenced; with @listed the session knows it. -EAGAIN: too many, ... */
+int rpc_tx_begin(struct rpc_session *s, struct rpc_tree *tree, const struct vfs_tx_args *args, bool listed,
+                 struct rpc_tx **ret);
+/* Referenced; -ENOENT: the session has none of that number. */
+int rpc_tx_get(struct rpc_session *s, const struct rpc_tree *tree, uint64_t id, struct rpc_tx **ret);
+/* It is over: the session forgets it. */
+void rpc_tx_forget(struct rpc_session *s, struct rpc_tx *t);
+void rpc_tx_put(struct rpc_session *s, struct rpc_tx *t); /* NULL is fine */
+void rpc_txs_end(struct rpc_session *s);
+
 /* What an operation left as the current handle. */
 struct node {
 	struct rpc_tree *tree;
@@ -143,6 +165,8 @@ struct compound {
 	bool slot_durable;
 	bool tagged; /* the running operation's result is to be kept: */
 	struct vfs_tag tag;
+	struct rpc_tx *tx; /* that operations are done in, or NULL */
+	bool tx_atomic; /* it was begun here, and ends here */
 	uint64_t copied_bytes; /* by COPY: bounded, as it keeps a worker */
 	const struct rpc_tree *cred_tree; /* the tree that cred is for */
 	struct export_policy policy; /* of that tree, as it was then */
@@ -168,6 +192,10 @@ int rpc_compound_exec(struct rpc_op *op, bool nowait);
 int compound_cred(struct compound *c, const struct vfs_cred **ret);
 /* @h becomes current, and is closed with the compound. */
 void compound_enter(struct compound *c, struct rpc_tree *tree, struct vfs_handle *h, unsigned access);
+/* The top of an export: inside of the compound's transaction, if that is one of its tree. */
+struct vfs_handle *compound_root(const struct compound *c, const struct rpc_tree *tree);
+/* What the compound leaves of its transaction. */
+void compound_end_tx(struct compound *c);
 /* The object's handle for data, opened when needed. */
 int compound_io(struct compound *c, struct node *n, unsigned access, struct vfs_handle **ret);
 /* Room for @want bytes of data behind @head bytes of result; *ret_len: how much there is. */
@@ -191,13 +219,15 @@ bool compound_guard_passed(struct compound *c);
 void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const struct node *subject, int err,
                          uint64_t start_ns);
 
-/* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c. */
+/* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c,
+ * compound_tx.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
         op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;
 compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_put_file, op_get_file, op_open, op_close;
 compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_statfs, op_access, op_lock, op_lock_test,
         op_unlock;
 compound_op_fn op_lock_reclaim, op_reclaimed;
+compound_op_fn op_tx_begin, op_tx_use, op_tx_commit, op_tx_abort, op_tx_status;
 compound_op_fn op_watch, op_unwatch, op_lock_wait, op_lock_cancel;
 
 #endif

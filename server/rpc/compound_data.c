@@ -339,6 +339,8 @@ int op_open(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 		return err;
 	if (!op->access || (op->access & ~DATA_ACCESS) || (op->flags & ~WFSP_REOPEN_OWNER))
 		return err_set(-EINVAL, "access %#x, flags %#x of OPEN", op->access, op->flags);
+	if (c->tx)
+		return err_set(-EOPNOTSUPP, "a descriptor would outlive the transaction");
 	if ((op->access & WFSP_ACCESS_WRITE) && rpc_tree_read_only(n->tree))
 		return err_set(-EROFS, "export '%s' is read-only", n->tree->name);
 	/* What was created here may be opened by whoever created it. */

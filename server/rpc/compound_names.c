@@ -53,7 +53,7 @@ static int again(struct vfs_handle *h, struct vfs_handle **ret)
 static int enter_root(struct compound *c, struct rpc_tree *tree)
 {
 	struct vfs_handle *h;
-	int err = again(tree->root, &h);
+	int err = again(compound_root(c, tree), &h);
 
 	if (!err)
 		compound_enter(c, tree, h, 0);
@@ -73,7 +73,7 @@ int op_root(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	err = rpc_tree_by_name(c->conn, name, &tree);
 	if (!err)
 		err = enter_root(c, tree);
-	if (err == -ESTALE && tree && rpc_tree_is_stale(c->conn, tree)) {
+	if (err == -ESTALE && tree && !c->tx && rpc_tree_is_stale(c->conn, tree)) {
 		err = rpc_tree_by_name(c->conn, name, &tree);
 		if (!err)
 			err = enter_root(c, tree);
@@ -93,10 +93,10 @@ int op_put(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res
 	if (!err)
 		err = rpc_tree_by_key(c->conn, key, &tree);
 	if (!err)
-		err = vfs_open_fid(tree->root, &fid, &h);
+		err = vfs_open_fid(compound_root(c, tree), &fid, &h);
 	if (err == -ESTALE && tree && nowait_here())
 		return -EAGAIN; /* whose fault that is takes a look at the file system */
-	if (err == -ESTALE && tree && rpc_tree_is_stale(c->conn, tree)) {
+	if (err == -ESTALE && tree && !c->tx && rpc_tree_is_stale(c->conn, tree)) {
 		err = rpc_tree_by_key(c->conn, key, &tree);
 		if (!err)
 			err = vfs_open_fid(tree->root, &fid, &h);
@@ -111,6 +111,11 @@ int op_use(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res
 	struct rpc_handle *d = rpc_handles_get(&c->conn->handles, op->descriptor);
 
 	(void)res;
+	if (c->tx) {
+		if (d)
+			rpc_handle_unref(c->conn->server->exports, d);
+		return err_set(-EINVAL, "an open file's descriptor is not in the transaction");
+	}
 	if (!d)
 		return err_set(-EBADF, "no such descriptor on this connection");
 	if (!d->in_tree) {
@@ -150,7 +155,7 @@ int op_lookup(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 		return err;
 	/* Nothing above an export is anybody's business: a walk does not lead there. */
 	if (op->name.len_bytes == 2 && memcmp(op->name.p, "..", 2) == 0)
-		err = vfs_walk(c->conn->server->vfs, cred, tree->root, c->current->h, "..", 0, &h);
+		err = vfs_walk(c->conn->server->vfs, cred, compound_root(c, tree), c->current->h, "..", 0, &h);
 	else
 		err = vfs_lookup(c->current->h, cred, name_of(&op->name), op->name.len_bytes, &h);
 	if (!err)
@@ -161,6 +166,7 @@ int op_lookup(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 int op_lookup_path(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	struct rpc_tree *tree = c->current->tree;
+	struct vfs_handle *root = compound_root(c, tree);
 	unsigned flags = op->flags & WFSP_WALK_FOLLOW ? VFS_WALK_FOLLOW : 0;
 	struct vfs_handle *base = c->current->h, *h;
 	char path[VFS_PATH_MAX], *p = path;
@@ -177,10 +183,10 @@ int op_lookup_path(struct compound *c, const struct wfsp_op *op, struct wfsp_op_
 	path[op->path.len_bytes] = '\0';
 	/* An absolute path starts at the top of the export. */
 	if (*p == '/')
-		base = tree->root;
+		base = root;
 	while (*p == '/')
 		p++;
-	err = *p ? vfs_walk(c->conn->server->vfs, cred, tree->root, base, p, flags, &h) : again(base, &h);
+	err = *p ? vfs_walk(c->conn->server->vfs, cred, root, base, p, flags, &h) : again(base, &h);
 	if (!err)
 		compound_enter(c, tree, h, 0);
 	return err;

@@ -119,6 +119,7 @@ static void session_free(struct work *w)
 	rpc_notices_end(s->notices);
 	if (s->owner_count && t->config.grace)
 		rpc_grace_forget(t->config.grace, s->key);
+	rpc_txs_end(s);
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
@@ -199,8 +200,8 @@ void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
 		struct rpc_session *s = *at;
 
 		/* One that holds nothing is not worth waiting for. */
-		if (!s->connections &&
-		    ((!s->tables && !s->owner_count && !s->notices) || now_ns - s->left_ns > s->lease_ns))
+		if (!s->connections && ((!s->tables && !s->owner_count && !s->notices && !s->transaction_count) ||
+		                        now_ns - s->left_ns > s->lease_ns))
 			retire(t, at);
 		else
 			at = &s->next;

@@ -54,6 +54,8 @@ struct rpc_session {
 	struct rpc_owner *owners[RPC_OWNER_BUCKETS];
 	unsigned owner_count;
 	uint64_t origin;
+	struct rpc_tx *transactions;
+	unsigned transaction_count;
 	struct rpc_notices *notices; /* changes once; read anywhere (atomic) */
 	struct work work; /* its end */
 };

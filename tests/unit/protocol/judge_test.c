@@ -70,7 +70,7 @@ static void test_constants_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_ERR_CANCELED, WFS_ERR_CANCELED);
 	assert_int_equal(WFSP_ERR_NOTEMPTY, WFS_ERR_NOTEMPTY);
 	assert_int_equal(WFSP_ERR_CHANGED, WFS_ERR_CHANGED);
-	assert_int_equal(WFSP_STATUSES, WFS_ERR_GRACE + 1);
+	assert_int_equal(WFSP_STATUSES, WFS_ERR_TIMEDOUT + 1);
 }
 
 static void test_constants_of_trees_are_those_of_the_law(void **state)
@@ -130,7 +130,10 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_OP_ROOT, WFS_OP_ROOT);
 	assert_int_equal(WFSP_OP_RENAME, WFS_OP_RENAME);
 	assert_int_equal(WFSP_OP_STATFS, WFS_OP_STATFS);
-	assert_int_equal(WFSP_OP_CODES, WFS_OP_RECLAIMED + 1);
+	assert_int_equal(WFSP_OP_CODES, WFS_OP_TX_STATUS + 1);
+	assert_int_equal(WFSP_TX_SERIALIZABLE, WFS_TX_SERIALIZABLE);
+	assert_int_equal(WFSP_TX_ATOMIC, WFS_TX_ATOMIC);
+	assert_int_equal(WFSP_TX_ABORTED, WFS_TX_ABORTED);
 }
 
 static void test_procedures_are_those_of_the_law(void **state)

@@ -140,7 +140,8 @@ static void test_errno_and_status_map_onto_each_other(void **state)
 		                      EOPNOTSUPP, ESTALE, ENOMEM,  EBUSY,     EUCLEAN,   EBADF,     EBADMSG,
 		                      ESHUTDOWN,  ENODEV, EDQUOT,  EOVERFLOW, ECANCELED, ENOTEMPTY, EXDEV,
 		                      ELOOP,      EMLINK, ENODATA, ERANGE,    E2BIG,     ENOLCK,    EDEADLK,
-		                      EAGAIN,     ENXIO,  EREMCHG, EMSGSIZE,  EPROTO,    ERESTART };
+		                      EAGAIN,     ENXIO,  EREMCHG, EMSGSIZE,  EPROTO,    ERESTART,  ENOTUNIQ,
+		                      ETIMEDOUT };
 
 	(void)state;
 	assert_int_equal(sizeof(errnos) / sizeof(errnos[0]), WFSP_STATUSES);
