@@ -59,7 +59,7 @@ CLIENT_SRC := $(wildcard protocol/client/*.c)
 CTL_SRC := $(wildcard server/ctl/*.c)
 SERVER_SRC := $(filter-out $(CTL_SRC),$(wildcard server/*.c server/*/*.c))
 # What the command line shares with the daemon.
-CTL_SHARED_SRC := server/admin/encode.c server/admin/encode_check.c
+CTL_SHARED_SRC := server/admin/encode.c server/admin/encode_check.c server/conf/policy.c server/conf/value.c
 PLUGIN_SRC := $(wildcard plugins/nbdkit/*.c)
 FUSE_SRC := $(wildcard plugins/fuse/*.c)
 BASE_SRC := $(filter-out $(NOT_SYNC),$(wildcard core/base/*.c))

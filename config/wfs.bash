@@ -40,7 +40,7 @@ _wfs() {
 		"project "*) words+=" --recursive --server" ;;
 		"label "*) words+=" --color --icon --server" ;;
 		"volume resize") words+=" --shrink --yes" ;;
-		"export add") words+=" --as --read-only --default --description" ;;
+		"export add") words+=" --as --read-only --default --description --auth-sys --squash --anon --clients --tls --certificate-names" ;;
 		"stats ") words+=" slow --watch --interval --count" ;;
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;

@@ -105,6 +105,11 @@ static int read_field(const json_t *v, const struct body_field *f)
 			return err_set(-EINVAL, "'%s' must be true or false", f->key);
 		*(bool *)f->ret = json_is_true(v);
 		return 0;
+	case BODY_OBJECT:
+		if (!json_is_object(v))
+			return err_set(-EINVAL, "'%s' must be an object", f->key);
+		*(const json_t **)f->ret = v;
+		return 0;
 	case BODY_PATHS:
 		return read_paths(v, f);
 	default:

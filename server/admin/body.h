@@ -12,6 +12,7 @@ enum body_type {
 	BODY_TEXT, /* likewise, but may be empty */
 	BODY_SIZE, /* uint64_t; 0 and more */
 	BODY_BOOL, /* bool */
+	BODY_OBJECT, /* const json_t *; an object */
 	BODY_PATHS, /* struct body_paths; absolute ones, at least one, at most max */
 };
 

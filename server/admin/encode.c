@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Structs to JSON, errno to HTTP. */
 #include "server/admin/encode.h"
+#include "server/conf/policy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -140,10 +141,10 @@ json_t *encode_fs(const struct fs_info *info)
 
 json_t *encode_export(const struct export_info *info)
 {
-	return json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:I}", "name", encode_text(info->name), "path",
+	return json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:I, s:o}", "name", encode_text(info->name), "path",
 	                 encode_text(info->path), "description", encode_text(info->description), "read_only",
 	                 (int)info->read_only, "is_default", (int)info->is_default, "is_static", (int)info->is_static,
-	                 "open_count", (json_int_t)info->open_count);
+	                 "open_count", (json_int_t)info->open_count, "policy", policy_encode(&info->policy));
 }
 
 json_t *encode_error(const struct err *e, int code)

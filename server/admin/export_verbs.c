@@ -6,6 +6,7 @@
 #include "server/admin/body.h"
 #include "server/admin/call.h"
 #include "server/admin/encode.h"
+#include "server/conf/policy.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
 
@@ -16,15 +17,19 @@ int export_verb_add(struct call *c)
 	const struct admin_config *config = &c->admin->config;
 	struct export_info info = { 0 };
 	const char *name, *path, *description = "";
+	const json_t *policy = NULL;
 	const struct body_field fields[] = {
 		{ .key = "name", .type = BODY_STRING, .required = true, .max = EXPORT_NAME_MAX, .ret = &name },
 		{ .key = "path", .type = BODY_STRING, .required = true, .max = VFS_PATH_MAX - 1, .ret = &path },
 		{ .key = "description", .type = BODY_TEXT, .max = EXPORT_DESCRIPTION_MAX, .ret = &description },
 		{ .key = "read_only", .type = BODY_BOOL, .ret = &info.read_only },
 		{ .key = "default", .type = BODY_BOOL, .ret = &info.is_default },
+		{ .key = "policy", .type = BODY_OBJECT, .ret = &policy },
 	};
 	int rc = body_read(c->body, fields, COUNT_OF(fields));
 
+	if (rc == 0 && policy)
+		rc = policy_decode(policy, &info.policy);
 	if (rc < 0)
 		return rc;
 	snprintf(info.name, sizeof(info.name), "%s", name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The state file: one JSON document, changed by copy, written atomically. */
+#include "server/conf/policy.h"
 #include "server/conf/state.h"
 
 #include <errno.h>
@@ -57,10 +58,13 @@ static bool is_pool(const json_t *v)
 
 static bool is_export(const json_t *v)
 {
+	struct export_policy policy;
+
 	return is_text(json_object_get(v, "name"), EXPORT_NAME_MAX) &&
 	       is_text(json_object_get(v, "path"), VFS_PATH_MAX - 1) &&
 	       is_text(json_object_get(v, "description"), EXPORT_DESCRIPTION_MAX) &&
-	       json_is_boolean(json_object_get(v, "read_only")) && json_is_boolean(json_object_get(v, "default"));
+	       json_is_boolean(json_object_get(v, "read_only")) && json_is_boolean(json_object_get(v, "default")) &&
+	       (!json_object_get(v, "policy") || policy_decode(json_object_get(v, "policy"), &policy) == 0);
 }
 
 static bool is_id(const json_t *v)
@@ -272,6 +276,9 @@ void state_each_export(struct state *s, void (*fn)(void *ctx, const struct expor
 		copy_text(info.description, sizeof(info.description), v, "description");
 		info.read_only = json_is_true(json_object_get(v, "read_only"));
 		info.is_default = json_is_true(json_object_get(v, "default"));
+		/* It was checked; files of earlier versions have none. */
+		if (json_object_get(v, "policy"))
+			(void)policy_decode(json_object_get(v, "policy"), &info.policy);
 		fn(ctx, &info);
 	}
 	sync_mutex_unlock(&s->lock);
@@ -406,8 +413,9 @@ int state_put_mount(struct state *s, const struct mount_spec *spec)
 
 int state_put_export(struct state *s, const struct export_info *info)
 {
-	json_t *entry = json_pack("{s:s, s:s, s:s, s:b, s:b}", "name", info->name, "path", info->path, "description",
-	                          info->description, "read_only", info->read_only, "default", info->is_default);
+	json_t *entry = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "name", info->name, "path", info->path,
+	                          "description", info->description, "read_only", info->read_only, "default",
+	                          info->is_default, "policy", policy_encode(&info->policy));
 
 	if (!entry)
 		return err_set(-EINVAL, "export '%s': its name, path and description must be UTF-8", info->name);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/checked.h"
@@ -187,4 +188,15 @@ int value_parse_network(const char *text, struct export_network *ret)
 		return -EINVAL;
 	*ret = n;
 	return 0;
+}
+
+char *value_format_network(const struct export_network *n, char buf[VALUE_NETWORK_TEXT_MAX])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool v4 = n->prefix_bits >= 96 && memcmp(n->address, mapped, sizeof(mapped)) == 0;
+	char address[INET6_ADDRSTRLEN] = "";
+
+	(void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? n->address + 12 : n->address, address, sizeof(address));
+	snprintf(buf, VALUE_NETWORK_TEXT_MAX, "%s/%u", address, v4 ? n->prefix_bits - 96 : n->prefix_bits);
+	return buf;
 }

@@ -28,5 +28,8 @@ int value_parse_address(const char *text, char *ret_host, size_t host_len, uint1
 int value_parse_squash(const char *text, int *ret);
 /* "192.0.2.0/24", "2001:db8::/32", or one address. Bits behind the prefix must be 0. 0 or -EINVAL. */
 int value_parse_network(const char *text, struct export_network *ret);
+/* The same backwards. Returns @buf. */
+#define VALUE_NETWORK_TEXT_MAX 64
+char *value_format_network(const struct export_network *n, char buf[VALUE_NETWORK_TEXT_MAX]);
 
 #endif

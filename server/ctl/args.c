@@ -20,6 +20,12 @@ enum {
 	OPT_OBJECTS,
 	OPT_COLOR,
 	OPT_ICON,
+	OPT_AUTH_SYS,
+	OPT_SQUASH,
+	OPT_ANON,
+	OPT_CLIENTS,
+	OPT_TLS,
+	OPT_CERTIFICATE_NAMES,
 };
 
 static const struct option options[] = {
@@ -56,6 +62,12 @@ static const struct option options[] = {
 	{ "objects", required_argument, NULL, OPT_OBJECTS },
 	{ "color", required_argument, NULL, OPT_COLOR },
 	{ "icon", required_argument, NULL, OPT_ICON },
+	{ "auth-sys", no_argument, NULL, OPT_AUTH_SYS },
+	{ "squash", required_argument, NULL, OPT_SQUASH },
+	{ "anon", required_argument, NULL, OPT_ANON },
+	{ "clients", required_argument, NULL, OPT_CLIENTS },
+	{ "tls", no_argument, NULL, OPT_TLS },
+	{ "certificate-names", required_argument, NULL, OPT_CERTIFICATE_NAMES },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -77,6 +89,13 @@ static int bit_of(int option)
 	case OPT_COLOR:
 	case OPT_ICON:
 		return ARGS_MARKS;
+	case OPT_AUTH_SYS:
+	case OPT_SQUASH:
+	case OPT_ANON:
+	case OPT_CLIENTS:
+	case OPT_TLS:
+	case OPT_CERTIFICATE_NAMES:
+		return ARGS_POLICY;
 	default:
 		return option;
 	}
@@ -161,6 +180,14 @@ static const char **text_of(struct args *a, int option)
 		return &a->color;
 	case OPT_ICON:
 		return &a->icon;
+	case OPT_SQUASH:
+		return &a->squash;
+	case OPT_ANON:
+		return &a->anon;
+	case OPT_CLIENTS:
+		return &a->clients;
+	case OPT_CERTIFICATE_NAMES:
+		return &a->certificate_names;
 	default:
 		return NULL;
 	}
@@ -197,6 +224,12 @@ static int take(struct args *a, int option)
 		break;
 	case 'r':
 		option = ARGS_RECURSIVE;
+		break;
+	case OPT_AUTH_SYS:
+		a->auth_sys = true;
+		break;
+	case OPT_TLS:
+		a->tls = true;
 		break;
 	case ARGS_TYPE:
 		rc = parse_number("type", optarg, 32, &a->type);

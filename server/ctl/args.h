@@ -38,6 +38,7 @@ enum args_option {
 	ARGS_OWNER = 1 << 26, /* --user, --group, --project */
 	ARGS_LIMITS = 1 << 27, /* --bytes, --objects */
 	ARGS_MARKS = 1 << 28, /* --color, --icon */
+	ARGS_POLICY = 1 << 29, /* --auth-sys, --squash, --anon, --clients, --tls, --certificate-names */
 };
 
 struct args {
@@ -48,6 +49,8 @@ struct args {
 	const char *label, *cluster, *sector, *options; /* likewise */
 	const char *server, *name; /* likewise */
 	const char *user, *group, *project, *bytes, *objects, *color, *icon; /* likewise */
+	const char *squash, *anon, *clients, *certificate_names; /* likewise */
+	bool auth_sys, tls;
 	unsigned type; /* 0 when not given */
 	unsigned uid, gid, umask; /* likewise */
 	unsigned interval_s; /* 1 unless given */

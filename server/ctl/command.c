@@ -64,8 +64,11 @@ static const struct command commands[] = {
 	  "POOL/NAME [--user U | --group G | --project P] [--bytes SIZE|none] [--objects N|none]",
 	  "limit what a volume or file system may hold, or an owner in it" },
 	{ "quota", "list", 1, 1, 0, cmd_quota_list, "POOL/NAME", "what owners have, and their limits" },
-	{ "export", "add", 1, 1, ARGS_AS | ARGS_READ_ONLY | ARGS_DEFAULT | ARGS_DESCRIPTION, cmd_export_add,
-	  "POOL/NAME_OR_/PATH [--as EXPORT] [--read-only] [--default] [--description TEXT]",
+	{ "export", "add", 1, 1, ARGS_AS | ARGS_READ_ONLY | ARGS_DEFAULT | ARGS_DESCRIPTION | ARGS_POLICY,
+	  cmd_export_add,
+	  "POOL/NAME_OR_/PATH [--as EXPORT] [--read-only] [--default] [--description TEXT] [--auth-sys] [--squash "
+	  "none|root|all] "
+	  "[--anon UID:GID] [--clients NETWORK,...] [--tls] [--certificate-names NAME,...]",
 	  "let remote hosts use a volume, a directory, or any file (as NAME unless --as)" },
 	{ "export", "list", 0, 0, 0, cmd_export_list, "", "the exports" },
 	{ "export", "remove", 1, 1, 0, cmd_export_remove, "EXPORT", "take an export back; the volume stays" },

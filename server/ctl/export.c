@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* wfs export ... */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,17 +28,71 @@ static char *export_path(const char *given, const char **ret_name)
 	return asprintf(&path, "/%s", given) < 0 ? NULL : path;
 }
 
+/* "a,b,c" as a list. */
+static json_t *split(const char *text)
+{
+	json_t *list = json_array();
+
+	while (list && *text) {
+		size_t len = strcspn(text, ",");
+
+		json_array_append_new(list, json_stringn(text, len));
+		text += len + (text[len] == ',');
+	}
+	return list;
+}
+
+/* "UID:GID". */
+static int put_anon(json_t *policy, const char *text)
+{
+	unsigned uid, gid;
+	int end = 0;
+
+	if (sscanf(text, "%9u:%9u%n", &uid, &gid, &end) != 2 || text[end])
+		return -EINVAL;
+	json_object_set_new(policy, "anon_uid", json_integer(uid));
+	json_object_set_new(policy, "anon_gid", json_integer(gid));
+	return 0;
+}
+
+static json_t *policy_of(const struct args *a)
+{
+	json_t *policy = json_object();
+
+	if (a->auth_sys)
+		json_object_set_new(policy, "auth_sys", json_true());
+	if (a->tls)
+		json_object_set_new(policy, "tls", json_true());
+	if (a->squash)
+		json_object_set_new(policy, "squash", json_string(a->squash));
+	if (a->clients)
+		json_object_set_new(policy, "clients", split(a->clients));
+	if (a->certificate_names)
+		json_object_set_new(policy, "certificate_names", split(a->certificate_names));
+	if (a->anon && put_anon(policy, a->anon)) {
+		json_decref(policy);
+		return NULL;
+	}
+	return policy;
+}
+
 enum ctl_status cmd_export_add(struct ctl *c)
 {
 	const char *as = NULL;
 	char *path = export_path(c->operands[0], &as);
-	json_t *body;
+	json_t *body, *policy = policy_of(&c->args);
 
-	if (!path)
+	if (!policy) {
+		free(path);
+		return command_fail(CTL_USAGE, "--anon '%s' is not UID:GID", c->args.anon);
+	}
+	if (!path) {
+		json_decref(policy);
 		return CTL_USAGE;
+	}
 	if (c->args.as)
 		as = c->args.as;
-	body = json_pack("{s:s, s:s}", "name", as, "path", path);
+	body = json_pack("{s:s, s:s, s:o}", "name", as, "path", path, "policy", policy);
 	free(path);
 	if (body && (c->args.given & ARGS_READ_ONLY))
 		json_object_set_new(body, "read_only", json_true());

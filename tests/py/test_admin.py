@@ -31,7 +31,7 @@ VOLUME_KEYS = {
     "open_count": int, "deleting": bool,
 }  # fmt: skip
 EXPORT_KEYS = {
-    "name": str, "path": str, "description": str, "read_only": bool, "is_default": bool, "is_static": bool,
+    "name": str, "path": str, "description": str, "read_only": bool, "is_default": bool, "is_static": bool, "policy": dict,
     "open_count": int,
 }  # fmt: skip
 STATUS_KEYS = {

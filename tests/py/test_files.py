@@ -267,3 +267,22 @@ def test_watch_ends_after_a_count_and_prints_json(files: Files) -> None:
     lines = [json.loads(line) for line in watch.process.stdout]
     assert len(lines) == 3 and all(line["path"] == "begin" for line in lines), lines
     watch.process.stdout.close()
+
+
+def test_a_policy_is_given_with_an_export_and_kept(files: Files) -> None:
+    box = files.box
+    tcp = f"wfs://127.0.0.1:{box.rpc_port}"
+    box.wfs("export", "add", "tank/home", "--as", "here", "--auth-sys", "--squash", "none", "--clients", "127.0.0.0/8,::1")
+    box.wfs("export", "add", "tank/home", "--as", "there", "--clients", "192.0.2.7,2001:db8::/32", "--anon", "1000:100")
+    box.wfs("export", "add", "tank/home", "--as", "safe", "--tls", "--certificate-names", "a.example,b.example")
+    box.restart()
+    policies = {e["name"]: e["policy"] for e in box.wfs("export", "list")["exports"]}
+    assert policies["here"]["clients"] == ["127.0.0.0/8", "::1/128"] and policies["here"]["squash"] == "none"
+    assert policies["there"] == {"auth_sys": False, "squash": "root", "anon_uid": 1000, "anon_gid": 100, "tls": False,
+                                 "clients": ["192.0.2.7/32", "2001:db8::/32"]}
+    assert policies["safe"]["tls"] and policies["safe"]["certificate_names"] == ["a.example", "b.example"]
+    files.do("mkdir", f"{tcp}/here/made")
+    for name in ("there", "safe"):
+        files.fails("ls", f"{tcp}/{name}")
+    for bad in (["--squash", "some"], ["--clients", "192.0.2.7/24"], ["--anon", "0:0"], ["--anon", "x"], ["--certificate-names", "x" * 200]):
+        assert box.run_wfs("export", "add", "tank/home", "--as", "bad", *bad).status != 0, bad
