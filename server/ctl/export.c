@@ -92,8 +92,11 @@ enum ctl_status cmd_export_add(struct ctl *c)
 	}
 	if (c->args.as)
 		as = c->args.as;
-	body = json_pack("{s:s, s:s, s:o}", "name", as, "path", path, "policy", policy);
+	body = json_pack("{s:s, s:s}", "name", as, "path", path);
 	free(path);
+	if (body && (c->args.given & ARGS_POLICY))
+		json_object_set(body, "policy", policy);
+	json_decref(policy);
 	if (body && (c->args.given & ARGS_READ_ONLY))
 		json_object_set_new(body, "read_only", json_true());
 	if (body && (c->args.given & ARGS_DEFAULT))
