@@ -166,7 +166,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		err = wfs_append(of->file, buf, size, &size_after);
 		moved = !err && size_after != (uint64_t)offset + size;
 	} else {
-		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, 0);
+		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, m->options->durable ? WFS_FUA : 0);
 	}
 	node_touch(m, n);
 	/*

@@ -55,6 +55,7 @@ static int connect_and_attach(struct mount *m)
 		                   .connections = o->connections,
 		                   .timeout_ms = o->timeout_s * 1000,
 		                   .no_shared_memory = o->no_shm,
+		                   .durable = o->durable,
 		                   .certificates = o->certificates };
 	struct wfs_attr attr;
 	struct wfs_fh fh;

@@ -36,6 +36,7 @@ static const struct fuse_opt specs[] = {
 	{ "certificates=%s", AT(certificates), 0 },
 	{ "threads=%u", AT(threads), 0 },
 	{ "writeback_cache", AT(writeback), 1 },
+	{ "durable", AT(durable), 1 },
 	{ "no_shared_memory", AT(no_shm), 1 },
 	{ "-f", AT(foreground), 1 },
 	{ "-d", AT(debug), 1 },

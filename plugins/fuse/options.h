@@ -19,7 +19,7 @@ struct options {
 	unsigned connections;
 	unsigned threads;
 	int foreground, debug, help, version;
-	int writeback, read_only, no_shm;
+	int writeback, read_only, no_shm, durable;
 };
 
 #define OPTIONS_SOCKET_DEFAULT "/run/wfsd/rpc.sock"

@@ -23,7 +23,7 @@ void wfs_batch_init(struct wfs_batch *b, struct wfs *w)
 	b->ops = wr_init(b->small, sizeof(b->small));
 	b->reply_bytes = ERROR_BYTES;
 	b->count = 0;
-	b->once = false;
+	b->once = b->changes = false;
 	b->err = 0;
 }
 
@@ -57,7 +57,7 @@ void wfs_batch_clear(struct wfs_batch *b)
 	b->ops.bad = false;
 	b->reply_bytes = ERROR_BYTES;
 	b->count = 0;
-	b->once = false;
+	b->once = b->changes = false;
 	b->err = 0;
 }
 
@@ -118,6 +118,34 @@ static bool must_be_once(uint32_t code, uint32_t flags)
 	}
 }
 
+static bool changes(uint32_t code)
+{
+	switch (code) {
+	case WFSP_OP_SETATTR:
+	case WFSP_OP_CREATE:
+	case WFSP_OP_LINK:
+	case WFSP_OP_UNLINK:
+	case WFSP_OP_RENAME:
+	case WFSP_OP_WRITE:
+	case WFSP_OP_PUT_FILE:
+	case WFSP_OP_COPY:
+	case WFSP_OP_ALLOCATE:
+	case WFSP_OP_SET_XATTR:
+	case WFSP_OP_REMOVE_XATTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What it changes is durable when it is answered, if the client wants that: one sync behind all of it. */
+static void add_sync(struct wfs_batch *b)
+{
+	if (b->client->durable && b->changes && !b->err)
+		(void)wfs_batch_sync(b);
+	b->changes = false;
+}
+
 int wfs_batch_add(struct wfs_batch *b, const struct wfsp_op *op, const struct batch_item *item, size_t result_bytes)
 {
 	size_t bytes = op_bytes_max(op), reply = b->reply_bytes + RESULT_HEAD_BYTES + result_bytes;
@@ -141,6 +169,7 @@ int wfs_batch_add(struct wfs_batch *b, const struct wfsp_op *op, const struct ba
 	b->items[b->count].code = op->code;
 	b->reply_bytes = reply;
 	b->once = once;
+	b->changes = b->changes || changes(op->code);
 	return (int)b->count++;
 }
 
@@ -364,10 +393,12 @@ void wfs_batch_put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct
 	call->send_len = b->ops.pos;
 }
 
-int wfs_batch_call_init(struct batch_call *bc, const struct wfs_batch *b)
+int wfs_batch_call_init(struct batch_call *bc, struct wfs_batch *b)
 {
-	size_t size = b->reply_bytes + ANSWER_HEAD_BYTES;
+	size_t size;
 
+	add_sync(b);
+	size = b->reply_bytes + ANSWER_HEAD_BYTES;
 	if (b->err)
 		return b->err;
 	if (!b->count)

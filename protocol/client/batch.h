@@ -32,6 +32,7 @@ struct wfs_batch {
 	size_t reply_bytes; /* room for every result, the first error's text included */
 	unsigned count;
 	bool once; /* it has something that must not be done twice */
+	bool changes; /* something that is to be durable, if the client wants that of everything */
 	int err; /* why an operation could not be added */
 	struct batch_item items[WFS_BATCH_OPS_MAX];
 	uint8_t small[BATCH_SMALL_BYTES];
@@ -75,7 +76,7 @@ struct batch_call {
 	uint8_t *reply; /* NULL: small */
 	uint8_t small[BATCH_SMALL_REPLY_BYTES];
 };
-int wfs_batch_call_init(struct batch_call *bc, const struct wfs_batch *b);
+int wfs_batch_call_init(struct batch_call *bc, struct wfs_batch *b);
 void wfs_batch_call_done(struct batch_call *bc);
 /* Everything before the operations. */
 void wfs_batch_put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_call *call, uint32_t slot,

@@ -49,6 +49,7 @@ static int client_new(const char *address, const struct wfs_options *o, unsigned
 	w->conn_count = conn_count;
 	wfs_locks_init(&w->locks);
 	w->no_shm = o->no_shared_memory;
+	w->durable = o->durable;
 	w->timeout_ns = (o->timeout_ms ? o->timeout_ms : CLIENT_TIMEOUT_MS_DEFAULT) * SYNC_NS_PER_MS;
 	snprintf(w->name, sizeof(w->name), "%s", o->client_name ? o->client_name : "libwfs");
 	tell_who(w, address);

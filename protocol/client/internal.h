@@ -136,6 +136,7 @@ struct wfs {
 	uint64_t timeout_ns;
 	unsigned conn_count;
 	bool no_shm; /* the caller wants none */
+	bool durable; /* the caller wants everything so */
 	struct tls_context *tls; /* NULL: without */
 	bool tell_who; /* over TCP the server cannot see who calls: calls for nobody else carry this */
 	struct rpc_auth_sys self;
