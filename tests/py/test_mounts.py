@@ -4,79 +4,13 @@ look at what is left after the unmount."""
 
 import json
 import os
-import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import nbd
 import pytest
-from appliance import Appliance, Settings, program, wait_for
-from mounts import Mount, why_not
+from appliance import Appliance, program, wait_for
+from fat_images import check_fat, files, image_of, make_fat, mounted, mounts, read_fat, remove, server, volume_of
+from mounts import why_not
 from nbdclient import MIB, connect, pattern, run
-
-
-def make_fat(path: Path, size_mib: int = 32, *options: str) -> Path:
-    with open(path, "wb") as image:
-        image.truncate(size_mib * MIB)
-    run("mkfs.fat", *(options or ("-F", "16")), path)
-    return path
-
-
-def check_fat(image: Path) -> None:
-    run("fsck.fat", "-n", image)
-
-
-def read_fat(image: Path, name: str) -> bytes:
-    return subprocess.run(["mcopy", "-i", str(image), f"::{name}", "-"], check=True, capture_output=True).stdout
-
-
-def server(box: Appliance) -> list[str]:
-    return ["--server", f"unix:{box.rpc_socket}"]
-
-
-def files(box: Appliance, *args: str) -> str:
-    """A command on files that must succeed."""
-    done = box.run_wfs(*args, *server(box))
-    assert done.status == 0, f"wfs {' '.join(args)}: {done.err}"
-    return done.out
-
-
-def mounts(box: Appliance) -> list[dict]:
-    return box.wfs("mount", "list")["mounts"]
-
-
-def remove(box: Appliance, path: str, *options: str) -> None:
-    assert box.wfs("mount", "remove", path, *options) == {"leaving": False}
-
-
-@contextmanager
-def mounted(source: str, folder: Path) -> Iterator[Mount]:
-    """By the kernel, on this machine."""
-    mount = Mount(source, folder).start()
-    try:
-        yield mount
-        assert mount.stop() == 0
-    finally:
-        mount.dispose()
-
-
-def volume_of(box: Appliance, image: Path, name: str = "tank/stick") -> str:
-    """A volume with the contents of @image; its path in the namespace."""
-    size = image.stat().st_size
-    uri = box.add_volume(name, f"{size // MIB}M", "fill")
-    run("nbdcopy", "--flush", image, uri)
-    box.wfs("export", "remove", "fill")
-    return f"/{name}"
-
-
-def image_of(box: Appliance, path: str, to: Path) -> Path:
-    """What a file of the namespace holds, as a file of ours."""
-    box.add_export(path, "look", read_only=True)
-    run("nbdcopy", box.nbd_uri("look"), to)
-    box.wfs("export", "remove", "look")
-    return to
 
 
 def test_fat_on_a_file_is_read_and_written(appliance: Appliance, tmp_path: Path) -> None:
@@ -164,31 +98,6 @@ def test_image_in_a_file_tree_and_an_image_in_that_image(appliance: Appliance, t
     (tmp_path / "inner2.img").write_bytes(read_fat(tmp_path / "got.img", "inner.img"))
     check_fat(tmp_path / "inner2.img")
     assert read_fat(tmp_path / "inner2.img", "new") == pattern(MIB, 4)
-
-
-def test_more_than_memory_takes_through_an_image_on_a_volume(make_appliance, tmp_path: Path) -> None:
-    """Write-back that waited at its own limit would stand still for ever."""
-    box = make_appliance(Settings(cache="24M", dirty_max="4M"), pool="1G")
-    box.create_volume("tank/stick", "256M")
-    box.add_export("tank/stick", "fill")
-    run("nbdcopy", "--flush", make_fat(tmp_path / "stick.img", 256, "-F", "32"), box.nbd_uri("fill"))
-    box.wfs("export", "remove", "fill")
-    box.wfs("mount", "add", "fat", "/tank/stick", "/stick")
-    box.add_export("/stick", "stick")
-    data = tmp_path / "data"
-    data.write_bytes(pattern(100 * MIB, 5))
-    writers = [
-        subprocess.Popen([program("wfs"), "--socket", str(box.admin_socket), "put", str(data), f"stick/{i}", *server(box)])
-        for i in range(2)
-    ]
-    for writer in writers:
-        assert writer.wait(120) == 0
-    for i in range(2):
-        files(box, "get", f"stick/{i}", str(tmp_path / "got"))
-        assert (tmp_path / "got").read_bytes() == data.read_bytes()
-    box.wfs("export", "remove", "stick")
-    remove(box, "/stick")
-    check_fat(image_of(box, "/tank/stick", tmp_path / "back.img"))
 
 
 def test_what_cannot_be_mounted_is_refused(appliance: Appliance, tmp_path: Path) -> None:
@@ -305,44 +214,6 @@ def test_missing_source_at_start_is_a_problem_and_nothing_more(appliance: Applia
     appliance.restart()
     assert appliance.wfs("status")["problems"] == []
     assert [m["path"] for m in mounts(appliance)] == ["/other"]
-
-
-def test_busy_mount_stays_and_goes_by_force_under_load(appliance: Appliance, tmp_path: Path) -> None:
-    image = make_fat(tmp_path / "stick.img", 64)
-    appliance.wfs("mount", "add", "fat", str(image), "/stick")
-    appliance.add_export("/stick", "stick")
-    (tmp_path / "disk").write_bytes(pattern(16 * MIB, 7))
-    files(appliance, "put", str(tmp_path / "disk"), "stick")
-    appliance.add_export("/stick/disk", "disk")
-    ended = threading.Event()
-    written = 0
-
-    def write() -> None:
-        nonlocal written
-        with connect(appliance.nbd_uri("disk")) as disk:
-            try:
-                for i in range(1_000_000):
-                    disk.pwrite(bytes([i % 256]) * 65536, i % 256 * 65536)
-                    if i % 64 == 0:
-                        disk.flush()
-                    written += 1
-            except Exception:  # whatever the client makes of it
-                ended.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    wait_for(lambda: written > 500, "the writer to be at work")
-    for name in ("stick", "disk"):
-        appliance.wfs("export", "remove", name)
-    assert "open files" in appliance.wfs_fails("mount", "remove", "/stick")
-    assert mounts(appliance)[0]["path"] == "/stick"
-    appliance.wfs("mount", "remove", "/stick", "--force")
-    writer.join(30)
-    assert ended.is_set(), "the writer was not told"
-    wait_for(lambda: mounts(appliance) == [], "the last client to let go")
-    check_fat(image)
-    assert len(read_fat(image, "disk")) == 16 * MIB
-    appliance.wfs("mount", "add", "fat", str(image), "/stick")
 
 
 def test_pool_under_a_mount_is_kept_or_takes_it_along(appliance: Appliance, tmp_path: Path) -> None:
@@ -473,75 +344,6 @@ def test_image_that_is_cut_off_makes_errors_and_can_be_let_go(appliance: Applian
     assert mounts(appliance) == [] and appliance.wfs("status")["problems"] == []
 
 
-def test_what_was_flushed_to_an_image_on_a_volume_survives_kills_under_load(appliance: Appliance, tmp_path: Path) -> None:
-    block, count = 65536, 128
-    path = volume_of(appliance, make_fat(tmp_path / "stick.img", 64))
-    appliance.wfs("mount", "add", "fat", path, "/stick")
-    appliance.add_export("/stick", "stick")
-    (tmp_path / "disk").write_bytes(bytes(block * count))
-    files(appliance, "put", str(tmp_path / "disk"), "stick")
-    appliance.add_export("/stick/disk", "disk")
-    uri = appliance.nbd_uri("disk")
-    durable = [0] * count
-    for round_ in range(4):
-        newest = list(durable)
-        enough = threading.Event()
-
-        def write(first: int = 1 + round_ * 1_000_000, newest: list[int] = newest, enough=enough) -> None:
-            try:
-                with connect(uri) as disk:
-                    for i in range(first, first + 1_000_000):
-                        at = i * 37 % count
-                        newest[at] = i
-                        disk.pwrite(i.to_bytes(8, "big") * (block // 8), at * block)
-                        if i % 8 == 0:
-                            disk.flush()
-                            durable[:] = newest
-                        if i == first + 300:
-                            enough.set()
-            except nbd.Error:
-                enough.set()
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        assert enough.wait(60)
-        appliance.kill9()
-        writer.join(60)
-        appliance.start()
-        with connect(uri) as disk:
-            for at in range(count):
-                got = bytes(disk.pread(block, at * block))
-                first, last = (int.from_bytes(got[i : i + 8], "big") for i in (0, block - 8))
-                assert durable[at] <= first <= newest[at] and durable[at] <= last <= newest[at], f"block {at}"
-    for name in ("disk", "stick"):
-        appliance.wfs("export", "remove", name)
-    remove(appliance, "/stick")
-    image = image_of(appliance, path, tmp_path / "back.img")
-    run(program("wfs"), "fsck", "fat", image, "--repair")
-    check_fat(image)
-    assert len(read_fat(image, "disk")) == block * count
-
-
-def test_pool_goes_by_force_from_under_a_busy_image(appliance: Appliance, tmp_path: Path) -> None:
-    path = volume_of(appliance, make_fat(tmp_path / "stick.img", 64))
-    appliance.wfs("mount", "add", "fat", path, "/stick")
-    appliance.add_export("/stick", "stick")
-    (tmp_path / "data").write_bytes(pattern(24 * MIB, 12))
-    putting = subprocess.Popen(
-        [program("wfs"), "--socket", str(appliance.admin_socket), "put", str(tmp_path / "data"), "stick", *server(appliance)],
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: "data" in appliance.run_wfs("ls", "stick", *server(appliance)).out, "the file to be there")
-    appliance.wfs("pool", "export", "tank", "--force")
-    putting.wait(60)
-    wait_for(lambda: mounts(appliance) == [], "the mount to be gone")
-    appliance.wfs("export", "remove", "stick")
-    appliance.wfs("pool", "import", str(appliance.pool_file("tank")))
-    image = image_of(appliance, path, tmp_path / "back.img")
-    run(program("wfs"), "fsck", "fat", image, "--repair")
-    check_fat(image)
-
-
 def test_image_on_a_mount_of_the_daemon_itself_is_refused(appliance: Appliance, tmp_path: Path) -> None:
     if why_not():
         pytest.skip(str(why_not()))
@@ -589,3 +391,31 @@ def test_mount_comes_back_with_the_pool_that_it_stands_on(appliance: Appliance, 
     assert [m["path"] for m in mounts(appliance)] == ["/stick"]
     (problem,) = appliance.wfs("status")["problems"]
     assert "/other" in problem
+
+
+def test_clients_walk_from_a_file_tree_into_what_lies_over_a_directory(appliance: Appliance, tmp_path: Path) -> None:
+    if why_not():
+        pytest.skip(str(why_not()))
+    image = make_fat(tmp_path / "stick.img", 64, "-F", "32")
+    appliance.wfs("fs", "create", "tank/files")
+    appliance.add_export("/tank/files", "files")
+    files(appliance, "mkdir", "files/place")
+    appliance.wfs("mount", "add", "fat", str(image), "/tank/files/place")
+    with mounted(f"unix:{appliance.rpc_socket}/files", tmp_path / "mnt") as here:
+        (here / "above").write_text("in the tree")
+        (here / "place" / "d").mkdir()
+        (here / "place" / "d" / "below").write_text("on FAT")
+        numbers = {os.stat(path).st_ino for path in (here.path, here / "place", here / "place" / "d", here / "above")}
+        assert len(numbers) == 4
+        assert os.statvfs(here / "place").f_blocks != os.statvfs(here.path).f_blocks
+        with pytest.raises(OSError):
+            os.rename(here / "above", here / "place" / "above")
+        with pytest.raises(OSError):
+            (here / "place").rmdir()
+        run("mv", here / "above", here / "place" / "above")
+        run("cp", "-r", here.path, tmp_path / "copy")
+    assert (tmp_path / "copy" / "place" / "d" / "below").read_text() == "on FAT"
+    appliance.wfs("export", "remove", "files")
+    remove(appliance, "/tank/files/place")
+    check_fat(image)
+    assert read_fat(image, "above") == b"in the tree"
