@@ -41,7 +41,7 @@ static int read_boot(struct fat_fs *fs)
  */
 static int load_free(struct fat_fs *fs)
 {
-	uint32_t end = fs->g.cluster_count + FAT_FIRST_CLUSTER, run = 0, shared = 0;
+	uint32_t end = fs->g.cluster_count + FAT_FIRST_CLUSTER, run = 0, shared = 0, ahead = 0;
 	int rc = fat_alloc_init(&fs->alloc, fs->g.cluster_count);
 
 	if (rc)
@@ -51,6 +51,10 @@ static int load_free(struct fat_fs *fs)
 	for (uint32_t c = FAT_FIRST_CLUSTER; c <= end; c++) {
 		uint32_t value = FAT_END;
 
+		if (c >= ahead && c < end) {
+			fat_table_read_ahead(&fs->table, ahead);
+			ahead += TABLE_AHEAD_BYTES * 8 / (unsigned)fs->g.type;
+		}
 		if (c < end) {
 			rc = fat_table_get(&fs->table, c, &value);
 			if (rc)

@@ -89,13 +89,23 @@ static int read_copies(struct fat_table *t, unsigned index, uint8_t *buf)
 	return rc;
 }
 
+static void install(struct fat_table *t, unsigned index, uint8_t *bytes)
+{
+	memset(bytes + chunk_len(t, index), 0, TABLE_CHUNK_BYTES - chunk_len(t, index));
+	if (t->loaded >= t->loaded_max)
+		evict_one(t);
+	t->chunks[index].bytes = bytes;
+	t->chunks[index].used = true;
+	t->loaded++;
+	if (t->budget)
+		budget_charge(t->budget, TABLE_CHUNK_BYTES);
+}
+
 static int load(struct fat_table *t, unsigned index)
 {
 	uint8_t *bytes;
 	int rc;
 
-	if (t->loaded >= t->loaded_max)
-		evict_one(t);
 	bytes = aligned_alloc(4096, TABLE_CHUNK_BYTES);
 	if (!bytes)
 		return err_set(-ENOMEM, "FAT: no memory");
@@ -104,12 +114,40 @@ static int load(struct fat_table *t, unsigned index)
 		free(bytes);
 		return err_add(rc, "FAT: cannot be read");
 	}
-	memset(bytes + chunk_len(t, index), 0, TABLE_CHUNK_BYTES - chunk_len(t, index));
-	t->chunks[index].bytes = bytes;
-	t->loaded++;
-	if (t->budget)
-		budget_charge(t->budget, TABLE_CHUNK_BYTES);
+	install(t, index, bytes);
 	return 0;
+}
+
+void fat_table_read_ahead(struct fat_table *t, uint32_t cluster)
+{
+	unsigned first = (unsigned)((uint64_t)cluster * (unsigned)t->g->type / 8 / TABLE_CHUNK_BYTES), count = 0;
+	/* When not all of it is kept, what comes must not drive out what just came. */
+	unsigned room = t->loaded_max < t->chunk_count ? t->loaded_max / 2 : t->chunk_count;
+	unsigned most = (unsigned)min_u64(TABLE_AHEAD_BYTES / TABLE_CHUNK_BYTES, room);
+	uint8_t *bytes[TABLE_AHEAD_BYTES / TABLE_CHUNK_BYTES];
+	struct fat_medium_batch b;
+	struct err e;
+	int rc;
+
+	fat_medium_batch_init(&b, t->m, BLK_READ);
+	for (unsigned i = first; count < most && i < t->chunk_count && !t->chunks[i].bytes; i++) {
+		bytes[count] = aligned_alloc(4096, TABLE_CHUNK_BYTES);
+		if (!bytes[count])
+			break;
+		fat_medium_batch_add(&b, copy_offset(t, t->g->fat_active) + (uint64_t)i * TABLE_CHUNK_BYTES,
+		                     bytes[count], chunk_len(t, i));
+		count++;
+	}
+	/* What cannot be read so is read in small parts, from another copy if need be. */
+	err_take(&e);
+	rc = fat_medium_batch_run(&b);
+	err_restore(&e);
+	for (unsigned i = 0; i < count; i++) {
+		if (rc)
+			free(bytes[i]);
+		else
+			install(t, first + i, bytes[i]);
+	}
 }
 
 /* The chunk with entry @cluster; *@ret_at: where in it. An entry never lies in two: all of FAT12 fits into one. */

@@ -42,6 +42,9 @@ void fat_table_done(struct fat_table *t);
  * which is not checked. 0, or the device's error (every copy was tried), or -ENOMEM.
  */
 int fat_table_get(struct fat_table *t, uint32_t cluster, uint32_t *ret);
+/* Who is going to get all entries from @cluster on: bring in TABLE_AHEAD_BYTES with one request. Best effort. */
+#define TABLE_AHEAD_BYTES (64 * TABLE_CHUNK_BYTES)
+void fat_table_read_ahead(struct fat_table *t, uint32_t cluster);
 int fat_table_set(struct fat_table *t, uint32_t cluster, uint32_t value);
 /* Entry 1 tells whether the volume is clean; FAT12 has no such mark. */
 int fat_table_set_clean(struct fat_table *t, bool clean);
