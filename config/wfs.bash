@@ -50,11 +50,11 @@ _wfs() {
 		"find "*) words+=" --long --name --server" ;;
 		"watch "*) words+=" --recursive --count --server" ;;
 		"cp "* | "rm "*) words+=" --recursive --server" ;;
-		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
+		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "* | "tx "*) words+=" --server" ;;
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr quota project label" ;;
+		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr tx quota project label" ;;
 		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
@@ -75,7 +75,7 @@ _wfs() {
 		"export add") words="$(_wfs_names volume) $(_wfs_names fs)" ;;
 		"volume "*) words=$(_wfs_names volume) ;;
 		"put "* | "get "*) COMPREPLY=($(compgen -f -- "$cur")) && words=$(_wfs_names export) ;;
-		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "watch "* | "xattr "* | "project "* | "label "*) words=$(_wfs_names export) ;;
+		"ls "* | "cat "* | "cp "* | "mv "* | "rm "* | "mkdir "* | "stat "* | "find "* | "watch "* | "xattr "* | "tx "* | "project "* | "label "*) words=$(_wfs_names export) ;;
 		"mount ") words="add list remove $(_wfs_names export)" ;;
 		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat nfs wfs2" ;;
 		"mount remove") words=$(_wfs_names mount) ;;

@@ -119,6 +119,8 @@ static const struct command commands[] = {
 	  "EXPORT[/PATH] [--recursive] [--count N]", "tell of changes in a directory (--recursive: and below it)" },
 	{ "xattr", NULL, 1, 2, ARGS_SERVER, cmd_xattr, "EXPORT[/PATH] [NAME[=[VALUE]]]",
 	  "extended attributes: all, one, set one, remove one" },
+	{ "tx", NULL, 1, 1, ARGS_SERVER, cmd_tx, "EXPORT[/PATH]",
+	  "changes from the input (put, mv, rm, rmdir, mkdir), one a line, all of them or none" },
 	{ "project", NULL, 1, 2, ARGS_RECURSIVE | ARGS_SERVER, cmd_project, "EXPORT[/PATH] [NUMBER [--recursive]]",
 	  "the project whose quota a file counts for: show it, or set it (root)" },
 	{ "label", NULL, 1, 1, ARGS_MARKS | ARGS_SERVER, cmd_label, "EXPORT[/PATH] [--color C] [--icon I]",

@@ -89,6 +89,7 @@ enum ctl_status cmd_mkdir(struct ctl *c);
 enum ctl_status cmd_rm(struct ctl *c);
 enum ctl_status cmd_mv(struct ctl *c);
 enum ctl_status cmd_xattr(struct ctl *c);
+enum ctl_status cmd_tx(struct ctl *c);
 enum ctl_status cmd_cat(struct ctl *c);
 enum ctl_status cmd_cp(struct ctl *c);
 enum ctl_status cmd_put(struct ctl *c);
