@@ -36,12 +36,12 @@ struct wfs_options {
 	const char *client_name; /* shown by the server; NULL: "libwfs" */
 	unsigned connections; /* 1..16; 0: 1 */
 	unsigned timeout_ms; /* longest wait for a lost server; 0: 60,000 */
-	int durable; /* changes in file trees, and writes, are durable when they return */
 	unsigned connect_timeout_ms; /* as timeout_ms, for wfs_connect() itself; 0: a single attempt */
 	int no_shared_memory; /* payloads only through the socket, also where the server offers shared memory */
 	/* For "tls:" addresses: a folder with ca-cert.pem (else the system's authorities count) and, where the server
 	 * wants them, client-cert.pem and client-key.pem. NULL: $WFS_CERTIFICATES, or without that none. */
 	const char *certificates;
+	int durable; /* changes in file trees, and writes, are durable when they return */
 };
 
 /*

@@ -59,6 +59,7 @@ class Options(c.Structure):
     _fields_ = [
         ("client_name", c.c_char_p), ("connections", c.c_uint), ("timeout_ms", c.c_uint),
         ("connect_timeout_ms", c.c_uint), ("no_shared_memory", c.c_int), ("certificates", c.c_char_p),
+        ("durable", c.c_int),
     ]  # fmt: skip
 
 
