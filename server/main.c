@@ -223,6 +223,7 @@ static int build_threads(struct daemon *d)
 			[WORKER_LANE_READ] = c->threads.read,
 			[WORKER_LANE_WRITE] = c->threads.write,
 			[WORKER_LANE_ADMIN] = c->threads.admin,
+			[WORKER_LANE_REMOTE] = c->threads.read,
 		},
 		.thread_done = blk_thread_done,
 	};

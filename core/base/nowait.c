@@ -3,3 +3,4 @@
 #include "core/base/nowait.h"
 
 _Thread_local bool nowait_thread;
+_Thread_local bool nowait_remote;

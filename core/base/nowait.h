@@ -9,6 +9,9 @@
  * waits all the same (sync_assert_may_block()).
  *
  * Functions honour this when their contract says so; a file system says it for all its nodes (vfs_ops.h).
+ *
+ * What would wait for another machine, perhaps for long, says that before it returns -EAGAIN, so that the caller can
+ * keep such operations apart from those that wait for a device.
  */
 #ifndef WFSD_CORE_BASE_NOWAIT_H
 #define WFSD_CORE_BASE_NOWAIT_H
@@ -31,6 +34,22 @@ static inline void nowait_end(void)
 static inline bool nowait_here(void)
 {
 	return __builtin_expect(nowait_thread, false);
+}
+
+extern _Thread_local bool nowait_remote; /* private */
+
+static inline void nowait_tell_remote(void)
+{
+	nowait_remote = true;
+}
+
+/* Was that said in this thread since the last time? */
+static inline bool nowait_take_remote(void)
+{
+	bool told = nowait_remote;
+
+	nowait_remote = false;
+	return told;
 }
 
 #endif

@@ -107,6 +107,11 @@ int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret_stat)
 	return handle_stat(h, ret_stat);
 }
 
+bool vfs_is_remote(const struct vfs_handle *h)
+{
+	return h->node->ops->remote;
+}
+
 int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret_stat)
 {
 	struct place at;

@@ -95,6 +95,8 @@ void vfs_close(struct vfs_handle *h);
 
 int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret);
 int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret); /* never blocks */
+/* Do operations on the file wait for another machine, perhaps for long? */
+bool vfs_is_remote(const struct vfs_handle *h);
 
 /*
  * Read or write the whole range, which must lie within the file: otherwise -EINVAL for a read, -ENOSPC for a write,

@@ -18,6 +18,9 @@ struct vfs_node_ops {
 	/* All that is called here honours nowait_here() (core/base/nowait.h). Without it, nothing but release, stat and
 	 * close is called by a thread that must not wait; what is called with VFS_NOWAIT honours that in any case. */
 	bool nowait;
+	/* What waits does so for another machine. When VFS_NOWAIT makes something return -EAGAIN, it says that
+	 * (nowait_tell_remote()). */
+	bool remote;
 	/* The last reference is gone. */
 	void (*release)(struct vfs_node *n);
 	int (*stat)(struct vfs_node *n, struct vfs_stat *ret); /* never blocks */

@@ -63,7 +63,11 @@ struct vfs_handle {
 /* -EAGAIN: this thread must not wait, and the node's file system may. */
 static inline int node_may_wait(const struct vfs_node *n)
 {
-	return nowait_here() && !n->ops->nowait ? -EAGAIN : 0;
+	if (!nowait_here() || n->ops->nowait)
+		return 0;
+	if (n->ops->remote)
+		nowait_tell_remote();
+	return -EAGAIN;
 }
 
 /* mount.c */

@@ -17,7 +17,8 @@
 
 #define WATCHDOG_PERIOD_NS (5 * SYNC_NS_PER_S) /* without systemd's */
 #define LOOP_LATE_NS (10 * SYNC_NS_PER_S)
-/* A lane may be full of requests to a slow disk; the admin lane's jobs take as long as they take. */
+/* A lane may be full of requests to a slow disk; the admin lane's jobs take as long as they take, and so
+ * do other machines. */
 #define LANE_LATE_NS (60 * SYNC_NS_PER_S)
 #define ADMIN_LATE_NS (1800 * SYNC_NS_PER_S)
 
@@ -135,6 +136,7 @@ static void probe_init(struct watchdog *w, unsigned i)
 		[WORKER_LANE_READ] = { "lane read", LANE_LATE_NS },
 		[WORKER_LANE_WRITE] = { "lane write", LANE_LATE_NS },
 		[WORKER_LANE_ADMIN] = { "lane admin", ADMIN_LATE_NS },
+		[WORKER_LANE_REMOTE] = { "lane remote", ADMIN_LATE_NS },
 	};
 	struct probe *p = &w->probes[i];
 	unsigned loop_count = loop_set_count(w->loops);

@@ -39,6 +39,7 @@ static const char *const lane_names[WORKER_LANE_COUNT] = {
 	[WORKER_LANE_READ] = "read",
 	[WORKER_LANE_WRITE] = "write",
 	[WORKER_LANE_ADMIN] = "admin",
+	[WORKER_LANE_REMOTE] = "remote",
 };
 
 static void lane_account(unsigned *value, int change)

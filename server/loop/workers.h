@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The worker pool: threads for what must wait for a disk. Three lanes with their own threads, so that writers waiting
- * for room and long jobs never keep a read from being served.
+ * The worker pool: threads for what must wait for a disk. Lanes with their own threads, so that writers waiting for
+ * room, long jobs, and other machines that do not answer never keep a read from being served.
  */
 #ifndef WFSD_SERVER_LOOP_WORKERS_H
 #define WFSD_SERVER_LOOP_WORKERS_H
@@ -13,6 +13,7 @@ enum worker_lane {
 	WORKER_LANE_READ, /* reads, extents, stat: short waits */
 	WORKER_LANE_WRITE, /* writes, flushes, discards */
 	WORKER_LANE_ADMIN, /* create, import, delete, ... */
+	WORKER_LANE_REMOTE, /* whatever waits for another machine */
 	WORKER_LANE_COUNT,
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "protocol/xdr/xdr.h"
 #include "server/rpc/notice.h"
 
@@ -476,6 +477,8 @@ static void run_on_worker(struct work *work)
 
 static enum worker_lane lane_of(const struct rpc_op *op)
 {
+	if (nowait_take_remote() || (op->handle && vfs_is_remote(op->handle->vfs)))
+		return WORKER_LANE_REMOTE;
 	switch (op->procedure) {
 	case WFSP_COMPOUND:
 		return op->changes ? WORKER_LANE_WRITE : WORKER_LANE_READ;
@@ -570,6 +573,7 @@ void rpc_op_start(struct rpc_op *op)
 			return; /* the predecessor's end will answer it */
 		c->hello_op = NULL;
 	}
+	(void)nowait_take_remote();
 	if (!must_wait(op))
 		op->err = exec(op, VFS_NOWAIT);
 	if (op->err == -EINPROGRESS)

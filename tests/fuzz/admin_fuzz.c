@@ -78,7 +78,7 @@ static void remove_dir(void)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct workers_config wc = { .threads = { 1, 1, 1 }, .thread_done = blk_thread_done };
+	struct workers_config wc = { .threads = { 1, 1, 1, 1 }, .thread_done = blk_thread_done };
 	struct loop_set *loops;
 
 	(void)argc;

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import mounts as mount_helper
@@ -101,7 +102,8 @@ def test_programs_work_on_a_mounted_share(share: Ganesha, appliance: Appliance, 
         os.utime(mount.path / "file", ns=(10**18 + 1, 10**18 + 2))
         shown = there.stat()
         assert (shown.st_mode & 0o7777, shown.st_uid, shown.st_gid) == (0o604, 12345, 23456)
-        assert shown.st_mtime_ns == 10**18 + 2 and there.read_bytes() == b"contents"
+        assert shown.st_mtime_ns == 10**18 + 2
+        wait_for(lambda: there.read_bytes() == b"contents", "the data to arrive")
         os.link(mount.path / "file", mount.path / "other")
         os.symlink("other", mount.path / "link")
         assert (mount.path / "link").read_bytes() == b"contents" and there.stat().st_nlink == 2
@@ -116,7 +118,9 @@ def test_programs_work_on_a_mounted_share(share: Ganesha, appliance: Appliance, 
         (mount.path / "long").write_bytes(pattern(MIB, 5))
         os.truncate(mount.path / "long", 5000)
         os.truncate(mount.path / "long", 9000)
-        assert (share.export / "long").read_bytes() == pattern(MIB, 5)[:5000] + bytes(4000)
+        # A close does not wait for what it begins to write.
+        expected = pattern(MIB, 5)[:5000] + bytes(4000)
+        wait_for(lambda: (share.export / "long").read_bytes() == expected, "the data to arrive")
         os.statvfs(mount.path)
     finally:
         mount.stop()
@@ -280,6 +284,33 @@ def test_writers_of_a_stalled_share_hold_up_nobody_else(share: Ganesha, make_app
     finally:
         share.resume()
         writer.join()
+
+
+def test_readers_of_a_stalled_share_keep_no_worker_from_others(share: Ganesha, appliance: Appliance) -> None:
+    (share.export / "disk.img").write_bytes(pattern(16 * MIB, 6))
+    volume = appliance.add_volume("tank/vm1", "64M", "vm1")
+    with connect(volume) as other:
+        for at in range(0, 64 * MIB, MIB):
+            other.pwrite(pattern(MIB, 7), at)
+        other.flush()
+    add(appliance, share)
+    appliance.add_export("/nas/disk.img", "disk")
+    appliance.restart()  # nothing is cached
+    with ExitStack() as stack:
+        disks = [stack.enter_context(connect(appliance.nbd_uri("disk"))) for _ in range(3)]
+        other = stack.enter_context(connect(volume))
+        share.pause()
+        try:
+            for i, disk in enumerate(disks):
+                for k in range(12):
+                    disk.aio_pread(nbd.Buffer(4096), (i * 12 + k) * 256 * 1024)
+            start = time.monotonic()
+            for i in range(32):
+                assert bytes(other.pread(4096, i * 2 * MIB)) == pattern(MIB, 7)[:4096]
+            assert time.monotonic() - start < 8
+            assert all(disk.aio_in_flight() for disk in disks)
+        finally:
+            share.resume()
 
 
 def test_share_goes_by_force_when_its_server_is_gone(share: Ganesha, appliance: Appliance) -> None:

@@ -11,6 +11,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/nowait.h"
 #include "core/cache/cache.h"
 #include "core/fs/nfs/nfs_priv.h"
 
@@ -19,6 +20,14 @@
 static unsigned cache_flags(unsigned flags)
 {
 	return flags & VFS_NOWAIT ? CACHE_NOWAIT : 0;
+}
+
+/* What has to wait, waits for the server. */
+static int told(int rc)
+{
+	if (rc == -EAGAIN)
+		nowait_tell_remote();
+	return rc;
 }
 
 static size_t total(const struct iovec *iov, int iov_count)
@@ -95,7 +104,7 @@ static SYNC_NO_ANALYSIS int lock_shared(struct nfs_node *n, unsigned flags)
 	if (!(flags & VFS_NOWAIT))
 		sync_rwlock_rdlock(&n->io_lock);
 	else if (!sync_rwlock_tryrdlock(&n->io_lock))
-		return -EAGAIN;
+		return told(-EAGAIN);
 	return 0;
 }
 
@@ -114,7 +123,7 @@ SYNC_NO_ANALYSIS int nfs_file_read(struct vfs_node *node, const struct iovec *io
 		return rc;
 	rc = cache_read(f, offset, iov, iov_count, cache_flags(flags));
 	sync_rwlock_rdunlock(&n->io_lock);
-	return rc;
+	return told(rc);
 }
 
 /* Pages that somebody refers to keep their file, and so the import and the cache. */
@@ -145,7 +154,7 @@ int nfs_file_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsign
 		rc = cache_read_ref(f, offset, len, cache_flags(flags), &h->ref);
 	if (rc) {
 		free(h);
-		return rc;
+		return told(rc);
 	}
 	h->node = node;
 	vfs_node_ref(node);
@@ -209,7 +218,7 @@ SYNC_NO_ANALYSIS int nfs_file_write(struct vfs_node *node, const struct iovec *i
 	int rc = nfs_check_alive(n->im);
 
 	if (rc == 0 && (flags & VFS_NOWAIT) && (flags & (VFS_FUA | VFS_APPEND)))
-		return -EAGAIN;
+		return told(-EAGAIN);
 	if (rc == 0)
 		rc = nfs_file_data(n, &f);
 	if (rc || !len)
@@ -225,7 +234,7 @@ SYNC_NO_ANALYSIS int nfs_file_write(struct vfs_node *node, const struct iovec *i
 	}
 	if (rc == 0 && (flags & VFS_FUA))
 		rc = cache_flush(f, flags & VFS_APPEND ? 0 : offset, flags & VFS_APPEND ? UINT64_MAX : len);
-	return rc ? rc : check_there(n);
+	return rc ? told(rc) : check_there(n);
 }
 
 int nfs_file_flush(struct vfs_node *node, unsigned flags)
@@ -235,7 +244,7 @@ int nfs_file_flush(struct vfs_node *node, unsigned flags)
 	int rc = nfs_check_alive(n->im);
 
 	if (rc == 0 && (flags & VFS_NOWAIT) && f && cache_file_dirty_bytes(f))
-		return -EAGAIN;
+		return told(-EAGAIN);
 	if (rc == 0 && f)
 		rc = cache_flush(f, 0, UINT64_MAX);
 	return rc ? rc : check_there(n);
@@ -250,7 +259,7 @@ int nfs_file_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned
 	if (rc == 0 && (flags & VFS_FAST))
 		return -EOPNOTSUPP;
 	if (rc == 0 && (flags & VFS_NOWAIT))
-		return -EAGAIN;
+		return told(-EAGAIN);
 	while (rc == 0 && at < end) {
 		struct iovec iov = { .iov_len = (size_t)min_u64(end - at, sizeof(zeros)) };
 		const void *p = zeros;

@@ -109,6 +109,7 @@ static int op_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, st
 }
 
 const struct vfs_node_ops nfs_node_ops = {
+	.remote = true,
 	.release = nfs_node_release,
 	.stat = op_stat,
 	.lookup = nfs_dir_lookup,

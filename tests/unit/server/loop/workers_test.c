@@ -13,7 +13,7 @@
 
 #define JOBS 1000
 
-static const struct workers_config one_each = { .threads = { 1, 1, 1 } };
+static const struct workers_config one_each = { .threads = { 1, 1, 1, 1 } };
 
 struct gate {
 	struct sync_mutex lock;
@@ -82,7 +82,7 @@ static void test_a_stuck_write_lane_does_not_hold_up_reads(void **state)
 
 static void test_a_lane_runs_as_many_jobs_at_a_time_as_it_has_threads(void **state)
 {
-	struct workers_config config = { .threads = { 4, 1, 1 } };
+	struct workers_config config = { .threads = { 4, 1, 1, 1 } };
 	struct workers *w;
 	struct gate gate;
 	struct gated jobs[4];
@@ -147,18 +147,18 @@ static void count_thread(void)
 
 static void test_each_thread_says_when_it_ends(void **state)
 {
-	struct workers_config config = { .threads = { 2, 3, 1 }, .thread_done = count_thread };
+	struct workers_config config = { .threads = { 2, 3, 1, 1 }, .thread_done = count_thread };
 	struct workers *w;
 
 	(void)state;
 	assert_int_equal(workers_new(&config, &w), 0);
 	workers_free(w);
-	assert_int_equal(threads_done, 6);
+	assert_int_equal(threads_done, 7);
 }
 
 static void test_number_of_threads_is_checked(void **state)
 {
-	struct workers_config none = { .threads = { 1, 0, 1 } }, many = { .threads = { 1, 1, 257 } };
+	struct workers_config none = { .threads = { 1, 0, 1, 1 } }, many = { .threads = { 1, 1, 257, 1 } };
 	struct workers *w;
 
 	(void)state;

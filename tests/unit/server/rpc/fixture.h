@@ -129,7 +129,7 @@ static inline void fixture_unserve(struct fixture *f)
 
 static inline int fixture_setup(void **state)
 {
-	struct workers_config wc = { .threads = { 4, 2, 1 } };
+	struct workers_config wc = { .threads = { 4, 2, 1, 1 } };
 	struct export_info *info = calloc(1, sizeof(*info));
 	struct fixture *f = calloc(1, sizeof(*f));
 
