@@ -41,7 +41,7 @@ _wfs() {
 		"label "*) words+=" --color --icon --server" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description --auth-sys --squash --anon --clients --tls --certificate-names" ;;
-		"stats ") words+=" slow --watch --interval --count" ;;
+		"stats ") words+=" slow clients --watch --interval --count" ;;
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;
 		"mount list") ;;

@@ -56,6 +56,13 @@ static unsigned rpc_connections(void *ctx)
 	return rpc_server_connections(p->rpc);
 }
 
+static void rpc_each(void *ctx, void (*fn)(void *fn_ctx, const struct rpc_connection_info *info), void *fn_ctx)
+{
+	const struct peers *p = ctx;
+
+	rpc_server_each_connection(p->rpc, fn, fn_ctx);
+}
+
 static unsigned rpc_slow(void *ctx, struct rpc_slow *ret)
 {
 	const struct peers *p = ctx;
@@ -69,6 +76,7 @@ struct admin_peers peers_for_admin(struct peers *p)
 		.nbd_stats = nbd_stats,
 		.nbd_each = nbd_each_connection,
 		.rpc_connections = rpc_connections,
+		.rpc_each = rpc_each,
 		.rpc_slow = rpc_slow,
 		.ctx = p,
 	};

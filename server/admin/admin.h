@@ -18,6 +18,7 @@ struct export_table;
 struct loop;
 struct metrics;
 struct mount_table;
+struct rpc_connection_info;
 struct rpc_slow;
 struct state;
 struct workers;
@@ -43,6 +44,8 @@ struct admin_peers {
 	void (*nbd_stats)(void *ctx, struct admin_nbd_stats *ret); /* any thread */
 	void (*nbd_each)(void *ctx, admin_connection_fn *fn, void *fn_ctx); /* on the loop's thread */
 	unsigned (*rpc_connections)(void *ctx); /* any thread */
+	/* rpc_server_each_connection() */
+	void (*rpc_each)(void *ctx, void (*fn)(void *fn_ctx, const struct rpc_connection_info *info), void *fn_ctx);
 	unsigned (*rpc_slow)(void *ctx, struct rpc_slow *ret); /* rpc_server_slow(); any thread */
 	void *ctx;
 };

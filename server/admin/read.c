@@ -230,16 +230,31 @@ int read_exports(struct call *c)
 	return listing_answer(c, "exports", &l);
 }
 
+static void add_rpc_connection(void *ctx, const struct rpc_connection_info *info)
+{
+	listing_add(ctx, json_pack("{s:o, s:o, s:b, s:f, s:I, s:I, s:I, s:I, s:i, s:i}", "client",
+	                           encode_text(info->client), "program", encode_text(info->name), "tls", (int)info->tls,
+	                           "age_seconds", (double)info->age_ns / (double)SYNC_NS_PER_S, "requests",
+	                           (json_int_t)info->requests, "errors", (json_int_t)info->errors, "read_bytes",
+	                           (json_int_t)info->read_bytes, "written_bytes", (json_int_t)info->written_bytes,
+	                           "under_way", (int)info->under_way, "open_files", (int)info->open_files));
+}
+
 int read_connections(struct call *c)
 {
 	const struct admin_peers *peers = &c->admin->config.peers;
-	struct listing l = { .list = json_array() };
+	struct listing l = { .list = json_array() }, rpc = { .list = json_array() };
 	int rc;
 
 	peers->nbd_each(peers->ctx, add_connection, &l);
+	peers->rpc_each(peers->ctx, add_rpc_connection, &rpc);
+	l.failed |= rpc.failed;
 	rc = listing_answer(c, "nbd", &l);
-	if (rc < 0)
+	if (rc < 0) {
+		json_decref(rpc.list);
 		return rc;
+	}
+	json_object_set_new(c->object, "rpc", rpc.list);
 	json_object_set_new(c->object, "rpc_connections", json_integer(peers->rpc_connections(peers->ctx)));
 	return 0;
 }

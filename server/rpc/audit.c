@@ -79,10 +79,10 @@ static void put_text(char to[AUDIT_TEXT_BYTES], const char *text)
 	snprintf(to, AUDIT_TEXT_BYTES, "%s", text);
 }
 
-void rpc_peer_text(const struct rpc_peer *peer, char *buf, size_t len)
+void rpc_peer_text(const struct rpc_peer *peer, bool with_certificate, char *buf, size_t len)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	const char *name = peer->tls ? tls_peer_name(peer->tls, 0) : NULL;
+	const char *name = with_certificate && peer->tls ? tls_peer_name(peer->tls, 0) : NULL;
 	bool v4 = memcmp(peer->address, mapped, sizeof(mapped)) == 0;
 	char address[INET6_ADDRSTRLEN] = "?";
 
@@ -100,7 +100,7 @@ static void put_peer(struct audit_event *e, const struct rpc_peer *peer)
 	e->client_pid = peer->pid;
 	e->client_uid = peer->uid;
 	if (!peer->is_unix)
-		rpc_peer_text(peer, e->client, sizeof(e->client));
+		rpc_peer_text(peer, true, e->client, sizeof(e->client));
 }
 
 void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const struct node *subject, int err,

@@ -68,6 +68,7 @@ int op_read(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	xdr_put_bool(&w, eof);
 	wr_be32(&w, (uint32_t)len);
 	finish_data(c, READ_HEAD_BYTES, len);
+	c->op->read_bytes += len;
 	return 0;
 }
 
@@ -100,7 +101,7 @@ int op_write(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *r
 	else if (!err)
 		err = write_data(h, &op->data, op->offset, flags);
 	if (!err)
-		counter_add(&c->conn->server->stats.written_bytes, op->data.len_bytes);
+		c->op->written_bytes += op->data.len_bytes;
 	return err;
 }
 
@@ -271,7 +272,7 @@ int op_put_file(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 		err = vfs_stat(c->current->h, &st);
 	if (!err) {
 		compound_attr(c->current->tree, &st, &res->attr);
-		counter_add(&c->conn->server->stats.written_bytes, op->data.len_bytes);
+		c->op->written_bytes += op->data.len_bytes;
 	}
 	return err;
 }
@@ -308,6 +309,7 @@ int op_get_file(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 	xdr_put_bool(&w, eof);
 	wr_be32(&w, (uint32_t)len);
 	finish_data(c, GET_FILE_HEAD_BYTES, len);
+	c->op->read_bytes += len;
 	return 0;
 }
 

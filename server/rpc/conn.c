@@ -45,11 +45,12 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->err = 0;
 	op->begun_ns = 0;
 	op->slowest = NULL;
+	op->read_bytes = op->written_bytes = 0;
 	op->held_bytes = 0;
 	op->buf.p = NULL;
 	op->has_ref = false;
 	op->payload_len = op->head_len = op->total_len = op->sent = 0;
-	c->op_count++;
+	__atomic_store_n(&c->op_count, c->op_count + 1, __ATOMIC_RELAXED);
 	return op;
 }
 
@@ -67,7 +68,7 @@ void rpc_op_free(struct rpc_op *op)
 	c->held_bytes -= op->held_bytes;
 	c->shm_busy &= ~op->shm_mask;
 	always(c->op_count > 0);
-	c->op_count--;
+	__atomic_store_n(&c->op_count, c->op_count - 1, __ATOMIC_RELAXED);
 	op->next = c->free_ops;
 	c->free_ops = op;
 }
@@ -355,6 +356,7 @@ int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct tls_contex
 	rpc_trees_init(&c->trees);
 	c->server = s;
 	c->loop = l;
+	c->since_ns = sync_now_ns();
 	c->fd = fd;
 	c->shm_fd = -1;
 	c->attach_task.run = run_attach;

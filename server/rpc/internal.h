@@ -44,6 +44,7 @@
 #define RPC_SHM_SLOTS 64u
 #define RPC_SHM_SLOT_BYTES (64u << 10)
 #define RPC_SECRET_BYTES 16u
+#define RPC_PROGRAM_NAME_MAX 63u
 /* All connections together may share this part of the memory budget; the next ones do without. */
 #define RPC_SHM_BUDGET_PART 8u
 
@@ -132,6 +133,7 @@ struct rpc_op {
 	/* When a worker had it; 0: none did. */
 	uint64_t begun_ns, ended_ns;
 	struct waits waits; /* of the worker, for it */
+	uint64_t read_bytes, written_bytes; /* COMPOUND: of data */
 	const char *slowest; /* COMPOUND: the operation that took the worker longest, NULL: not known */
 	uint32_t xid;
 	uint32_t procedure;
@@ -194,7 +196,13 @@ struct rpc_conn {
 	bool again; /* again_event is added */
 	bool paused; /* too much in flight: do not read */
 	bool short_window; /* large payloads arrive: keep the window short, so that they are not copied */
-	unsigned op_count; /* from decoding to the answer being sent */
+	unsigned op_count; /* from decoding to the answer being sent; written by the loop, read anywhere (atomic) */
+	/* What it did so far; likewise. */
+	struct {
+		uint64_t requests, errors, read_bytes, written_bytes;
+	} done_so_far;
+	uint64_t since_ns;
+	char program[RPC_PROGRAM_NAME_MAX + 1]; /* from HELLO on; guarded by the server's lock */
 	size_t held_bytes;
 	uint64_t wake_ns; /* when the current callback began */
 	uint64_t rx_ns; /* last byte received */
@@ -315,6 +323,8 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 
 /* metrics.c */
 int rpc_metrics_register(struct rpc_server *s);
+/* A request that ended @now; on the loop. */
+void rpc_count(const struct rpc_op *op, uint64_t now);
 void rpc_put_statistics(struct rpc_server *s, struct wr *w);
 
 /* conn.c */
@@ -343,7 +353,7 @@ void rpc_slow_note(const struct rpc_op *op, uint64_t now);
 /* audit.c */
 void rpc_audit_request(const struct rpc_op *op);
 /* Who it is, in a few words. */
-void rpc_peer_text(const struct rpc_peer *peer, char *buf, size_t len);
+void rpc_peer_text(const struct rpc_peer *peer, bool with_certificate, char *buf, size_t len);
 
 /* tls.c */
 /* Go on with the handshake, for as long as the socket lets it. May close the connection. */

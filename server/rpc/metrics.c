@@ -117,3 +117,35 @@ void rpc_put_statistics(struct rpc_server *s, struct wr *w)
 	}
 	wr_be32(&count, n);
 }
+
+/* Written by one thread only. */
+static void count(uint64_t *to, uint64_t n)
+{
+	__atomic_store_n(to, *to + n, __ATOMIC_RELAXED);
+}
+
+void rpc_count(const struct rpc_op *op, uint64_t now)
+{
+	struct rpc_stats *st = &op->conn->server->stats;
+	struct rpc_conn *c = op->conn;
+	uint64_t read_bytes = op->read_bytes, written_bytes = op->written_bytes;
+
+	if (!op->err && op->procedure == WFSP_READ)
+		read_bytes = op->len_bytes;
+	else if (!op->err && op->procedure == WFSP_WRITE)
+		written_bytes = op->len_bytes;
+	counter_add(&st->requests[op->procedure], 1);
+	histogram_add(&st->latency[op->procedure], now - op->start_ns);
+	if (op->err)
+		counter_add(&st->errors[op->procedure], 1);
+	if (read_bytes)
+		counter_add(&st->read_bytes, read_bytes);
+	if (written_bytes)
+		counter_add(&st->written_bytes, written_bytes);
+	if (op->shm)
+		counter_add(&st->shm_requests, 1);
+	count(&c->done_so_far.requests, 1);
+	count(&c->done_so_far.errors, op->err ? 1 : 0);
+	count(&c->done_so_far.read_bytes, read_bytes);
+	count(&c->done_so_far.written_bytes, written_bytes);
+}

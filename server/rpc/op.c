@@ -434,7 +434,6 @@ static void finish_open(struct rpc_op *op)
 void rpc_op_finish(struct rpc_op *op)
 {
 	struct rpc_conn *c = op->conn;
-	struct rpc_stats *st = &c->server->stats;
 	uint64_t now = sync_now_ns();
 
 	if (op->procedure == WFSP_OPEN)
@@ -443,16 +442,7 @@ void rpc_op_finish(struct rpc_op *op)
 		op->err = exec_notices(op);
 		encode(op);
 	}
-	counter_add(&st->requests[op->procedure], 1);
-	if (op->err)
-		counter_add(&st->errors[op->procedure], 1);
-	else if (op->procedure == WFSP_READ)
-		counter_add(&st->read_bytes, op->len_bytes);
-	else if (op->procedure == WFSP_WRITE)
-		counter_add(&st->written_bytes, op->len_bytes);
-	if (op->shm)
-		counter_add(&st->shm_requests, 1);
-	histogram_add(&st->latency[op->procedure], now - op->start_ns);
+	rpc_count(op, now);
 	if (slow_wants(&c->server->slow, now, now - op->start_ns))
 		rpc_slow_note(op, now);
 	if (c->server->audit)

@@ -107,6 +107,20 @@ struct rpc_slow {
 /* The slowest requests of the last ten minutes, slowest first, at most RPC_SLOW_MAX: how many. Any thread. */
 unsigned rpc_server_slow(struct rpc_server *s, struct rpc_slow *ret);
 
+/* One connection, and what it did so far. */
+struct rpc_connection_info {
+	const char *client; /* who is there, in a few words; valid during the call */
+	const char *name; /* what its program calls itself; "": it did not say */
+	bool tls;
+	uint64_t age_ns;
+	uint64_t requests, errors, read_bytes, written_bytes;
+	unsigned under_way; /* requests */
+	unsigned open_files;
+};
+/* Call @fn with each, under a lock: it must not call back. Any thread. */
+void rpc_server_each_connection(struct rpc_server *s, void (*fn)(void *ctx, const struct rpc_connection_info *info),
+                                void *ctx);
+
 /* Does the process at the other end of a unix socket have a file open, or is one being opened for it? Any thread; does
  * not block. */
 bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid);

@@ -277,6 +277,7 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 			break;
 	}
 	c->has_identity = true;
+	snprintf(c->program, sizeof(c->program), "%.63s", args->client_name);
 	c->client_conn = args->connection;
 	if (old) {
 		old->successor = c;
@@ -284,6 +285,36 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 	}
 	sync_mutex_unlock(&s->lock);
 	return !old;
+}
+
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
+void rpc_server_each_connection(struct rpc_server *s, void (*fn)(void *ctx, const struct rpc_connection_info *info),
+                                void *ctx)
+{
+	uint64_t now = sync_now_ns();
+
+	sync_mutex_lock(&s->lock);
+	for (struct rpc_conn *c = s->conns; c; c = c->next) {
+		char client[96];
+		struct rpc_connection_info info = {
+			.client = client,
+			.name = c->program,
+			.tls = c->tls != NULL,
+			.age_ns = now - c->since_ns,
+			.requests = LOAD(c->done_so_far.requests),
+			.errors = LOAD(c->done_so_far.errors),
+			.read_bytes = LOAD(c->done_so_far.read_bytes),
+			.written_bytes = LOAD(c->done_so_far.written_bytes),
+			.under_way = LOAD(c->op_count),
+			.open_files = LOAD(c->handles.open_count),
+		};
+
+		/* Before HELLO a certificate is perhaps still being read. */
+		rpc_peer_text(&c->peer, c->has_identity, client, sizeof(client));
+		fn(ctx, &info);
+	}
+	sync_mutex_unlock(&s->lock);
 }
 
 bool rpc_server_has_open_file(struct rpc_server *s, pid_t pid)

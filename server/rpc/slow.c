@@ -104,6 +104,6 @@ void rpc_slow_note(const struct rpc_op *op, uint64_t now)
 		s.len_bytes = op->len_bytes;
 		snprintf(s.export_name, sizeof(s.export_name), "%.63s", op->handle->export_name);
 	}
-	rpc_peer_text(&op->conn->peer, s.client, sizeof(s.client));
+	rpc_peer_text(&op->conn->peer, true, s.client, sizeof(s.client));
 	slow_add(&op->conn->server->slow, now, &s);
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from appliance import Appliance, Metrics, Settings, wait_for
+from libwfs import Client
 from nbdclient import MIB, connect, pattern, read_all, run, write_bytes
 
 POOL_KEYS = {
@@ -251,6 +252,20 @@ def test_slow_requests_are_told_with_their_stages(appliance: Appliance, tmp_path
         stages = sum(request[key] for key in ("queued_ns", "device_ns", "others_ns", "busy_ns"))
         assert 10**6 <= request["total_ns"] and stages <= request["total_ns"] + 10**5, request
         assert request["client"].startswith("pid ") and request["procedure"], request
+
+
+def test_clients_are_told_with_what_they_did(appliance: Appliance) -> None:
+    appliance.wfs("fs", "create", "tank/home")
+    appliance.add_export("tank/home", "home")
+    with Client(f"unix:{appliance.rpc_socket}") as w:
+        root = w.root("home")
+        f, _ = w.create(root, "file")
+        with f:
+            f.pwrite(b"x" * 100000, 0)
+            w.batch().put(root).put_file("small", b"y" * 1000).put(root).lookup("small").get_file(5000).run()
+            [mine] = appliance.wfs("stats", "clients")["rpc"]
+    assert mine["program"] == "tests" and mine["client"].endswith("uid 0") and not mine["tls"] and mine["open_files"] == 1
+    assert mine["written_bytes"] == 101000 and mine["read_bytes"] == 1000 and mine["requests"] >= 5 and mine["errors"] == 0
 
 
 def test_stale_socket_files_do_not_stop_a_start(appliance: Appliance) -> None:
