@@ -349,15 +349,13 @@ static size_t record_bytes(const struct edit *e)
 	return n;
 }
 
-static int begin(struct pool *p, size_t bytes, struct wal_ticket *ticket, uint64_t *ret_txg) SYNC_NO_ANALYSIS;
-static int begin(struct pool *p, size_t bytes, struct wal_ticket *ticket, uint64_t *ret_txg)
+/* Room in the log. False: there is none without waiting. */
+static bool take_ticket(struct pool *p, size_t bytes, struct wal_ticket *ret)
 {
-	if (!nowait_here())
-		wal_begin(p->wal, bytes, ticket);
-	else if (!wal_try_begin(p->wal, bytes, ticket))
-		return -EAGAIN;
-	*ret_txg = txg_enter(p);
-	return 0;
+	if (nowait_here())
+		return wal_try_begin(p->wal, bytes, ret);
+	wal_begin(p->wal, bytes, ret);
+	return true;
 }
 
 int edit_run(struct edit *e)
@@ -371,9 +369,11 @@ int edit_run(struct edit *e)
 		struct wal_ticket ticket;
 		uint64_t txg;
 
-		ret = begin(p, bytes, &ticket, &txg);
-		if (ret)
+		if (!take_ticket(p, bytes, &ticket)) {
+			ret = -EAGAIN;
 			break;
+		}
+		txg = txg_enter(p);
 		ret = run_once(e, txg, &ticket, &missing);
 		txg_exit(p);
 		wal_end(p->wal, &ticket);

@@ -89,6 +89,11 @@ int filetree_lock_one(struct object *o)
 	return 0;
 }
 
+void filetree_unlock_one(struct object *o)
+{
+	sync_mutex_unlock(&o->lock);
+}
+
 int filetree_lock(struct object *const objects[], unsigned count)
 {
 	struct object *all[LOCKED_MAX];
@@ -291,7 +296,7 @@ static int filetree_set_attr(struct vfs_node *n, const struct vfs_set_attr *attr
 	rc = filetree_lock_one(o);
 	if (!rc) {
 		rc = set_attr_locked(o, attr, false);
-		sync_mutex_unlock(&o->lock);
+		filetree_unlock_one(o);
 	}
 	filetree_end(&op);
 	return rc;

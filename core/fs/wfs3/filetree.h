@@ -45,6 +45,7 @@ int filetree_lock(struct object *const objects[], unsigned count) SYNC_NO_ANALYS
 void filetree_unlock(struct object *const objects[], unsigned count) SYNC_NO_ANALYSIS;
 /* The same for one. */
 int filetree_lock_one(struct object *o) SYNC_NO_ANALYSIS;
+void filetree_unlock_one(struct object *o) SYNC_NO_ANALYSIS;
 /* Is it a directory that still exists? -ENOTDIR, -ENOENT. Its lock is held. */
 int filetree_check_dir(const struct object *dir);
 

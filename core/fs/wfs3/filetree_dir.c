@@ -45,7 +45,7 @@ int filetree_lookup(struct vfs_node *n, const char *name, size_t name_len, struc
 		rc = filetree_lock_one(dir);
 		if (!rc) {
 			rc = lookup_once(dir, name, name_len, &o);
-			sync_mutex_unlock(&dir->lock);
+			filetree_unlock_one(dir);
 		}
 		if (rc == -ESTALE)
 			rc = err_set(-EUCLEAN, "'%.*s' in directory %" PRIu64 " of dataset %" PRIu64 " leads nowhere",
@@ -280,7 +280,7 @@ int filetree_create(struct vfs_node *n, const char *name, size_t name_len, const
 	rc = filetree_lock_one(dir);
 	if (!rc) {
 		rc = create_named(dir, name, name_len, attr, &o);
-		sync_mutex_unlock(&dir->lock);
+		filetree_unlock_one(dir);
 	}
 	filetree_end(&op);
 	if (!rc)

@@ -116,7 +116,7 @@ int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t c
 	rc = filetree_lock_one(o);
 	if (!rc) {
 		rc = get_locked(o, name, name_len, buf, cap, ret_len);
-		sync_mutex_unlock(&o->lock);
+		filetree_unlock_one(o);
 	}
 	dataset_exit(o->ds);
 	return rc;
@@ -219,7 +219,7 @@ int filetree_set_xattr(struct vfs_node *n, const char *name, const void *value, 
 	rc = filetree_lock_one(o);
 	if (!rc) {
 		rc = set_locked(o, name, name_len, value, len, flags, tag);
-		sync_mutex_unlock(&o->lock);
+		filetree_unlock_one(o);
 	}
 	filetree_end(&op);
 	return rc;
@@ -278,7 +278,7 @@ int filetree_remove_xattr(struct vfs_node *n, const char *name, const struct vfs
 	rc = filetree_lock_one(o);
 	if (!rc) {
 		rc = remove_locked(o, name, name_len, tag);
-		sync_mutex_unlock(&o->lock);
+		filetree_unlock_one(o);
 	}
 	filetree_end(&op);
 	return rc;
