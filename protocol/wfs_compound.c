@@ -112,6 +112,8 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	                        { A(U64, id) },
 	                        { R(U32, tx.state), R(U32, tx.reason), R(U64, tx.fsid), R(U64, tx.fileid),
 	                          R_MAX(TEXT, name, WFSP_NAME_MAX), R(U64, tx.committed_ns) } },
+	[WFSP_OP_LEASE] = { "lease", { A(U32, type), A(U64, id) }, { { 0 } } },
+	[WFSP_OP_LEASE_RETURN] = { "lease_return", { A(U64, id) }, { { 0 } } },
 };
 
 const char *wfsp_op_name(uint32_t code)

@@ -80,7 +80,9 @@ enum wfsp_op_code {
 	WFSP_OP_TX_COMMIT = 47,
 	WFSP_OP_TX_ABORT = 48,
 	WFSP_OP_TX_STATUS = 49,
-	WFSP_OP_CODES = 50, /* the numbers below are used, but for 0 */
+	WFSP_OP_LEASE = 50,
+	WFSP_OP_LEASE_RETURN = 51,
+	WFSP_OP_CODES = 52, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u

@@ -15,6 +15,8 @@ enum wfsp_notice_kind {
 	WFSP_NOTICE_LOST = 2,
 	WFSP_NOTICE_ENDED = 3,
 	WFSP_NOTICE_LOCK = 4,
+	WFSP_NOTICE_RECALL = 5,
+	WFSP_NOTICE_BROKEN = 6,
 };
 
 #define WFSP_CHANGE_CREATED 1u
@@ -23,6 +25,9 @@ enum wfsp_notice_kind {
 #define WFSP_CHANGE_MOVED_TO 8u
 #define WFSP_CHANGE_DATA 16u
 #define WFSP_CHANGE_ATTR 32u
+
+#define WFSP_LEASE_READ 1u
+#define WFSP_LEASE_WRITE 2u
 
 #define WFSP_WATCH_SUBTREE 1u
 #define WFSP_WATCH_OTHERS 2u

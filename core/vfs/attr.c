@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
+#include "core/vfs/lease.h"
 #include "core/vfs/watch.h"
 
 #define SET_OWNER_ONLY (VFS_SET_MODE | VFS_SET_ATIME | VFS_SET_MTIME)
@@ -103,10 +104,14 @@ static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const str
 		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
 	if (!ret)
 		ret = node_may_wait(h->node);
+	if (!ret && a.valid & VFS_SET_SIZE)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, false);
 	if (!ret && a.valid) {
 		keep_bits_safe(cred, &st, &a);
 		a.tag = cred->tag;
 		ret = h->node->ops->set_attr(h->node, &a);
+		if (!ret && a.valid & VFS_SET_SIZE)
+			lease_changed(h->vfs, h->node);
 		if (!ret)
 			watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR | (a.valid & VFS_SET_SIZE ? VFS_CHANGE_DATA : 0),
 			             h->node);

@@ -6,6 +6,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/vfs/lease.h"
 #include "core/vfs/watch.h"
 
 static void handle_ref(struct vfs_handle *h)
@@ -42,7 +43,8 @@ static int open_data(struct vfs_handle *h)
 		return err_set(-EROFS, "it is read-only");
 	if (writable && st.flags & VFS_FLAG_IMMUTABLE)
 		return err_set(-EPERM, "it is immutable");
-	if (h->node->ops->open)
+	ret = lease_settle(h->vfs, h->node, h->access, false);
+	if (!ret && h->node->ops->open)
 		ret = h->node->ops->open(h->node, writable);
 	h->opened = !ret;
 	return ret;
@@ -220,12 +222,20 @@ int vfs_read(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint6
 		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
 		ret = check_range(h, offset, len, -EINVAL);
+	if (!ret && len)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_READ, flags & VFS_NOWAIT);
 	if (ret || !len)
 		return op_end(&t, ret, 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->read(h->node, iov, iov_count, offset, flags);
 	handle_unref(h);
 	return op_end(&t, ret, len, flags);
+}
+
+static void data_changed(struct vfs_handle *h)
+{
+	lease_changed(h->vfs, h->node);
+	watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
 }
 
 int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
@@ -238,6 +248,8 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
 		ret = check_write(h, offset, len, flags);
+	if (!ret && len)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, flags & VFS_NOWAIT);
 	if (ret || !len)
 		return op_end(&t, ret, 0, flags);
 	if (!h->node->ops->write)
@@ -246,7 +258,7 @@ int vfs_write(struct vfs_handle *h, const struct iovec *iov, int iov_count, uint
 	ret = h->node->ops->write(h->node, iov, iov_count, offset, flags);
 	/* Also what failed in the middle may have changed something. */
 	if (ret != -EAGAIN)
-		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
+		data_changed(h);
 	handle_unref(h);
 	return op_end(&t, ret, len, flags);
 }
@@ -265,12 +277,14 @@ int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, uns
 		ret = iov_total(iov, iov_count, &len);
 	if (!ret)
 		ret = check_write(h, 0, len, flags | VFS_APPEND);
+	if (!ret && len)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, flags & VFS_NOWAIT);
 	if (ret || !len)
 		return op_end(&t, ret, 0, flags);
 	handle_ref(h);
 	ret = h->node->ops->append(h->node, iov, iov_count, flags | VFS_APPEND, tag);
 	if (ret != -EAGAIN)
-		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
+		data_changed(h);
 	handle_unref(h);
 	return op_end(&t, ret, len, flags);
 }
@@ -322,6 +336,8 @@ int vfs_read_ref(struct vfs_handle *h, uint64_t offset, size_t len, unsigned fla
 
 	if (!ret)
 		ret = check_range(h, offset, len, -EINVAL);
+	if (!ret)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_READ, flags & VFS_NOWAIT);
 	if (ret)
 		return op_end(&t, ret, 0, flags);
 	if (!h->node->ops->read_ref || !len || len > VFS_REF_BYTES_MAX)
@@ -368,6 +384,8 @@ static int change_checked(struct vfs_handle *h, range_fn *fn, uint64_t offset, u
 		ret = check_range(h, offset, len, outside);
 	if (!ret)
 		ret = check_write(h, offset, len, 0);
+	if (!ret && len)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, flags & VFS_NOWAIT);
 	if (ret || !len)
 		return ret;
 	if (!fn)
@@ -375,7 +393,7 @@ static int change_checked(struct vfs_handle *h, range_fn *fn, uint64_t offset, u
 	handle_ref(h);
 	ret = fn(h->node, offset, len, flags);
 	if (ret != -EAGAIN)
-		watch_object(h->vfs, h->mount, VFS_CHANGE_DATA, h->node);
+		data_changed(h);
 	handle_unref(h);
 	return ret;
 }

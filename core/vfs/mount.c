@@ -6,6 +6,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/vfs/lease.h"
 #include "core/vfs/watch.h"
 
 int vfs_check_name(const char *name, size_t len)
@@ -352,6 +353,7 @@ int vfs_unmount(struct vfs *v, const char *path, bool force)
 		return ret;
 	locks_drop_mount(v->locks, m);
 	watch_drop_mount(v->watches, m);
+	lease_drop_mount(v->leases, m);
 	mount_unref(m);
 	return 0;
 }
@@ -452,7 +454,9 @@ struct vfs *vfs_new(void)
 	v->top = calloc(1, sizeof(*v->top) + 2);
 	v->locks = locks_new();
 	v->watches = watch_hub_new();
-	if (!v->top || !v->locks || !v->watches) {
+	v->leases = lease_table_new();
+	if (!v->top || !v->locks || !v->watches || !v->leases) {
+		lease_table_free(v->leases);
 		watch_hub_free(v->watches);
 		locks_free(v->locks);
 		free(v->top);
@@ -476,6 +480,7 @@ void vfs_free(struct vfs *v)
 		metrics_unregister(v->metrics, v);
 	locks_free(v->locks);
 	watch_hub_free(v->watches);
+	lease_table_free(v->leases);
 	sync_mutex_done(&v->lock);
 	free(v->top);
 	free(v);

@@ -42,6 +42,7 @@ struct vfs {
 	struct vfs_node top_node; /* its root */
 	struct vfs_locks *locks;
 	struct watch_hub *watches; /* watch.h */
+	struct lease_table *leases; /* lease.h */
 	struct metrics *metrics; /* NULL: none */
 	struct op_stats stats[OP_CLASSES];
 };

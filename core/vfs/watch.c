@@ -23,6 +23,11 @@ void vfs_set_origin(uint64_t origin)
 	thread_origin = origin;
 }
 
+uint64_t watch_origin(void)
+{
+	return thread_origin;
+}
+
 struct watch_hub *watch_hub_new(void)
 {
 	struct watch_hub *hub = calloc(1, sizeof(*hub));

@@ -56,6 +56,9 @@ void watch_hub_free(struct watch_hub *hub); /* NULL is fine; nobody watches any 
 /* The mount is gone: its watches are told, and hear nothing more. */
 void watch_drop_mount(struct watch_hub *hub, const struct vfs_mount_point *m);
 
+/* For whom this thread makes changes; 0: nobody in particular. */
+uint64_t watch_origin(void);
+
 /* Is anybody watching? */
 static inline bool watch_any(const struct vfs *v)
 {

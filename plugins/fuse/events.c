@@ -157,6 +157,9 @@ static void on_event(void *ctx, const struct wfs_event *e)
 	case WFS_EVENT_LOST:
 		m->events.lost = true;
 		break;
+	case WFS_EVENT_RECALL:
+	case WFS_EVENT_BROKEN:
+		break; /* it takes none */
 	case WFS_EVENT_ENDED:
 	case WFS_EVENT_RESET:
 		m->events.asked = false;

@@ -110,6 +110,8 @@ static bool must_be_once(uint32_t code, uint32_t flags)
 	case WFSP_OP_TX_BEGIN:
 	case WFSP_OP_TX_COMMIT:
 	case WFSP_OP_TX_ABORT:
+	case WFSP_OP_LEASE:
+	case WFSP_OP_LEASE_RETURN:
 		return true;
 	case WFSP_OP_WRITE:
 		return flags & WFSP_WRITE_APPEND;

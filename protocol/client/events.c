@@ -60,6 +60,11 @@ int wfs_lock_cancel(struct wfs *w, uint64_t id)
 	return run_with_id(w, WFSP_OP_LOCK_CANCEL, id);
 }
 
+int wfs_lease_return(struct wfs *w, uint64_t id)
+{
+	return run_with_id(w, WFSP_OP_LEASE_RETURN, id);
+}
+
 static bool stopped(struct wfs *w)
 {
 	return __atomic_load_n(&w->events.stop, __ATOMIC_SEQ_CST);
@@ -93,8 +98,12 @@ static void hand_out(const struct wfsp_notice *v, wfs_event_fn *fn, void *ctx)
 		e.what = v->what;
 	else if (v->kind == WFSP_NOTICE_LOCK)
 		e.err = wfsp_status_to_errno(v->what);
+	else if (v->kind == WFSP_NOTICE_RECALL)
+		e.kind = WFS_EVENT_RECALL;
+	else if (v->kind == WFSP_NOTICE_BROKEN)
+		e.kind = WFS_EVENT_BROKEN;
 	/* A kind that is not known here is for newer programs. */
-	if (v->kind >= WFSP_NOTICE_CHANGE && v->kind <= WFSP_NOTICE_LOCK)
+	if (v->kind >= WFSP_NOTICE_CHANGE && v->kind <= WFSP_NOTICE_BROKEN)
 		fn(ctx, &e);
 }
 

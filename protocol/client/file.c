@@ -289,6 +289,27 @@ int wfs_file_lock(struct wfs_file *f, const struct wfs_lock *lock)
 	return lock_file(f, &l);
 }
 
+struct leasing {
+	enum wfs_lease_type type;
+	uint64_t id;
+};
+
+static void add_lease(struct wfs_batch *b, void *ctx)
+{
+	const struct leasing *l = ctx;
+
+	(void)wfs_batch_add(b, &(struct wfsp_op){ .code = WFSP_OP_LEASE, .type = l->type, .id = l->id },
+	                    &(struct batch_item){ 0 }, 0);
+}
+
+int wfs_lease(struct wfs_file *f, enum wfs_lease_type type, uint64_t id)
+{
+	struct leasing l = { type, id };
+	uint64_t boot;
+
+	return run_used(f, add_lease, &l, &boot);
+}
+
 int wfs_file_lock_wait(struct wfs_file *f, const struct wfs_lock *lock, uint64_t id)
 {
 	struct locking l = { .lock = lock, .wait = true, .id = id };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libwfs: being told by the server. Watches on directories and files, locks that wait; what they lead to comes as
- * events, which one thread of the program waits for with wfs_events().
+ * libwfs: being told by the server. Watches on directories and files, locks that wait, leases; what they lead to comes
+ * as events, which one thread of the program waits for with wfs_events().
  *
  * Watches and waits are named by numbers that the program chooses: an event has the number of what it is about, and may
  * come before the call that asked for it has returned. They belong to the client, and outlive lost connections: events
@@ -30,12 +30,14 @@ enum wfs_event_kind {
 	WFS_EVENT_LOST = 2, /* a watch lost something: look anew */
 	WFS_EVENT_ENDED = 3, /* a watch sees nothing any more: its file system is not mounted */
 	WFS_EVENT_LOCK = 4, /* the end of a wait: granted, or not */
-	WFS_EVENT_RESET = 5, /* the server knows nothing of earlier watches and waits */
+	WFS_EVENT_RESET = 5, /* the server knows nothing of earlier watches, waits and leases */
+	WFS_EVENT_RECALL = 6, /* a lease is to be given back: somebody waits */
+	WFS_EVENT_BROKEN = 7, /* a lease is gone: it was not given back in time */
 };
 
 struct wfs_event {
 	enum wfs_event_kind kind;
-	uint64_t id; /* of the watch, or of the wait */
+	uint64_t id; /* of the watch, the wait, or the lease */
 	unsigned what; /* CHANGE: WFS_CHANGE_*; DATA and ATTR may come together */
 	int err; /* LOCK: 0, or why not */
 	uint64_t fsid, file_id; /* CHANGE: the object */
@@ -62,6 +64,21 @@ WFS_PUBLIC int wfs_file_lock_wait(struct wfs_file *f, const struct wfs_lock *loc
 WFS_PUBLIC void wfs_file_lock_granted(struct wfs_file *f, const struct wfs_lock *lock);
 /* Wait no more: the event comes, with -ECANCELED or, when it was granted before, 0. */
 WFS_PUBLIC int wfs_lock_cancel(struct wfs *w, uint64_t id);
+
+enum wfs_lease_type {
+	WFS_LEASE_READ = 1, /* what was read may be kept: nobody else writes */
+	WFS_LEASE_WRITE = 2, /* what is written, too: nobody else reads or writes */
+};
+/*
+ * A lease on an open file (with the access that goes with it): before another client does what would make it wrong,
+ * this one is told with WFS_EVENT_RECALL, and has some seconds to give the lease back; then it is WFS_EVENT_BROKEN.
+ * Attributes other than the size are not covered. -EAGAIN: another client has one that does not go with it; it is
+ * recalled. -EEXIST:
+ * @id is in use. After WFS_EVENT_RESET it is gone.
+ */
+WFS_PUBLIC int wfs_lease(struct wfs_file *f, enum wfs_lease_type type, uint64_t id);
+/* Also of one that is broken. */
+WFS_PUBLIC int wfs_lease_return(struct wfs *w, uint64_t id);
 
 /*
  * Wait until there are events, at most @timeout_ms (which may be late by some seconds), and hand them to @fn. 0: all is

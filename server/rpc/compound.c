@@ -96,6 +96,8 @@ static const struct {
 	[WFSP_OP_UNWATCH] = { op_unwatch, NEEDS_NOTHING },
 	[WFSP_OP_LOCK_WAIT] = { op_lock_wait, NEEDS_CURRENT },
 	[WFSP_OP_LOCK_CANCEL] = { op_lock_cancel, NEEDS_NOTHING },
+	[WFSP_OP_LEASE] = { op_lease, NEEDS_CURRENT },
+	[WFSP_OP_LEASE_RETURN] = { op_lease_return, NEEDS_NOTHING },
 	[WFSP_OP_LOCK_RECLAIM] = { op_lock_reclaim, NEEDS_CURRENT },
 	[WFSP_OP_RECLAIMED] = { op_reclaimed, NEEDS_NOTHING },
 	[WFSP_OP_TX_BEGIN] = { op_tx_begin, NEEDS_CURRENT },

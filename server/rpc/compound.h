@@ -228,6 +228,6 @@ compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_st
         op_unlock;
 compound_op_fn op_lock_reclaim, op_reclaimed;
 compound_op_fn op_tx_begin, op_tx_use, op_tx_commit, op_tx_abort, op_tx_status;
-compound_op_fn op_watch, op_unwatch, op_lock_wait, op_lock_cancel;
+compound_op_fn op_watch, op_unwatch, op_lock_wait, op_lock_cancel, op_lease, op_lease_return;
 
 #endif

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The operations of a COMPOUND whose results come later, as notices: watches, and locks that wait. */
+/* The operations of a COMPOUND whose results come later, as notices: watches, locks that wait, leases. */
 #include <errno.h>
 
 #include "core/base/err.h"
 #include "server/rpc/notice.h"
+
+_Static_assert((int)WFSP_LEASE_READ == (int)VFS_LEASE_READ && (int)WFSP_LEASE_WRITE == (int)VFS_LEASE_WRITE,
+               "leases travel as they are");
 
 static int notices_of(const struct compound *c, struct rpc_notices **ret)
 {
@@ -61,4 +64,29 @@ int op_lock_cancel(struct compound *c, const struct wfsp_op *op, struct wfsp_op_
 	if (!err)
 		rpc_lock_cancel(n, op->id);
 	return err;
+}
+
+int op_lease(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	struct rpc_notices *n;
+	struct vfs_handle *h;
+	int err = 0;
+
+	(void)res;
+	if (op->type != WFSP_LEASE_READ && op->type != WFSP_LEASE_WRITE)
+		return err_set(-EINVAL, "a lease of type %u", op->type);
+	/* Who may not use the data must not keep others from it. */
+	err = compound_io(c, c->current, op->type == WFSP_LEASE_WRITE ? VFS_ACCESS_WRITE : VFS_ACCESS_READ, &h);
+	if (!err)
+		err = notices_of(c, &n);
+	return err ? err : rpc_lease_add(n, h, c->conn->origin, (enum vfs_lease_type)op->type, op->id);
+}
+
+int op_lease_return(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	struct rpc_notices *n;
+	int err = notices_of(c, &n);
+
+	(void)res;
+	return err ? err : rpc_lease_remove(n, op->id);
 }

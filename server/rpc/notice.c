@@ -4,7 +4,7 @@
  * what is lost with a connection is told again on the next one. The queue is bounded: a watch that does not fit says
  * once that it has lost something, and is silent until the client has been told that.
  */
-#include "server/rpc/notice.h"
+#include "server/rpc/notice_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,35 +39,6 @@ struct wait {
 	uint64_t number; /* the VFS's, once it waits */
 	bool waits; /* the number is known */
 	bool done; /* told already */
-};
-
-struct notice {
-	struct notice *next, *prev;
-	struct watch *watch; /* NULL: none, or it is gone */
-	uint64_t number, id;
-	enum wfsp_notice_kind kind;
-	uint32_t what;
-	uint64_t fsid, dir, object;
-	size_t name_len;
-	char name[];
-};
-
-struct rpc_notices {
-	unsigned refs; /* atomic: the session, and waits whose end was not told */
-	struct rpc_server *server;
-	struct sync_mutex lock; /* SYNC_RANK_NOTICES */
-	uint64_t channel; /* random */
-	struct notice *first SYNC_GUARDED_BY(lock);
-	struct notice *last SYNC_GUARDED_BY(lock);
-	unsigned count SYNC_GUARDED_BY(lock);
-	uint64_t last_number SYNC_GUARDED_BY(lock);
-	uint64_t sent_number SYNC_GUARDED_BY(lock); /* the highest that was in an answer */
-	struct watch *watches SYNC_GUARDED_BY(lock);
-	unsigned watch_count SYNC_GUARDED_BY(lock);
-	struct wait *waits SYNC_GUARDED_BY(lock);
-	unsigned wait_count SYNC_GUARDED_BY(lock);
-	struct rpc_op *held SYNC_GUARDED_BY(lock); /* a NOTICES call */
-	uint64_t held_until_ns SYNC_GUARDED_BY(lock);
 };
 
 struct rpc_notices *rpc_notices_new(struct rpc_server *s)
@@ -108,7 +79,7 @@ static SYNC_NO_ANALYSIS void unref(struct rpc_notices *n)
 {
 	if (__atomic_sub_fetch(&n->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	always(!n->watches && !n->waits && !n->held);
+	always(!n->watches && !n->waits && !n->leases && !n->held);
 	while (n->first)
 		forget(n, n->first);
 	budget_uncharge(n->server->charge, sizeof(*n));
@@ -128,8 +99,7 @@ static void wake(struct rpc_notices *n) SYNC_REQUIRES(n->lock)
 		rpc_conn_done_push(op);
 }
 
-/* False: no memory. */
-static bool push(struct rpc_notices *n, const struct notice *what, const char *name) SYNC_REQUIRES(n->lock)
+bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const char *name)
 {
 	struct notice *x = malloc(bytes_of(what));
 
@@ -186,13 +156,13 @@ static void on_change(void *ctx, const struct vfs_change *c)
 	if (c->what == VFS_CHANGE_ENDED) {
 		x.kind = WFSP_NOTICE_ENDED;
 		x.what = 0;
-		(void)push(n, &x, NULL);
+		(void)rpc_notices_push(n, &x, NULL);
 	} else if (!w->lost && !merged(n, w, c)) {
 		bool fits = w->queued < RPC_WATCH_NOTICES_MAX && n->count < RPC_NOTICES_QUEUED_MAX;
 
-		if (c->what == VFS_CHANGE_LOST || !fits || !push(n, &x, c->name)) {
+		if (c->what == VFS_CHANGE_LOST || !fits || !rpc_notices_push(n, &x, c->name)) {
 			x = (struct notice){ .watch = w, .id = w->id, .kind = WFSP_NOTICE_LOST };
-			w->lost = push(n, &x, NULL);
+			w->lost = rpc_notices_push(n, &x, NULL);
 			counter_add(&n->server->stats.notices_lost, 1);
 		}
 	}
@@ -388,7 +358,7 @@ static void on_granted(void *ctx, int result)
 
 	sync_mutex_lock(&n->lock);
 	/* Without memory the client, which asks again after a time, finds the lock its own. */
-	(void)push(n, &x, NULL);
+	(void)rpc_notices_push(n, &x, NULL);
 	w->done = true;
 	last = w->waits;
 	if (last)
@@ -492,5 +462,6 @@ void rpc_notices_end(struct rpc_notices *n)
 		return;
 	while ((w = take_watch(n)))
 		watch_free(n, w);
+	rpc_leases_end(n);
 	unref(n);
 }

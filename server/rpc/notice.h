@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a client is to be told: changes of what it watches, and locks that it waits for. Kept with its session until
- * the client says that it has them.
+ * What a client is to be told: changes of what it watches, locks that it waits for, leases that are recalled. Kept with
+ * its session until the client says that it has them.
  *
  * The client asks for them with NOTICES, which is held (no thread waits) until there is something. All calls from any
  * thread, except where a connection is named.
@@ -9,11 +9,13 @@
 #ifndef WFSD_SERVER_RPC_NOTICE_H
 #define WFSD_SERVER_RPC_NOTICE_H
 
+#include "core/vfs/vfs_lease.h"
 #include "core/vfs/vfs_watch.h"
 #include "server/rpc/compound.h"
 
 #define RPC_WATCHES_MAX 1024u /* of a session */
 #define RPC_LOCK_WAITS_MAX 1024u
+#define RPC_LEASES_MAX 1024u
 /* Not yet taken by the client: beyond these a watch has lost something, and says so. */
 #define RPC_WATCH_NOTICES_MAX 4096u /* of one watch */
 #define RPC_NOTICES_QUEUED_MAX 16384u /* of a session */
@@ -38,6 +40,11 @@ int rpc_lock_wait(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_
                   bool *ret_granted);
 /* Wait no more: a notice says -ECANCELED, unless one is under way already. */
 void rpc_lock_cancel(struct rpc_notices *n, uint64_t id);
+
+/* A lease by the client's number. -EEXIST, -ENOLCK, -ENOMEM, and as vfs_lease_take(). */
+int rpc_lease_add(struct rpc_notices *n, struct vfs_handle *h, uint64_t holder, enum vfs_lease_type type, uint64_t id);
+/* Give it back, also when it was broken. -ENOENT. */
+int rpc_lease_remove(struct rpc_notices *n, uint64_t id);
 
 /* On the connection's loop: a NOTICES call. True: it is held, and comes back through rpc_conn_done_push(). */
 bool rpc_notices_hold(struct rpc_notices *n, struct rpc_op *op);

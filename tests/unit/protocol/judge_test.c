@@ -130,7 +130,7 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_OP_ROOT, WFS_OP_ROOT);
 	assert_int_equal(WFSP_OP_RENAME, WFS_OP_RENAME);
 	assert_int_equal(WFSP_OP_STATFS, WFS_OP_STATFS);
-	assert_int_equal(WFSP_OP_CODES, WFS_OP_TX_STATUS + 1);
+	assert_int_equal(WFSP_OP_CODES, WFS_OP_LEASE_RETURN + 1);
 	assert_int_equal(WFSP_TX_SERIALIZABLE, WFS_TX_SERIALIZABLE);
 	assert_int_equal(WFSP_TX_ATOMIC, WFS_TX_ATOMIC);
 	assert_int_equal(WFSP_TX_ABORTED, WFS_TX_ABORTED);
@@ -274,6 +274,8 @@ static void test_notices_agree(void **state)
 	assert_int_equal(WFSP_NOTICES_MAX, WFS_NOTICES_MAX);
 	assert_int_equal(WFSP_NOTICE_LOCK, WFS_NOTICE_LOCK);
 	assert_int_equal(WFSP_NOTICE_LOST, WFS_NOTICE_LOST);
+	assert_int_equal(WFSP_NOTICE_BROKEN, WFS_NOTICE_BROKEN);
+	assert_int_equal(WFSP_LEASE_WRITE, WFS_LEASE_WRITE);
 	assert_int_equal(WFSP_CHANGE_CREATED, WFS_CHANGE_CREATED);
 	assert_int_equal(WFSP_CHANGE_ATTR, WFS_CHANGE_ATTR);
 	wfsp_put_notices_args(&w, &args);

@@ -310,6 +310,61 @@ static void test_a_lock_by_a_descriptor_needs_its_access_and_not_the_modes(void 
 	locker_free(&a);
 }
 
+static void write_by(void *arg)
+{
+	struct locker *l = arg;
+
+	assert_int_equal(wfs_pwrite(l->f, "x", 1, 0, 0), 0);
+}
+
+static void test_a_lease_is_recalled_before_another_client_writes(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct sync_thread thread;
+	struct locker a, b;
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+
+	make_file(t->w, &t->root, "f", &fh);
+	a = locker_new(t, &fh);
+	b = locker_new(t, &fh);
+	assert_int_equal(wfs_lease(a.f, (enum wfs_lease_type)3, 5), -EINVAL);
+	assert_int_equal(wfs_lease(a.f, WFS_LEASE_READ, 5), 0);
+	assert_int_equal(wfs_lease(a.f, WFS_LEASE_READ, 5), -EEXIST);
+	assert_int_equal(wfs_lease(b.f, WFS_LEASE_READ, 1), 0);
+	assert_int_equal(wfs_lease_return(b.w->w, 1), 0);
+	assert_int_equal(wfs_lease_return(b.w->w, 1), -ENOENT);
+	assert_int_equal(wfs_lease(b.f, WFS_LEASE_WRITE, 1), -EAGAIN);
+	await_events(a.w, 1);
+	assert_int_equal(a.w->seen[0].kind, WFS_EVENT_RECALL);
+	assert_int_equal(a.w->seen[0].id, 5);
+	assert_int_equal(sync_thread_start(&thread, "writer", write_by, &b), 0);
+	assert_int_equal(wfs_getattr(a.w->w, NULL, &fh, &attr), 0);
+	assert_int_equal(attr.size_bytes, 0);
+	assert_int_equal(wfs_lease_return(a.w->w, 5), 0);
+	sync_thread_join(&thread);
+	assert_int_equal(wfs_getattr(a.w->w, NULL, &fh, &attr), 0);
+	assert_int_equal(attr.size_bytes, 1);
+	assert_int_equal(wfs_lease(b.f, WFS_LEASE_WRITE, 1), 0);
+	assert_int_equal(wfs_pwrite(b.f, "y", 1, 0, 0), 0);
+	locker_free(&a);
+	locker_free(&b);
+}
+
+static void test_a_lease_needs_the_access_that_goes_with_it(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_file *reader;
+	struct wfs_fh fh;
+
+	make_file(t->w, &t->root, "f", &fh);
+	assert_int_equal(wfs_open_fh(t->w, NULL, &fh, WFS_ACCESS_READ, &reader), 0);
+	assert_int_equal(wfs_lease(reader, WFS_LEASE_WRITE, 1), -EBADF);
+	assert_int_equal(wfs_lease(reader, WFS_LEASE_READ, 1), 0);
+	/* It is left behind, and goes with the session. */
+	wfs_close(reader);
+}
+
 /* ---- on the wire ---- */
 
 static uint8_t reply[WFSP_NOTICES_BYTES_MAX + 256];
@@ -520,6 +575,8 @@ int main(void)
 		TEST(test_a_wait_can_be_cancelled),
 		TEST(test_waiting_for_each_other_is_refused),
 		TEST(test_a_lock_by_a_descriptor_needs_its_access_and_not_the_modes),
+		TEST(test_a_lease_is_recalled_before_another_client_writes),
+		TEST(test_a_lease_needs_the_access_that_goes_with_it),
 		TEST(test_a_held_call_keeps_nobody_from_the_connection),
 		TEST(test_notices_are_told_again_until_they_are_known_to_have_come),
 		TEST(test_a_second_call_takes_the_place_of_the_first),
