@@ -107,7 +107,7 @@ def test_kernel_and_engine_agree_on_what_either_did(kernel: Kernel, peer: Path, 
         archive.add_program(peer, "/usr/bin/fat_peer")
         folder = tmp_path / f"round{round_number}"
         folder.mkdir()
-        result = Guest(kernel, archive, folder, disks(images)).run()
+        result = Guest(kernel, archive, folder, disks(images)).run(timeout_s=360)
 
         assert result.reports.get("complaints", "").strip() == ""
         for name, shape, image, lines in zip(names, SHAPES, images, ours):
