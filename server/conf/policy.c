@@ -44,7 +44,10 @@ json_t *policy_encode(const struct export_policy *p)
 		json_decref(o);
 		return NULL;
 	}
-	if (put_list(o, "clients", clients) & put_list(o, "certificate_names", names))
+	/* Each takes its list over, in any case. */
+	good = put_list(o, "clients", clients);
+	good = put_list(o, "certificate_names", names) && good;
+	if (good)
 		return o;
 	json_decref(o);
 	return NULL;
