@@ -136,6 +136,14 @@ static int check_spec(const struct mount_spec *spec, const struct mount_kind **r
 	return 0;
 }
 
+/* Of kinds with a scheme, an address is all that is known. */
+static bool same_source(const struct mount *a, const struct mount *b)
+{
+	if (a->kind->scheme || b->kind->scheme)
+		return a->kind == b->kind && strcmp(a->spec.source, b->spec.source) == 0;
+	return a->id.in_namespace == b->id.in_namespace && a->id.where == b->id.where && a->id.what == b->id.what;
+}
+
 static int check_free(struct mount_table *t, const struct mount *m)
 {
 	const struct mount *other;
@@ -143,10 +151,7 @@ static int check_free(struct mount_table *t, const struct mount *m)
 
 	sync_mutex_lock(&t->lock);
 	cds_list_for_each_entry (other, &t->mounts, link) {
-		if (m->kind->scheme || other->kind->scheme)
-			continue;
-		if (other->id.in_namespace == m->id.in_namespace && other->id.where == m->id.where &&
-		    other->id.what == m->id.what) {
+		if (same_source(other, m)) {
 			rc = other->mounted
 			             ? err_set(-EBUSY, "%s is mounted at %s already", m->spec.source, other->spec.path)
 			             : err_set(-EBUSY, "%s was mounted at %s, where files are still open",
@@ -256,7 +261,7 @@ static void enter(struct mount_table *t, struct mount *m) SYNC_REQUIRES(t->chang
 static int add_locked(struct mount_table *t, struct mount *m) SYNC_REQUIRES(t->change_lock)
 {
 	struct mount_health health = { 0 };
-	int rc = m->kind->scheme ? 0 : identify(t, m);
+	int rc = m->kind->scheme ? check_free(t, m) : identify(t, m);
 
 	if (rc == 0) {
 		fill_request(m);

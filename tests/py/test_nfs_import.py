@@ -354,6 +354,8 @@ def test_what_cannot_be_mounted_is_refused(share: Ganesha, appliance: Appliance)
     refused(share.url.replace("export?", "nothing?"))
     refused(f"nfs://127.0.0.1/x?nfsport={share.nfs_port}&mountport=1")
     assert mounts(appliance) == []
+    add(appliance, share)
+    assert "mounted at /nas already" in appliance.wfs_fails("mount", "add", "nfs", share.url, "/again")
 
 
 def test_read_only_share_is_not_written(share: Ganesha, appliance: Appliance, tmp_path: Path) -> None:

@@ -204,10 +204,11 @@ void nfs_import_close(struct nfs_import *im)
 		o.gone(o.ctx, rc);
 }
 
-static struct nfs_import *import_new(const struct nfs_import_options *options, const struct nfs_url *u)
+static struct nfs_import *import_new(const struct nfs_import_options *options, const struct nfs_url *u,
+                                     const struct nfs_net_config *k)
 {
 	struct nfs_import *im = calloc(1, sizeof(*im));
-	char place[sizeof(*u)];
+	char place[sizeof(*u) + 64];
 	struct hash128 h;
 	int len;
 
@@ -219,7 +220,7 @@ static struct nfs_import *import_new(const struct nfs_import_options *options, c
 	CDS_INIT_LIST_HEAD(&im->idle);
 	CDS_INIT_LIST_HEAD(&im->jobs);
 	/* The same whenever the share is mounted, and of no other that is likely to be there. */
-	len = snprintf(place, sizeof(place), "%s:%u%s", u->host, u->nfs_port, u->export_path);
+	len = snprintf(place, sizeof(place), "%u,%u,%s:%u%s", k->uid, k->gid, u->host, u->nfs_port, u->export_path);
 	h = hash128(place, (size_t)len);
 	im->fsid = h.lo ? h.lo : 1;
 	im->temporary = sync_wall_ns();
@@ -246,7 +247,7 @@ int nfs_import_open(const char *url, const struct nfs_import_options *options, s
 		return err_set(-EINVAL, "more than %u connections", NFS_CONNECTIONS_MAX);
 	k.uid = u.has_uid ? u.uid : options->uid;
 	k.gid = u.has_gid ? u.gid : options->gid;
-	im = import_new(options, &u);
+	im = import_new(options, &u, &k);
 	if (!im)
 		return err_set(-ENOMEM, "a share: no memory");
 	k.on_down = nfs_janitor_down;

@@ -62,6 +62,10 @@ struct fake {
 	bool stall; /* calls are read, and not answered */
 	unsigned drop_before, drop_after; /* this procedure's next call: lose the connection instead, or its answer */
 	bool forget_at_commit; /* once: what is not durable is lost, and the verifier new */
+	uint32_t io_max; /* of READ and WRITE: no more than that is done in one call; 0: no limit */
+	bool new_verifiers; /* each WRITE has one of its own */
+	unsigned later; /* so many calls are answered "try again later" */
+	bool no_owners; /* nobody may give a file to somebody */
 	bool endless; /* directories begin again at their end */
 	/* Of an answer: the whole record, which it may change. */
 	void (*mangle)(void *ctx, unsigned proc, uint8_t *record, size_t *len);
@@ -193,14 +197,19 @@ static inline void fake_get_string(struct rd *r, char ret[256])
 	}
 }
 
-static inline void fake_get_sattr(struct fake *s, struct rd *r, struct fake_file *f)
+/* false: that is not allowed. */
+static inline bool fake_get_sattr(struct fake *s, struct rd *r, struct fake_file *f)
 {
+	bool owner = false;
+
 	if (rd_be32(r))
 		f->mode = rd_be32(r);
-	if (rd_be32(r))
-		(void)rd_be32(r);
-	if (rd_be32(r))
-		(void)rd_be32(r);
+	for (unsigned i = 0; i < 2; i++) {
+		if (rd_be32(r)) {
+			(void)rd_be32(r);
+			owner = true;
+		}
+	}
 	if (rd_be32(r)) {
 		uint64_t size = rd_be64(r);
 
@@ -210,6 +219,7 @@ static inline void fake_get_sattr(struct fake *s, struct rd *r, struct fake_file
 		memcpy(f->durable, f->data, FAKE_DATA_BYTES);
 	}
 	f->version = ++s->clock;
+	return !owner || !s->no_owners;
 }
 
 static inline uint32_t fake_get_new(struct fake *s, unsigned proc, struct rd *r, struct wr *w)
@@ -223,7 +233,10 @@ static inline uint32_t fake_get_new(struct fake *s, unsigned proc, struct rd *r,
 	f = fake_add(s, proc == FAKE_CREATE ? 1 : proc == FAKE_MKDIR ? 2 : 5, fake_index(s, d), name);
 	if (proc == FAKE_CREATE)
 		(void)rd_be32(r); /* guarded */
-	fake_get_sattr(s, r, f);
+	if (!fake_get_sattr(s, r, f)) {
+		fake_remove(f);
+		return 1;
+	}
 	if (proc == FAKE_SYMLINK) {
 		(void)rd_bytes(r, 8); /* no times */
 		fake_get_string(r, target);
@@ -307,6 +320,8 @@ static inline uint32_t fake_do_read(struct fake *s, struct rd *r, struct wr *w)
 		return 70;
 	left = offset < f->size ? f->size - offset : 0;
 	count = count < left ? count : (uint32_t)left;
+	if (s->io_max && count > s->io_max)
+		count = s->io_max;
 	wr_be32(w, 0);
 	fake_put_some_attr(s, w, f);
 	wr_be32(w, count);
@@ -328,6 +343,10 @@ static inline uint32_t fake_do_write(struct fake *s, struct rd *r, struct wr *w)
 		return 70;
 	if (offset > FAKE_DATA_BYTES || count > FAKE_DATA_BYTES - offset)
 		return 28;
+	if (s->io_max && count > s->io_max)
+		count = s->io_max;
+	if (s->new_verifiers)
+		s->verifier++;
 	rd_copy(r, f->data + offset, count);
 	if (offset + count > f->size)
 		f->size = offset + count;
@@ -411,7 +430,7 @@ static inline uint32_t fake_do_about(struct fake *s, unsigned proc, struct rd *r
 		return 0;
 	}
 	if (proc == FAKE_SETATTR) {
-		fake_get_sattr(s, r, f);
+		(void)fake_get_sattr(s, r, f);
 		fake_put_wcc(s, w, f);
 		return 0;
 	}

@@ -331,6 +331,76 @@ static void test_listing_shows_each_name_once_and_goes_on_behind_a_cookie(void *
 	assert_string_equal(rest.text[0], "f7");
 }
 
+static void set_limits(struct world *w, uint32_t io_max, bool new_verifiers)
+{
+	lock(w);
+	w->server->io_max = io_max;
+	w->server->new_verifiers = new_verifiers;
+	unlock(w);
+}
+
+static void test_server_that_does_less_than_asked_is_asked_for_the_rest(void **state)
+{
+	struct world *w = *state;
+	struct fake_file *f = serve_file(w, "a", 7, 100001);
+	struct vfs_node *n = open_file(w, "a", true);
+
+	set_limits(w, 7777, false);
+	check_bytes(n, 7, 100001, 0);
+	assert_int_equal(write_at(n, 3, 90000, 5), 0);
+	assert_int_equal(n->ops->flush(n, 0), 0);
+	lock(w);
+	assert_int_equal(f->durable[4], 7);
+	for (unsigned i = 5; i < 90005; i++)
+		assert_int_equal(f->durable[i], 3);
+	assert_int_equal(f->durable[90005], 7);
+	unlock(w);
+	close_file(n, true);
+}
+
+static void test_server_that_restarts_all_the_time_is_an_error_and_the_data_stays(void **state)
+{
+	struct world *w = *state;
+	struct vfs_node *n;
+
+	serve_file(w, "a", 7, 10);
+	n = open_file(w, "a", true);
+	assert_int_equal(write_at(n, 1, 1000000, 0), 0);
+	/* Each part of a write has another verifier than the one before: with each attempt one of them is committed. */
+	set_limits(w, 0, true);
+	assert_int_equal(n->ops->flush(n, 0), -EIO);
+	check_bytes(n, 1, 1000000, 0);
+	set_limits(w, 0, false);
+	assert_int_equal(n->ops->flush(n, 0), 0);
+	close_file(n, true);
+}
+
+static void test_server_that_says_later_is_asked_later(void **state)
+{
+	struct world *w = *state;
+	struct vfs_node *n;
+
+	lock(w);
+	w->server->later = 1;
+	unlock(w);
+	n = create(w, "new", VFS_TYPE_FILE);
+	assert_int_equal(calls(w, FAKE_CREATE), 2);
+	vfs_node_unref(n);
+}
+
+static void test_files_are_made_where_nobody_may_give_them_away(void **state)
+{
+	struct world *w = *state;
+
+	lock(w);
+	w->server->no_owners = true;
+	unlock(w);
+	vfs_node_unref(create(w, "first", VFS_TYPE_FILE));
+	assert_int_equal(calls(w, FAKE_CREATE), 2);
+	vfs_node_unref(create(w, "second", VFS_TYPE_FILE));
+	assert_int_equal(calls(w, FAKE_CREATE), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +418,10 @@ int main(void)
 		WITH(test_a_deleted_file_is_usable_until_it_is_closed),
 		WITH(test_data_of_a_file_that_vanished_is_reported_lost),
 		WITH(test_listing_shows_each_name_once_and_goes_on_behind_a_cookie),
+		WITH(test_server_that_does_less_than_asked_is_asked_for_the_rest),
+		WITH(test_server_that_restarts_all_the_time_is_an_error_and_the_data_stays),
+		WITH(test_server_that_says_later_is_asked_later),
+		WITH(test_files_are_made_where_nobody_may_give_them_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
