@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Benchmark of file trees in the core: create, look up, stat and unlink 100,000 files in one directory through the
- * operations of its node, on a pool in memory; with the argument "quotas", all owners have limits. Prints one line per
- * measurement: operations per second.
+ * operations of its node, on a pool in memory; with the argument "quotas", all owners have limits; a second argument is
+ * a device or file to make the pool on. Prints one line per measurement: operations per second.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -193,6 +193,81 @@ static void run(struct pool_admin *admin, struct wfs3 *w, bool limited)
 	vfs_node_unref(top);
 }
 
+#define SMALL_BYTES 1000u
+
+static void write_small(struct vfs_node *dir, const char *what)
+{
+	static uint8_t data[SMALL_BYTES] = { 1 };
+	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) };
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = 0644 };
+		struct vfs_node *n;
+		char name[32];
+
+		check(dir->ops->create(dir, name, name_of(i, name, sizeof(name)), &attr, &n), what);
+		check(n->ops->write(n, &iov, 1, 0, 0), what);
+		vfs_node_unref(n);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static void read_small(struct vfs_node *dir, const char *what)
+{
+	uint8_t data[SMALL_BYTES];
+	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) };
+	uint64_t start_ns = sync_now_ns();
+
+	for (unsigned i = 0; i < FILES; i++) {
+		struct vfs_node *n;
+		char name[32];
+
+		check(dir->ops->lookup(dir, name, name_of(i, name, sizeof(name)), &n), what);
+		check(n->ops->read(n, &iov, 1, 0, 0), what);
+		vfs_node_unref(n);
+	}
+	tell(what, start_ns, FILES);
+}
+
+static struct vfs_node *top_of(struct wfs3 *w, struct pool **ret)
+{
+	struct vfs_node *top;
+
+	check(pool_get(w, "tank", ret), "find the pool");
+	check((*ret)->dir.ops->lookup(&(*ret)->dir, "fs", 2, &top), "find the file system");
+	pool_put(*ret);
+	return top;
+}
+
+/* Files of 1000 bytes; read when nothing of them is in memory. */
+static void run_small(struct pool_admin *admin, struct wfs3 *w)
+{
+	const char *path = "mem";
+	struct pool_info info;
+	struct vfs_node *top;
+	uint64_t start_ns;
+	struct pool *p;
+	char *name;
+
+	top = top_of(w, &p);
+	write_small(top, "create, write 1000 bytes");
+	start_ns = sync_now_ns();
+	check(object_each_dirty(p, object_flush, NULL), "write back");
+	check(admin->driver->pool_sync(admin->ctx, "tank"), "commit");
+	tell("write those back, commit", start_ns, FILES);
+	vfs_node_unref(top);
+	check(admin->driver->pool_get(admin->ctx, "tank", &info), "look at the pool");
+	printf("%-28s %10u MiB\n", "space of those", (unsigned)(info.used_bytes / MIB));
+	check(admin->driver->pool_export(admin->ctx, "tank", false), "export");
+	check(admin->driver->pool_import(admin->ctx, &path, 1, false, &name), "import");
+	free(name);
+	top = top_of(w, &p);
+	read_small(top, "look up and read, cold");
+	read_small(top, "look up and read, cached");
+	vfs_node_unref(top);
+}
+
 int main(int argc, char **argv)
 {
 	struct cache_config cache = { .min_bytes = MIB,
@@ -207,7 +282,10 @@ int main(int argc, char **argv)
 	struct wfs3 *w;
 
 	log_set_level(LOG_LEVEL_ERROR);
-	check(blk_mem_new("mem", 4096 * MIB, &device), "make a device");
+	if (argc > 2)
+		check(blk_open(argv[2], 0, &device), "open the device");
+	else
+		check(blk_mem_new("mem", 4096 * MIB, &device), "make a device");
 	cache.budget = config.budget = budget_new(3072 * MIB);
 	check(cache_new(&cache, &config.cache), "make a cache");
 	config.vfs = vfs_new();
@@ -215,6 +293,7 @@ int main(int argc, char **argv)
 	admin = wfs3_pool_admin(w);
 	check(admin.driver->pool_create(admin.ctx, &args), "create a pool");
 	run(&admin, w, argc > 1 && !strcmp(argv[1], "quotas"));
+	run_small(&admin, w);
 	wfs3_free(w);
 	vfs_free(config.vfs);
 	cache_free(config.cache);

@@ -17,6 +17,7 @@
 
 #define OPS_MAX 60u
 #define DATA_BYTES 9000u
+#define SMALL_BYTES 1500u /* of every other version */
 #define USERS 3u
 
 struct tree_model {
@@ -110,11 +111,17 @@ static void fill(uint8_t *buf, unsigned object, unsigned version)
 	}
 }
 
+static size_t len_of(unsigned version)
+{
+	return version % 2 ? DATA_BYTES : SMALL_BYTES;
+}
+
 static int write_file(struct tree_model *t, struct vfs_handle *h, int o)
 {
 	static uint8_t buf[DATA_BYTES];
-	struct iovec iov = { buf, DATA_BYTES };
-	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE, .size_bytes = rng_below(&t->rng, DATA_BYTES) };
+	size_t len = len_of(t->version[o] + 1);
+	struct iovec iov = { buf, len };
+	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE, .size_bytes = rng_below(&t->rng, len) };
 	struct vfs_handle *data;
 	int rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_WRITE, &data);
 
@@ -122,7 +129,7 @@ static int write_file(struct tree_model *t, struct vfs_handle *h, int o)
 		return rc;
 	fill(buf, (unsigned)o, ++t->version[o]);
 	t->torn[o] = true;
-	if (rng_one_in(&t->rng, 2))
+	if (len == SMALL_BYTES || rng_one_in(&t->rng, 2))
 		rc = vfs_set_attr(data, &vfs_cred_root, &cut, NULL);
 	if (!rc)
 		rc = vfs_write(data, &iov, 1, 0, 0);
@@ -338,7 +345,7 @@ static bool one_step(struct tree_model *t)
 static void check_data(struct tree_model *t, const struct tree_state *s, int dir, struct vfs_handle *h)
 {
 	static uint8_t want[DATA_BYTES], got[DATA_BYTES];
-	struct iovec iov = { got, DATA_BYTES };
+	struct iovec iov = { got, 0 };
 
 	for (unsigned i = 0; i < TREE_NAMES; i++) {
 		int o = tree_child(s, dir, i);
@@ -353,9 +360,10 @@ static void check_data(struct tree_model *t, const struct tree_state *s, int dir
 		} else if (s->o[o].type == VFS_TYPE_FILE && t->version[o] && !t->torn[o] &&
 		           t->flushed[o] == t->version[o]) {
 			must(t, vfs_open_handle(below, &vfs_cred_root, VFS_ACCESS_READ, &data), "open");
+			iov.iov_len = len_of(t->version[o]);
 			must(t, vfs_read(data, &iov, 1, 0, 0), "read");
 			fill(want, (unsigned)o, t->version[o]);
-			if (memcmp(want, got, DATA_BYTES) != 0)
+			if (memcmp(want, got, iov.iov_len) != 0)
 				model_violation("object %d lost what was flushed", o);
 			vfs_close(data);
 			tally->pages_compared++;

@@ -11,6 +11,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/fs/wfs3/cell.h"
 #include "core/fs/wfs3/check_priv.h"
 #include "core/fs/wfs3/check_quota.h"
 #include "core/fs/wfs3/dirent.h"
@@ -50,6 +51,7 @@ struct files {
 	uint64_t object;
 	struct inode inode;
 	uint64_t blocks, entry_count, inline_bytes;
+	bool has_inline, first_mapped;
 	/* The extended attribute whose parts come */
 	uint64_t xattr_hash;
 	uint32_t xattr_left; /* bytes that are still to come */
@@ -117,6 +119,8 @@ static int end_object(struct files *f)
 	if (!f->object || !f->ds->has_inode || f->ds->broken || f->ds->state != DATASET_STATE_LIVE)
 		return 0;
 	rc = check_quota_add(f->quota, i, f->blocks);
+	if (i->has_inline != f->has_inline || (f->has_inline && f->first_mapped))
+		bad(f, POOL_FINDING_INODE, f->object, "its contents are not where its inode says");
 	if (f->blocks != i->blocks)
 		bad(f, POOL_FINDING_COUNTER, f->object, "its inode has another number of blocks than are mapped");
 	if (S_ISDIR(i->mode) && f->entry_count != i->size_bytes)
@@ -243,8 +247,23 @@ static int take_outcome(struct files *f, const struct wfs3_key *key, const void 
 	return 0;
 }
 
+/* Of a file. Without the flag in its inode they are left over, and do not count. */
+static void take_contents(struct files *f, const struct wfs3_key *key, size_t len)
+{
+	if (key->offset || !len || len > INLINE_BYTES_MAX)
+		check_bad_item(f->c, f->ds, key, POOL_FINDING_ITEM, "contents of a small file in a wrong place");
+	if (!f->inode.has_inline)
+		return;
+	if (len > f->ds->size_bytes)
+		bad(f, POOL_FINDING_SIZE, f->object, "there are contents beyond its end");
+	f->has_inline = true;
+	f->blocks++;
+	f->ds->mapped_blocks++;
+}
+
 static int take_cell(struct files *f, const struct wfs3_key *key, const void *value, size_t len, uint64_t node_birth)
 {
+	struct cell cell;
 	unsigned mapped;
 	int rc;
 
@@ -254,6 +273,8 @@ static int take_cell(struct files *f, const struct wfs3_key *key, const void *va
 		check_bad_item(f->c, f->ds, key, POOL_FINDING_CELL, "a cell of something that is no file");
 	rc = check_cell(f->c, f->ds, key, value, len, node_birth, &mapped);
 	f->blocks += mapped;
+	if (!key->offset && f->has_inline && !cell_decode(value, len, &cell))
+		f->first_mapped = cell.blocks[0].addr;
 	return rc;
 }
 
@@ -285,6 +306,7 @@ static int take_item(void *ctx, const struct wfs3_key *key, const void *value, s
 		f->object = key->object;
 		f->ds->has_inode = false;
 		f->ds->size_bytes = NONE;
+		f->has_inline = f->first_mapped = false;
 		f->blocks = f->entry_count = f->inline_bytes = f->xattr_left = 0;
 		f->object_max = max_u64(f->object_max, key->object);
 	}
@@ -306,6 +328,8 @@ static int take_item(void *ctx, const struct wfs3_key *key, const void *value, s
 		take_xattr(f, key, value, len);
 	else if (key->kind == WFS3_KIND_INLINE && S_ISLNK(f->inode.mode))
 		f->inline_bytes += len;
+	else if (key->kind == WFS3_KIND_INLINE && S_ISREG(f->inode.mode))
+		take_contents(f, key, len);
 	else
 		check_bad_item(f->c, f->ds, key, POOL_FINDING_ITEM, "an item that such an object does not have");
 	return 0;

@@ -344,9 +344,11 @@ int dataset_create(struct pool *p, enum dataset_type type, const char *name, uin
 
 	/* An older version of this program must not take such a pool for one that it understands. */
 	if (!ret && type == DATASET_TYPE_TREE)
-		ret = members_add_feature(p, WFS3_FEATURE_TREES);
+		ret = members_add_feature(p, WFS3_FEATURE_TREES | WFS3_FEATURE_INLINE);
 	if (ret)
 		return ret;
+	if (type == DATASET_TYPE_TREE)
+		__atomic_store_n(&p->has_inline, true, __ATOMIC_RELAXED);
 	sync_mutex_lock(&p->table_lock);
 	if (find_locked(p, name, strlen(name)))
 		ret = err_set(-EEXIST, "pool %s already has a '%s'", p->name, name);

@@ -56,6 +56,12 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 		/* Of a truncation that is not finished. */
 		if (o->behind_end)
 			edit_delete(e, &orphan);
+		/* Of a file: contents that do not count any more may be there. */
+		if (o->node.type == VFS_TYPE_FILE) {
+			struct wfs3_key key = filetree_target_key(o->number, 0);
+
+			edit_delete(e, &key);
+		}
 		for (unsigned part = 0; o->node.type == VFS_TYPE_SYMLINK && part < FILETREE_TARGET_PARTS; part++) {
 			struct wfs3_key key = filetree_target_key(o->number, part);
 

@@ -17,6 +17,7 @@
 #define WFS3_NODE_BLOCKS (WFS3_NODE_BYTES / WFS3_BLOCK_BYTES)
 #define WFS3_LABEL_BYTES (1u << 20)
 #define WFS3_CELL_BLOCKS 16u
+#define INLINE_BYTES_MAX 2048u /* of a file's contents beside its inode */
 #define WFS3_CELL_BYTES (WFS3_CELL_BLOCKS * WFS3_BLOCK_BYTES)
 
 #define WFS3_VERSION 1u
@@ -25,7 +26,9 @@
 #define WFS3_FEATURE_TREES UINT64_C(1) /* incompatible: there is, or was, a file tree */
 #define WFS3_FEATURE_QUOTAS UINT64_C(2) /* incompatible: there are, or were, quotas or projects */
 #define WFS3_FEATURE_TRANSACTIONS UINT64_C(4) /* incompatible: there are, or were, transactions on file trees */
-#define WFS3_FEATURES_INCOMPAT (WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS | WFS3_FEATURE_TRANSACTIONS)
+#define WFS3_FEATURE_INLINE UINT64_C(8) /* incompatible: small files may have their contents beside the inode */
+#define WFS3_FEATURES_INCOMPAT                                                                                         \
+	(WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS | WFS3_FEATURE_TRANSACTIONS | WFS3_FEATURE_INLINE)
 #define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
 #define WFS3_FEATURES_COMPAT UINT64_C(0)
 

@@ -12,6 +12,7 @@
 #include "core/vfs/vfs_ops.h"
 
 #define INODE_FLAGS UINT64_C(7) /* immutable, append-only, has an ACL */
+#define INODE_FLAG_INLINE UINT64_C(8)
 
 size_t inode_encode(const struct inode *i, void *buf)
 {
@@ -21,7 +22,7 @@ size_t inode_encode(const struct inode *i, void *buf)
 	wr_le32(&w, i->uid);
 	wr_le32(&w, i->gid);
 	wr_le32(&w, i->link_count);
-	wr_le64(&w, i->flags | (uint64_t)i->project << 32);
+	wr_le64(&w, i->flags | (i->has_inline ? INODE_FLAG_INLINE : 0) | (uint64_t)i->project << 32);
 	wr_le64(&w, i->size_bytes);
 	wr_le64(&w, i->change);
 	wr_le64(&w, (uint64_t)i->atime_ns);
@@ -54,6 +55,8 @@ int inode_decode(const void *value, size_t len, struct inode *ret)
 	i.gid = rd_le32(&r);
 	i.link_count = rd_le32(&r);
 	i.flags = rd_le32(&r);
+	i.has_inline = i.flags & INODE_FLAG_INLINE;
+	i.flags &= ~INODE_FLAG_INLINE;
 	i.project = rd_le32(&r);
 	i.size_bytes = rd_le64(&r);
 	i.change = rd_le64(&r);
@@ -71,7 +74,7 @@ int inode_decode(const void *value, size_t len, struct inode *ret)
 	if (i.flags & ~INODE_FLAGS)
 		return err_set(-EUCLEAN, "inode has unknown flags %#" PRIx64, i.flags);
 	if ((i.rdev && !S_ISCHR(i.mode) && !S_ISBLK(i.mode)) || (i.blocks && !S_ISREG(i.mode)) ||
-	    S_ISDIR(i.mode) != (i.parent != 0) || i.blocks > WFS3_VBA_MAX)
+	    (i.has_inline && !i.blocks) || S_ISDIR(i.mode) != (i.parent != 0) || i.blocks > WFS3_VBA_MAX)
 		return err_set(-EUCLEAN, "inode of mode %#o has a field that is not for its type", i.mode);
 	*ret = i;
 	return 0;

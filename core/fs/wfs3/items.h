@@ -5,6 +5,7 @@
 #ifndef WFSD_CORE_FS_WFS3_ITEMS_H
 #define WFSD_CORE_FS_WFS3_ITEMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +29,8 @@ struct inode {
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
 	uint64_t rdev; /* of device nodes: major << 32 | minor */
 	uint64_t parent; /* of a directory: the one that holds it; its own number for the top one; otherwise 0 */
-	uint64_t blocks; /* data blocks that its cells map; 0 for a volume, whose dataset counts them */
+	bool has_inline; /* of a file in a tree: its first block is beside the inode */
+	uint64_t blocks; /* data blocks that its cells map, and that one; 0 for a volume, whose dataset counts them */
 };
 #define INODE_BYTES 96u
 

@@ -4,6 +4,7 @@
  * into memory when they are used and stay in a table while there is room.
  *
  *   object_table.c   the table, lives of objects    object_map.c    the map: fill, unmap, extents
+ *   object_inline.c  contents of small files
  *   object.c         what every object has
  *   object_inode.c   inodes, what is dirty           object_wb.c     write-back: place, write, map
  *   object_cell.c    the map of one cell             object_log.c    contents into the log, flush
@@ -216,6 +217,18 @@ int dataset_change_cell(struct dataset *ds, uint64_t object, uint64_t txg, const
                         int64_t *ret_delta);
 /* The same with the object's count kept. */
 int object_change_cell(struct object *o, uint64_t txg, const struct cell_change *c);
+
+/* object_inline.c */
+/* Can these pages be all that is in blocks of a small file? */
+bool object_fits_inline(const struct object *o, const struct cache_page *pages, unsigned count);
+/* Write-back of such a page. Blocks. */
+void object_writeback_inline(struct object *o, struct cache_page *page);
+/* Inside the gate; the inode is the caller's to store. In recovery: the item came. And: the first block is elsewhere,
+ * or is a hole. */
+void object_set_inline(struct object *o);
+void object_drop_inline(struct object *o, uint64_t txg);
+/* The first block, whole. -EUCLEAN: it is not there; -EIO. Blocks. */
+int object_read_inline(struct object *o, void *data);
 
 /* object_map.c */
 struct wfs3_key object_cell_key(const struct object *o, uint64_t cell_index);

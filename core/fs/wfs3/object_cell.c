@@ -94,5 +94,7 @@ int object_change_cell(struct object *o, uint64_t txg, const struct cell_change 
 
 	if (!ret)
 		object_count_blocks(o, delta);
+	if (!ret && !c->cell_index && c->mask & 1u)
+		object_drop_inline(o, txg);
 	return ret;
 }

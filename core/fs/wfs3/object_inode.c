@@ -35,6 +35,7 @@ void object_get_inode(struct object *o, struct inode *ret)
 		               .rdev = LOAD(o->inode.rdev),
 		               .project = LOAD(o->inode.project),
 		               .parent = LOAD(o->inode.parent),
+		               .has_inline = LOAD(o->inode.has_inline),
 		               .blocks = LOAD(o->inode.blocks) };
 }
 

@@ -45,6 +45,12 @@ static int get_cell(struct object *o, uint64_t cell_index, struct cell *ret)
 	return err ? err : cell_decode(buf, len, ret);
 }
 
+/* Is the block beside the inode, unless a cell maps it? */
+static bool is_inline(const struct object *o, uint64_t block)
+{
+	return !block && __atomic_load_n(&o->inode.has_inline, __ATOMIC_RELAXED);
+}
+
 int object_count_holes(struct object *o, uint64_t first, uint64_t count, uint64_t *ret)
 {
 	uint64_t holes = 0;
@@ -55,7 +61,7 @@ int object_count_holes(struct object *o, uint64_t first, uint64_t count, uint64_
 
 		if (rc)
 			return rc;
-		holes += !cell.blocks[b % WFS3_CELL_BLOCKS].addr;
+		holes += !cell.blocks[b % WFS3_CELL_BLOCKS].addr && !is_inline(o, b);
 	}
 	*ret = holes;
 	return 0;
@@ -91,7 +97,7 @@ static int fill_lookup(struct fill *f, uint64_t first, unsigned count, void *con
 				return ret;
 		}
 		f->want[i] = cell.blocks[page % WFS3_CELL_BLOCKS];
-		hole[i] = f->want[i].addr == 0;
+		hole[i] = f->want[i].addr == 0 && !is_inline(f->o, page);
 	}
 	return 0;
 }
@@ -139,6 +145,18 @@ static int fill_read(struct fill *f, unsigned count, void *const data[])
 	}
 	io_error = blk_batch_wait(&f->batch);
 	return ret ? ret : io_error;
+}
+
+/* The first block of a small file. */
+static int fill_inline(struct fill *f, uint64_t first, void *const data[], uint32_t crc[])
+{
+	int ret = 0;
+
+	if (!is_inline(f->o, first) || !data[0] || f->want[0].addr)
+		return 0;
+	ret = object_read_inline(f->o, data[0]);
+	crc[0] = ret ? 0 : crc32c(data[0], WFS3_BLOCK_BYTES);
+	return ret;
 }
 
 static bool crc_is_good(void *ctx, const void *buf)
@@ -191,6 +209,8 @@ int object_fill(void *ctx, uint64_t first, unsigned count, void *const data[], u
 		ret = fill_read(&f, count, data);
 	if (!ret)
 		ret = fill_verify(&f, first, count, data, crc);
+	if (!ret)
+		ret = fill_inline(&f, first, data, crc);
 	space_unpin(o->ds->pool->space, pin);
 	if (ret)
 		err_add(ret, "pool %s: read dataset %" PRIu64 " object %" PRIu64 " at offset %" PRIu64,
@@ -258,7 +278,12 @@ static int unmap_counted(struct object *o, uint64_t txg, uint64_t *first, uint64
 	ret = object_put_inode_in(o, txg, 0, NULL, NULL);
 	if (ret)
 		return ret;
-	ret = unmap_some(o, txg, first, end, ret_missing);
+	if (is_inline(o, *first)) {
+		object_drop_inline(o, txg);
+		++*first;
+	}
+	if (*first < end)
+		ret = unmap_some(o, txg, first, end, ret_missing);
 	if (__atomic_load_n(&o->inode.blocks, __ATOMIC_RELAXED) != before)
 		always(!object_put_inode_in(o, txg, 0, NULL, NULL));
 	return ret;
@@ -434,6 +459,8 @@ int object_extents(struct object *o, uint64_t offset, uint64_t len, unsigned fla
 	size_t cell_len;
 	int err = 0;
 
+	if (is_inline(o, offset / WFS3_BLOCK_BYTES))
+		extents_add(&e, WFS3_BLOCK_BYTES, false);
 	while (e.pos < e.end) {
 		err = tree_next(o->ds->tree, &from, &to, &found, buf, sizeof(buf), &cell_len, &missing);
 		if (err == -EAGAIN) {

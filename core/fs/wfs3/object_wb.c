@@ -352,9 +352,8 @@ static void wb_fail_all(struct cache_page *pages, unsigned count, int error)
 		pages[i].result = error;
 }
 
-void object_writeback(void *ctx, struct cache_page *pages, unsigned count)
+static void write_back_blocks(struct object *o, struct cache_page *pages, unsigned count)
 {
-	struct object *o = ctx;
 	struct wb w = { .o = o, .pages = pages, .count = count };
 	unsigned *order = calloc(count, sizeof(*order));
 	bool *is_hole = calloc(count, sizeof(*is_hole));
@@ -391,4 +390,12 @@ void object_writeback(void *ctx, struct cache_page *pages, unsigned count)
 	free(w.ios);
 	free(w.io_first);
 	free(w.iov);
+}
+
+void object_writeback(void *ctx, struct cache_page *pages, unsigned count)
+{
+	if (object_fits_inline(ctx, pages, count))
+		object_writeback_inline(ctx, pages);
+	else
+		write_back_blocks(ctx, pages, count);
 }

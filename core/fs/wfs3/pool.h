@@ -154,6 +154,7 @@ struct pool {
 	uint8_t uuid[16];
 	uint64_t fsid; /* of the pool's directory and its volumes: from the uuid */
 	bool read_only; /* imported so */
+	bool has_inline; /* atomic; WFS3_FEATURE_INLINE */
 	char note[POOL_REASON_MAX]; /* what was noticed at import */
 	int damage; /* enum pool_damage; atomic */
 	char damage_text[160]; /* once @damage is POOL_DAMAGE_KNOWN: constant */

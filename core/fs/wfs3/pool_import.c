@@ -348,6 +348,7 @@ static void check_features(struct pool *p)
 	uint64_t unknown = p->devices[0].label.features_ro_compat & ~WFS3_FEATURES_RO_COMPAT;
 	char text[96];
 
+	p->has_inline = p->devices[0].label.features_incompat & WFS3_FEATURE_INLINE;
 	if (unknown && !p->read_only) {
 		snprintf(text, sizeof(text), "read-only because of unknown features %#" PRIx64, unknown);
 		note_add(p, text);

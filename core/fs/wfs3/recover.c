@@ -227,6 +227,8 @@ static int redo_items(struct recover *rc, const struct wal_record *r)
 		}
 		if (c.op == ITEM_DELETE && c.key.kind == WFS3_KIND_INODE)
 			recover_pages_remove(&rc->pages, r->dataset, c.key.object, 0, WAL_BLOCK_INDEX_MAX + 1);
+		if (c.op == ITEM_PUT && c.key.kind == WFS3_KIND_INLINE)
+			recover_pages_remove(&rc->pages, r->dataset, c.key.object, 0, 1);
 		if (is_new)
 			ret = recover_item(rc->ds, &c);
 	}

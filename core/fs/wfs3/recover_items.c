@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
@@ -60,6 +61,7 @@ static int put_inode(struct dataset *ds, const struct item_change *c)
 	is_new = rc == -ENOENT;
 	/* Those follow from the records of the map. */
 	i.blocks = old.blocks;
+	i.has_inline = old.has_inline;
 	put.value = buf;
 	put.len = inode_encode(&i, buf);
 	rc = apply(ds, &put);
@@ -86,6 +88,24 @@ static int delete_inode(struct dataset *ds, const struct item_change *c)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* Of a file: its contents are there now. Of a symbolic link: its target. */
+static int put_inline(struct dataset *ds, const struct item_change *c)
+{
+	struct object o;
+	int rc = apply(ds, c);
+
+	if (!rc)
+		rc = recover_object_begin(ds, c->key.object, &o);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	if (S_ISREG(o.inode.mode)) {
+		object_set_inline(&o);
+		rc = object_put_inode(&o);
+	}
+	recover_object_end(&o);
+	return rc;
+}
+
 int recover_item(struct dataset *ds, const struct item_change *c)
 {
 	bool is_inode = c->key.kind == WFS3_KIND_INODE, is_orphan = c->key.kind == WFS3_KIND_ORPHAN;
@@ -103,6 +123,8 @@ int recover_item(struct dataset *ds, const struct item_change *c)
 	if (!known || !c->key.kind || (is_orphan || is_outcome) != (c->key.object == 0) ||
 	    c->key.object >= WFS3_OBJECT_MAX || (is_inode && c->key.offset) || (is_orphan && c->len))
 		return err_set(-EUCLEAN, "log: an item of kind %u of object %" PRIu64, c->key.kind, c->key.object);
+	if (c->key.kind == WFS3_KIND_INLINE && c->op == ITEM_PUT && !c->key.offset)
+		return put_inline(ds, c);
 	if (is_inode)
 		return c->op == ITEM_PUT ? put_inode(ds, c) : delete_inode(ds, c);
 	return apply(ds, c);

@@ -270,7 +270,7 @@ static void test_items_that_make_no_sense_are_found(void **state)
 		else if (i == 1)
 			key = filetree_orphan_key(999999);
 		else if (i == 2)
-			key = filetree_target_key(s.f, 0);
+			key = filetree_target_key(WFS3_ROOT_OBJECT, 0);
 		else
 			key.object = 999;
 		put_item(&s, key, "x", i == 1 ? 0 : 1);
