@@ -235,10 +235,15 @@ def test_waiting_locks_are_waited_for_over_a_restart(make_appliance: Callable[..
             wait_for(lambda: box.metrics().sum("wfsd_rpc_tree_operations_total", operation="lock_wait") > waits,
                      "the lock to be waited for")
             assert child.poll() is None
-            # Locks do not outlive the server, but who waits for one is not forgotten.
             box.restart()
-            assert child.wait(60 * SLOW) == 0
+            # Who has the lock has it again, and who waits for it is not forgotten either.
+            wait_for(lambda: box.metrics().sum("wfsd_rpc_tree_operations_total", operation="lock_reclaim") > 0,
+                     "the lock to be reclaimed")
+            wait_for(lambda: box.metrics().sum("wfsd_rpc_tree_operations_total", operation="lock_wait") > 0,
+                     "the lock to be waited for again")
+            assert child.poll() is None
             fcntl.flock(holder, fcntl.LOCK_UN)
+            assert child.wait(60 * SLOW) == 0
         assert one.stop() == 0 and two.stop() == 0
     finally:
         one.dispose()
