@@ -187,7 +187,7 @@ static void test_sessions_of_clients_that_come_and_go_do_not_pile_up(void **stat
 	uint32_t count;
 	uint8_t buf[4096];
 
-	for (uint32_t i = 0; i < 9000; i++) {
+	for (uint32_t i = 0; i < 10000; i++) {
 		int fd = raw_connect(t->f);
 		struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
 
@@ -197,7 +197,7 @@ static void test_sessions_of_clients_that_come_and_go_do_not_pile_up(void **stat
 		assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
 		assert_int_equal(run(fd, how, ops, 2, &count, &last), WFSP_OK);
 		close(fd);
-		if (i == 4500)
+		if (i == 5000)
 			half = budget_used(t->f->budget);
 	}
 	/* What a few connections that are just ending hold is small beside thousands of sessions. */
