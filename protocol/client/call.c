@@ -199,11 +199,12 @@ static int receive(struct wfs_conn *c, bool big_reads, int flags)
 {
 	size_t room;
 	struct iovec iov = { .iov_base = record_rx_room(&c->rx, &room) };
+	uint64_t until_ns = c->silence_ns ? sync_now_ns() + c->silence_ns : 0;
 	ssize_t n;
 
 	iov.iov_len = big_reads && room > SHORT_WINDOW_BYTES ? SHORT_WINDOW_BYTES : room;
 	do {
-		n = wfs_stream_receive(c->fd, c->tls, &iov, 1, flags, 0);
+		n = wfs_stream_receive(c->fd, c->tls, &iov, 1, flags, until_ns);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN && (flags & MSG_DONTWAIT))
 		return 0;
@@ -326,12 +327,15 @@ void wfs_conn_lead(struct wfs_conn *c)
 	int err;
 
 	c->leader = true;
+	/* Who leads for others has no call under way: nobody may connect again under its hands. */
+	c->users++;
 	sync_mutex_unlock(&c->lock);
 	err = receive(c, big_reads, 0);
 	sync_mutex_lock(&c->lock);
 	c->leader = false;
 	if (err)
 		wfs_conn_fail(c);
+	wfs_conn_leave(c);
 }
 
 void wfs_conn_leave(struct wfs_conn *c)

@@ -162,6 +162,9 @@ int wfs_events(struct wfs *w, unsigned timeout_ms, wfs_event_fn *fn, void *ctx)
 	call.reply_size = REPLY_BYTES;
 	wfsp_put_notices_args(&call.args, &args);
 	err = stopped(w) ? -ECANCELED : wfs_conn_up(c, &deadline_ns, true, &generation);
+	/* A stop that came before the connection was there has ended nothing; a later one ends the call. */
+	if (!err && stopped(w))
+		err = -ECANCELED;
 	if (!err)
 		err = wfs_call_run(c, generation, &call);
 	if (!err)
