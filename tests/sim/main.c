@@ -38,6 +38,7 @@ const struct scenario scenarios[] = {
 	{ "sequences", "every sequence of up to three operations, then a flush", scenario_sequences, SEQUENCES },
 	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "trees", "changes of a file tree at random, and all kinds of trouble", scenario_trees, 200 },
+	{ "transactions", "transactions on a file tree, and all kinds of trouble", scenario_transactions, 200 },
 	{ "random", "clients at random, and all kinds of trouble", scenario_random, 0 },
 };
 const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
