@@ -61,11 +61,13 @@ bool filetree_has_data(struct object *o)
 
 void filetree_drop_tail(struct object *o, uint64_t size_bytes, uint64_t old_bytes, bool has_orphan)
 {
+	/* What an earlier truncation could not drop is behind the end that it made. */
+	uint64_t until = o->behind_end ? VFS_FILE_BYTES_MAX : old_bytes;
 	int rc = 0;
 
 	tell_cache(o, size_bytes);
 	if (filetree_has_data(o))
-		rc = drop_behind(o, size_bytes, old_bytes);
+		rc = drop_behind(o, size_bytes, until);
 	if (!rc && has_orphan)
 		rc = forget_orphan(o);
 	/* The size is what it is. What could not be dropped is dropped by the next import, or before the file grows. */
