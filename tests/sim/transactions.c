@@ -30,7 +30,7 @@ struct work {
 	struct model *mo;
 	struct rng rng;
 	uint64_t floor; /* committed durably; atomic */
-	unsigned ops;
+	unsigned ops, durable_one_in;
 };
 
 struct client {
@@ -176,7 +176,7 @@ static int change(struct client *c, struct vfs_handle *top, struct state *s)
 static int transact(struct client *c, struct vfs_handle *outside)
 {
 	struct vfs_tx_args args = { .isolation = rng_one_in(&c->rng, 2) ? VFS_TX_SNAPSHOT : VFS_TX_SERIALIZABLE };
-	bool durable = rng_one_in(&c->rng, 4), look = rng_one_in(&c->rng, 3);
+	bool durable = rng_one_in(&c->rng, c->w->durable_one_in), look = rng_one_in(&c->rng, 3);
 	struct vfs_handle *top = NULL;
 	struct vfs_tx *tx;
 	struct state s;
@@ -230,7 +230,7 @@ static void plan_trouble(struct work *w)
 	switch (rng_below(&w->rng, 5)) {
 	case 0:
 	case 1:
-		p->cut_at_write = 1 + rng_below(&w->rng, 80);
+		p->cut_at_write = 1 + rng_below(&w->rng, rng_one_in(&w->rng, 2) ? 40 : 200);
 		break;
 	case 2:
 		p->fail_at_request = 1 + rng_below(&w->rng, 100);
@@ -270,7 +270,9 @@ static void round_of_work(struct work *w)
 	unsigned started = 0;
 
 	plan_trouble(w);
-	w->ops = 1 + (unsigned)rng_below(&w->rng, 25);
+	/* Also without anybody who brings the log to the disk. */
+	w->durable_one_in = rng_one_in(&w->rng, 2) ? 4 : 1000;
+	w->ops = 1 + (unsigned)rng_below(&w->rng, 40);
 	for (; started < CLIENTS; started++) {
 		clients[started] = (struct client){ .w = w, .rng = rng_new(rng_next(&w->rng), started) };
 		if (sync_thread_start(&clients[started].thread, "client", client_main, &clients[started]))

@@ -353,17 +353,22 @@ static int flush_kept(void *ctx, struct object *o)
  */
 static bool release_log(struct pool *p)
 {
-	uint64_t position;
-	int ret;
+	uint64_t position = 0, closed_txg;
+	int ret = 0;
 
-	/* All records of a transaction are before the position, or all are behind it. */
+	/* All records of a transaction are before the position, or all are behind it: none is left in the buffer, while
+	 * its parts are not. */
 	sync_rwlock_wrlock(&p->tx_gate);
-	position = wal_release(p->wal, &p->log_closed_txg);
+	if (__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
+		ret = wal_sync(p->wal, &closed_txg);
+	if (!ret)
+		position = wal_release(p->wal, &p->log_closed_txg);
 	sync_rwlock_wrunlock(&p->tx_gate);
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->accessed_count, 0, __ATOMIC_RELAXED);
-	ret = object_each_dirty(p, flush_kept, NULL);
+	if (!ret)
+		ret = object_each_dirty(p, flush_kept, NULL);
 	if (ret) {
 		char text[256];
 
@@ -389,24 +394,24 @@ static int forget_transaction(void *ctx, struct object *o)
 
 /*
  * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
- * was committed since the log was released is written back, too; if that fails, the log has to be durable.
+ * was committed since the log was released is written back, too. And recovery must not bring back what earlier
+ * transactions wrote: the log gets the records of where the contents are now.
  */
 static int settle_transactions(struct pool *p) SYNC_REQUIRES(p->tx_gate)
 {
 	uint64_t closed_txg;
-	int ret;
+	int ret, failed;
 
 	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
 		return 0;
-	ret = object_each_dirty(p, flush_transaction, NULL);
-	if (!ret)
-		ret = object_each_dirty(p, forget_transaction, NULL);
-	if (!ret) {
+	failed = object_each_dirty(p, flush_transaction, NULL);
+	if (!failed)
+		failed = object_each_dirty(p, forget_transaction, NULL);
+	if (!failed)
 		__atomic_store_n(&p->tx_pages, false, __ATOMIC_RELAXED);
-		return 0;
-	}
+	/* When the log is closed, it is released once more before the group ends. */
 	ret = wal_sync(p->wal, &closed_txg);
-	if (!ret && closed_txg >= p->open_txg)
+	if (!ret && failed && closed_txg >= p->open_txg)
 		ret = err_set(-EIO, "neither the contents of a transaction nor the log can be written");
 	return ret;
 }
