@@ -297,6 +297,10 @@ int txg_sync(struct pool *p);
  * some and the log could not be released. Blocks.
  */
 int txg_sync_log(struct dataset *ds);
+/* txg_log.c: the two steps of the committing thread before it ends a group. True: the log up to now is not needed by
+ * the next root. Block. */
+bool txg_release_log(struct pool *p);
+int txg_settle_transactions(struct pool *p) SYNC_REQUIRES(p->tx_gate);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */

@@ -339,83 +339,6 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	return 0;
 }
 
-static int flush_kept(void *ctx, struct object *o)
-{
-	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
-	int ret = file ? cache_flush_kept(file) : 0;
-
-	return ret ? ret : object_settle(ctx, o);
-}
-
-/*
- * Give up the log before this moment: pages whose contents only the log has get their place, in the group that is going
- * to be frozen. When that fails, the root keeps the log from where the last one did. True: it is given up.
- */
-static bool release_log(struct pool *p)
-{
-	uint64_t position = 0, closed_txg;
-	int ret = 0;
-
-	/* All records of a transaction are before the position, or all are behind it: none is left in the buffer, while
-	 * its parts are not. */
-	sync_rwlock_wrlock(&p->tx_gate);
-	if (__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
-		ret = wal_sync(p->wal, &closed_txg);
-	if (!ret)
-		position = wal_release(p->wal, &p->log_closed_txg);
-	sync_rwlock_wrunlock(&p->tx_gate);
-
-	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->accessed_count, 0, __ATOMIC_RELAXED);
-	if (!ret)
-		ret = object_each_dirty(p, flush_kept, NULL);
-	if (ret) {
-		char text[256];
-
-		log_warning("wfs3", "pool=%s: the log cannot be released: %s", p->name,
-		            err_text(err_get(), ret, 0, text, sizeof(text)));
-		return false;
-	}
-	p->log_position = position;
-	return true;
-}
-
-static int flush_transaction(void *ctx, struct object *o)
-{
-	return __atomic_load_n(&o->tx_pages, __ATOMIC_RELAXED) ? flush_kept(ctx, o) : 0;
-}
-
-static int forget_transaction(void *ctx, struct object *o)
-{
-	(void)ctx;
-	__atomic_store_n(&o->tx_pages, false, __ATOMIC_RELAXED);
-	return 0;
-}
-
-/*
- * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
- * was committed since the log was released is written back, too. And recovery must not bring back what earlier
- * transactions wrote: the log gets the records of where the contents are now.
- */
-static int settle_transactions(struct pool *p) SYNC_REQUIRES(p->tx_gate)
-{
-	uint64_t closed_txg;
-	int ret, failed;
-
-	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
-		return 0;
-	failed = object_each_dirty(p, flush_transaction, NULL);
-	if (!failed)
-		failed = object_each_dirty(p, forget_transaction, NULL);
-	if (!failed)
-		__atomic_store_n(&p->tx_pages, false, __ATOMIC_RELAXED);
-	/* When the log is closed, it is released once more before the group ends. */
-	ret = wal_sync(p->wal, &closed_txg);
-	if (!ret && failed && closed_txg >= p->open_txg)
-		ret = err_set(-EIO, "neither the contents of a transaction nor the log can be written");
-	return ret;
-}
-
 /* Transactions are committed in one group, or in another, as a whole. */
 static int end_group(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
                      struct cds_list_head *ret_changed)
@@ -424,7 +347,7 @@ static int end_group(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_datas
 
 	CDS_INIT_LIST_HEAD(ret_changed);
 	sync_rwlock_wrlock(&p->tx_gate);
-	ret = settle_transactions(p);
+	ret = txg_settle_transactions(p);
 	if (!ret)
 		ret = txg_freeze(p, ret_txg, ret_next_dataset_id, ret_changed);
 	sync_rwlock_wrunlock(&p->tx_gate);
@@ -441,7 +364,7 @@ static void txg_commit(struct pool *p, bool clean)
 	int ret;
 
 	do {
-		released = release_log(p);
+		released = txg_release_log(p);
 		ret = end_group(p, &txg, &next_dataset_id, &changed);
 	} while (ret == 1);
 	if (!ret)
