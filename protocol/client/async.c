@@ -58,7 +58,7 @@ static struct pending *pop(struct queue *q)
 	return p;
 }
 
-void wfs_async_done(struct wfs_call *call)
+SYNC_NO_ANALYSIS void wfs_async_done(struct wfs_call *call)
 {
 	struct wfs_async *a = call->async;
 
@@ -100,8 +100,8 @@ static void send_again(struct wfs_async *a, struct pending *p)
 		finish(a, p, err_set(-ETIMEDOUT, "%s ended the connection during every attempt", c->client->address));
 }
 
-/* It is to be sent, as soon as there is a connection. */
-static void push_again(struct wfs_async *a, struct pending *p) SYNC_REQUIRES(a->conn->lock)
+/* It is to be sent, as soon as there is a connection; under its lock. */
+static void push_again(struct wfs_async *a, struct pending *p)
 {
 	if (!p->lost_ns)
 		p->lost_ns = sync_now_ns();
@@ -109,10 +109,8 @@ static void push_again(struct wfs_async *a, struct pending *p) SYNC_REQUIRES(a->
 }
 
 /* One that is answered, or lost. */
-static void take_done(struct wfs_async *a, struct pending *p) SYNC_REQUIRES(a->conn->lock)
+static void take_done(struct wfs_conn *c, struct wfs_async *a, struct pending *p) SYNC_REQUIRES(c->lock)
 {
-	struct wfs_conn *c = a->conn;
-
 	if (p->bc.call.err) {
 		push_again(a, p);
 		return;
@@ -132,7 +130,7 @@ static void serve(void *arg)
 	sync_mutex_lock(&c->lock);
 	while (a->count || !a->stopping) {
 		if ((p = pop(&a->done))) {
-			take_done(a, p);
+			take_done(c, a, p);
 		} else if ((p = pop(&a->again))) {
 			wfs_conn_pass_lead(c);
 			sync_mutex_unlock(&c->lock);

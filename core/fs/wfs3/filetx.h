@@ -106,27 +106,27 @@ static inline struct filetx_object *filetx_object(struct vfs_node *n)
 
 extern const struct vfs_node_ops filetx_node_ops;
 
-/* Begin and end of an operation: the lock is held in between. The reason why it is over; -ETIMEDOUT; -E2BIG. */
-int filetx_enter(struct filetx *tx) SYNC_TRY_ACQUIRE(0, tx->lock);
-void filetx_leave(struct filetx *tx) SYNC_RELEASE(tx->lock);
+/* Begin and end of an operation: tx->lock is held in between, and by all others here that take a transaction or one of
+ * its objects. The reason why it is over; -ETIMEDOUT; -E2BIG. */
+int filetx_enter(struct filetx *tx) SYNC_NO_ANALYSIS;
+void filetx_leave(struct filetx *tx) SYNC_NO_ANALYSIS;
 /* It is over; returns @reason, with context. What it holds is dropped. */
-int filetx_fail(struct filetx *tx, int reason) SYNC_REQUIRES(tx->lock);
+int filetx_fail(struct filetx *tx, int reason);
 /* Likewise with -EBUSY. @name NULL: it is about the object. */
-int filetx_conflict(struct filetx *tx, uint64_t object, const char *name, size_t name_len) SYNC_REQUIRES(tx->lock);
+int filetx_conflict(struct filetx *tx, uint64_t object, const char *name, size_t name_len);
 /* It is about to hold @bytes more. -E2BIG, and it is over. */
-int filetx_charge(struct filetx *tx, size_t bytes) SYNC_REQUIRES(tx->lock);
+int filetx_charge(struct filetx *tx, size_t bytes);
 /* An object of the tree by its number. -ESTALE; -EBUSY; ... Blocks. */
-int filetx_get(struct filetx *tx, uint64_t number, struct filetx_object **ret) SYNC_REQUIRES(tx->lock);
+int filetx_get(struct filetx *tx, uint64_t number, struct filetx_object **ret);
 /* One in the overlay, or NULL. */
 struct filetx_object *filetx_find(const struct filetx *tx, uint64_t number);
 /* A new one, with @inode. -ENOMEM, -E2BIG. */
-int filetx_make(struct filetx *tx, uint64_t number, const struct inode *inode, struct filetx_object **ret)
-        SYNC_REQUIRES(tx->lock);
+int filetx_make(struct filetx *tx, uint64_t number, const struct inode *inode, struct filetx_object **ret);
 /* The next number for an object, or a transaction. -ENOSPC. */
 int filetx_number(struct dataset *ds, uint64_t *ret);
 /* A reference on its node. */
-struct vfs_node *filetx_ref(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
-void filetx_drop_overlay(struct filetx *tx) SYNC_REQUIRES(tx->lock);
+struct vfs_node *filetx_ref(struct filetx_object *x);
+void filetx_drop_overlay(struct filetx *tx);
 void filetx_unref(struct filetx *tx);
 int filetx_begin(struct vfs_node *any, const struct vfs_tx_args *args, struct vfs_tx **ret);
 /* Abort it if nobody is at work in it; its time is over. */
@@ -155,23 +155,22 @@ int filetx_forget_outcomes(struct dataset *ds, struct wfs3_key ret[FILETX_FORGET
 /* ---- filetx_seen.c ---- */
 
 /* Take what @x's object is now for what was seen. -EBUSY, -EIO, ... Blocks. */
-int filetx_see(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
+int filetx_see(struct filetx_object *x);
 /* Something (@n: a name; or NULL) is not as it was: -EBUSY, for filetx_fail() when no locks are held. */
-int filetx_note_conflict(struct filetx *tx, uint64_t object, const struct filetx_name *n) SYNC_REQUIRES(tx->lock);
+int filetx_note_conflict(struct filetx *tx, uint64_t object, const struct filetx_name *n);
 /* From now on a directory counts as read as a whole, with its entries. Blocks. */
-int filetx_see_whole(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
+int filetx_see_whole(struct filetx_object *x);
 /* Is the object as it was seen? With writers of its data drained. Else the transaction conflicts. */
-int filetx_check_seen(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
+int filetx_check_seen(struct filetx_object *x);
 /* Nobody is in the middle of changing its data. */
 void filetx_drain(struct object *o) SYNC_NO_ANALYSIS;
 /* What a name means, and did when it was looked up first. Blocks. */
-int filetx_name(struct filetx_object *dir, const char *name, size_t name_len, struct filetx_name **ret)
-        SYNC_REQUIRES(dir->tx->lock);
+int filetx_name(struct filetx_object *dir, const char *name, size_t name_len, struct filetx_name **ret);
 /*
  * Is all that was read (@all), or all that is changed, as it was seen? 0; -EBUSY: no, and tx->conflict tells what is
  * not, for filetx_fail() without locks; -EAGAIN: *@ret_missing is to be fetched; -EUCLEAN, ... With ds->items_lock.
  */
-int filetx_validate(struct filetx *tx, bool all, struct wfs3_key *ret_missing) SYNC_REQUIRES(tx->lock);
+int filetx_validate(struct filetx *tx, bool all, struct wfs3_key *ret_missing);
 
 /* ---- filetx_names.c ---- */
 
@@ -190,9 +189,9 @@ int filetx_rename(struct vfs_node *n, const char *name, size_t name_len, struct 
 int filetx_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int filetx_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 /* The size becomes @size_bytes; the caller sets times. */
-int filetx_resize(struct filetx_object *x, uint64_t size_bytes) SYNC_REQUIRES(x->tx->lock);
+int filetx_resize(struct filetx_object *x, uint64_t size_bytes);
 /* Before a commit: the pages hold all contents that differ from outside, but for what is behind the end. */
-int filetx_complete_pages(struct filetx_object *x) SYNC_REQUIRES(x->tx->lock);
+int filetx_complete_pages(struct filetx_object *x);
 
 /* ---- filetx_xattr.c ---- */
 
@@ -218,10 +217,10 @@ struct filetx_items {
 	unsigned value_count, value_capacity;
 };
 /* All items but inodes' values, with the locks of all objects held. Blocks. */
-int filetx_collect(struct filetx *tx, struct filetx_items *ret) SYNC_REQUIRES(tx->lock);
+int filetx_collect(struct filetx *tx, struct filetx_items *ret);
 void filetx_items_done(struct filetx_items *it);
 /* What becomes of an object's inode. With ds->items_lock, and its lock if it is a file or gets names. */
-void filetx_inode(struct filetx_object *x, int64_t now_ns, struct inode *ret) SYNC_REQUIRES(x->tx->lock);
+void filetx_inode(struct filetx_object *x, int64_t now_ns, struct inode *ret);
 /* Is its inode written? */
 bool filetx_writes(const struct filetx_object *x);
 

@@ -40,7 +40,7 @@ static inline bool filetx_has_data(const struct filetx_object *x)
 
 /* filetx_quota.c: room in the quotas of those whom the commit concerns, without locks. Nothing is done where there are
  * none. -EDQUOT; -E2BIG, and the transaction is over: too many owners. Blocks. */
-int filetx_list_owners(struct filetx_commit *c) SYNC_REQUIRES(c->tx->lock);
+int filetx_list_owners(struct filetx_commit *c);
 int filetx_take_quotas(struct filetx_commit *c);
 void filetx_give_quotas_back(struct filetx_commit *c);
 
