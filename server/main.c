@@ -185,6 +185,10 @@ static int build_core(struct daemon *d)
 		.scrub_rate_bytes = c->scrub.rate_bytes,
 		.resilver_rate_bytes = c->mirror.fill_rate_bytes,
 		.scrub_interval_s = c->scrub.interval_days * UINT64_C(86400),
+		.tx_limits = { .bytes_max = c->transactions.max_bytes,
+		               .ops_max = c->transactions.max_operations,
+		               .count_max = c->transactions.max_running,
+		               .age_max_ms = c->transactions.max_age_s * 1000 },
 	};
 	int rc;
 

@@ -48,6 +48,12 @@ struct conf {
 		unsigned interval_days; /* 0: only by command */
 	} scrub;
 	struct {
+		size_t max_bytes; /* of one */
+		unsigned max_operations;
+		unsigned max_running; /* in a pool */
+		unsigned max_age_s;
+	} transactions;
+	struct {
 		uint64_t fill_rate_bytes; /* per second */
 	} mirror;
 	struct {

@@ -37,6 +37,14 @@ static const struct conf_field scrub_fields[] = {
 	END,
 };
 
+static const struct conf_field transactions_fields[] = {
+	{ .key = "max_bytes", .type = CONF_SIZE, AT(transactions.max_bytes), .min = 64 * KIB, .max = 64 * MIB },
+	{ .key = "max_operations", .type = CONF_UINT, AT(transactions.max_operations), .min = 10, .max = 1000000 },
+	{ .key = "max_running", .type = CONF_UINT, AT(transactions.max_running), .min = 1, .max = 4096 },
+	{ .key = "max_age_s", .type = CONF_UINT, AT(transactions.max_age_s), .min = 1, .max = 86400 },
+	END,
+};
+
 static const struct conf_field mirror_fields[] = {
 	{ .key = "fill_rate", .type = CONF_SIZE, AT(mirror.fill_rate_bytes), .min = MIB, .max = UINT64_C(1) << 40 },
 	END,
@@ -185,6 +193,7 @@ const struct conf_field conf_schema[] = {
 	{ .key = "threads", .type = CONF_SECTION, .fields = threads_fields },
 	{ .key = "scrub", .type = CONF_SECTION, .fields = scrub_fields },
 	{ .key = "mirror", .type = CONF_SECTION, .fields = mirror_fields },
+	{ .key = "transactions", .type = CONF_SECTION, .fields = transactions_fields },
 	{ .key = "admin", .type = CONF_SECTION, .fields = admin_fields },
 	{ .key = "metrics", .type = CONF_SECTION, .fields = metrics_fields },
 	{ .key = "audit", .type = CONF_SECTION, .fields = audit_fields },
@@ -220,6 +229,10 @@ void conf_defaults(struct conf *c)
 	c->scrub.rate_bytes = 64 * MIB;
 	c->scrub.interval_days = 30;
 	c->mirror.fill_rate_bytes = 256 * MIB;
+	c->transactions.max_bytes = 8 * MIB;
+	c->transactions.max_operations = 20000;
+	c->transactions.max_running = 256;
+	c->transactions.max_age_s = 300;
 	c->threads.read = 8;
 	c->threads.write = 8;
 	c->threads.admin = 2;

@@ -66,6 +66,7 @@ def test_sample_with_its_comments_taken_as_settings_is_right(tmp_path) -> None:
         ("scrub:\n  rate: 1K\n", 2, "between"),
         ("mirror:\n  fill_rate: 1K\n", 2, "between"),
         ("scrub:\n  interval_days: 4000\n", 2, "between 0 and 3650"),
+        ("transactions:\n  max_bytes: 1K\n", 2, "between"),
         ("nbd:\n  listen: [here]\n", 2, "here"),
         ("nbd:\n  listen: ['127.0.0.1:99999']\n", 2, "99999"),
         ("admin:\n  mode: 999\n", 2, "999"),
