@@ -69,6 +69,7 @@ static void forget(struct rpc_notices *n, struct notice *x) SYNC_REQUIRES(n->loc
 	*(x->prev ? &x->prev->next : &n->first) = x->next;
 	*(x->next ? &x->next->prev : &n->last) = x->prev;
 	n->count--;
+	n->other_count -= x->kind != WFSP_NOTICE_CHANGE;
 	if (x->watch)
 		x->watch->queued--;
 	budget_uncharge(n->server->charge, bytes_of(x));
@@ -114,12 +115,34 @@ bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const ch
 	*(n->last ? &n->last->next : &n->first) = x;
 	n->last = x;
 	n->count++;
+	n->other_count += x->kind != WFSP_NOTICE_CHANGE;
 	if (x->watch)
 		x->watch->queued++;
 	budget_charge(n->server->charge, bytes_of(x));
 	counter_add(&n->server->stats.notices, 1);
 	wake(n);
 	return true;
+}
+
+int rpc_notices_room(const struct rpc_notices *n)
+{
+	if (n->other_count < RPC_NOTICES_OTHERS_MAX)
+		return 0;
+	return err_set(-ENOLCK, "%u notices wait to be taken", n->count);
+}
+
+/* The watch has lost something. What said so before, and was perhaps not heard, is said by this. */
+static void push_lost(struct rpc_notices *n, struct watch *w) SYNC_REQUIRES(n->lock)
+{
+	struct notice x = { .watch = w, .id = w->id, .kind = WFSP_NOTICE_LOST };
+	struct notice *old = n->first;
+
+	while (old && !(old->watch == w && old->kind == WFSP_NOTICE_LOST))
+		old = old->next;
+	w->lost = rpc_notices_push(n, &x, NULL);
+	if (w->lost && old)
+		forget(n, old);
+	counter_add(&n->server->stats.notices_lost, 1);
 }
 
 static bool merged(struct rpc_notices *n, const struct watch *w, const struct vfs_change *c) SYNC_REQUIRES(n->lock)
@@ -160,11 +183,8 @@ static void on_change(void *ctx, const struct vfs_change *c)
 	} else if (!w->lost && !merged(n, w, c)) {
 		bool fits = w->queued < RPC_WATCH_NOTICES_MAX && n->count < RPC_NOTICES_QUEUED_MAX;
 
-		if (c->what == VFS_CHANGE_LOST || !fits || !rpc_notices_push(n, &x, c->name)) {
-			x = (struct notice){ .watch = w, .id = w->id, .kind = WFSP_NOTICE_LOST };
-			w->lost = rpc_notices_push(n, &x, NULL);
-			counter_add(&n->server->stats.notices_lost, 1);
-		}
+		if (c->what == VFS_CHANGE_LOST || !fits || !rpc_notices_push(n, &x, c->name))
+			push_lost(n, w);
 	}
 	sync_mutex_unlock(&n->lock);
 }
@@ -290,9 +310,10 @@ int rpc_watch_add(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_
 	w->id = id;
 	w->notices = n;
 	sync_mutex_lock(&n->lock);
-	if (*find_watch(n, id))
+	err = rpc_notices_room(n);
+	if (!err && *find_watch(n, id))
 		err = err_set(-EEXIST, "watch %llu is there already", (unsigned long long)id);
-	else if (n->watch_count == RPC_WATCHES_MAX)
+	else if (!err && n->watch_count == RPC_WATCHES_MAX)
 		err = err_set(-EMFILE, "%u watches of a client", RPC_WATCHES_MAX);
 	if (!err) {
 		w->next = n->watches;
@@ -381,6 +402,8 @@ static int wait_new(struct rpc_notices *n, uint64_t id, struct wait **ret)
 	for (const struct wait *o = n->waits; o && !err; o = o->next)
 		if (o->id == id)
 			err = err_set(-EEXIST, "lock %llu is waited for already", (unsigned long long)id);
+	if (!err)
+		err = rpc_notices_room(n);
 	if (!err && n->wait_count == RPC_LOCK_WAITS_MAX)
 		err = err_set(-ENOLCK, "%u locks of a client are waited for", RPC_LOCK_WAITS_MAX);
 	if (!err) {

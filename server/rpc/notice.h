@@ -19,6 +19,9 @@
 /* Not yet taken by the client: beyond these a watch has lost something, and says so. */
 #define RPC_WATCH_NOTICES_MAX 4096u /* of one watch */
 #define RPC_NOTICES_QUEUED_MAX 16384u /* of a session */
+/* Beyond so many that are no changes, nothing new is begun of which a notice would tell: who never takes any can make
+ * no more. */
+#define RPC_NOTICES_OTHERS_MAX 8192u
 #define RPC_NOTICES_WAIT_MS_MAX 60000u
 
 struct rpc_notices;
@@ -28,7 +31,7 @@ struct rpc_notices *rpc_notices_new(struct rpc_server *s);
 /* The session ends: its watches, too; its lock owners are gone already. NULL is fine. */
 void rpc_notices_end(struct rpc_notices *n);
 
-/* A watch by the client's number. -EEXIST, -EMFILE, -ENOMEM, and as vfs_watch_open(). */
+/* A watch by the client's number. -EEXIST, -EMFILE, -ENOLCK, -ENOMEM, and as vfs_watch_open(). */
 int rpc_watch_add(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_cred *cred,
                   const struct vfs_watch_spec *spec, uint64_t id);
 /* -ENOENT. What it has told and the client has not taken yet is still told. */

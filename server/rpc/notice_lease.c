@@ -44,6 +44,8 @@ static int lease_enter(struct rpc_notices *n, struct lease *l)
 		err = err_set(-EEXIST, "lease %llu is there already", (unsigned long long)l->id);
 	else if (n->lease_count == RPC_LEASES_MAX)
 		err = err_set(-ENOLCK, "%u leases of a client", RPC_LEASES_MAX);
+	else
+		err = rpc_notices_room(n);
 	if (!err) {
 		l->next = n->leases;
 		n->leases = l;

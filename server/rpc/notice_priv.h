@@ -29,6 +29,7 @@ struct rpc_notices {
 	struct notice *first SYNC_GUARDED_BY(lock);
 	struct notice *last SYNC_GUARDED_BY(lock);
 	unsigned count SYNC_GUARDED_BY(lock);
+	unsigned other_count SYNC_GUARDED_BY(lock); /* of them, those that tell of no change */
 	uint64_t last_number SYNC_GUARDED_BY(lock);
 	uint64_t sent_number SYNC_GUARDED_BY(lock); /* the highest that was in an answer */
 	struct watch *watches SYNC_GUARDED_BY(lock);
@@ -43,6 +44,8 @@ struct rpc_notices {
 
 /* Into the queue; false: no memory. */
 bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const char *name) SYNC_REQUIRES(n->lock);
+/* May something be begun that tells how it ended? 0; -ENOLCK: too much of that was not taken yet. */
+int rpc_notices_room(const struct rpc_notices *n) SYNC_REQUIRES(n->lock);
 /* All leases of the session are given back. */
 void rpc_leases_end(struct rpc_notices *n);
 
