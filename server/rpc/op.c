@@ -443,7 +443,8 @@ void rpc_op_finish(struct rpc_op *op)
 		encode(op);
 	}
 	rpc_count(op, now);
-	if (slow_wants(&c->server->slow, now, now - op->start_ns))
+	/* A call that was held until there was something to tell is not slow. */
+	if (op->procedure != WFSP_NOTICES && slow_wants(&c->server->slow, now, now - op->start_ns))
 		rpc_slow_note(op, now);
 	if (c->server->audit)
 		rpc_audit_request(op);
