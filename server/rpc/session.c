@@ -25,6 +25,7 @@
 #define AWAY_MAX 256u /* of one peer; likewise */
 /* Whoever ever took a lock is remembered to the session's end, as nobody says that a process of the client is gone. */
 #define OWNERS_MAX 16384u /* of a session */
+#define OWNERS_PEER_MAX 65536u
 #define OWNERS_ALL_MAX 262144u
 
 void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config *config)
@@ -38,31 +39,66 @@ void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config 
 
 /* ---- who ---- */
 
+/* A peer over TLS is not the same without, nor with another certificate. */
+static uint8_t kind_of(const struct rpc_peer *peer)
+{
+	return (uint8_t)(peer->is_unix | (peer->tls ? 2 : 0));
+}
+
+#define NAMES_BYTES_MAX 2048u
+
+/* What is in the certificate, with the ends of the names: its length. Another one with the same names is the same. */
+static size_t put_names(uint8_t ret[NAMES_BYTES_MAX], const struct rpc_peer *peer)
+{
+	const char *name;
+	size_t at = 0;
+
+	for (unsigned i = 0; peer->tls && (name = tls_peer_name(peer->tls, i)); i++) {
+		size_t len = strlen(name) + 1;
+
+		if (len > NAMES_BYTES_MAX - at)
+			break;
+		memcpy(ret + at, name, len);
+		at += len;
+	}
+	return at;
+}
+
 /* A host of an IPv6 network has as many addresses as it wants: the network counts. */
-static void account_of(const struct rpc_peer *peer, uint8_t ret[RPC_PEER_BYTES])
+static void account_of(const struct rpc_sessions *t, const struct rpc_peer *peer, uint8_t ret[RPC_PEER_BYTES])
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	uint8_t buf[16 + NAMES_BYTES_MAX] = { 0 };
+	size_t names;
 
 	memset(ret, 0, RPC_PEER_BYTES);
-	ret[0] = peer->is_unix;
-	if (peer->is_unix)
+	ret[0] = kind_of(peer);
+	if (peer->is_unix) {
 		put_be32(ret + 1, peer->uid);
+		return;
+	}
+	memcpy(buf, peer->address, memcmp(peer->address, mapped, sizeof(mapped)) == 0 ? 16 : 8);
+	names = put_names(buf + 16, peer);
+	if (names)
+		siphash128(t->config.secret, buf, 16 + names, ret + 1);
 	else
-		memcpy(ret + 1, peer->address, memcmp(peer->address, mapped, sizeof(mapped)) == 0 ? 16 : 8);
+		memcpy(ret + 1, buf, 16);
 }
 
 static void key_of(const struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *client_id,
                    uint8_t ret[VFS_CLIENT_KEY_BYTES])
 {
-	uint8_t buf[WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES] = { 0 };
+	uint8_t buf[WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES + NAMES_BYTES_MAX] = { 0 };
+	uint8_t *who = buf + WFSP_CLIENT_ID_BYTES;
 
 	memcpy(buf, client_id, WFSP_CLIENT_ID_BYTES);
-	buf[WFSP_CLIENT_ID_BYTES] = peer->is_unix;
+	who[0] = kind_of(peer);
 	if (peer->is_unix)
-		put_be32(buf + WFSP_CLIENT_ID_BYTES + 1, peer->uid);
+		put_be32(who + 1, peer->uid);
 	else
-		memcpy(buf + WFSP_CLIENT_ID_BYTES + 1, peer->address, sizeof(peer->address));
-	siphash128(t->config.secret, buf, sizeof(buf), ret);
+		memcpy(who + 1, peer->address, sizeof(peer->address));
+	siphash128(t->config.secret, buf, WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES + put_names(who + RPC_PEER_BYTES, peer),
+	           ret);
 }
 
 static struct rpc_account *get_account(struct rpc_sessions *t, const struct rpc_peer *peer) SYNC_REQUIRES(t->lock)
@@ -70,7 +106,7 @@ static struct rpc_account *get_account(struct rpc_sessions *t, const struct rpc_
 	uint8_t who[RPC_PEER_BYTES];
 	struct rpc_account *a = t->accounts;
 
-	account_of(peer, who);
+	account_of(t, peer, who);
 	while (a && memcmp(a->who, who, sizeof(who)) != 0)
 		a = a->next;
 	if (a)
@@ -123,6 +159,7 @@ static void session_free(struct work *w)
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
+	s->account->owner_count -= s->owner_count;
 	s->account->session_count--;
 	put_account(t, s->account);
 	budget_uncharge(t->config.charge, sizeof(*s));
@@ -296,13 +333,15 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 	while (o && o->owner != owner)
 		o = o->next;
 	if (!o && make) {
-		if (s->owner_count < OWNERS_MAX && t->owner_count < OWNERS_ALL_MAX)
+		if (s->owner_count < OWNERS_MAX && s->account->owner_count < OWNERS_PEER_MAX &&
+		    t->owner_count < OWNERS_ALL_MAX)
 			o = malloc(sizeof(*o));
 		if (o) {
 			budget_charge(t->config.charge, sizeof(*o));
 			*o = (struct rpc_owner){ .next = *bucket, .owner = owner, .number = ++t->next_owner };
 			*bucket = o;
 			s->owner_count++;
+			s->account->owner_count++;
 			t->owner_count++;
 		} else {
 			err = err_set(-ENOLCK, "too many owners of locks");

@@ -29,11 +29,12 @@ struct rpc_owner {
 	uint64_t owner, number;
 };
 
-/* What all sessions of one peer (a user of this machine, or an address) hold. */
+/* What all sessions of one peer (a user of this machine, or an address, with a certificate) hold. */
 struct rpc_account {
 	struct rpc_account *next;
 	uint8_t who[RPC_PEER_BYTES];
 	unsigned session_count, away_count;
+	unsigned owner_count, place_count;
 	size_t reply_bytes;
 };
 

@@ -20,6 +20,7 @@
 #define REPLY_BYTES_ALL_MAX ((size_t)64 << 20)
 /* Results in file systems. What is beyond is kept in memory only. */
 #define PLACES_MAX 16384u
+#define PLACES_PEER_MAX (1u << 18)
 #define PLACES_ALL_MAX (1u << 20)
 
 static void drop_reply(struct rpc_sessions *t, struct rpc_session *s, struct rpc_slot *slot) SYNC_REQUIRES(t->lock)
@@ -46,6 +47,7 @@ void rpc_slots_free(struct rpc_sessions *t, struct rpc_session *s)
 		free(table);
 	}
 	t->place_count -= s->place_count;
+	s->account->place_count -= s->place_count;
 }
 
 static struct rpc_slot *find_slot(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot)
@@ -74,10 +76,12 @@ static bool take_places(struct rpc_sessions *t, struct rpc_session *s, struct rp
 {
 	uint32_t more = count > slot->places ? count - slot->places : 0;
 
-	if (s->place_count + more > PLACES_MAX || t->place_count + more > PLACES_ALL_MAX)
+	if (s->place_count + more > PLACES_MAX || s->account->place_count + more > PLACES_PEER_MAX ||
+	    t->place_count + more > PLACES_ALL_MAX)
 		return false;
 	slot->places = (uint8_t)(slot->places + more);
 	s->place_count += more;
+	s->account->place_count += more;
 	t->place_count += more;
 	return true;
 }

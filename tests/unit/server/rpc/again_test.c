@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests that are sent again to a server that has started anew, or has forgotten their answers. */
+#include "protocol/tls/internal.h"
 #include "server/rpc/compound.h"
 #include "tests/unit/server/rpc/raw_compound.h"
 
@@ -196,31 +197,79 @@ static void test_another_client_is_answered_nothing(void **state)
 	close(fd);
 }
 
+#define PEERS 7
+
 static void test_a_session_belongs_to_its_peer(void **state)
 {
 	struct tree_fixture *t = *state;
 	struct rpc_peer mine = { .is_unix = true, .uid = 1000 }, other = { .is_unix = true, .uid = 1001 },
 	                far = { .address = { [10] = 0xff, 0xff, 10, 0, 0, 1 } },
-	                farther = { .address = { [10] = 0xff, 0xff, 10, 0, 0, 2 } };
-	const struct rpc_peer *peers[] = { &mine, &other, &far, &farther };
+	                farther = { .address = { [10] = 0xff, 0xff, 10, 0, 0, 2 } }, sealed = far, alice = far,
+	                bob = far;
+	struct tls nobody = { 0 }, of_alice = { .name_count = 1, .names = { (char[]){ "alice" } } },
+	           of_bob = { .name_count = 1, .names = { (char[]){ "bob" } } };
+	const struct rpc_peer *peers[PEERS] = { &mine, &other, &far, &farther, &sealed, &alice, &bob };
 	const uint8_t id[WFSP_CLIENT_ID_BYTES] = { 42 };
 	struct budget_consumer *charge = budget_join(t->f->budget, "test", 0, NULL, NULL);
-	struct rpc_session *sessions[4];
+	struct rpc_session *sessions[PEERS];
 	struct rpc_sessions all = { 0 };
 
+	sealed.tls = &nobody;
+	alice.tls = &of_alice;
+	bob.tls = &of_bob;
 	rpc_sessions_init(&all, &(struct rpc_sessions_config){
 	                                .vfs = t->f->vfs, .workers = t->f->workers, .charge = charge, .secret = id });
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < PEERS; i++) {
 		sessions[i] = rpc_session_get(&all, id, peers[i], 0);
 		assert_ptr_equal(rpc_session_get(&all, id, peers[i], 0), sessions[i]);
 		for (unsigned k = 0; k < i; k++)
 			assert_ptr_not_equal(sessions[k], sessions[i]);
 	}
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < PEERS; i++) {
 		rpc_session_put(sessions[i]);
 		rpc_session_put(sessions[i]);
 	}
 	rpc_sessions_end(&all);
+	rpc_sessions_done(&all);
+	budget_leave(charge);
+}
+
+/* In sessions of one client: how many got in. */
+static unsigned take_owners(struct rpc_sessions *all, const struct rpc_peer *peer, struct rpc_session **ret,
+                            unsigned sessions)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < sessions; i++) {
+		const uint8_t id[WFSP_CLIENT_ID_BYTES] = { (uint8_t)i };
+		uint64_t number;
+
+		ret[i] = rpc_session_get(all, id, peer, 0);
+		for (uint64_t k = 0; rpc_session_owner(all, ret[i], k, true, &number) == 0; k++)
+			count++;
+	}
+	return count;
+}
+
+static void test_one_peer_leaves_owners_of_locks_to_others(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct rpc_peer greedy = { .is_unix = true, .uid = 1000 }, other = { .is_unix = true, .uid = 1001 };
+	const uint8_t secret[RPC_SECRET_BYTES] = { 1 };
+	struct budget_consumer *charge = budget_join(t->f->budget, "test", 0, NULL, NULL);
+	struct rpc_session *sessions[20];
+	struct rpc_sessions all = { 0 };
+	unsigned most;
+
+	rpc_sessions_init(&all,
+	                  &(struct rpc_sessions_config){
+	                          .vfs = t->f->vfs, .workers = t->f->workers, .charge = charge, .secret = secret });
+	most = take_owners(&all, &greedy, sessions, 18);
+	assert_int_equal(take_owners(&all, &other, sessions + 18, 1) * 4, most);
+	for (unsigned i = 0; i < 19; i++)
+		rpc_session_put(sessions[i]);
+	rpc_sessions_end(&all);
+	assert_int_equal(all.owner_count, 0);
 	rpc_sessions_done(&all);
 	budget_leave(charge);
 }
@@ -315,6 +364,7 @@ int main(void)
 		T(test_numbers_that_are_over_and_other_requests_are_refused),
 		T(test_another_client_is_answered_nothing),
 		T(test_a_session_belongs_to_its_peer),
+		T(test_one_peer_leaves_owners_of_locks_to_others),
 		T(test_leases_are_granted_up_to_the_longest),
 		T(test_a_client_that_fills_its_slots_loses_only_its_own_answers),
 	};
