@@ -213,7 +213,9 @@ int compound_lock(struct compound *c, const struct wfsp_lock *l, bool reclaim, s
 		err = compound_io(c, c->current, access, ret_h);
 	if (!err)
 		err = vfs_lock_of(c, l, true, ret);
-	return err ? err : rpc_grace_admit(c->conn->server->grace, rpc_session_key(c->conn->session), reclaim);
+	return err ? err
+	           : rpc_grace_admit(c->conn->server->grace, rpc_session_key(c->conn->session), c->conn->origin,
+	                             reclaim);
 }
 
 int op_lock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
@@ -237,7 +239,7 @@ int op_reclaimed(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 	(void)res;
 	if (!c->conn->session)
 		return err_set(-EINVAL, "locks need a HELLO");
-	rpc_grace_reclaimed(c->conn->server->grace, rpc_session_key(c->conn->session));
+	rpc_grace_reclaimed(c->conn->server->grace, rpc_session_key(c->conn->session), c->conn->origin);
 	return 0;
 }
 

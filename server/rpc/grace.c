@@ -14,6 +14,7 @@
 struct holder {
 	uint8_t key[RPC_SESSION_KEY_BYTES];
 	bool stored;
+	uint64_t origin; /* of the session that has the locks now: another one with that key may end later */
 	bool awaited; /* of the last life of the server; it has not said that it has all of its locks again */
 };
 
@@ -128,7 +129,7 @@ static void drop(struct rpc_grace *g, struct holder *h) SYNC_REQUIRES(g->lock)
 }
 
 /* The first lock of a session: it is recorded before it is granted. */
-static int record(struct rpc_grace *g, const uint8_t *key)
+static int record(struct rpc_grace *g, const uint8_t *key, uint64_t origin)
 {
 	struct holder *h;
 	int rc = 0;
@@ -143,6 +144,8 @@ static int record(struct rpc_grace *g, const uint8_t *key)
 		h->awaited = h->stored = false;
 		memcpy(h->key, key, RPC_SESSION_KEY_BYTES);
 	}
+	if (!rc)
+		h->origin = origin;
 	sync_mutex_unlock(&g->lock);
 	if (!rc)
 		rc = put_all(g);
@@ -157,7 +160,7 @@ static int record(struct rpc_grace *g, const uint8_t *key)
 	return rc;
 }
 
-int rpc_grace_admit(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], bool reclaim)
+int rpc_grace_admit(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin, bool reclaim)
 {
 	struct holder *h;
 	bool open, known, awaited;
@@ -169,16 +172,18 @@ int rpc_grace_admit(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES
 	h = find(g, key);
 	known = h && h->stored;
 	awaited = h && h->awaited;
+	if (h && (reclaim || !open))
+		h->origin = origin;
 	sync_mutex_unlock(&g->lock);
 	if (reclaim)
 		return open && awaited ? 0
 		                       : err_set(-ESTALE, "there is no lock to be had back, or it is too late for it");
 	if (open)
 		return err_set(-ERESTART, "the server waits for those who had locks before it was restarted");
-	return known ? 0 : record(g, key);
+	return known ? 0 : record(g, key, origin);
 }
 
-void rpc_grace_reclaimed(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES])
+void rpc_grace_reclaimed(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin)
 {
 	struct holder *h;
 
@@ -186,20 +191,21 @@ void rpc_grace_reclaimed(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_
 	h = find(g, key);
 	if (h && h->awaited) {
 		h->awaited = false;
+		h->origin = origin;
 		g->awaited_count--;
 	}
 	sync_mutex_unlock(&g->lock);
 }
 
-void rpc_grace_forget(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES])
+void rpc_grace_forget(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin)
 {
 	struct holder *h;
 
 	sync_mutex_lock(&g->change_lock);
 	sync_mutex_lock(&g->lock);
 	h = g->ending ? NULL : find(g, key);
-	/* Who is awaited may still come, as another session with the same key. */
-	if (h && h->awaited)
+	/* Who is awaited may still come, or has come, as another session with the same key. */
+	if (h && (h->awaited || h->origin != origin))
 		h = NULL;
 	if (h)
 		drop(g, h);

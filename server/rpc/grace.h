@@ -19,14 +19,15 @@ struct rpc_grace;
 int rpc_grace_new(const struct rpc_server_config *config, struct rpc_grace **ret);
 void rpc_grace_free(struct rpc_grace *g); /* NULL is fine */
 /*
- * May the session with that key take a lock? @reclaim: it had that one. 0; -ERESTART: not yet, others may still come
- * for theirs; -ESTALE: it did not have any, or the time is over. Blocks, for the first lock of a session.
+ * May the session with that key, and that number in this run (never 0), take a lock? @reclaim: it had that one. 0;
+ * -ERESTART: not yet, others may still come for theirs; -ESTALE: it did not have any, or the time is over. Blocks, for
+ * the first lock of a session.
  */
-int rpc_grace_admit(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], bool reclaim);
+int rpc_grace_admit(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin, bool reclaim);
 /* The session has all of its locks again. */
-void rpc_grace_reclaimed(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES]);
+void rpc_grace_reclaimed(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin);
 /* The session is over, and its locks with it: not when the server ends. Blocks. */
-void rpc_grace_forget(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES]);
+void rpc_grace_forget(struct rpc_grace *g, const uint8_t key[RPC_SESSION_KEY_BYTES], uint64_t origin);
 /* From now on nothing is forgotten. */
 void rpc_grace_end(struct rpc_grace *g);
 

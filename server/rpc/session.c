@@ -154,7 +154,7 @@ static void session_free(struct work *w)
 	}
 	rpc_notices_end(s->notices);
 	if (s->owner_count && t->config.grace)
-		rpc_grace_forget(t->config.grace, s->key);
+		rpc_grace_forget(t->config.grace, s->key, s->origin);
 	rpc_txs_end(s);
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Locks over a restart of the server: who had some has them again, and nobody gets them before. */
 #include "protocol/client/locks.h"
+#include "server/rpc/grace.h"
 #include "tests/unit/server/rpc/raw_compound.h"
 
 static void restart(struct tree_fixture *t)
@@ -110,6 +111,44 @@ static void test_a_lock_that_cannot_be_recorded_is_not_granted(void **state)
 	close(fd);
 }
 
+struct kept {
+	unsigned count;
+};
+
+static void keep_none(void *ctx, void (*fn)(void *fn_ctx, const uint8_t *key), void *fn_ctx)
+{
+	(void)ctx;
+	(void)fn;
+	(void)fn_ctx;
+}
+
+static int keep(void *ctx, const uint8_t *keys, unsigned count)
+{
+	(void)keys;
+	((struct kept *)ctx)->count = count;
+	return 0;
+}
+
+/* A session's end may take until its client is back with another one. */
+static void test_the_end_of_an_old_session_does_not_forget_a_new_one(void **state)
+{
+	struct kept kept = { 0 };
+	struct rpc_lock_store store = { .ctx = &kept, .each = keep_none, .put = keep };
+	const uint8_t key[RPC_SESSION_KEY_BYTES] = { 1 };
+	struct rpc_grace *g;
+
+	(void)state;
+	assert_int_equal(rpc_grace_new(&(struct rpc_server_config){ .lock_store = &store }, &g), 0);
+	assert_int_equal(rpc_grace_admit(g, key, 1, false), 0);
+	assert_int_equal(kept.count, 1);
+	assert_int_equal(rpc_grace_admit(g, key, 2, false), 0);
+	rpc_grace_forget(g, key, 1);
+	assert_int_equal(kept.count, 1);
+	rpc_grace_forget(g, key, 2);
+	assert_int_equal(kept.count, 0);
+	rpc_grace_free(g);
+}
+
 static void test_the_library_has_its_locks_again(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -174,6 +213,7 @@ int main(void)
 		T(test_without_locks_nobody_waits),
 		T(test_who_comes_too_late_has_lost_its_locks),
 		T(test_a_lock_that_cannot_be_recorded_is_not_granted),
+		T(test_the_end_of_an_old_session_does_not_forget_a_new_one),
 		T(test_the_library_has_its_locks_again),
 	};
 
