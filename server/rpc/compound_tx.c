@@ -23,18 +23,22 @@ static int check_tree(const struct compound *c)
 {
 	if (c->tx)
 		return err_set(-EINVAL, "the compound is in a transaction already");
+	/* It was done, and nothing that is done in a transaction can be recalled by itself. */
+	if (c->slot_state == RPC_SLOT_FORGOTTEN)
+		return err_set(-ENOMEM, "the answer of this slot could not be kept");
 	return c->current->tree ? 0 : err_set(-EINVAL, "an open file's descriptor is in no transaction");
 }
 
-/* Nothing that was found outside is used inside, but for the current object. Takes over the reference. */
-static int enter_tx(struct compound *c, struct rpc_tx *t, bool atomic)
+/* Nothing that was found outside is used inside, but for the current object. Takes over the reference. @begun: by this
+ * operation, so that nobody else knows of it. */
+static int enter_tx(struct compound *c, struct rpc_tx *t, bool begun, bool atomic)
 {
 	struct rpc_tree *tree = c->current->tree;
 	struct vfs_handle *h;
 	int err = vfs_tx_handle(t->tx, c->current->h, &h);
 
 	if (err) {
-		if (atomic || err == -EXDEV)
+		if (begun || err == -EXDEV)
 			rpc_tx_forget(c->conn->session, t);
 		rpc_tx_put(c->conn->session, t);
 		return err;
@@ -73,7 +77,7 @@ int op_tx_begin(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 	if (err)
 		return err;
 	res->id = t->id;
-	return enter_tx(c, t, atomic);
+	return enter_tx(c, t, true, atomic);
 }
 
 int op_tx_use(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
@@ -84,7 +88,7 @@ int op_tx_use(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	(void)res;
 	if (!err)
 		err = rpc_tx_get(c->conn->session, c->current->tree, op->id, &t);
-	return err ? err : enter_tx(c, t, false);
+	return err ? err : enter_tx(c, t, false, false);
 }
 
 int op_tx_commit(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
