@@ -83,6 +83,7 @@ static void forget(struct mount *m, struct node *n)
 static void object_changed(struct mount *m, struct node *n, bool data)
 {
 	(void)node_touch(m, n);
+	names_changed(m, n, NULL, NULL);
 	atomic_store(&n->no_acl_until_ns, 0);
 	atomic_store(&n->no_default_acl_until_ns, 0);
 	atomic_store(&n->no_capability_until_ns, 0);
