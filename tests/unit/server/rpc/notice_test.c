@@ -273,33 +273,6 @@ static void test_a_wait_can_be_cancelled(void **state)
 	locker_free(&a);
 }
 
-static void test_who_takes_no_notices_can_cause_only_so_many(void **state)
-{
-	struct wfs_lock lock = lock_of(1, WFS_LOCK_EXCLUSIVE, 0);
-	struct tree_fixture *t = *state;
-	struct locker a, b;
-	unsigned count = 0;
-	struct wfs_fh fh;
-	int err;
-
-	make_file(t->w, &t->root, "f", &fh);
-	a = locker_new(t, &fh);
-	b = locker_new(t, &fh);
-	assert_int_equal(wfs_file_lock(a.f, &lock), 0);
-	while ((err = wfs_file_lock_wait(b.f, &lock, 9)) == -EINPROGRESS) {
-		assert_true(count++ <= RPC_NOTICES_OTHERS_MAX);
-		assert_int_equal(wfs_lock_cancel(b.w->w, 9), 0);
-	}
-	assert_int_equal(err, -ENOLCK);
-	assert_int_equal(count, RPC_NOTICES_OTHERS_MAX);
-	assert_int_equal(wfs_watch(b.w->w, NULL, &b.w->root, 1, WFS_CHANGE_ALL, 0), -ENOLCK);
-	await_events(b.w, 1);
-	await_events(b.w, b.w->count + 1);
-	assert_int_equal(wfs_file_lock_wait(b.f, &lock, 9), -EINPROGRESS);
-	locker_free(&b);
-	locker_free(&a);
-}
-
 static void test_waiting_for_each_other_is_refused(void **state)
 {
 	struct wfs_lock first = lock_of(1, WFS_LOCK_EXCLUSIVE, 0), second = lock_of(1, WFS_LOCK_EXCLUSIVE, 100);
@@ -600,7 +573,6 @@ int main(void)
 		TEST(test_waiting_for_events_can_be_stopped),
 		TEST(test_a_lock_that_waits_is_granted_by_an_unlock),
 		TEST(test_a_wait_can_be_cancelled),
-		TEST(test_who_takes_no_notices_can_cause_only_so_many),
 		TEST(test_waiting_for_each_other_is_refused),
 		TEST(test_a_lock_by_a_descriptor_needs_its_access_and_not_the_modes),
 		TEST(test_a_lease_is_recalled_before_another_client_writes),
