@@ -23,7 +23,7 @@ JOBS = max(2, os.cpu_count() or 1)
 # Limits are for hangs, not for speed.
 UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
 UNIT_LIMIT_DEFAULT_S = 900
-PYTEST_LIMIT_S = {"py": 1200, "guest": 900, "lint": 120}
+PYTEST_LIMIT_S = {"py": 2400, "guest": 900, "lint": 120}
 SIM_SECONDS = 110
 SIM_LIMIT_S = 600
 FUZZ_RUNS = 20000
