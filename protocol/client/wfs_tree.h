@@ -12,8 +12,9 @@
  * for others is the server's decision (docs/PROTOCOL.md, "Identity").
  *
  * Lost connections are handled as in wfs.h. A request that must not be done twice (create, rename, unlink, append, ...)
- * is answered, not repeated, when only the connection was lost: the server keeps its answer. When the server itself
- * restarted meanwhile, it is sent again: it may then answer -EEXIST or -ENOENT although it was done.
+ * is answered, not repeated, also by a server that was started anew: WFS v3 keeps results with what they are results
+ * of. On other file systems it is sent again after a restart: it may then answer -EEXIST or -ENOENT although it was
+ * done.
  *
  * All calls but wfs_batch_start() block; any thread. Errors are negative errno, their text is wfs_error_text(). What a
  * call changed is durable after wfs_sync() of an object that it concerned, or wfs_flush() of a file.
