@@ -92,13 +92,14 @@ bool small_store(struct mount *m, struct node *n, const struct small *s)
 	if (!s->len || s->len != atomic_load(&n->small_bytes))
 		return false;
 	pages.buf[0].mem = (void *)(uintptr_t)s->data;
-	pthread_mutex_lock(&m->open_lock);
+	/* In this order, as whoever creates a file attaches it while it tells of it. */
 	tell_begin(m);
+	pthread_mutex_lock(&m->open_lock);
 	/* Pages that the kernel has just been told to drop must not come back. */
 	if (atomic_load(&n->opens) == 1 && atomic_load(&m->events.changes) == s->who.seen)
 		stored = fuse_lowlevel_notify_store(m->session, (fuse_ino_t)(uintptr_t)n, 0, &pages, 0) == 0;
-	tell_end(m);
 	pthread_mutex_unlock(&m->open_lock);
+	tell_end(m);
 	return stored;
 }
 
