@@ -136,6 +136,17 @@ static int receive_hello(const struct fresh *s, struct record_rx *rx, const uint
 	}
 }
 
+/* It could not be sent: over TLS the server may have said why, before it hung up. */
+static int refused_before_hello(const struct fresh *s)
+{
+	char byte;
+	struct iovec iov = { &byte, 1 };
+
+	if (s->tls && wfs_stream_receive(s->fd, s->tls, &iov, 1, MSG_DONTWAIT, s->until_ns) < 0 && errno == EACCES)
+		return err_add(-EACCES, "sending HELLO");
+	return err_set(-ECONNRESET, "sending HELLO failed");
+}
+
 /* The first exchange. *shm_fd: a descriptor that came along, even on errors. */
 static int say_hello(struct wfs_conn *c, const struct fresh *s, struct wfsp_hello_ok *ret, int *shm_fd)
 {
@@ -162,7 +173,7 @@ static int say_hello(struct wfs_conn *c, const struct fresh *s, struct wfsp_hell
 	iov.iov_len = w.pos;
 	/* It fits into any socket's buffer. */
 	if (wfs_stream_send(s->fd, s->tls, &msg) != (ssize_t)w.pos || (s->tls && tls_has_unsent(s->tls)))
-		return err_set(-ECONNRESET, "sending HELLO failed");
+		return refused_before_hello(s);
 	err = receive_hello(s, &c->rx, &record, &len, shm_fd);
 	if (err)
 		return err;

@@ -3,9 +3,11 @@
 
 import ctypes as c
 import errno
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from appliance import program
 
@@ -17,8 +19,32 @@ UNLOCKED, SHARED, LOCKED = 0, 1, 2
 TO_THE_END = 2**64 - 1
 
 
+_TYPES = {
+    "int": c.c_int, "unsigned": c.c_uint, "uint8_t": c.c_uint8, "uint32_t": c.c_uint32, "uint64_t": c.c_uint64, "size_t": c.c_size_t,
+}  # fmt: skip
+
+
+def _fields(header: str, name: str) -> list[tuple[str, type]]:
+    """The members of a struct as its header has them, so that this file cannot fall behind."""
+    text = (Path(__file__).parents[2] / "protocol" / "client" / header).read_text()
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    body = re.search(rf"\nstruct {name} {{(.*?)}};", text, re.S)
+    assert body, f"{header} has no struct {name}"
+    found: list[tuple[str, type]] = []
+    for line in filter(None, map(str.strip, body[1].split(";"))):
+        if match := re.fullmatch(r"(.*\*)\s*(\w+)", line, re.S):
+            found.append((match[2], c.c_char_p if match[1].startswith("const char") else c.c_void_p))
+            continue
+        kind, names = re.fullmatch(r"(enum \w+|\w+) (.*)", line, re.S).groups()
+        for one in names.split(","):
+            member, count = re.fullmatch(r"\s*(\w+)(?:\[.*\])?\s*", one, re.S)[1], 64 if "[" in one else 0
+            basic = _TYPES["int" if kind.startswith("enum ") else kind]
+            found.append((member, basic * count if count else basic))
+    return found
+
+
 class Handle(c.Structure):
-    _fields_ = [("len_bytes", c.c_uint32), ("bytes", c.c_uint8 * 64)]
+    _fields_ = _fields("wfs_tree.h", "wfs_fh")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and bytes(self) == bytes(other)
@@ -27,40 +53,27 @@ class Handle(c.Structure):
 
 
 class Cred(c.Structure):
-    _fields_ = [("uid", c.c_uint32), ("gid", c.c_uint32), ("group_count", c.c_uint), ("groups", c.POINTER(c.c_uint32))]
+    _fields_ = _fields("wfs_tree.h", "wfs_cred")
 
 
 class Attr(c.Structure):
-    _fields_ = [
-        ("type", c.c_int), ("mode", c.c_uint32), ("uid", c.c_uint32), ("gid", c.c_uint32), ("link_count", c.c_uint32),
-        ("flags", c.c_uint32), ("block_preferred_bytes", c.c_uint32), ("read_only", c.c_int), ("has_acl", c.c_int),
-        ("fsid", c.c_uint64), ("file_id", c.c_uint64), ("size_bytes", c.c_uint64), ("allocated_bytes", c.c_uint64),
-        ("change", c.c_uint64), ("rdev", c.c_uint64), ("atime_ns", c.c_uint64), ("mtime_ns", c.c_uint64),
-        ("ctime_ns", c.c_uint64), ("btime_ns", c.c_uint64),
-    ]  # fmt: skip
+    _fields_ = _fields("wfs_tree.h", "wfs_attr")
 
 
 class New(c.Structure):
-    _fields_ = [("type", c.c_int), ("mode", c.c_uint32), ("rdev", c.c_uint64), ("target", c.c_char_p)]
+    _fields_ = _fields("wfs_tree.h", "wfs_new")
 
 
 class Dirent(c.Structure):
-    _fields_ = [
-        ("name", c.POINTER(c.c_char)), ("name_len", c.c_size_t), ("type", c.c_int), ("file_id", c.c_uint64),
-        ("cookie", c.c_uint64), ("attr", c.POINTER(Attr)), ("fh", c.POINTER(Handle)),
-    ]  # fmt: skip
+    _fields_ = _fields("wfs_tree.h", "wfs_dirent")
 
 
 class Lock(c.Structure):
-    _fields_ = [("owner", c.c_uint64), ("type", c.c_int), ("offset", c.c_uint64), ("len_bytes", c.c_uint64)]
+    _fields_ = _fields("wfs_tree.h", "wfs_lock")
 
 
 class Options(c.Structure):
-    _fields_ = [
-        ("client_name", c.c_char_p), ("connections", c.c_uint), ("timeout_ms", c.c_uint),
-        ("connect_timeout_ms", c.c_uint), ("no_shared_memory", c.c_int), ("certificates", c.c_char_p),
-        ("durable", c.c_int),
-    ]  # fmt: skip
+    _fields_ = _fields("wfs.h", "wfs_options")
 
 
 DirentFn = c.CFUNCTYPE(c.c_int, c.c_void_p, c.POINTER(Dirent))
@@ -178,7 +191,7 @@ class Client:
     """A connection to one server, and what can be done with its trees."""
 
     def __init__(self, address: str, timeout_s: float = 20, connections: int = 1) -> None:
-        options = Options(b"tests", connections, int(timeout_s * 1000), 0, 0, None)
+        options = Options(client_name=b"tests", connections=connections, timeout_ms=int(timeout_s * 1000))
         self.pointer = c.c_void_p()
         self.cred: Cred | None = None
         _check(_lib.wfs_connect(address.encode(), c.byref(options), c.byref(self.pointer)))

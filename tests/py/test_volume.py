@@ -83,7 +83,8 @@ def test_deleted_volume_gives_its_space_back(appliance: Appliance) -> None:
     assert appliance.wfs("pool", "status", "tank")["available_bytes"] < before - 99 * MIB
     appliance.wfs("export", "remove", "vm1")
     appliance.wfs("volume", "delete", "tank/vm1", "--yes")
-    assert appliance.wfs("volume", "list")["volumes"] == []
+    assert all(volume["deleting"] for volume in appliance.wfs("volume", "list")["volumes"])
+    wait_for(lambda: appliance.wfs("volume", "list")["volumes"] == [], "the end of the volume")
 
     def is_back() -> bool:
         appliance.wfs("pool", "sync", "tank")
