@@ -38,6 +38,7 @@ struct wal {
 	size_t used; /* records in it */
 	size_t reserved; /* bytes that tickets may still append */
 	uint64_t seq; /* number of the active buffer's batch-to-be */
+	uint64_t unit_seq; /* of the batch with the newest unit that has parts; they may be in batches before it */
 	uint64_t flushed_seq; /* batches up to this are durable, or were given up (the log closed then) */
 	bool busy; /* somebody writes or flushes */
 	bool unflushed; /* something was written since the last barrier */
@@ -311,6 +312,8 @@ bool wal_append(struct wal *w, struct wal_ticket *t, const struct wal_record *r)
 			}
 			if (!MUTATE(LOG_RECORD_LOST) || r->type != WAL_DATA || r->pages[0].index % 8 != 3)
 				put_record(w, r, len);
+			if (r->type == WAL_UNIT && r->unit_pages)
+				w->unit_seq = w->seq;
 		}
 	}
 	sync_mutex_unlock(&w->lock);
@@ -387,13 +390,23 @@ uint64_t wal_position(struct wal *w)
 	return position;
 }
 
+/* Is something in memory that has to stand before the position? */
+static bool release_waits(const struct wal *w) SYNC_REQUIRES(w->lock)
+{
+	bool closed = w->closed_txg >= w->config.open_txg(w->config.ctx);
+
+	/* Parts of a unit may have been written already: it must not be behind the position alone. */
+	if (w->busy)
+		return closed || w->unit_seq + 1 >= w->seq;
+	return w->used && (closed || w->unit_seq == w->seq);
+}
+
 uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg)
 {
 	uint64_t position;
 
 	sync_mutex_lock(&w->lock);
-	*ret_closed_txg = w->closed_txg;
-	while (w->closed_txg >= w->config.open_txg(w->config.ctx) && (w->busy || w->used)) {
+	while (release_waits(w)) {
 		if (w->busy) {
 			sync_cond_wait(&w->done, &w->lock);
 			continue;
@@ -403,6 +416,7 @@ uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg)
 		w->busy = false;
 		sync_cond_broadcast(&w->done);
 	}
+	*ret_closed_txg = w->closed_txg;
 	w->release_position = position = w->written;
 	sync_mutex_unlock(&w->lock);
 	return position;

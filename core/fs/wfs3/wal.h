@@ -100,7 +100,8 @@ uint64_t wal_position(struct wal *w);
 /*
  * The same, at the beginning of a commit; *@ret_closed_txg as in wal_sync(). When it is the open group or a later one,
  * no more is taken before the next root, and all that was taken stands before the position: so the next root does not
- * bring back pages whose later changes are missing. Blocks.
+ * bring back pages whose later changes are missing. Units that were taken before the call stand before the position, as
+ * their parts do. Blocks.
  */
 uint64_t wal_release(struct wal *w, uint64_t *ret_closed_txg);
 uint64_t wal_closed_txg(struct wal *w);

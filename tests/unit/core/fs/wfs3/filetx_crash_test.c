@@ -279,9 +279,57 @@ static void test_random_transactions_and_power_cuts(void **state)
 	free(r);
 }
 
+/* ---- between two batches ---- */
+
+#define LARGE_BYTES 600000u /* more than a batch of the log has in it */
+
+/* Without rest between it and the end of the group: the log's last batch is in memory when that begins. */
+static int commit_large(void *ctx)
+{
+	struct tree_fixture *t = ctx;
+	struct vfs_tx *tx = tx_begin(t, VFS_TX_SNAPSHOT);
+	struct vfs_node *top = tx_top(t, tx), *n = make_file(top, "large");
+	uint8_t *data = malloc(LARGE_BYTES);
+
+	memset(data, 7, LARGE_BYTES);
+	assert_ok(node_write(n, 0, data, LARGE_BYTES, 0));
+	free(data);
+	vfs_node_unref(n);
+	vfs_node_unref(top);
+	assert_ok(tx_end(tx));
+	txg_want_commit(t->pool);
+	return 0;
+}
+
+static void test_group_that_ends_after_some_batches_of_a_transaction_keeps_it_whole(void **state)
+{
+	uint8_t *data = malloc(LARGE_BYTES);
+	struct tree_fixture t;
+	struct vfs_node *n;
+
+	(void)state;
+	tree_init(&t, 192u << 20);
+	assert_ok(txg_force(t.pool, 2));
+	assert_ok(txg_run_between(t.pool, commit_large, &t));
+	assert_ok(txg_sync(t.pool));
+	/* The rest of it gets into the log behind the root's position. */
+	assert_ok(t.top->ops->flush(t.top, 0));
+	tree_crash(&t, 3);
+	n = node_at(t.top, "large");
+	assert_ok(node_read(n, 0, data, LARGE_BYTES));
+	for (size_t i = 0; i < LARGE_BYTES; i++)
+		assert_int_equal(data[i], 7);
+	vfs_node_unref(n);
+	free(data);
+	tree_done(&t);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_transactions_and_power_cuts) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_group_that_ends_after_some_batches_of_a_transaction_keeps_it_whole),
+		cmocka_unit_test(test_random_transactions_and_power_cuts),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
