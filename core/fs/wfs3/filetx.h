@@ -52,6 +52,7 @@ struct filetx_object {
 	bool changed; /* something of it, other than the names in it */
 	int64_t entries, subdirs; /* of a directory: how many more */
 	bool dir_changed; /* it got or lost names */
+	unsigned name_changes; /* during a commit: so many; each moves the change counter */
 	uint64_t hidden_from; /* contents outside from here on are not seen; UINT64_MAX: all are */
 	struct filetx_page *pages; /* by index */
 	unsigned page_count, page_capacity;

@@ -40,6 +40,8 @@ static int list_objects(struct filetx_commit *c)
 {
 	unsigned count = 0, there = 0;
 
+	for (const struct filetx_name *n = c->tx->names; n; n = n->next)
+		n->dir->name_changes += n->object != n->base_object;
 	for (struct filetx_object *x = c->tx->objects; x; x = x->next)
 		count += filetx_writes(x);
 	c->objects = calloc(count + 1, sizeof(struct filetx_object *));
@@ -267,7 +269,7 @@ static void store(struct filetx_commit *c, struct filetx_object *x, uint64_t sta
 		STORE(x->o->stored_size, v.size_bytes);
 	}
 	__atomic_store_n(&x->o->stamp, stamp, __ATOMIC_SEQ_CST);
-	if (__atomic_add_fetch(&i->change, 1, __ATOMIC_RELAXED) == v.change)
+	if (__atomic_add_fetch(&i->change, x->name_changes ? x->name_changes : 1, __ATOMIC_RELAXED) == v.change)
 		STORE(x->o->logged_change, v.change);
 }
 

@@ -50,7 +50,7 @@ void filetx_inode(struct filetx_object *x, int64_t now_ns, struct inode *ret)
 	else if (x->dir_changed)
 		ret->mtime_ns = now_ns;
 	ret->ctime_ns = now_ns;
-	ret->change++;
+	ret->change += x->name_changes ? x->name_changes : 1;
 }
 
 /* ---- the list ---- */
