@@ -72,6 +72,11 @@ class Lock(c.Structure):
     _fields_ = _fields("wfs_tree.h", "wfs_lock")
 
 
+class TxStatus(c.Structure):
+    _fields_ = [("state", c.c_int), ("reason", c.c_int), ("fsid", c.c_uint64), ("file_id", c.c_uint64),
+                ("committed_ns", c.c_uint64), ("name", c.c_char * 256)]
+
+
 class Options(c.Structure):
     _fields_ = _fields("wfs.h", "wfs_options")
 
@@ -163,6 +168,28 @@ class Batch:
         buf, got = c.create_string_buffer(count), c.c_size_t()
         self._reads.append((buf, got))
         return self._add("get_file", buf, count, c.byref(got), None, None)
+
+    def tx_begin(self, isolation: int, ttl_ms: int = 0, atomic: bool = False) -> c.c_uint64:
+        """The transaction's number, once the batch has run."""
+        number = c.c_uint64()
+        self._keep.append(number)
+        self._add("tx_begin", c.c_uint(isolation), c.c_uint32(ttl_ms), c.c_uint(atomic), c.byref(number))
+        return number
+
+    def tx_use(self, number: int) -> "Batch":
+        return self._add("tx_use", c.c_uint64(number))
+
+    def tx_commit(self, durable: bool = False) -> "Batch":
+        return self._add("tx_commit", c.c_int(durable))
+
+    def tx_abort(self) -> "Batch":
+        return self._add("tx_abort")
+
+    def tx_status(self, number: int) -> TxStatus:
+        status = TxStatus()
+        self._keep.append(status)
+        self._add("tx_status", c.c_uint64(number), c.byref(status))
+        return status
 
     @property
     def results(self) -> list[bytes]:
