@@ -366,6 +366,7 @@ static int compound_new(struct rpc_op *op, const struct rpc_slot_use *slot)
 	c->reply = reply;
 	c->slot_state = slot->state;
 	c->slot_durable = slot->durable;
+	c->slot_unkept = slot->unkept;
 	c->w = wr_init(reply.p, reply_max + COUNT_BYTES);
 	c->limit = reply_max + COUNT_BYTES - ERROR_BYTES;
 	wr_zero(&c->w, COUNT_BYTES);

@@ -91,6 +91,7 @@ enum rpc_slot_state {
 struct rpc_slot_use {
 	enum rpc_slot_state state;
 	bool durable; /* file systems may keep the results of its changes */
+	bool unkept; /* FORGOTTEN: they did not when it was done */
 	void *reply; /* AGAIN: to be freed */
 	size_t reply_len;
 };
@@ -162,7 +163,7 @@ struct compound {
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
 	enum rpc_slot_state slot_state; /* NEW without a slot */
-	bool slot_durable;
+	bool slot_durable, slot_unkept;
 	bool tagged; /* the running operation's result is to be kept: */
 	struct vfs_tag tag;
 	struct rpc_tx *tx; /* that operations are done in, or NULL */

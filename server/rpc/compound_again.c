@@ -43,7 +43,7 @@ static int recall(struct compound *c, uint32_t index, struct vfs_result *ret)
 
 	rpc_slot_tag(c->conn->session, c->conn->client_conn, &c->op->args.compound, index, &tag);
 	err = vfs_recall(c->current->h, &tag, ret);
-	if (err == -EOPNOTSUPP && c->slot_state == RPC_SLOT_FORGOTTEN)
+	if (c->slot_unkept || (err == -EOPNOTSUPP && c->slot_state == RPC_SLOT_FORGOTTEN))
 		return err_set(-ENOMEM, "the answer of this slot could not be kept");
 	if (err == -ENOENT || err == -EOPNOTSUPP)
 		return 0;

@@ -13,6 +13,7 @@
 struct rpc_slot {
 	uint32_t sequence;
 	bool used, busy;
+	bool durable; /* file systems were to keep the results of what it had last */
 	uint8_t places; /* operations of its longest compound: each may have a result in a file system */
 	void *reply; /* NULL: none is kept */
 	size_t reply_len;

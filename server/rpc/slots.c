@@ -125,6 +125,10 @@ int rpc_slot_begin(struct rpc_session *s, uint32_t connection, const struct wfsp
 		slot->used = slot->busy = true;
 		slot->sequence = a->sequence;
 		ret->durable = take_places(t, s, slot, a->op_count);
+		/* What was done before counts, not what could be kept now. */
+		if (ret->state != RPC_SLOT_FORGOTTEN)
+			slot->durable = ret->durable;
+		ret->unkept = !slot->durable && ret->state == RPC_SLOT_FORGOTTEN;
 	}
 	sync_mutex_unlock(&t->lock);
 	return err;

@@ -352,6 +352,35 @@ static void test_a_client_that_fills_its_slots_loses_only_its_own_answers(void *
 	close(greedy);
 }
 
+static void test_what_no_file_system_was_to_keep_is_not_done_again(void **state)
+{
+	struct tree_fixture *t = *state;
+	const struct wfsp_op ops[] = { root,
+		                       { .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = BYTES("f") },
+		                       { .code = WFSP_OP_WRITE, .flags = WFSP_WRITE_APPEND, .data = BYTES("once") } };
+	struct wfsp_op_res last;
+	uint32_t count;
+	int fd = -1, more;
+
+	/* All places of the session, and later all room for answers. */
+	for (uint32_t i = 0; i < 33; i++) {
+		if (i == 16) {
+			fd = connect_number(t, 2, 16);
+			assert_int_equal(run(fd, SLOT(1, 1), ops, 3, &count, &last), WFSP_OK);
+			assert_int_equal(last.status, WFSP_OK);
+			continue;
+		}
+		more = connect_number(t, 2, i);
+		fill_slots(more);
+		close(more);
+	}
+	assert_int_equal(run(fd, SLOT(1, 1), ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_ERR_NOMEM);
+	assert_int_equal(run(fd, SLOT(1, 2), ops, 2, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
@@ -366,6 +395,7 @@ int main(void)
 		T(test_a_session_belongs_to_its_peer),
 		T(test_one_peer_leaves_owners_of_locks_to_others),
 		T(test_leases_are_granted_up_to_the_longest),
+		T(test_what_no_file_system_was_to_keep_is_not_done_again),
 		T(test_a_client_that_fills_its_slots_loses_only_its_own_answers),
 	};
 
