@@ -98,6 +98,49 @@ static void test_items_come_back(void **state)
 	}
 }
 
+static void test_parts_and_units_come_back(void **state)
+{
+	static const struct item_change items[] = {
+		{ .op = ITEM_PUT, .key = { 0, WFS3_KIND_OUTCOME, 9 }, .value = "0123456789abcdef", .len = 16 },
+		{ .op = ITEM_TRUNCATE, .key = { 7, WFS3_KIND_CELL, 3 } },
+	};
+	static const uint8_t data[WFS3_BLOCK_BYTES] = { 1 };
+	struct wal_record r = { .type = WAL_PART, .txg = 5, .dataset = 6, .object = 7, .unit = 9, .page_count = 2 };
+	struct wal_record got;
+	static uint8_t buf[WAL_PART_BYTES(2)];
+	size_t len, pos = 0;
+
+	(void)state;
+	r.pages[0] = (struct wal_page){ .index = 1, .crc = crc32c(data, sizeof(data)), .data = data };
+	r.pages[1] = (struct wal_page){ .index = 4, .crc = CRC32C_ZERO_4K };
+	len = wal_record_bytes(&r);
+	wal_record_encode(&r, buf);
+	assert_int_equal(wal_record_decode(buf, len, &pos, &got), 0);
+	assert_int_equal(got.type, WAL_PART);
+	assert_int_equal(got.unit, 9);
+	assert_int_equal(got.page_count, 2);
+	assert_memory_equal(got.pages[0].data, data, sizeof(data));
+	assert_null(got.pages[1].data);
+	r = (struct wal_record){
+		.type = WAL_UNIT, .txg = 5, .dataset = 6, .unit = 9, .unit_pages = 2, .item_count = 2, .items = items
+	};
+	len = wal_record_bytes(&r);
+	assert_int_equal(len, WAL_UNIT_BYTES + WAL_ITEM_BYTES(16) + WAL_ITEM_BYTES(0));
+	wal_record_encode(&r, buf);
+	for (size_t cut = 0; cut < len; cut++) {
+		pos = 0;
+		assert_int_equal(wal_record_decode(buf, cut, &pos, &got), -EUCLEAN);
+	}
+	pos = 0;
+	assert_int_equal(wal_record_decode(buf, len, &pos, &got), 0);
+	assert_int_equal(got.unit, 9);
+	assert_int_equal(got.unit_pages, 2);
+	assert_int_equal(got.item_count, 2);
+	buf[WAL_RECORD_BYTES + 12] = 1; /* reserved */
+	pos = 0;
+	assert_int_equal(wal_record_decode(buf, len, &pos, &got), -EUCLEAN);
+}
+
 static const size_t size_max[] = { [WAL_DATA] = WAL_DATA_BYTES(3),
 	                           [WAL_MAP] = WAL_MAP_BYTES,
 	                           [WAL_UNMAP] = WAL_UNMAP_BYTES,
@@ -231,6 +274,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records_come_back),
 		cmocka_unit_test(test_items_come_back),
+		cmocka_unit_test(test_parts_and_units_come_back),
 		cmocka_unit_test(test_fields_out_of_range_are_refused),
 		cmocka_unit_test(test_batch_comes_back_and_every_changed_byte_is_noticed),
 	};
