@@ -248,6 +248,7 @@ static void note_time(struct compound *c, const struct wfsp_op *op, uint64_t too
 static int run_op(struct compound *c, const struct wfsp_op *op)
 {
 	struct wfsp_op_res res = { .status = WFSP_OK, .code = op->code };
+	uint64_t read_bytes = c->op->read_bytes, written_bytes = c->op->written_bytes;
 	size_t start = c->w.pos;
 	const struct node *subject = c->current;
 	bool audited = c->conn->server->audit != NULL;
@@ -272,7 +273,14 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	}
 	if (!nowait_here())
 		note_time(c, op, sync_now_ns() - start_ns);
-	if (audited && !(err == -EAGAIN && nowait_here()))
+	if (err == -EAGAIN && nowait_here())
+		return err;
+	if (!subject)
+		subject = c->current;
+	if (subject && subject->tree)
+		rpc_export_count(subject->tree->stats, err != 0, c->op->read_bytes - read_bytes,
+		                 c->op->written_bytes - written_bytes);
+	if (audited)
 		rpc_audit_operation(c, op, subject, err, start_ns);
 	return err;
 }

@@ -25,6 +25,7 @@ struct rpc_tree {
 	bool gone; /* of this export no more handles are taken */
 	bool read_only; /* atomic: rpc_tree_read_only() */
 	struct export_policy policy; /* changes under the lock of the trees: rpc_tree_policy() */
+	struct rpc_export_stats *stats;
 	struct vfs_handle *root;
 	struct vfs_fid root_fid;
 	char name[EXPORT_NAME_MAX + 1];

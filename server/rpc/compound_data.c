@@ -353,7 +353,8 @@ int op_open(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	if (!err) {
 		err = vfs_stat(h, &st);
 		if (!err)
-			err = rpc_handles_add_file(&c->conn->handles, h, st.fsid, op->access, &res->descriptor);
+			err = rpc_handles_add_file(&c->conn->handles, h, n->tree ? n->tree->stats : NULL, st.fsid,
+			                           op->access, &res->descriptor);
 		if (err)
 			vfs_close(h);
 	}

@@ -88,7 +88,8 @@ static int enter(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->l
 	return 0;
 }
 
-int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_open_ok *ok)
+int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct rpc_export_stats *stats,
+                    struct wfsp_open_ok *ok)
 {
 	size_t name_len = strlen(ok->name);
 	struct rpc_handle *h = calloc(1, sizeof(*h) + name_len + 1);
@@ -99,6 +100,7 @@ int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_o
 		return err_set(-ENOMEM, "no memory for a handle");
 	}
 	h->vfs = vfs;
+	h->stats = stats;
 	h->refs = 1;
 	h->fsid = ok->attr.fsid;
 	h->read_only = ok->attr.read_only;
@@ -112,8 +114,8 @@ int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_o
 	return err;
 }
 
-int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, uint64_t fsid, unsigned access,
-                         uint64_t *ret_id)
+int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, struct rpc_export_stats *stats, uint64_t fsid,
+                         unsigned access, uint64_t *ret_id)
 {
 	struct rpc_handle *h = calloc(1, sizeof(*h) + 1);
 	int err;
@@ -121,6 +123,7 @@ int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, uint64_t
 	if (!h)
 		return err_set(-ENOMEM, "no memory for a handle");
 	h->vfs = vfs;
+	h->stats = stats;
 	h->refs = 1;
 	h->fsid = fsid;
 	h->in_tree = true;

@@ -48,6 +48,13 @@
 /* All connections together may share this part of the memory budget; the next ones do without. */
 #define RPC_SHM_BUDGET_PART 8u
 
+/* By export, until the server's end; atomic. */
+struct rpc_export_stats {
+	struct rpc_export_stats *next;
+	char name[EXPORT_NAME_MAX + 1];
+	uint64_t operations, errors, read_bytes, written_bytes;
+};
+
 /* A payload's memory, aligned to 4 KiB. */
 struct rpc_buf {
 	void *p; /* NULL: none */
@@ -62,6 +69,7 @@ struct rpc_handle {
 	uint64_t fsid;
 	bool read_only; /* the export is */
 	bool in_tree; /* a file of a tree, not an export */
+	struct rpc_export_stats *stats;
 	unsigned access; /* of such a file, to its data */
 	char export_name[]; /* "" in a tree */
 };
@@ -275,6 +283,10 @@ struct rpc_server {
 	struct wfsp_hello_ok hello; /* the answer to everybody's */
 	struct rpc_stats stats;
 	struct slow_list slow;
+	struct sync_mutex export_stats_lock;
+	struct rpc_export_stats *export_stats SYNC_GUARDED_BY(export_stats_lock);
+	unsigned export_stats_count SYNC_GUARDED_BY(export_stats_lock);
+	struct rpc_export_stats other_exports;
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
 	struct rpc_grace *grace;
@@ -307,10 +319,11 @@ bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is bein
 void rpc_handles_unreserve(struct rpc_handles *t);
 /* Enter an opened export into its reserved place; sets ok->handle. 0 or -ENOMEM (the place is given back, @vfs stays
  * the caller's). */
-int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct wfsp_open_ok *ok);
+int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct rpc_export_stats *stats,
+                    struct wfsp_open_ok *ok);
 /* A file of a tree. 0, -EMFILE, -ENOMEM, -ESHUTDOWN (the connection is gone); then @vfs stays the caller's. */
-int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, uint64_t fsid, unsigned access,
-                         uint64_t *ret_id);
+int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, struct rpc_export_stats *stats, uint64_t fsid,
+                         unsigned access, uint64_t *ret_id);
 struct rpc_handle *rpc_handles_get(struct rpc_handles *t, uint64_t id); /* with a reference; NULL: unknown */
 bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uint64_t id);
 void rpc_handle_unref(struct export_table *exports, struct rpc_handle *h);
@@ -346,6 +359,14 @@ void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back
 void rpc_conn_receive(struct rpc_conn *c);
 /* Start the requests that the window holds, as far as the bounds allow. */
 void rpc_conn_parse(struct rpc_conn *c);
+
+/* export_stats.c */
+/* Under that name, found or made; never NULL. */
+struct rpc_export_stats *rpc_export_stats(struct rpc_server *s, const char *name);
+/* One operation; @e NULL: of no export. */
+void rpc_export_count(struct rpc_export_stats *e, bool failed, uint64_t read_bytes, uint64_t written_bytes);
+int rpc_export_stats_register(struct rpc_server *s);
+void rpc_export_stats_done(struct rpc_server *s) SYNC_NO_ANALYSIS;
 
 /* slow.c: it is one of the slowest, and ended now. */
 void rpc_slow_note(const struct rpc_op *op, uint64_t now);

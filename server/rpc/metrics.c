@@ -78,7 +78,7 @@ int rpc_metrics_register(struct rpc_server *s)
 		err = register_procedure(s, p);
 	for (uint32_t code = 1; code < WFSP_OP_CODES && !err; code++)
 		err = register_operation(s, code);
-	return err;
+	return err ? err : rpc_export_stats_register(s);
 }
 
 static void put(struct wr *w, const char *name, uint64_t value)
@@ -144,6 +144,8 @@ void rpc_count(const struct rpc_op *op, uint64_t now)
 		counter_add(&st->written_bytes, written_bytes);
 	if (op->shm)
 		counter_add(&st->shm_requests, 1);
+	if (op->handle)
+		rpc_export_count(op->handle->stats, op->err != 0, read_bytes, written_bytes);
 	count(&c->done_so_far.requests, 1);
 	count(&c->done_so_far.errors, op->err ? 1 : 0);
 	count(&c->done_so_far.read_bytes, read_bytes);

@@ -424,7 +424,8 @@ static void finish_open(struct rpc_op *op)
 		rpc_handles_unreserve(&c->handles);
 		return;
 	}
-	op->err = rpc_handles_add(&c->handles, op->opened, &op->args.opened);
+	op->err = rpc_handles_add(&c->handles, op->opened, rpc_export_stats(c->server, op->args.opened.name),
+	                          &op->args.opened);
 	if (op->err)
 		export_close(c->server->exports, op->args.opened.name, op->opened);
 	op->opened = NULL;

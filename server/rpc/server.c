@@ -53,6 +53,7 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 	sync_mutex_init(&s->lock, SYNC_RANK_SERVER, "rpc server");
 	sync_cond_init(&s->gone);
 	slow_init(&s->slow);
+	sync_mutex_init(&s->export_stats_lock, SYNC_RANK_LEAF, "export statistics");
 	s->loops = config->loops;
 	s->workers = config->workers;
 	s->vfs = config->vfs;
@@ -109,6 +110,7 @@ void rpc_server_free(struct rpc_server *s)
 		budget_leave(s->charge);
 	if (s->shm_charge)
 		budget_leave(s->shm_charge);
+	rpc_export_stats_done(s);
 	slow_done(&s->slow);
 	sync_cond_done(&s->gone);
 	sync_mutex_done(&s->lock);

@@ -68,6 +68,7 @@ static int tree_open(struct rpc_conn *c, const char *name, struct export_info *i
 	tree->policy = info->policy;
 	tree->read_only = info->read_only;
 	memcpy(tree->name, info->name, sizeof(tree->name));
+	tree->stats = rpc_export_stats(c->server, tree->name);
 	*ret = tree;
 	return 0;
 }

@@ -264,6 +264,11 @@ def test_clients_are_told_with_what_they_did(appliance: Appliance) -> None:
             f.pwrite(b"x" * 100000, 0)
             w.batch().put(root).put_file("small", b"y" * 1000).put(root).lookup("small").get_file(5000).run()
             [mine] = appliance.wfs("stats", "clients")["rpc"]
+    metrics = appliance.metrics()
+    assert metrics.sum("wfsd_export_read_bytes_total", export="home") == 1000
+    assert metrics.sum("wfsd_export_written_bytes_total", export="home") == 101000
+    assert metrics.sum("wfsd_export_operations_total", export="home") > 5
+    assert metrics.sum("wfsd_export_errors_total", export="home") == 0
     assert mine["program"] == "tests" and mine["client"].endswith("uid 0") and not mine["tls"] and mine["open_files"] == 1
     assert mine["written_bytes"] == 101000 and mine["read_bytes"] == 1000 and mine["requests"] >= 5 and mine["errors"] == 0
 
