@@ -119,12 +119,51 @@ static void test_what_was_committed_durably_survives_a_crash(void **state)
 	tree_done(&t);
 }
 
+static void test_a_full_pool_refuses_it_and_nothing_is_changed(void **state)
+{
+	struct tree_fixture t;
+	struct vfs_node *top, *n, *filler;
+	static uint8_t data[500000];
+	struct vfs_tx *tx;
+	uint64_t at = 0;
+	int rc;
+
+	(void)state;
+	memset(data, 5, sizeof(data));
+	tree_init(&t, 64u << 20);
+	put_text(t.top, "old", "before");
+	filler = make_file(t.top, "filler");
+	while (!(rc = node_write(filler, at, data, 65536, 0)))
+		at += 65536;
+	assert_int_equal(rc, -ENOSPC);
+	while (!(rc = node_write(filler, at, data, 4096, 0)))
+		at += 4096;
+	assert_int_equal(rc, -ENOSPC);
+	tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+	top = tx_top(&t, tx);
+	put_text(top, "old", "after");
+	n = make_file(top, "large");
+	assert_ok(node_write(n, 0, data, sizeof(data), 0));
+	vfs_node_unref(n);
+	vfs_node_unref(top);
+	assert_int_equal(tx->ops->commit(tx, true, NULL, NULL), -ENOSPC);
+	assert_int_equal(tx_info(tx).reason, -ENOSPC);
+	tx->ops->free(tx);
+	assert_string_equal(text_of(t.top, "old"), "before");
+	assert_int_equal(lookup_error(t.top, "large"), -ENOENT);
+	vfs_node_unref(filler);
+	tree_restart(&t);
+	assert_string_equal(text_of(t.top, "old"), "before");
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounds_abort_with_their_reason),
 		cmocka_unit_test(test_outcomes_are_known_by_number_also_after_a_restart),
 		cmocka_unit_test(test_what_was_committed_durably_survives_a_crash),
+		cmocka_unit_test(test_a_full_pool_refuses_it_and_nothing_is_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
