@@ -149,6 +149,23 @@ static bool tune_unix(int fd)
 	return true;
 }
 
+/* Others than those on this machine leave it a quarter, and one address others a half: whoever opens connections
+ * without end, which needs no permission, does not keep everybody out. */
+static int admit(const struct rpc_server *s, const struct rpc_peer *peer) SYNC_REQUIRES(s->lock)
+{
+	unsigned remote = 0, same = 0, max = s->connections_max;
+
+	if (s->conn_count >= max)
+		return err_set(-EMFILE, "%u RPC connections already", s->conn_count);
+	for (const struct rpc_conn *c = peer->is_unix ? NULL : s->conns; c; c = c->next) {
+		remote += !c->peer.is_unix;
+		same += !c->peer.is_unix && memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0;
+	}
+	if (remote < max - max / 4 && same < max - max / 2)
+		return 0;
+	return err_set(-EMFILE, "%u RPC connections of other machines, %u of this one", remote, same);
+}
+
 static int accept_with(struct rpc_server *s, int fd, struct tls_context *tls)
 {
 	struct loop *l = loop_set_next(s->loops);
@@ -164,9 +181,9 @@ static int accept_with(struct rpc_server *s, int fd, struct tls_context *tls)
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)
 		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
-	else if (s->conn_count >= s->connections_max)
-		err = err_set(-EMFILE, "%u RPC connections already", s->conn_count);
 	else
+		err = admit(s, &c->peer);
+	if (!err)
 		link_conn(s, c);
 	/* Under the lock: a stop that sees the connection posts its end behind this. */
 	if (!err)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The RPC front end with raw records: order of answers, bounds, and clients that misbehave. */
+#include <netinet/in.h>
+
 #include "tests/unit/server/rpc/fixture.h"
 
 /* Receive an answer; its xid, and the refusal or status in *ret_err. */
@@ -369,6 +371,32 @@ static void test_connections_are_bounded(void **state)
 		close(fds[--count]);
 }
 
+static void test_one_address_leaves_connections_to_others(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[600], pair[2], err = 0;
+	struct fixture *f = *state;
+	unsigned count = 0;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(listener, 4), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	while (!err && count < 600) {
+		fds[count] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[count++], (struct sockaddr *)&at, len), 0);
+		err = rpc_server_accept(f->server, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+	}
+	assert_int_equal(err, -EMFILE);
+	assert_int_equal(count, 513);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(rpc_server_accept(f->server, pair[1]), 0);
+	close(pair[0]);
+	while (count)
+		close(fds[--count]);
+	close(listener);
+}
+
 /* Whatever arrives: no crash, no leak, and others go on. */
 static void test_random_bytes_and_mutated_calls_do_no_harm(void **state)
 {
@@ -456,6 +484,7 @@ int main(void)
 		T(test_hello_waits_for_the_end_of_the_client_s_old_connection),
 		T(test_stop_waits_for_operations_under_way),
 		T(test_connections_are_bounded),
+		T(test_one_address_leaves_connections_to_others),
 		T(test_hanging_up_while_an_export_is_opened_leaves_nothing_open),
 		T(test_open_files_are_found_by_the_process_that_has_them),
 		T(test_random_bytes_and_mutated_calls_do_no_harm),
