@@ -121,6 +121,7 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
  * with the session. All of them by any thread.
  */
 #define RPC_TRANSACTIONS_MAX 16u /* of a session */
+#define RPC_TRANSACTIONS_PEER_MAX 128u /* of all sessions of a peer: half of what a pool takes */
 struct rpc_tx {
 	struct rpc_tx *next;
 	uint64_t export_key, id;

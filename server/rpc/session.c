@@ -160,6 +160,7 @@ static void session_free(struct work *w)
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
 	s->account->owner_count -= s->owner_count;
+	s->account->transaction_count -= s->transaction_count;
 	s->account->session_count--;
 	put_account(t, s->account);
 	budget_uncharge(t->config.charge, sizeof(*s));

@@ -35,7 +35,7 @@ struct rpc_account {
 	struct rpc_account *next;
 	uint8_t who[RPC_PEER_BYTES];
 	unsigned session_count, away_count;
-	unsigned owner_count, place_count;
+	unsigned owner_count, place_count, transaction_count;
 	size_t reply_bytes;
 };
 

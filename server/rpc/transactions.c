@@ -23,10 +23,13 @@ static int list_it(struct rpc_session *s, struct rpc_tx *t)
 	sync_mutex_lock(&s->sessions->lock);
 	if (s->transaction_count == RPC_TRANSACTIONS_MAX) {
 		err = err_set(-EAGAIN, "%u transactions of a client are running", RPC_TRANSACTIONS_MAX);
+	} else if (s->account->transaction_count == RPC_TRANSACTIONS_PEER_MAX) {
+		err = err_set(-EAGAIN, "%u transactions of a peer are running", RPC_TRANSACTIONS_PEER_MAX);
 	} else {
 		t->next = s->transactions;
 		s->transactions = t;
 		s->transaction_count++;
+		s->account->transaction_count++;
 		t->refs++;
 	}
 	sync_mutex_unlock(&s->sessions->lock);
@@ -104,6 +107,7 @@ void rpc_tx_forget(struct rpc_session *s, struct rpc_tx *t)
 	if (*at) {
 		*at = t->next;
 		s->transaction_count--;
+		s->account->transaction_count--;
 		t->refs--;
 	}
 	sync_mutex_unlock(&s->sessions->lock);
