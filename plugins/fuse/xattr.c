@@ -33,6 +33,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	struct node *n = node_of(m, ino);
 	_Atomic uint64_t *missing = missing_until(n, name);
 	struct caller who;
+	uint64_t touched = atomic_load(&n->touched);
 	char *buf = NULL;
 	size_t len;
 	int err;
@@ -51,6 +52,9 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		tell_begin(m);
 		atomic_store(missing, node_now_ns() + events_believed_ns(m, who.seen));
 		tell_end(m);
+		/* This mount's own changes are not told: one that was made meanwhile is seen by this. */
+		if (atomic_load(&n->touched) != touched)
+			atomic_store(missing, 0);
 	}
 	if (err)
 		reply_err(req, err);
