@@ -60,6 +60,24 @@ static int enter_root(struct compound *c, struct rpc_tree *tree)
 	return err;
 }
 
+/* What is done to another export, or to what is mounted in this one, would be outside, and could not be undone. @fid:
+ * of the object, NULL: it is the top. */
+static int check_in_tx(const struct compound *c, const struct rpc_tree *tree, const struct vfs_fid *fid)
+{
+	struct vfs_fid top;
+	int err = 0;
+
+	if (!c->tx)
+		return 0;
+	if (tree->key != c->tx->export_key)
+		return err_set(-EXDEV, "export '%s' is not in the transaction", tree->name);
+	if (fid)
+		err = vfs_get_fid(c->tx->root, &top);
+	if (!err && fid && fid->fsid != top.fsid)
+		err = err_set(-EXDEV, "what is mounted in export '%s' is not in the transaction", tree->name);
+	return err;
+}
+
 int op_root(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	char name[WFSP_NAME_MAX + 1];
@@ -71,6 +89,8 @@ int op_root(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 		memcpy(name, op->name.p, op->name.len_bytes);
 	name[op->name.len_bytes] = '\0';
 	err = rpc_tree_by_name(c->conn, name, &tree);
+	if (!err)
+		err = check_in_tx(c, tree, NULL);
 	if (!err)
 		err = enter_root(c, tree);
 	if (err == -ESTALE && tree && !c->tx && rpc_tree_is_stale(c->conn, tree)) {
@@ -92,6 +112,8 @@ int op_put(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res
 	(void)res;
 	if (!err)
 		err = rpc_tree_by_key(c->conn, key, &tree);
+	if (!err)
+		err = check_in_tx(c, tree, &fid);
 	if (!err)
 		err = vfs_open_fid(compound_root(c, tree), &fid, &h);
 	if (err == -ESTALE && tree && nowait_here())

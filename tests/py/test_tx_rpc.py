@@ -63,6 +63,19 @@ def test_atomic_compounds_are_all_or_nothing(w: Client) -> None:
         assert sorted(w.list(root)) == ["a", "b"]
 
 
+def test_another_export_is_not_in_the_transaction(box: Appliance, w: Client) -> None:
+    box.wfs("fs", "create", "tank/other")
+    box.add_export("tank/other", "other")
+    other = w.root("other")
+    b = w.batch().put(w.root("home"))
+    b.tx_begin(SNAPSHOT, atomic=True)
+    b.put_file("a", b"one").put(other).put_file("b", b"two").tx_commit()
+    with pytest.raises(OSError) as caught:
+        b.run()
+    assert caught.value.errno == errno.EXDEV
+    assert w.list(other) == [] and w.list(w.root("home")) == []
+
+
 def test_what_is_inside_is_seen_inside_and_by_nobody_else(box: Appliance, w: Client) -> None:
     root = w.root("home")
     number = begin(w)
