@@ -37,6 +37,9 @@ void object_get_inode(struct object *o, struct inode *ret)
 		               .parent = LOAD(o->inode.parent),
 		               .has_inline = LOAD(o->inode.has_inline),
 		               .blocks = LOAD(o->inode.blocks) };
+	/* Contents that come or go at this moment are seen in the one and not in the other, which nobody would decode.
+	 * Who makes them so puts the inode again. */
+	ret->has_inline &= ret->blocks != 0;
 }
 
 int object_read_inode(struct dataset *ds, uint64_t number, struct inode *ret)

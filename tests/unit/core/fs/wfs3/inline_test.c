@@ -188,6 +188,54 @@ static void test_flushed_contents_survive_power_cuts(void **state)
 	tree_done(&t);
 }
 
+struct reader {
+	struct object *o;
+	bool stop;
+	uint64_t bad, looks;
+};
+
+static void look_on(void *arg)
+{
+	struct reader *r = arg;
+
+	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+		struct inode i;
+
+		object_get_inode(r->o, &i);
+		r->bad += i.has_inline && !i.blocks;
+		r->looks++;
+	}
+}
+
+/* Others put it into the tree and the log meanwhile, which is decoded after a crash. */
+static void test_inode_is_valid_at_every_moment_while_contents_come_and_go(void **state)
+{
+	struct sync_thread thread;
+	struct tree_fixture t;
+	struct vfs_node *n;
+	struct reader r = { 0 };
+
+	(void)state;
+	fill(1);
+	tree_init(&t, 64 * MIB);
+	r.o = written(&t, "small", 100, &n);
+	assert_ok(sync_thread_start(&thread, "looks on", look_on, &r));
+	for (unsigned i = 0; i < 500000; i++) {
+		uint64_t txg = txg_enter(t.pool);
+
+		object_drop_inline(r.o, txg);
+		object_set_inline(r.o);
+		txg_exit(t.pool);
+	}
+	__atomic_store_n(&r.stop, true, __ATOMIC_RELAXED);
+	sync_thread_join(&thread);
+	assert_true(r.looks > 0);
+	assert_int_equal(r.bad, 0);
+	assert_ok(node_truncate(n, 0));
+	vfs_node_unref(n);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_blocks_behind_leave_the_first_one_where_it_is),
 		cmocka_unit_test(test_what_is_punched_truncated_or_removed_is_gone),
 		cmocka_unit_test(test_flushed_contents_survive_power_cuts),
+		cmocka_unit_test(test_inode_is_valid_at_every_moment_while_contents_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
