@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
@@ -22,7 +23,9 @@ struct vfs_locks *locks_new(void)
 	if (!l)
 		return NULL;
 	sync_mutex_init(&l->lock, SYNC_RANK_LEAF, "vfs locks");
-	l->random = 1;
+	/* Unknown to clients, who could choose ranges that make a list of a tree, and recursion deep. */
+	if (getrandom(&l->random, sizeof(l->random), GRND_NONBLOCK) != sizeof(l->random) || !l->random)
+		l->random = (uint32_t)sync_now_ns() | 1;
 	l->held_max = LOCKS_MAX;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		CDS_INIT_LIST_HEAD(&l->files[i]);

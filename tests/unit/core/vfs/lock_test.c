@@ -406,6 +406,62 @@ static void test_random_locks_agree_with_a_model_of_bytes(void **state)
 	vfs_close(f);
 }
 
+/* ---- whoever knows the program ---- */
+
+#define GUESSED 4000u
+
+struct guess {
+	uint32_t priority;
+	unsigned place; /* among all, when they are taken */
+};
+
+static int by_priority(const void *a, const void *b)
+{
+	const struct guess *x = a, *y = b;
+
+	return x->priority < y->priority ? -1 : x->priority > y->priority;
+}
+
+static unsigned depth_of(const struct range *r)
+{
+	unsigned left = r ? depth_of(r->in[TREE_ALL].left) : 0, right = r ? depth_of(r->in[TREE_ALL].right) : 0;
+
+	return r ? 1 + (left > right ? left : right) : 0;
+}
+
+/* Priorities as they would be after a start with 1: locks in their order would make a list of the tree. */
+static void test_nobody_can_choose_locks_that_make_the_tree_deep(void **state)
+{
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	struct vfs_locks *l = f->vfs->locks;
+	static struct guess all[GUESSED];
+	static uint64_t at[GUESSED];
+	uint32_t random = 1;
+
+	for (unsigned i = 0; i < GUESSED; i++) {
+		random ^= random << 13;
+		random ^= random >> 17;
+		random ^= random << 5;
+		all[i] = (struct guess){ random, i };
+	}
+	qsort(all, GUESSED, sizeof(all[0]), by_priority);
+	for (unsigned i = 0; i < GUESSED; i++)
+		at[all[i].place] = i;
+	for (unsigned i = 0; i < GUESSED; i++)
+		assert_int_equal(take(f, 1, EX, 10 * at[i], 1), 0);
+	sync_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		struct lock_file *file;
+
+		cds_list_for_each_entry (file, &l->files[i], link)
+			assert_true(depth_of(file->held) < 200);
+	}
+	sync_mutex_unlock(&l->lock);
+	vfs_unlock_owner(f->vfs, 1);
+	vfs_close(f);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, tree_teardown)
@@ -426,6 +482,7 @@ int main(void)
 		T(test_a_hundred_thousand_locks_on_a_file_are_taken_tested_and_given_back),
 		T(test_locks_go_with_their_mount),
 		T(test_random_locks_agree_with_a_model_of_bytes),
+		T(test_nobody_can_choose_locks_that_make_the_tree_deep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
