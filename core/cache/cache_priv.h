@@ -381,6 +381,11 @@ void readahead_hit(struct cache_file *f, uint64_t page);
 /* Forget the file's jobs and wait for the running ones. */
 void readahead_forget(struct cache_file *f);
 
+/* ---- write.c ---- */
+
+/* Something is written up to @end, under the lock of its last chunk. */
+void cache_raise_end(struct cache_file *f, uint64_t end);
+
 /* ---- dirty.c ---- */
 
 /* The pages of @mask were written. */

@@ -117,6 +117,7 @@ static void install(struct cache_replacement *r, struct chunk *k, unsigned from,
 		mask |= 1u << in->slot;
 	}
 	always(!(k->writeback & mask));
+	cache_raise_end(r->file, (k->index * CACHE_CHUNK_PAGES + r->pages[to - 1].slot + 1) * CACHE_PAGE_BYTES);
 	k->valid |= mask;
 	k->hole &= ~mask;
 	chunk_touch(k, mask);

@@ -88,7 +88,7 @@ static void write_page(struct group *g, struct chunk *k, unsigned slot, struct i
 	k->crc[slot] = crc32c(data, CACHE_PAGE_BYTES);
 }
 
-static void raise_end(struct cache_file *f, uint64_t end)
+void cache_raise_end(struct cache_file *f, uint64_t end)
 {
 	uint64_t old = __atomic_load_n(&f->end_bytes, __ATOMIC_RELAXED);
 
@@ -100,7 +100,7 @@ static void raise_end(struct cache_file *f, uint64_t end)
 /* All chunks of the group are locked, the stash holds what is needed. */
 static SYNC_NO_ANALYSIS void group_commit(struct group *g, struct iov_cursor *it, struct stash *s)
 {
-	raise_end(g->file, g->end);
+	cache_raise_end(g->file, g->end);
 	for (unsigned i = 0; i < g->chunk_count; i++) {
 		struct chunk *k = g->chunks[i];
 		uint32_t mask = chunk_mask(k->index, g->first_page, g->end_page);

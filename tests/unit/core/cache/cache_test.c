@@ -360,6 +360,40 @@ static void test_files_of_one_cache_do_not_mix(void **state)
 	rig_done(&r);
 }
 
+static void test_what_replaced_pages_behind_the_end_have_is_kept_when_a_part_is_written(void **state)
+{
+	struct cache_file_ops ops = store_ops;
+	struct cache_replacement *replacement;
+	struct cache_file *f;
+	struct store other;
+	struct rig r;
+	uint8_t *buf = filled(9, PAGE), part = 7;
+	struct cache_new_page page = { .index = 10, .data = buf, .crc = crc32c(buf, PAGE) };
+	struct iovec whole = { .iov_base = buf, .iov_len = PAGE }, one = { .iov_base = &part, .iov_len = 1 };
+
+	(void)state;
+	ops.zero_behind_end = true;
+	rig_init(&r, 2 * MIB, 4096, NULL);
+	store_stamp(&r.store);
+	store_init(&other, 64);
+	assert_int_equal(cache_file_new(r.cache, &ops, &other, 0, &f), 0);
+	assert_int_equal(cache_replace_begin(f, &page, 1, &replacement), 0);
+	cache_replace_commit(replacement);
+	assert_int_equal(cache_flush_kept(f), 0);
+	assert_true(other.mapped[10]);
+	/* It leaves the memory. */
+	for (uint64_t i = 0; i < 4096; i++)
+		assert_int_equal(rig_read(&r, i * PAGE, buf, PAGE, 0), 0);
+	assert_int_equal(cache_write(f, 10 * PAGE + 100, &one, 1, 0), 0);
+	assert_int_equal(cache_read(f, 10 * PAGE, &whole, 1, 0), 0);
+	assert_int_equal(buf[100], 7);
+	assert_bytes(buf, 9, 100);
+	cache_file_free(f);
+	store_done(&other);
+	rig_done(&r);
+	free(buf);
+}
+
 static void test_metrics_show_the_cache(void **state)
 {
 	struct metrics *m = metrics_new();
@@ -399,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_random_reader_is_not_read_ahead_of),
 		cmocka_unit_test(test_prefetch_brings_a_range_in),
 		cmocka_unit_test(test_files_of_one_cache_do_not_mix),
+		cmocka_unit_test(test_what_replaced_pages_behind_the_end_have_is_kept_when_a_part_is_written),
 		cmocka_unit_test(test_metrics_show_the_cache),
 	};
 
