@@ -207,9 +207,11 @@ int filetx_get(struct filetx *tx, uint64_t number, struct filetx_object **ret)
 	}
 	x->o = o;
 	rc = filetx_see(x);
-	if (!rc)
-		*ret = x;
-	return rc;
+	/* It stands in the overlay, half seen: the transaction cannot go on with it. */
+	if (rc)
+		return filetx_fail(tx, rc);
+	*ret = x;
+	return 0;
 }
 
 int filetx_number(struct dataset *ds, uint64_t *ret)
