@@ -22,7 +22,8 @@
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
-#define TRIES_MAX 5u /* while the log takes nothing before a commit */
+/* While the log takes nothing before a commit: other transactions may fill it each time before this one gets there. */
+#define TRIES_MAX 100u
 #define FETCHES_MAX 100000u
 #define LOCKED_MAX 1500u /* objects that were there before and change */
 #define LOG_SHARE 4u /* of the log's area, for one transaction */
