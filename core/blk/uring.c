@@ -49,6 +49,12 @@ static _Thread_local struct ring *thread_ring;
 static _Thread_local bool thread_has_none; /* io_uring was refused to this thread */
 
 /* The best set of flags that this kernel knows. */
+/*
+ * A ring may get the addresses of one that is gone. The thread sanitizer does not see liburing map memory, and has to
+ * be told which of the two came first.
+ */
+static unsigned rings_gone; /* atomic */
+
 static int init_queue(struct io_uring *u)
 {
 	static const unsigned flag_sets[] = {
@@ -63,6 +69,7 @@ static int init_queue(struct io_uring *u)
 
 		rc = io_uring_queue_init_params(RING_SLOTS, u, &params);
 	}
+	(void)__atomic_load_n(&rings_gone, __ATOMIC_ACQUIRE);
 	return rc;
 }
 
@@ -106,6 +113,7 @@ void blk_thread_done(void)
 		return;
 	always(r->busy == 0);
 	io_uring_queue_exit(&r->u);
+	__atomic_add_fetch(&rings_gone, 1, __ATOMIC_RELEASE);
 	free(r);
 	thread_ring = NULL;
 }
