@@ -13,6 +13,7 @@
 #include "server/export/export.h"
 #include "server/loop/loop.h"
 #include "server/loop/workers.h"
+#include "server/mount/mount.h"
 #include "tests/unit/core/fs/wfs3/craft_core.h"
 
 #define CONNECTIONS_MAX 8u
@@ -57,6 +58,20 @@ static unsigned no_rpc_connections(void *ctx)
 	return 0;
 }
 
+static void no_rpc_each(void *ctx, void (*fn)(void *fn_ctx, const struct rpc_connection_info *info), void *fn_ctx)
+{
+	(void)ctx;
+	(void)fn;
+	(void)fn_ctx;
+}
+
+static unsigned no_rpc_slow(void *ctx, struct rpc_slow *ret)
+{
+	(void)ctx;
+	(void)ret;
+	return 0;
+}
+
 static int no_reload(void *ctx)
 {
 	(void)ctx;
@@ -95,12 +110,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		.status = daemon_status_new(),
 		.budget = core.budget,
 		.metrics = metrics_new(),
-		.peers = { no_nbd_stats, no_nbd_each, no_rpc_connections, NULL },
+		.peers = { .nbd_stats = no_nbd_stats,
+		           .nbd_each = no_nbd_each,
+		           .rpc_connections = no_rpc_connections,
+		           .rpc_each = no_rpc_each,
+		           .rpc_slow = no_rpc_slow },
 		.version = "0",
 		.reload = no_reload,
 	};
 	always(workers_new(&wc, &config.workers) == 0 && state_open(dir, &config.state) == 0);
-	always(config.exports && config.status && config.metrics);
+	config.mounts = mount_table_new(&(struct mount_config){
+	        .vfs = core.vfs, .cache = core.cache, .budget = core.budget, .metrics = config.metrics });
+	always(config.exports && config.status && config.metrics && config.mounts);
 	daemon_status_set(config.status, DAEMON_RUNNING);
 	always(admin_new(&config, &admin) == 0);
 	return 0;
@@ -125,6 +146,11 @@ static const char *const paths[] = {
 	"/v1/exports",
 	"/v1/exports/*",
 	"/v1/connections",
+	"/v1/slow",
+	"/v1/mounts",
+	"/v1/mounts/remove",
+	"/v1/filesystems/*/*",
+	"/v1/quotas/*/*",
 	"/v1/reload",
 	"/v1/volumes?pool=*",
 };
