@@ -183,7 +183,7 @@ py: ## end-to-end tests against the real daemon
 soak: all $(O)/unit/server/rpc/storm_test ## kill the daemon a hundred times under load, for a minute under fio; a million random messages; ten minutes of random I/O on a mount
 	$(Q)WFSD_STORM_MESSAGES=1000000 $(O)/unit/server/rpc/storm_test
 	$(Q)WFSD_CRASH_CYCLES=100 WFSD_FIO_KILLS=24 $(PYTHON) -m pytest -q tests/py/test_crash.py tests/py/test_kill_fio.py
-	$(Q)WFSD_NAMES=1000000 WFSD_WORKLOAD_S=60 $(PYTHON) -m pytest -q tests/py/test_mount_workloads.py
+	$(Q)WFSD_NAMES=1000000 WFSD_WORKLOAD_S=60 WFSD_POSTGRES_KILLS=10 $(PYTHON) -m pytest -q tests/py/test_mount_workloads.py
 	$(Q)WFSD_RANDOM_IO_S=600 $(PYTHON) -m pytest -q tests/py/test_mount_programs.py -k random_io
 guest: ## tests in a virtual machine with the stock kernel
 	$(Q)$(PYTHON) tests/run.py guest
