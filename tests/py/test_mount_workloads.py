@@ -2,6 +2,7 @@
 """The mount under loads that others wrote: dbench, stress-ng, PostgreSQL (in make soak with a daemon that is killed); and a directory with very many names. Needs
 root and /dev/fuse."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -147,7 +148,8 @@ def test_postgres_keeps_what_it_committed(mounted: tuple[Appliance, Mount], post
             processes = postgres.processes()
             box.kill9()
             for process in processes:
-                os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             box.start()
             wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), "the end of its processes")
         load.join()
