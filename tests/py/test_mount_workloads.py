@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import mounts
+import procfs
 from appliance import SLOW, Appliance, Settings, wait_for
 from libwfs import Client
 from mounts import Mount, create_tree
@@ -76,6 +77,7 @@ class Postgres:
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.data, self.scratch = folder, scratch
+        self.server: subprocess.Popen[bytes] | None = None
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name))
         scratch.mkdir()
         os.chown(scratch, NOBODY, NOBODY)
@@ -93,17 +95,39 @@ class Postgres:
         return done.stdout
 
     def start(self) -> None:
-        options = f"-k {self.scratch} -c listen_addresses= -c shared_buffers=8MB -c max_connections=20"
-        done = self.run("pg_ctl", "start", "-w", "-t", 60, "-D", self.data, "-l", self.scratch / "log", "-o", options)
-        assert done.returncode == 0, (self.scratch / "log").read_text()
+        """As a child of ours: nobody else may reap it, and PostgreSQL takes a zombie's lock files for those of a running server."""
+        with open(self.scratch / "log", "ab") as log:
+            self.server = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, "-k", self.scratch, "-c", "listen_addresses=", "-c", "shared_buffers=8MB", "-c", "max_connections=20"],
+                stdout=log, stderr=log, user=NOBODY, group=NOBODY, extra_groups=[], cwd=self.scratch, env={"LC_ALL": "C"})
 
-    def processes(self) -> list[int]:
-        first = int((self.data / "postmaster.pid").read_text().split()[0])
-        return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+        def ready() -> bool:
+            assert self.server and self.server.poll() is None, (self.scratch / "log").read_text()
+            return self.run("pg_isready").returncode == 0
+
+        wait_for(ready, "PostgreSQL to accept connections", timeout_s=60)
+
+    def kill(self) -> list[int]:
+        """All of its processes at once; those may end only when the mount is served again."""
+        assert self.server
+        self.server.send_signal(signal.SIGSTOP)  # it starts no other behind the list
+        processes = [self.server.pid, *procfs.children(self.server.pid)]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):  # a client of pgbench or psql was about to leave
+                os.kill(process, signal.SIGKILL)
+        return processes
+
+    def wait_for_the_end(self, processes: list[int]) -> None:
+        assert self.server
+        self.server.wait(20 * SLOW)
+        self.server = None
+        wait_for(lambda: not any(map(procfs.alive, processes)), "the end of its processes")
 
     def stop(self) -> None:
-        if self.run("pg_ctl", "status", "-D", self.data).returncode == 0:
-            self.run("pg_ctl", "stop", "-D", self.data, "-m", "immediate")
+        if self.server:
+            self.server.send_signal(signal.SIGQUIT)
+            self.server.wait(60 * SLOW)
+            self.server = None
 
     def sql(self, text: str) -> str:
         return self.do("psql", "-X", "-q", "-A", "-t", "-c", text).strip()
@@ -144,16 +168,12 @@ def test_postgres_keeps_what_it_committed_over_kills_of_the_daemon(mounted: tupl
         time.sleep(SECONDS / 2)
         # Both at once, as when the machine goes: a program that went on would find its files as they were last synced.
         stop.set()
-        processes = postgres.processes()
         box.kill9()
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):  # a client of pgbench or psql was about to leave
-                os.kill(process, signal.SIGKILL)
+        processes = postgres.kill()
         box.start()
-        wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in processes), "the end of its processes")
+        postgres.wait_for_the_end(processes)
         load.join()
         committer.join()
-        (postgres.data / "postmaster.pid").unlink()
         postgres.start()
         found = {int(line) for line in postgres.sql("select n from told").split()}
         assert set(told) <= found, f"lost: {sorted(set(told) - found)}"
