@@ -10,13 +10,14 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct mount *m = mount_of(req);
 	struct node *n = node_of(m, ino);
+	struct seen kept = { TOLD_NEVER, atomic_load(&m->sequence) };
 	struct wfs_attr attr;
 	struct caller who;
 	int err;
 
 	(void)fi;
 	if (attr_kept(m, n, &attr)) {
-		reply_attr(req, n, SEEN_NEVER, &attr);
+		reply_attr(req, n, kept, &attr);
 		return;
 	}
 	caller_get(req, &who);
@@ -95,7 +96,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	struct wfs_file *file = NULL; /* whose size is set */
 	struct wfs_attr attr;
 	struct caller who;
-	uint64_t begin = 0;
+	uint64_t begin = 0, before;
 	int err;
 
 	set_of(st, what, &set);
@@ -104,7 +105,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 		file = file_of(fi)->file;
 	if (file)
 		begin = wfs_change_begin(file);
-	node_touch(m, n);
+	before = node_touch(m, n);
 	err = wfs_setattr(m->client, &who.cred, &n->fh, &set, &attr);
 	/* Who has the file open for writing may set its size, whatever its mode says by now. */
 	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
@@ -116,7 +117,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 		wfs_change_end(file, begin);
 	if (err == -EPERM && is_clearing(m, &who, n, &set, &attr))
 		err = 0;
-	node_touch(m, n);
+	who.seen.own = node_touch_end(m, n, before);
 	if (err)
 		reply_err(req, err);
 	else

@@ -185,6 +185,7 @@ static bool put_dots(struct mount *m, struct node *dir, struct page *p, uint64_t
 
 static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const struct entry *from)
 {
+	const struct seen seen = { TOLD_NEVER, d->sequence };
 	const char *name = d->names + from->name;
 	struct fuse_entry_param e = { .attr.st_ino = number_of(m, d->node->fsid, from->file_id),
 		                      .attr.st_mode = mode_of_type(from->type) };
@@ -195,8 +196,7 @@ static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const
 	/* A name that was removed or renamed meanwhile must not be brought back. */
 	if (p->plus && from->has_attr && atomic_load(&d->node->touched) <= d->sequence &&
 	    !node_touched_since(&m->nodes, from->attr.fsid, from->attr.file_id, d->sequence) &&
-	    entry_fill(m, d->node, SEEN_NEVER, &from->attr, &from->fh, &e, &n) == 0 &&
-	    put(p, name, &e, from->next_offset))
+	    entry_fill(m, d->node, seen, &from->attr, &from->fh, &e, &n) == 0 && put(p, name, &e, from->next_offset))
 		return true;
 	if (n)
 		node_forget(&m->nodes, n, 1);
@@ -213,8 +213,12 @@ static int fill(struct mount *m, struct open_dir *d, struct page *p, uint64_t of
 	err = fetch(m, d, offset, p->plus);
 	while (!err && d->pos < d->count) {
 		const struct entry *e = &d->entries[d->pos];
+		bool fits;
 
-		if (!put_entry(m, d, p, e))
+		tell_begin(m);
+		fits = put_entry(m, d, p, e);
+		tell_end(m);
+		if (!fits)
 			return 0;
 		d->offset = e->next_offset;
 		d->pos++;

@@ -31,24 +31,29 @@ void tell_begin(struct mount *m)
 	pthread_rwlock_rdlock(&m->events.lock);
 }
 
+void untell_begin(struct mount *m)
+{
+	pthread_rwlock_wrlock(&m->events.lock);
+}
+
 void tell_end(struct mount *m)
 {
 	pthread_rwlock_unlock(&m->events.lock);
 }
 
-bool events_fresh(struct mount *m, uint64_t seen)
+bool events_fresh(struct mount *m, struct seen seen)
 {
-	return m->events.coherent && atomic_load(&m->events.changes) == seen;
+	return m->events.coherent && atomic_load(&m->events.changes) == seen.told;
 }
 
-double events_believed_s(struct mount *m, uint64_t seen, double otherwise_s)
+double events_believed_s(struct mount *m, struct seen seen, double otherwise_s)
 {
 	double long_s = m->options->coherent_timeout_s;
 
 	return events_fresh(m, seen) && long_s > otherwise_s ? long_s : otherwise_s;
 }
 
-uint64_t events_believed_ns(struct mount *m, uint64_t seen)
+uint64_t events_believed_ns(struct mount *m, struct seen seen)
 {
 	return (uint64_t)(events_believed_s(m, seen, m->options->attr_timeout_s) * NS_PER_S);
 }

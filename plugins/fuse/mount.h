@@ -77,11 +77,18 @@ struct open_file {
 	unsigned access; /* WFS_ACCESS_* */
 };
 
+/* What had happened before the server was asked. */
+struct seen {
+	uint64_t told; /* changes that it told of (events.c); TOLD_NEVER for what may be older than the request */
+	uint64_t own; /* changes made through this mount */
+};
+#define TOLD_NEVER UINT64_MAX
+
 /* Who asks. */
 struct caller {
 	struct wfs_cred cred;
 	uint32_t groups[WFS_GROUPS_MAX];
-	uint64_t seen; /* changes that were told before the server was asked (events.c) */
+	struct seen seen;
 };
 
 static inline struct mount *mount_of(fuse_req_t req)
@@ -104,25 +111,34 @@ void caller_get(fuse_req_t req, struct caller *ret);
 
 /* @err: 0 or a negative errno. */
 void reply_err(fuse_req_t req, int err);
-/* @seen: of the caller, or SEEN_NEVER for what may be older than the request. */
-#define SEEN_NEVER UINT64_MAX
-void reply_attr(fuse_req_t req, struct node *n, uint64_t seen, const struct wfs_attr *attr);
+/* @seen: when @attr was asked for. */
+void reply_attr(fuse_req_t req, struct node *n, struct seen seen, const struct wfs_attr *attr);
 void reply_statfs(fuse_req_t req, const struct wfs_statfs *s);
 /*
  * A name was looked up or made in @dir: tell the kernel of the object, or of @err. It counts as told only when that
  * arrived.
  */
-void reply_entry(fuse_req_t req, struct node *dir, uint64_t seen, int err, const struct wfs_attr *attr,
+void reply_entry(fuse_req_t req, struct node *dir, struct seen seen, int err, const struct wfs_attr *attr,
                  const struct wfs_fh *fh);
-/* Fill in an entry; the node counts as told. Between tell_begin() and tell_end(), unless SEEN_NEVER. -ENOMEM. */
-int entry_fill(struct mount *m, struct node *dir, uint64_t seen, const struct wfs_attr *attr, const struct wfs_fh *fh,
-               struct fuse_entry_param *ret, struct node **ret_node);
+/* Fill in an entry; the node counts as told. Between tell_begin() and tell_end(). -ENOMEM. */
+int entry_fill(struct mount *m, struct node *dir, struct seen seen, const struct wfs_attr *attr,
+               const struct wfs_fh *fh, struct fuse_entry_param *ret, struct node **ret_node);
 void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret);
 /* The number that programs see. */
 ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id);
 mode_t mode_of_type(enum wfs_type type);
 /* The object is being changed, or was, by this mount: what was read of it before is old. Returns the new count. */
 uint64_t node_touch(struct mount *m, struct node *n);
+/*
+ * The change that node_touch() began, which returned @before, is over. Returns what is to be taken for seen->own of its
+ * answer: the new count, or 0 when the node was touched by another change as well.
+ */
+uint64_t node_touch_end(struct mount *m, struct node *n, uint64_t before);
+/*
+ * The server said that the node does not have something: *until is when that is to be asked for again. Not when this
+ * mount has changed the node since. Between tell_begin() and tell_end().
+ */
+void learn_missing(struct mount *m, struct node *n, struct seen seen, _Atomic uint64_t *until);
 /*
  * The attributes of a directory right after it was changed, which the kernel asks for next. @before: of node_touch(),
  * before the change; when anything else was changed meanwhile they are not kept. Touches the node.
@@ -153,11 +169,13 @@ void events_stop(struct mount *m);
 /* Around what tells the kernel something that it may believe for long. Nothing in between asks the server. */
 void tell_begin(struct mount *m);
 void tell_end(struct mount *m);
+/* The same, while nobody tells anything: for what must not be told any more. */
+void untell_begin(struct mount *m);
 /* Was nothing told since? In between these, as the two below. */
-bool events_fresh(struct mount *m, uint64_t seen);
+bool events_fresh(struct mount *m, struct seen seen);
 /* How long an answer is believed. */
-double events_believed_s(struct mount *m, uint64_t seen, double otherwise_s);
-uint64_t events_believed_ns(struct mount *m, uint64_t seen);
+double events_believed_s(struct mount *m, struct seen seen, double otherwise_s);
+uint64_t events_believed_ns(struct mount *m, struct seen seen);
 
 /* names.c */
 /* A directory that was just made, with its attributes. */

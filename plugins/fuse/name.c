@@ -92,6 +92,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 /* Does what is made in @dir inherit an ACL? The umask does not count then. */
 static bool inherits_acl(struct mount *m, struct node *dir)
 {
+	struct seen seen = { TOLD_NEVER, atomic_load(&m->sequence) };
 	size_t len;
 	int err;
 
@@ -100,7 +101,9 @@ static bool inherits_acl(struct mount *m, struct node *dir)
 	err = wfs_get_xattr(m->client, NULL, &dir->fh, "system.posix_acl_default", NULL, 0, &len);
 	if (!err)
 		return len > 0;
-	atomic_store(&dir->no_default_acl_until_ns, node_now_ns() + m->attr_timeout_ns);
+	tell_begin(m);
+	learn_missing(m, dir, seen, &dir->no_default_acl_until_ns);
+	tell_end(m);
 	return false;
 }
 
@@ -286,6 +289,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	struct wfs_batch *b;
 	struct wfs_attr attr;
 	struct caller who;
+	uint64_t before;
 	int err = wfs_batch_new(m->client, &b);
 
 	if (err) {
@@ -294,7 +298,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	}
 	caller_get(req, &who);
 	names_changed(m, dir, NULL, NULL);
-	node_touch(m, n);
+	before = node_touch(m, n);
 	(void)wfs_batch_put(b, &n->fh);
 	(void)wfs_batch_save(b);
 	(void)wfs_batch_put(b, &dir->fh);
@@ -303,7 +307,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	(void)wfs_batch_getattr(b, &attr);
 	err = wfs_batch_run(b, &who.cred, NULL);
 	wfs_batch_free(b);
-	node_touch(m, n);
+	who.seen.own = node_touch_end(m, n, before);
 	node_touch(m, dir);
 	reply_entry(req, dir, who.seen, err, &attr, &n->fh);
 }
@@ -346,7 +350,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	if (created) {
 		atomic_store(&n->cached_change, attr.change);
-		atomic_store(&n->no_capability_until_ns, node_now_ns() + events_believed_ns(m, who.seen));
+		learn_missing(m, n, who.seen, &n->no_capability_until_ns);
 	}
 	node_touch(m, n);
 	err = fuse_reply_create(req, &entry, fi);

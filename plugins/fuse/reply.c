@@ -14,11 +14,12 @@
 void caller_get(fuse_req_t req, struct caller *ret)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct mount *m = mount_of(req);
 	gid_t groups[WFS_GROUPS_MAX];
 	int count = 0;
 
 	_Static_assert(sizeof(gid_t) == sizeof(uint32_t), "groups are handed on as they come");
-	ret->seen = atomic_load(&mount_of(req)->events.changes);
+	ret->seen = (struct seen){ atomic_load(&m->events.changes), atomic_load(&m->sequence) };
 	ret->cred = (struct wfs_cred){ .uid = ctx->uid, .gid = ctx->gid, .groups = ret->groups };
 	/* They are read from /proc, which takes as long as a request; root needs none. */
 	if (ctx->uid != 0)
@@ -33,11 +34,23 @@ void caller_get(fuse_req_t req, struct caller *ret)
 
 uint64_t node_touch(struct mount *m, struct node *n)
 {
-	uint64_t now = atomic_fetch_add(&m->sequence, 1) + 1;
+	uint64_t now = atomic_fetch_add(&m->sequence, 1) + 1, before = atomic_load(&n->touched);
 
-	atomic_store(&n->touched, now);
+	/* Of two that do so at the same time the later one counts. */
+	while (before < now && !atomic_compare_exchange_weak(&n->touched, &before, now))
+		;
 	atomic_store(&n->small_bytes, 0);
 	return now;
+}
+
+uint64_t node_touch_end(struct mount *m, struct node *n, uint64_t before)
+{
+	uint64_t now = atomic_fetch_add(&m->sequence, 1) + 1;
+
+	if (atomic_compare_exchange_strong(&n->touched, &before, now))
+		return now;
+	(void)node_touch(m, n);
+	return 0;
 }
 
 void attr_keep(struct mount *m, struct node *dir, uint64_t before, const struct wfs_attr *attr)
@@ -126,13 +139,23 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 		              .st_ctim = time_of(attr->ctime_ns) };
 }
 
-/* What an answer from the server tells for a while. */
-static void learn(struct mount *m, struct node *n, uint64_t seen, const struct wfs_attr *attr)
+void learn_missing(struct mount *m, struct node *n, struct seen seen, _Atomic uint64_t *until)
+{
+	if (atomic_load(&n->touched) <= seen.own)
+		atomic_store(until, node_now_ns() + events_believed_ns(m, seen));
+}
+
+/* What an answer from the server tells for a while, unless it is older than a change of this mount. */
+static void learn(struct mount *m, struct node *n, struct seen seen, const struct wfs_attr *attr)
 {
 	bool small = attr->type == WFS_TYPE_FILE && attr->size_bytes <= SMALL_BYTES_MAX;
 
-	atomic_store(&n->no_acl_until_ns, attr->has_acl ? 0 : node_now_ns() + events_believed_ns(m, seen));
-	atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
+	if (attr->has_acl)
+		atomic_store(&n->no_acl_until_ns, 0);
+	else
+		learn_missing(m, n, seen, &n->no_acl_until_ns);
+	if (atomic_load(&n->touched) <= seen.own)
+		atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }
 
 void reply_err(fuse_req_t req, int err)
@@ -140,7 +163,7 @@ void reply_err(fuse_req_t req, int err)
 	(void)fuse_reply_err(req, -err);
 }
 
-void reply_attr(fuse_req_t req, struct node *n, uint64_t seen, const struct wfs_attr *attr)
+void reply_attr(fuse_req_t req, struct node *n, struct seen seen, const struct wfs_attr *attr)
 {
 	struct mount *m = mount_of(req);
 	struct stat st;
@@ -152,8 +175,8 @@ void reply_attr(fuse_req_t req, struct node *n, uint64_t seen, const struct wfs_
 	tell_end(m);
 }
 
-int entry_fill(struct mount *m, struct node *dir, uint64_t seen, const struct wfs_attr *attr, const struct wfs_fh *fh,
-               struct fuse_entry_param *ret, struct node **ret_node)
+int entry_fill(struct mount *m, struct node *dir, struct seen seen, const struct wfs_attr *attr,
+               const struct wfs_fh *fh, struct fuse_entry_param *ret, struct node **ret_node)
 {
 	struct node *n = node_get(&m->nodes, attr, fh);
 
@@ -171,7 +194,7 @@ int entry_fill(struct mount *m, struct node *dir, uint64_t seen, const struct wf
 	return 0;
 }
 
-void reply_entry(fuse_req_t req, struct node *dir, uint64_t seen, int err, const struct wfs_attr *attr,
+void reply_entry(fuse_req_t req, struct node *dir, struct seen seen, int err, const struct wfs_attr *attr,
                  const struct wfs_fh *fh)
 {
 	struct mount *m = mount_of(req);

@@ -95,8 +95,9 @@ bool small_store(struct mount *m, struct node *n, const struct small *s)
 	/* In this order, as whoever creates a file attaches it while it tells of it. */
 	tell_begin(m);
 	pthread_mutex_lock(&m->open_lock);
-	/* Pages that the kernel has just been told to drop must not come back. */
-	if (atomic_load(&n->opens) == 1 && atomic_load(&m->events.changes) == s->who.seen)
+	/* Pages that the kernel has just been told to drop, or has itself changed, must not come back. */
+	if (atomic_load(&n->opens) == 1 && atomic_load(&m->events.changes) == s->who.seen.told &&
+	    atomic_load(&n->touched) <= s->sequence)
 		stored = fuse_lowlevel_notify_store(m->session, (fuse_ino_t)(uintptr_t)n, 0, &pages, 0) == 0;
 	pthread_mutex_unlock(&m->open_lock);
 	tell_end(m);

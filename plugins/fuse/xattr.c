@@ -33,7 +33,6 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	struct node *n = node_of(m, ino);
 	_Atomic uint64_t *missing = missing_until(n, name);
 	struct caller who;
-	uint64_t touched = atomic_load(&n->touched);
 	char *buf = NULL;
 	size_t len;
 	int err;
@@ -50,11 +49,8 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	err = size && !buf ? -ENOMEM : wfs_get_xattr(m->client, &who.cred, &n->fh, name, buf, size, &len);
 	if (err == -ENODATA && missing) {
 		tell_begin(m);
-		atomic_store(missing, node_now_ns() + events_believed_ns(m, who.seen));
+		learn_missing(m, n, who.seen, missing);
 		tell_end(m);
-		/* This mount's own changes are not told: one that was made meanwhile is seen by this. */
-		if (atomic_load(&n->touched) != touched)
-			atomic_store(missing, 0);
 	}
 	if (err)
 		reply_err(req, err);
@@ -78,9 +74,15 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	caller_get(req, &who);
 	node_touch(m, n);
 	err = wfs_set_xattr(m->client, &who.cred, &n->fh, name, value, size, wanted);
-	node_touch(m, n);
-	if (missing)
+	if (missing) {
+		/* Who was answered that it is missing has noted that by now, or sees that the node was touched. */
+		untell_begin(m);
+		node_touch(m, n);
 		atomic_store(missing, 0);
+		tell_end(m);
+	} else {
+		node_touch(m, n);
+	}
 	reply_err(req, err);
 }
 
