@@ -21,10 +21,12 @@ struct audit {
 	struct sync_thread thread;
 	bool running;
 	struct counter written, dropped, failures;
+	int fd; /* the writer's */
+	bool torn; /* likewise: the file ends in a part of a line that could not be taken away */
 	struct sync_mutex lock;
 	struct sync_cond wake;
 	bool stopping SYNC_GUARDED_BY(lock);
-	int fd; /* the same until the end */
+	int next_fd SYNC_GUARDED_BY(lock); /* to be written to from now on; -1: the same as before */
 	/* A ring. */
 	struct audit_event *events SYNC_GUARDED_BY(lock);
 	unsigned capacity;
@@ -71,31 +73,73 @@ static int open_file(const char *path)
 	return fd < 0 ? err_set(-errno, "%s: %s", path, strerror(errno)) : fd;
 }
 
-/* One line, whole; what cannot be written is counted, and told the first time. */
-static void write_line(struct audit *a, char *line)
+static bool write_all(struct audit *a, const char *text, size_t len, size_t *ret_done)
 {
-	size_t len = line ? strlen(line) : 0, done = 0;
-
-	if (line)
-		line[len++] = '\n'; /* in the place of the terminator */
-	while (done < len) {
-		ssize_t n = write(a->fd, line + done, len - done);
+	*ret_done = 0;
+	while (*ret_done < len) {
+		ssize_t n = write(a->fd, text + *ret_done, len - *ret_done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			break;
-		done += (size_t)n;
+			return false;
+		*ret_done += (size_t)n;
 	}
-	if (line && done == len) {
-		counter_add(&a->written, 1);
-	} else {
-		if (!counter_read(&a->failures))
-			log_error("audit", "lines are lost: file=%s error=\"%s\"", a->path,
-			          line ? strerror(errno) : "no memory");
-		counter_add(&a->failures, 1);
+	return true;
+}
+
+/* The disk was full in the middle of a line. A file that only grows, or a pipe, keeps the part. */
+static void take_back(struct audit *a, size_t len_bytes)
+{
+	off_t end = lseek(a->fd, 0, SEEK_CUR);
+
+	if (len_bytes && (end < (off_t)len_bytes || ftruncate(a->fd, end - (off_t)len_bytes)))
+		a->torn = true;
+}
+
+/* One line, whole, or nothing of it. False: it is lost; the first time, that is told. Frees @line. */
+static bool write_line(struct audit *a, char *line)
+{
+	size_t len = line ? strlen(line) : 0, done;
+	bool ok = line != NULL;
+	int err = ENOMEM;
+
+	if (ok && a->torn) {
+		ok = write_all(a, "\n", 1, &done);
+		err = errno;
+		a->torn = !ok;
 	}
+	if (ok) {
+		line[len++] = '\n'; /* in the place of the terminator */
+		ok = write_all(a, line, len, &done);
+		err = errno;
+		if (!ok)
+			take_back(a, done);
+	}
+	if (!ok && !counter_read(&a->failures))
+		log_error("audit", "lines are lost: file=%s error=\"%s\"", a->path, strerror(err));
 	free(line);
+	return ok;
+}
+
+/* What was lost before, and the event. The number of those that the log does not tell of yet. */
+static uint64_t write_event(struct audit *a, const struct audit_event *e, uint64_t untold)
+{
+	if (untold && write_line(a, audit_line_dropped(untold, e->wall_ns)))
+		untold = 0;
+	if (!untold && write_line(a, audit_line(e))) {
+		counter_add(&a->written, 1);
+		return 0;
+	}
+	counter_add(&a->failures, 1);
+	return untold + 1;
+}
+
+static void use_file(struct audit *a, int fd)
+{
+	close(a->fd);
+	a->fd = fd;
+	a->torn = false;
 }
 
 static void writer(void *arg)
@@ -106,6 +150,9 @@ static void writer(void *arg)
 
 	sync_mutex_lock(&a->lock);
 	while (a->count || !a->stopping) {
+		if (a->next_fd >= 0)
+			use_file(a, a->next_fd);
+		a->next_fd = -1;
 		if (!a->count) {
 			sync_cond_wait(&a->wake, &a->lock);
 			continue;
@@ -116,10 +163,9 @@ static void writer(void *arg)
 		untold = a->untold;
 		a->untold = 0;
 		sync_mutex_unlock(&a->lock);
-		if (untold)
-			write_line(a, audit_line_dropped(untold, e.wall_ns));
-		write_line(a, audit_line(&e));
+		untold = write_event(a, &e, untold);
 		sync_mutex_lock(&a->lock);
+		a->untold += untold;
 	}
 	sync_mutex_unlock(&a->lock);
 }
@@ -145,19 +191,23 @@ void audit_put(struct audit *a, const struct audit_event *event)
 
 int audit_reopen(struct audit *a)
 {
-	int fd = open_file(a->path), err;
+	int fd = open_file(a->path), old;
 
 	if (fd < 0)
 		return fd;
-	/* The descriptor keeps its number: whoever writes just now writes to one file or the other. */
-	err = dup3(fd, a->fd, O_CLOEXEC) < 0 ? err_set(-errno, "%s: %s", a->path, strerror(errno)) : 0;
-	close(fd);
-	return err;
+	sync_mutex_lock(&a->lock);
+	old = a->next_fd;
+	a->next_fd = fd;
+	sync_cond_signal(&a->wake);
+	sync_mutex_unlock(&a->lock);
+	if (old >= 0)
+		close(old);
+	return 0;
 }
 
 static int register_metrics(struct audit *a)
 {
-	int err = metrics_add_counter(a->metrics, a, "wfsd_audit_events_total", "Lines in the audit log.", NULL,
+	int err = metrics_add_counter(a->metrics, a, "wfsd_audit_events_total", "Events in the audit log.", NULL,
 	                              &a->written);
 
 	if (!err)
@@ -165,7 +215,7 @@ static int register_metrics(struct audit *a)
 		                          "Events that the queue of the audit log had no room for.", NULL, &a->dropped);
 	if (!err)
 		err = metrics_add_counter(a->metrics, a, "wfsd_audit_failures_total",
-		                          "Lines of the audit log that could not be written.", NULL, &a->failures);
+		                          "Events that could not be written to the audit log.", NULL, &a->failures);
 	return err;
 }
 
@@ -178,7 +228,7 @@ int audit_new(const struct audit_config *config, struct audit **ret)
 		return err_set(-ENOMEM, "no memory for the audit log");
 	sync_mutex_init(&a->lock, SYNC_RANK_LEAF, "audit log");
 	sync_cond_init(&a->wake);
-	a->fd = -1;
+	a->fd = a->next_fd = -1;
 	a->classes = config->classes;
 	a->capacity = config->queue_max ? config->queue_max : AUDIT_QUEUE_DEFAULT;
 	a->path = strdup(config->path);
@@ -217,6 +267,8 @@ void audit_free(struct audit *a)
 		metrics_unregister(a->metrics, a);
 	if (a->fd >= 0)
 		close(a->fd);
+	if (a->next_fd >= 0)
+		close(a->next_fd);
 	sync_cond_done(&a->wake);
 	sync_mutex_done(&a->lock);
 	free(a->events);

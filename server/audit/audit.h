@@ -4,7 +4,7 @@
  *
  * Whoever does something hands over an event and goes on; a thread of the log's own writes it. The queue between them
  * is bounded: what does not fit is dropped and counted, in the metrics and, as soon as there is room, in the log
- * itself.
+ * itself. So is what cannot be written, as the disk is full: a line is in the file as a whole or not at all.
  */
 #ifndef WFSD_SERVER_AUDIT_AUDIT_H
 #define WFSD_SERVER_AUDIT_AUDIT_H
@@ -22,7 +22,7 @@ enum audit_class {
 	AUDIT_ATTRIBUTES, /* owner, mode, times, size, extended attributes */
 	AUDIT_WRITE,
 	AUDIT_READ, /* also of names and attributes */
-	AUDIT_LOCKS,
+	AUDIT_LOCKS, /* and leases */
 	AUDIT_CONNECTIONS, /* clients that come */
 	AUDIT_DENIED, /* whatever was refused for want of permission, of any class */
 	AUDIT_ADMIN, /* changes by the administrator */
@@ -62,10 +62,12 @@ struct audit_event {
 	uint64_t wall_ns; /* set by audit_put() */
 };
 
+/* @bytes may be NULL when there are none. */
 static inline void audit_set_name(struct audit_name *to, const void *bytes, size_t len)
 {
 	to->len = (unsigned)(len < AUDIT_NAME_BYTES ? len : AUDIT_NAME_BYTES);
-	__builtin_memcpy(to->bytes, bytes, to->len);
+	if (to->len)
+		__builtin_memcpy(to->bytes, bytes, to->len);
 }
 
 struct audit_config {
@@ -79,7 +81,8 @@ struct audit_config {
 int audit_new(const struct audit_config *config, struct audit **ret);
 /* Writes what is queued. NULL is fine. */
 void audit_free(struct audit *a);
-/* Open the file anew, by its path: after it was renamed. Any thread; the old one stays in use when that fails. */
+/* Open the file anew, by its path: after it was renamed. What is queued already may go to either. Any thread; the old
+ * one stays in use when that fails. */
 int audit_reopen(struct audit *a);
 
 /* Is anything of that class, with that outcome, wanted? NULL: no. Any thread; costs nothing. */

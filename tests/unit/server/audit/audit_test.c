@@ -6,8 +6,11 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +19,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "core/base/metrics.h"
 #include "core/base/sync.h"
 #include "server/audit/line.h"
 
@@ -263,6 +267,97 @@ static void test_a_file_that_cannot_be_made_is_an_error(void **state)
 	assert_int_equal(audit_new(&config, &a), -ENOENT);
 }
 
+/* As a disk that is full does, in the middle of a line. */
+static void limit_file(uint64_t size_bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = (rlim_t)size_bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Until the log has taken notice of what could not be written. */
+static void wait_for_failures(struct metrics *m, const char *count)
+{
+	char wanted[64];
+	bool found = false;
+	size_t len;
+
+	snprintf(wanted, sizeof(wanted), "\nwfsd_audit_failures_total %s\n", count);
+	for (uint64_t until = sync_now_ns() + 20 * SYNC_NS_PER_S; !found && sync_now_ns() < until;) {
+		char *text = metrics_render(m, &len);
+
+		assert_non_null(text);
+		found = strstr(text, wanted) != NULL;
+		free(text);
+	}
+	assert_true(found);
+}
+
+/* One line, three that find no room, and one when there is some again. */
+static void fill_and_make_room(struct fixture *f, const char *path)
+{
+	struct audit_config config = { .path = path, .classes = AUDIT_DEFAULT, .metrics = metrics_new() };
+	struct stat st;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(audit_new(&config, &f->audit), 0);
+	put_name(f, "first");
+	do {
+		assert_int_equal(stat(path, &st), 0);
+	} while (!st.st_size);
+	limit_file((uint64_t)st.st_size + 20);
+	for (unsigned i = 0; i < 3; i++)
+		put_name(f, "lost");
+	wait_for_failures(config.metrics, "3");
+	limit_file(RLIM_INFINITY);
+	put_name(f, "last");
+	audit_free(f->audit);
+	f->audit = NULL;
+	metrics_free(config.metrics);
+}
+
+static void test_a_full_disk_leaves_whole_lines_and_is_told(void **state)
+{
+	struct fixture *f = *state;
+	json_t *lines[4];
+
+	fill_and_make_room(f, f->path);
+	assert_int_equal(read_lines(f->path, lines, 4), 3);
+	assert_string_equal(text_at(lines[0], "name"), "first");
+	assert_int_equal(json_integer_value(json_object_get(lines[1], "events")), 3);
+	assert_string_equal(text_at(lines[2], "name"), "last");
+	for (unsigned i = 0; i < 3; i++)
+		json_decref(lines[i]);
+}
+
+static void test_in_a_file_that_only_grows_a_part_of_a_line_stands_alone(void **state)
+{
+	int fd = memfd_create("audit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct fixture *f = *state;
+	char path[64], *text, *at;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fill_and_make_room(f, path);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	text = read_all(fd);
+	at = strstr(text, "\"first\"");
+	assert_non_null(at);
+	/* The part, then what was lost, and the last. */
+	at = strchr(strchr(at, '\n') + 1, '\n');
+	assert_non_null(at);
+	assert_int_equal(at[1], '{');
+	at = strstr(at, "\"events\":3");
+	assert_non_null(at);
+	assert_non_null(strstr(at, "\"last\""));
+	assert_null(strstr(text, "\"lost\""));
+	free(text);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +366,8 @@ int main(void)
 		T(test_a_line_has_all_that_an_event_tells),
 		T(test_events_are_written_in_order_and_all_at_the_end),
 		T(test_a_full_queue_drops_counts_and_says_so),
+		T(test_a_full_disk_leaves_whole_lines_and_is_told),
+		T(test_in_a_file_that_only_grows_a_part_of_a_line_stands_alone),
 		T(test_after_a_rename_lines_go_to_a_new_file),
 		T(test_a_file_that_cannot_be_made_is_an_error),
 	};
