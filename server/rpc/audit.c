@@ -11,7 +11,7 @@
 
 static enum audit_class class_of_operation(uint32_t code)
 {
-	switch (code) {
+	switch ((enum wfsp_op_code)code) {
 	case WFSP_OP_CREATE:
 	case WFSP_OP_CREATE_NAMELESS:
 	case WFSP_OP_LINK:
@@ -33,10 +33,30 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_LOCK:
 	case WFSP_OP_LOCK_TEST:
 	case WFSP_OP_LOCK_WAIT:
+	case WFSP_OP_LOCK_CANCEL:
+	case WFSP_OP_LOCK_RECLAIM:
+	case WFSP_OP_RECLAIMED:
 	case WFSP_OP_UNLOCK:
+	case WFSP_OP_LEASE:
+	case WFSP_OP_LEASE_RETURN:
 		return AUDIT_LOCKS;
 	case WFSP_OP_ROOT:
 		return AUDIT_CONNECTIONS;
+	case WFSP_OP_LOOKUP:
+	case WFSP_OP_LOOKUP_PATH:
+	case WFSP_OP_GETATTR:
+	case WFSP_OP_READ_LINK:
+	case WFSP_OP_READDIR:
+	case WFSP_OP_READ:
+	case WFSP_OP_GET_XATTR:
+	case WFSP_OP_LIST_XATTR:
+	case WFSP_OP_STATFS:
+	case WFSP_OP_ACCESS:
+	case WFSP_OP_SEEK:
+	case WFSP_OP_GET_FILE:
+	case WFSP_OP_OPEN:
+	case WFSP_OP_WATCH: /* names are told */
+		return AUDIT_READ;
 	case WFSP_OP_SAVE:
 	case WFSP_OP_RESTORE:
 	case WFSP_OP_RESULT:
@@ -45,15 +65,14 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_GET_HANDLE:
 	case WFSP_OP_GUARD:
 	case WFSP_OP_CLOSE:
-	case WFSP_OP_LOCK_CANCEL:
 	case WFSP_OP_UNWATCH:
 	case WFSP_OP_TX_BEGIN:
 	case WFSP_OP_TX_USE:
 	case WFSP_OP_TX_STATUS:
-		return NO_CLASS;
-	default:
-		return AUDIT_READ;
+	case WFSP_OP_CODES:
+		break;
 	}
+	return NO_CLASS;
 }
 
 static enum audit_class class_of_procedure(uint32_t procedure)

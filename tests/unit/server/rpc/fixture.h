@@ -44,6 +44,7 @@ struct fixture {
 	struct workers *workers;
 	struct budget *budget;
 	struct metrics *metrics;
+	struct audit *audit; /* NULL: none; the test's */
 	struct rpc_server *server;
 	struct listener *listener;
 	/* Who has locks, over restarts; of the test's own server only. */
@@ -97,6 +98,7 @@ static inline void fixture_serve(struct fixture *f, uint64_t boot_id, const uint
 		.exports = f->exports,
 		.budget = f->budget,
 		.metrics = f->metrics,
+		.audit = f->audit,
 		.server_name = "test",
 		.boot_id = boot_id,
 		.clean_boots = clean,
