@@ -258,6 +258,7 @@ static int build_rpc(struct daemon *d)
 		.clean_boots = boots,
 		.clean_boot_count = state_get_clean_boots(d->state, boots, STATE_BOOTS_MAX),
 		.secret = secret,
+		.connections_max = d->conf->rpc.max_connections,
 		.lease_max_s = d->conf->rpc.lease_max_s,
 		.lock_store = &d->lock_store,
 		.grace_s = d->conf->rpc.grace_s,

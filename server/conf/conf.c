@@ -385,6 +385,23 @@ static int check_pools(struct conf_walk *w)
 	return 0;
 }
 
+#define RPC_CONNECTIONS_BESIDE_NBD 960u /* by default */
+
+/* Each NBD connection has one of RPC. */
+static int check_connections(struct conf_walk *w)
+{
+	struct conf *c = w->conf;
+
+	if (!c->rpc.max_connections)
+		c->rpc.max_connections = c->nbd.max_connections + RPC_CONNECTIONS_BESIDE_NBD;
+	if (c->rpc.max_connections < c->nbd.max_connections)
+		return complain(
+		        w, top_value(w, "rpc"),
+		        "'max_connections' of rpc is less than that of nbd (%u), whose connections are among them",
+		        c->nbd.max_connections);
+	return 0;
+}
+
 /* What depends on more than one key. */
 static int check_whole(struct conf_walk *w)
 {
@@ -405,7 +422,9 @@ static int check_whole(struct conf_walk *w)
 		c->audit.classes = AUDIT_DEFAULT;
 	if (c->rpc.tls_listen_count && !c->rpc.tls_certificates)
 		return complain(w, top_value(w, "rpc"), "'tls' needs a folder of 'certificates'");
-	rc = check_pools(w);
+	rc = check_connections(w);
+	if (rc == 0)
+		rc = check_pools(w);
 	return rc < 0 ? rc : check_exports(w);
 }
 

@@ -75,6 +75,7 @@ struct conf {
 		const char *group;
 		const char *listen[CONF_LISTEN_MAX];
 		unsigned listen_count;
+		unsigned max_connections; /* NBD's are among them */
 		unsigned lease_max_s;
 		unsigned grace_s;
 		const char *tls_listen[CONF_LISTEN_MAX];

@@ -98,6 +98,7 @@ static const struct conf_field rpc_fields[] = {
 	{ .key = "mode", .type = CONF_MODE, AT(rpc.mode), .min = 0, .max = 0777 },
 	{ .key = "group", .type = CONF_STRING, AT(rpc.group), .min = 1, .max = NAME_BYTES_MAX },
 	{ .key = "listen", .type = CONF_ADDRESSES, AT(rpc.listen), COUNT(rpc.listen_count), .max = CONF_LISTEN_MAX },
+	{ .key = "max_connections", .type = CONF_UINT, AT(rpc.max_connections), .min = 1, .max = 16384 },
 	{ .key = "lease_max_s", .type = CONF_UINT, AT(rpc.lease_max_s), .min = 10, .max = 86400 },
 	{ .key = "grace_s", .type = CONF_UINT, AT(rpc.grace_s), .min = 0, .max = 3600 },
 	{ .key = "tls", .type = CONF_SECTION, .fields = rpc_tls_fields },

@@ -259,6 +259,7 @@ struct rpc_stats {
 	struct counter accepted;
 	struct counter tls_accepted;
 	struct counter tls_refused; /* bad handshakes */
+	struct counter refused; /* connections, as there are too many */
 	struct counter bad_records;
 	struct counter refused_calls; /* answered with an RPC error */
 };

@@ -59,6 +59,8 @@ int rpc_metrics_register(struct rpc_server *s)
 		  &s->stats.shm_requests },
 		{ "wfsd_rpc_connections_total", "Connections accepted without TLS.", &s->stats.accepted },
 		{ "wfsd_rpc_tls_connections_total", "Connections accepted with TLS.", &s->stats.tls_accepted },
+		{ "wfsd_rpc_connections_refused_total", "Connections closed at once, as there were too many.",
+		  &s->stats.refused },
 		{ "wfsd_rpc_tls_refused_total", "TLS handshakes that failed.", &s->stats.tls_refused },
 		{ "wfsd_rpc_notices_total", "Notices to clients: changes seen by watches, locks granted.",
 		  &s->stats.notices },

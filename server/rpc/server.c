@@ -189,6 +189,8 @@ static int accept_with(struct rpc_server *s, int fd, struct tls_context *tls)
 	if (!err)
 		loop_post(l, &c->attach_task);
 	sync_mutex_unlock(&s->lock);
+	if (err == -EMFILE)
+		counter_add(&s->stats.refused, 1);
 	if (err) {
 		rpc_conn_free(c);
 		return err;

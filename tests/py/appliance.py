@@ -88,6 +88,7 @@ class Settings:
     dirty_max: str | None = None
     writeback_age_ms: int | None = None
     max_connections: int | None = None
+    rpc_max_connections: int | None = None
     handshake_timeout_ms: int | None = None
     commit_age_ms: int | None = None
     scrub: dict[str, Any] = field(default_factory=dict)
@@ -155,6 +156,8 @@ class Appliance:
             if getattr(wanted, key) is not None:
                 nbd[key] = getattr(wanted, key)
         rpc: dict[str, Any] = {"socket": str(self.rpc_socket)}
+        if wanted.rpc_max_connections is not None:
+            rpc["max_connections"] = wanted.rpc_max_connections
         if wanted.rpc_tcp:
             rpc["listen"] = [f"127.0.0.1:{self.rpc_port}"]
         if wanted.rpc_tls is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import procfs
 import pytest
-from appliance import Appliance, wait_for
+from appliance import Appliance, Settings, wait_for
 from nbdclient import MIB, connect, pattern, read_all, write_bytes
 
 BAD_NAMES = ["", "a/b", ".", "..", "new\nline", "tab\t", "bell\x07", "del\x7f", "x" * 300]
@@ -229,6 +229,22 @@ ADMIN_JUNK = {
     "zeros": bytes(100_000),
     "ones": b"\xff" * 100_000,
 }
+
+
+def test_rpc_connections_beyond_the_limit_are_closed_and_counted(make_appliance) -> None:
+    box = make_appliance(Settings(max_connections=2, rpc_max_connections=4))
+    refused = "wfsd_rpc_connections_refused_total"
+    open_now = [unix(box.rpc_socket) for _ in range(4)]
+    wait_for(lambda: box.metrics().sum("wfsd_rpc_connections") == 4, "four connections")
+    assert box.metrics().sum(refused) == 0
+    with unix(box.rpc_socket) as fifth:
+        assert fifth.recv(1) == b""
+    wait_for(lambda: box.metrics().sum(refused) == 1, "the fifth to be counted")
+    open_now.pop().close()
+    wait_for(lambda: box.metrics().sum("wfsd_rpc_connections") == 3, "a place")
+    box.wfs("fs", "create", "tank/home")
+    box.add_export("tank/home", "home")
+    assert box.run_wfs("--server", f"unix:{box.rpc_socket}", "ls", "home").status == 0
 
 
 @pytest.mark.parametrize("junk", ADMIN_JUNK.values(), ids=ADMIN_JUNK.keys())
