@@ -28,32 +28,6 @@ int vfs_check_name(const char *name, size_t len)
 	return 0;
 }
 
-void vfs_node_init(struct vfs_node *n, const struct vfs_node_ops *ops, enum vfs_type type)
-{
-	*n = (struct vfs_node){ .ops = ops, .type = type, .refs = 1 };
-}
-
-void vfs_node_ref(struct vfs_node *n)
-{
-	always(__atomic_fetch_add(&n->refs, 1, __ATOMIC_RELAXED) > 0);
-}
-
-bool vfs_node_try_ref(struct vfs_node *n)
-{
-	uint64_t refs = __atomic_load_n(&n->refs, __ATOMIC_RELAXED);
-
-	while (refs &&
-	       !__atomic_compare_exchange_n(&n->refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		;
-	return refs != 0;
-}
-
-void vfs_node_unref(struct vfs_node *n)
-{
-	if (n && __atomic_sub_fetch(&n->refs, 1, __ATOMIC_ACQ_REL) == 0)
-		n->ops->release(n);
-}
-
 void mount_ref(struct vfs_mount_point *m)
 {
 	__atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);

@@ -89,6 +89,7 @@ struct vfs_node_ops {
 	int (*flush)(struct vfs_node *n, unsigned flags);
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	int (*zero)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
+	/* NULL: there are no holes. */
 	int (*extents)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
 	               unsigned max, unsigned *ret_count);
 	int (*prefetch)(struct vfs_node *n, uint64_t offset, uint64_t len);
@@ -149,6 +150,11 @@ void vfs_node_ref(struct vfs_node *n);
 bool vfs_node_try_ref(struct vfs_node *n);
 /* NULL is fine. The last one calls ops->release. */
 void vfs_node_unref(struct vfs_node *n);
+/*
+ * For ops->zero of file systems where zeros take space like any data: it writes them, through ops->write, and what
+ * fails stops it. VFS_FAST: -EOPNOTSUPP. VFS_NOWAIT: -EAGAIN. VFS_FUA: ops->flush is called in the end.
+ */
+int vfs_node_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 
 /*
  * Mount: @root (a directory or a file; one reference is taken) appears at @path. "NAME" or "/NAME" is an entry of the

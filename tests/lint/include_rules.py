@@ -6,7 +6,7 @@ BASE = "core/base/"
 CLIENT = "protocol/client/"
 ROOT_PARTS = "server/"
 VFS = "core/vfs/vfs.h"
-VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h")
+VFS_DRIVER = ("core/vfs/vfs.h", "core/vfs/vfs_ops.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "core/vfs/node_set.h")
 # What joins a protocol to the namespace. One front end never includes another.
 FRONT_END = (BASE, VFS, "core/vfs/vfs_tree.h", "core/vfs/vfs_tx.h", "core/vfs/vfs_watch.h", "core/vfs/vfs_lease.h", "core/vfs/vfs_pool.h", "core/vfs/vfs_check.h", "protocol/", "server/loop/", "server/net/", "server/audit/audit.h", "server/export/", "server/conf/")
 

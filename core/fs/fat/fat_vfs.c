@@ -11,118 +11,75 @@
 #include "core/base/err.h"
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
+#include "core/vfs/node_set.h"
 
 #define WRITE_BITS 0222u
-#define ZEROS_BYTES 65536u
 #define LIST_ENTRIES 64u
 
 struct fat_vfs {
+	struct node_set nodes; /* first; of the engine's struct fat_node */
 	struct fat_fs *fs;
 	struct fat_vfs_options options;
 	uint64_t fsid;
-	uint64_t refs; /* atomic: nodes */
-	int dead; /* atomic */
-	struct sync_mutex lock; /* what the engine's nodes say is the node of their object (fat_node_user()) */
-};
-
-struct vnode {
-	struct vfs_node node; /* first */
-	struct fat_vfs *v;
-	struct fat_node *fat; /* referenced */
 };
 
 static const struct vfs_node_ops fat_vfs_ops;
 
-static struct vnode *to_vnode(struct vfs_node *n)
+static struct fat_vfs *volume_of(const struct vfs_node *n)
 {
-	return (struct vnode *)n;
+	return (struct fat_vfs *)node_set_of(n);
 }
 
-static int check_alive(const struct vnode *n)
+static struct fat_node *fat_of(const struct vfs_node *n)
 {
-	if (__atomic_load_n(&n->v->dead, __ATOMIC_ACQUIRE))
-		return err_set(-ESTALE, "the volume was unmounted");
-	return 0;
+	return node_set_object(n);
 }
 
-static struct vnode *node_new(struct fat_vfs *v, struct fat_node *fat, bool is_dir) SYNC_REQUIRES(v->lock)
+static void **user_of(struct node_set *s, void *object)
 {
-	struct vnode *n = malloc(sizeof(*n));
-
-	if (!n)
-		return NULL;
-	vfs_node_init(&n->node, &fat_vfs_ops, is_dir ? VFS_TYPE_DIR : VFS_TYPE_FILE);
-	n->v = v;
-	n->fat = fat;
-	*fat_node_user(fat) = n;
-	(void)__atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
-	return n;
+	(void)s;
+	return fat_node_user(object);
 }
 
-/* The one node of an object. Takes over the reference to @fat, also when it fails. */
+static void put(void *object)
+{
+	fat_node_put(object);
+}
+
+static void gone(struct node_set *s)
+{
+	struct fat_vfs *v = (struct fat_vfs *)s;
+	int rc = fat_unmount(v->fs);
+
+	if (v->options.gone)
+		v->options.gone(v->options.ctx, rc);
+	node_set_done(s);
+	free(v);
+}
+
+static const struct node_set_ops set_ops = { .place = user_of, .put = put, .gone = gone };
+
+/* Takes over the reference to @fat, also when it fails. */
 static int wrap(struct fat_vfs *v, struct fat_node *fat, struct vfs_node **ret)
 {
 	struct fat_stat st;
-	struct vnode *n;
-	bool found;
 
 	fat_stat(fat, &st);
-	sync_mutex_lock(&v->lock);
-	n = *fat_node_user(fat);
-	found = n && vfs_node_try_ref(&n->node);
-	if (!found)
-		n = node_new(v, fat, st.is_dir);
-	sync_mutex_unlock(&v->lock);
-	/* The node that was there has a reference of its own. */
-	if (found || !n)
-		fat_node_put(fat);
-	if (!n)
-		return err_set(-ENOMEM, "a file: no memory");
-	*ret = &n->node;
-	return 0;
-}
-
-static void unwrap(struct vnode *n)
-{
-	void **user = fat_node_user(n->fat);
-
-	sync_mutex_lock(&n->v->lock);
-	if (*user == n)
-		*user = NULL;
-	sync_mutex_unlock(&n->v->lock);
-	fat_node_put(n->fat);
-	free(n);
-}
-
-static void op_release(struct vfs_node *node)
-{
-	struct vnode *n = to_vnode(node);
-	struct fat_vfs *v = n->v;
-
-	unwrap(n);
-	if (__atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-		int rc = fat_unmount(v->fs);
-
-		if (v->options.gone)
-			v->options.gone(v->options.ctx, rc);
-		sync_mutex_done(&v->lock);
-		free(v);
-	}
+	return node_set_get(&v->nodes, fat, st.is_dir ? VFS_TYPE_DIR : VFS_TYPE_FILE, ret);
 }
 
 static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
 {
-	struct vnode *n = to_vnode(node);
-	const struct fat_vfs_options *o = &n->v->options;
+	const struct fat_vfs_options *o = &volume_of(node)->options;
 	struct fat_stat st;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
-	fat_stat(n->fat, &st);
+	fat_stat(fat_of(node), &st);
 	*ret = (struct vfs_stat){
 		.type = node->type,
-		.fsid = n->v->fsid,
+		.fsid = volume_of(node)->fsid,
 		.object = st.object,
 		.size_bytes = st.size_bytes,
 		.allocated_bytes = st.allocated_bytes,
@@ -145,16 +102,15 @@ static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
 
 static int op_lookup(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node **ret)
 {
-	struct vnode *d = to_vnode(dir);
 	struct fat_node *fat;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	if (rc == 0)
-		rc = fat_lookup(d->fat, name, name_len, &fat);
+		rc = fat_lookup(fat_of(dir), name, name_len, &fat);
 	/* What cannot be a name here is the name of nothing. */
 	if (rc == -EINVAL || rc == -ENAMETOOLONG)
 		rc = err_set(-ENOENT, "no such file");
-	return rc ? rc : wrap(d->v, fat, ret);
+	return rc ? rc : wrap(volume_of(dir), fat, ret);
 }
 
 /* Entries are copied out, so that whoever is told may call back. */
@@ -188,14 +144,13 @@ static bool list_item(void *ctx, const struct fat_dir_item *item)
 
 static int op_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
-	struct vnode *d = to_vnode(dir);
 	struct listing *l = malloc(sizeof(*l));
 	bool more = true;
-	int rc = l ? check_alive(d) : err_set(-ENOMEM, "a directory: no memory");
+	int rc = l ? node_set_check(dir) : err_set(-ENOMEM, "a directory: no memory");
 
 	while (rc == 0 && more) {
 		l->count = 0;
-		rc = fat_readdir(d->fat, cookie, list_item, l);
+		rc = fat_readdir(fat_of(dir), cookie, list_item, l);
 		more = rc == 0 && l->count == LIST_ENTRIES;
 		for (unsigned i = 0; rc == 0 && i < l->count; i++) {
 			struct vfs_dirent e = {
@@ -219,29 +174,27 @@ static int op_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, voi
 
 static int op_parent(struct vfs_node *dir, struct vfs_node **ret)
 {
-	struct vnode *d = to_vnode(dir);
 	struct fat_node *fat;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	if (rc == 0)
-		rc = fat_parent(d->fat, &fat);
-	return rc ? rc : wrap(d->v, fat, ret);
+		rc = fat_parent(fat_of(dir), &fat);
+	return rc ? rc : wrap(volume_of(dir), fat, ret);
 }
 
 static int op_create(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
                      struct vfs_node **ret)
 {
 	struct fat_set read_only = { .what = FAT_SET_ATTR, .attr = FAT_ATTR_READ_ONLY | FAT_ATTR_ARCHIVE };
-	struct vnode *d = to_vnode(dir);
 	struct fat_node *fat;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	if (rc)
 		return rc;
 	if (attr->type == VFS_TYPE_DIR)
-		rc = fat_mkdir(d->fat, name, name_len, &fat);
+		rc = fat_mkdir(fat_of(dir), name, name_len, &fat);
 	else if (attr->type == VFS_TYPE_FILE)
-		rc = fat_create(d->fat, name, name_len, &fat);
+		rc = fat_create(fat_of(dir), name, name_len, &fat);
 	else
 		rc = err_set(-EPERM, "FAT has only files and directories");
 	if (rc)
@@ -252,25 +205,23 @@ static int op_create(struct vfs_node *dir, const char *name, size_t name_len, co
 		fat_node_put(fat);
 		return rc;
 	}
-	return wrap(d->v, fat, ret);
+	return wrap(volume_of(dir), fat, ret);
 }
 
 static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
 {
-	struct vnode *d = to_vnode(dir);
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	(void)tag;
 	if (rc)
 		return rc;
-	return want_dir ? fat_rmdir(d->fat, name, name_len) : fat_unlink(d->fat, name, name_len);
+	return want_dir ? fat_rmdir(fat_of(dir), name, name_len) : fat_unlink(fat_of(dir), name, name_len);
 }
 
 static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
                      const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
 {
-	struct vnode *d = to_vnode(dir);
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	(void)tag;
 	if (rc)
@@ -279,17 +230,16 @@ static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, st
 		return err_set(-EXDEV, "a file does not move between file systems");
 	if (flags & ~VFS_RENAME_NOREPLACE)
 		return err_set(-EINVAL, "FAT cannot exchange two names");
-	return fat_rename(d->fat, name, name_len, to_vnode(new_dir)->fat, new_name, new_name_len,
+	return fat_rename(fat_of(dir), name, name_len, fat_of(new_dir), new_name, new_name_len,
 	                  flags & VFS_RENAME_NOREPLACE);
 }
 
 static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 {
-	struct vnode *n = to_vnode(node);
-	const struct fat_vfs_options *o = &n->v->options;
+	const struct fat_vfs_options *o = &volume_of(node)->options;
 	struct fat_set set = { .mtime_ns = a->mtime_ns, .atime_ns = a->atime_ns };
 	struct fat_stat st;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
@@ -298,10 +248,10 @@ static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 	if ((a->valid & VFS_SET_FLAGS) && a->flags)
 		return err_set(-EOPNOTSUPP, "FAT has no such flags");
 	if (a->valid & VFS_SET_SIZE)
-		rc = fat_truncate(n->fat, a->size_bytes);
+		rc = fat_truncate(fat_of(node), a->size_bytes);
 	if (rc)
 		return rc;
-	fat_stat(n->fat, &st);
+	fat_stat(fat_of(node), &st);
 	set.attr = st.attr;
 	if ((a->valid & VFS_SET_MODE) && !st.is_dir) {
 		set.what |= FAT_SET_ATTR;
@@ -316,20 +266,19 @@ static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 		set.mtime_ns = sync_wall_ns();
 	if (a->valid & VFS_SET_ATIME_NOW)
 		set.atime_ns = sync_wall_ns();
-	return set.what ? fat_setattr(n->fat, &set) : 0;
+	return set.what ? fat_setattr(fat_of(node), &set) : 0;
 }
 
 static int op_statfs(struct vfs_node *node, struct vfs_statfs *ret)
 {
-	struct vnode *n = to_vnode(node);
 	struct fat_info info;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
-	fat_get_info(n->v->fs, &info);
+	fat_get_info(volume_of(node)->fs, &info);
 	*ret = (struct vfs_statfs){
-		.fsid = n->v->fsid,
+		.fsid = volume_of(node)->fsid,
 		.total_bytes = (uint64_t)info.cluster_count * info.cluster_bytes,
 		.free_bytes = (uint64_t)info.free_clusters * info.cluster_bytes,
 		.objects_free = UINT64_MAX,
@@ -343,15 +292,14 @@ static int op_statfs(struct vfs_node *node, struct vfs_statfs *ret)
 
 static int op_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
 {
-	struct vnode *n = to_vnode(any);
 	struct fat_node *fat;
-	int rc = check_alive(n);
+	int rc = node_set_check(any);
 
-	if (rc == 0 && fsid != n->v->fsid)
+	if (rc == 0 && fsid != volume_of(any)->fsid)
 		rc = err_set(-ESTALE, "a file of another volume");
 	if (rc == 0)
-		rc = fat_by_object(n->v->fs, object, &fat);
-	return rc ? rc : wrap(n->v, fat, ret);
+		rc = fat_by_object(volume_of(any)->fs, object, &fat);
+	return rc ? rc : wrap(volume_of(any), fat, ret);
 }
 
 static unsigned engine_flags(unsigned flags)
@@ -372,12 +320,11 @@ static void zero_rest(const struct iovec *iov, int iov_count, size_t got)
 
 static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
 	size_t got = 0;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc == 0)
-		rc = fat_read(n->fat, iov, iov_count, offset, engine_flags(flags), &got);
+		rc = fat_read(fat_of(node), iov, iov_count, offset, engine_flags(flags), &got);
 	if (rc == 0)
 		zero_rest(iov, iov_count, got);
 	return rc;
@@ -391,16 +338,15 @@ static void release_ref(struct vfs_ref *r)
 
 static int op_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret)
 {
-	struct vnode *n = to_vnode(node);
 	struct cache_ref *ref;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
 	ref = malloc(sizeof(*ref));
 	if (!ref)
 		return err_set(-ENOMEM, "a read: no memory");
-	rc = cache_read_ref(fat_node_cache(n->fat), offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0, ref);
+	rc = cache_read_ref(fat_node_cache(fat_of(node)), offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0, ref);
 	if (rc) {
 		free(ref);
 		return rc;
@@ -411,73 +357,33 @@ static int op_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsig
 
 static int op_flush(struct vfs_node *node, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc == 0 && (flags & VFS_NOWAIT))
 		return -EAGAIN;
-	return rc ? rc : fat_flush(n->fat);
+	return rc ? rc : fat_flush(fat_of(node));
 }
 
 static int op_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc == 0 && (flags & VFS_NOWAIT) && (flags & VFS_FUA))
 		return -EAGAIN;
 	if (rc == 0)
-		rc = fat_write(n->fat, iov, iov_count, offset, engine_flags(flags));
-	return rc == 0 && (flags & VFS_FUA) ? fat_flush(n->fat) : rc;
-}
-
-static int op_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags)
-{
-	static const uint8_t zeros[ZEROS_BYTES];
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
-
-	if (rc == 0 && (flags & VFS_FAST))
-		return -EOPNOTSUPP;
-	if (rc == 0 && (flags & VFS_NOWAIT))
-		return -EAGAIN;
-	while (rc == 0 && len) {
-		struct iovec iov = { .iov_len = (size_t)min_u64(len, sizeof(zeros)) };
-		const void *p = zeros;
-
-		memcpy(&iov.iov_base, &p, sizeof(p)); /* it is only read */
-		rc = fat_write(n->fat, &iov, 1, offset, 0);
-		offset += iov.iov_len;
-		len -= iov.iov_len;
-	}
-	return rc == 0 && (flags & VFS_FUA) ? fat_flush(n->fat) : rc;
-}
-
-/* There are no holes on FAT. */
-static int op_extents(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
-                      unsigned max, unsigned *ret_count)
-{
-	int rc = check_alive(to_vnode(node));
-
-	(void)flags;
-	(void)max;
-	if (rc)
-		return rc;
-	ret[0] = (struct vfs_extent){ .offset = offset, .len_bytes = len };
-	*ret_count = 1;
-	return 0;
+		rc = fat_write(fat_of(node), iov, iov_count, offset, engine_flags(flags));
+	return rc == 0 && (flags & VFS_FUA) ? fat_flush(fat_of(node)) : rc;
 }
 
 static int op_prefetch(struct vfs_node *node, uint64_t offset, uint64_t len)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
-	return rc ? rc : cache_prefetch(fat_node_cache(n->fat), offset, len);
+	return rc ? rc : cache_prefetch(fat_node_cache(fat_of(node)), offset, len);
 }
 
 static const struct vfs_node_ops fat_vfs_ops = {
-	.release = op_release,
+	.release = node_set_release,
 	.stat = op_stat,
 	.lookup = op_lookup,
 	.readdir = op_readdir,
@@ -492,8 +398,7 @@ static const struct vfs_node_ops fat_vfs_ops = {
 	.read_ref = op_read_ref,
 	.write = op_write,
 	.flush = op_flush,
-	.zero = op_zero,
-	.extents = op_extents,
+	.zero = vfs_node_zero,
 	.prefetch = op_prefetch,
 };
 
@@ -509,7 +414,7 @@ int fat_vfs_new(struct fat_fs *fs, const struct fat_vfs_options *options, struct
 	fat_get_info(fs, &info);
 	v->fs = fs;
 	v->options = *options;
-	sync_mutex_init(&v->lock, SYNC_RANK_LEAF, "fat nodes");
+	node_set_init(&v->nodes, &set_ops, &fat_vfs_ops, "fat nodes");
 	/* Of this volume, and of no other that is likely to be there. */
 	v->fsid = hash128((uint32_t[]){ info.serial, info.cluster_count, info.cluster_bytes, (uint32_t)info.type },
 	                  4 * sizeof(uint32_t))
@@ -517,7 +422,7 @@ int fat_vfs_new(struct fat_fs *fs, const struct fat_vfs_options *options, struct
 	          1;
 	rc = wrap(v, fat_root(fs), ret_root);
 	if (rc) {
-		sync_mutex_done(&v->lock);
+		node_set_done(&v->nodes);
 		free(v);
 		return rc;
 	}
@@ -527,5 +432,5 @@ int fat_vfs_new(struct fat_fs *fs, const struct fat_vfs_options *options, struct
 
 void fat_vfs_kill(struct fat_vfs *v)
 {
-	__atomic_store_n(&v->dead, 1, __ATOMIC_RELEASE);
+	node_set_kill(&v->nodes);
 }

@@ -15,8 +15,6 @@
 #include "core/cache/cache.h"
 #include "core/fs/nfs/nfs_priv.h"
 
-#define ZEROS_BYTES 65536u
-
 static unsigned cache_flags(unsigned flags)
 {
 	return flags & VFS_NOWAIT ? CACHE_NOWAIT : 0;
@@ -248,42 +246,6 @@ int nfs_file_flush(struct vfs_node *node, unsigned flags)
 	if (rc == 0 && f)
 		rc = cache_flush(f, 0, UINT64_MAX);
 	return rc ? rc : check_there(n);
-}
-
-int nfs_file_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags)
-{
-	static const uint8_t zeros[ZEROS_BYTES];
-	uint64_t at = offset, end = offset + len;
-	int rc = nfs_check_alive(nfs_node_of(node)->im);
-
-	if (rc == 0 && (flags & VFS_FAST))
-		return -EOPNOTSUPP;
-	if (rc == 0 && (flags & VFS_NOWAIT))
-		return told(-EAGAIN);
-	while (rc == 0 && at < end) {
-		struct iovec iov = { .iov_len = (size_t)min_u64(end - at, sizeof(zeros)) };
-		const void *p = zeros;
-
-		memcpy(&iov.iov_base, &p, sizeof(p)); /* it is only read */
-		rc = nfs_file_write(node, &iov, 1, at, 0);
-		at += iov.iov_len;
-	}
-	return rc == 0 && (flags & VFS_FUA) ? nfs_file_flush(node, 0) : rc;
-}
-
-/* The protocol does not tell where holes are. */
-int nfs_file_extents(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
-                     unsigned max, unsigned *ret_count)
-{
-	int rc = nfs_check_alive(nfs_node_of(node)->im);
-
-	(void)flags;
-	(void)max;
-	if (rc)
-		return rc;
-	ret[0] = (struct vfs_extent){ .offset = offset, .len_bytes = len };
-	*ret_count = 1;
-	return 0;
 }
 
 int nfs_file_prefetch(struct vfs_node *node, uint64_t offset, uint64_t len)

@@ -129,8 +129,7 @@ const struct vfs_node_ops nfs_node_ops = {
 	.read_ref = nfs_file_read_ref,
 	.write = nfs_file_write,
 	.flush = nfs_file_flush,
-	.zero = nfs_file_zero,
-	.extents = nfs_file_extents,
+	.zero = vfs_node_zero,
 	.prefetch = nfs_file_prefetch,
 };
 

@@ -164,9 +164,6 @@ int nfs_file_read(struct vfs_node *node, const struct iovec *iov, int iov_count,
 int nfs_file_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret);
 int nfs_file_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int nfs_file_flush(struct vfs_node *node, unsigned flags);
-int nfs_file_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags);
-int nfs_file_extents(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
-                     unsigned max, unsigned *ret_count);
 int nfs_file_prefetch(struct vfs_node *node, uint64_t offset, uint64_t len);
 int nfs_file_truncate(struct nfs_node *n, uint64_t size_bytes);
 

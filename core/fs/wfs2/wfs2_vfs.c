@@ -11,126 +11,77 @@
 #include "core/base/err.h"
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
+#include "core/vfs/node_set.h"
 
 #define WRITE_BITS 0222u
 #define ROOT_OBJECT 1u
-#define ZEROS_BYTES 65536u
 
 struct wfs2_vfs {
+	struct node_set nodes; /* first; of the engine's struct wfs2_node, and of the one directory */
 	struct wfs2_fs *fs;
 	struct wfs2_vfs_options options;
 	uint64_t fsid;
-	uint64_t refs; /* atomic: nodes */
 	uint64_t dir_change; /* atomic: changes of the name space while it is mounted */
-	int dead; /* atomic */
-	struct sync_mutex lock; /* what the engine's nodes say is the node of their object (wfs2_node_user()) */
-	void *root; /* likewise, of the one directory */
-};
-
-struct vnode {
-	struct vfs_node node; /* first */
-	struct wfs2_vfs *v;
-	struct wfs2_node *file; /* referenced; NULL: the one directory */
+	void *root; /* the node of the one directory, which is no object of the engine: it is NULL here */
 };
 
 static const struct vfs_node_ops wfs2_vfs_ops;
 
-static struct vnode *to_vnode(struct vfs_node *n)
+static struct wfs2_vfs *volume_of(const struct vfs_node *n)
 {
-	return (struct vnode *)n;
+	return (struct wfs2_vfs *)node_set_of(n);
 }
 
-static int check_alive(const struct vnode *n)
+/* NULL: the one directory. */
+static struct wfs2_node *file_of(const struct vfs_node *n)
 {
-	if (__atomic_load_n(&n->v->dead, __ATOMIC_ACQUIRE))
-		return err_set(-ESTALE, "the volume was unmounted");
-	return 0;
+	return node_set_object(n);
 }
 
-static void **user_of(struct wfs2_vfs *v, struct wfs2_node *file)
+static void **user_of(struct node_set *s, void *object)
 {
-	return file ? wfs2_node_user(file) : &v->root;
+	return object ? wfs2_node_user(object) : &((struct wfs2_vfs *)s)->root;
 }
 
-static struct vnode *node_new(struct wfs2_vfs *v, struct wfs2_node *file) SYNC_REQUIRES(v->lock)
+static void put(void *object)
 {
-	struct vnode *n = malloc(sizeof(*n));
-
-	if (!n)
-		return NULL;
-	vfs_node_init(&n->node, &wfs2_vfs_ops, file ? VFS_TYPE_FILE : VFS_TYPE_DIR);
-	n->v = v;
-	n->file = file;
-	*user_of(v, file) = n;
-	(void)__atomic_add_fetch(&v->refs, 1, __ATOMIC_RELAXED);
-	return n;
+	wfs2_put(object);
 }
 
-/* The one node of an object. Takes over the reference to @file, also when it fails. */
+static void gone(struct node_set *s)
+{
+	struct wfs2_vfs *v = (struct wfs2_vfs *)s;
+	int rc = wfs2_unmount(v->fs);
+
+	if (v->options.gone)
+		v->options.gone(v->options.ctx, rc);
+	node_set_done(s);
+	free(v);
+}
+
+static const struct node_set_ops set_ops = { .place = user_of, .put = put, .gone = gone };
+
+/* Takes over the reference to @file, also when it fails. */
 static int wrap(struct wfs2_vfs *v, struct wfs2_node *file, struct vfs_node **ret)
 {
-	struct vnode *n;
-	bool found;
-
-	sync_mutex_lock(&v->lock);
-	n = *user_of(v, file);
-	found = n && vfs_node_try_ref(&n->node);
-	if (!found)
-		n = node_new(v, file);
-	sync_mutex_unlock(&v->lock);
-	/* The node that was there has a reference of its own. */
-	if (found || !n)
-		wfs2_put(file);
-	if (!n)
-		return err_set(-ENOMEM, "a file: no memory");
-	*ret = &n->node;
-	return 0;
-}
-
-static void unwrap(struct vnode *n)
-{
-	void **user = user_of(n->v, n->file);
-
-	sync_mutex_lock(&n->v->lock);
-	if (*user == n)
-		*user = NULL;
-	sync_mutex_unlock(&n->v->lock);
-	wfs2_put(n->file);
-	free(n);
-}
-
-static void op_release(struct vfs_node *node)
-{
-	struct vnode *n = to_vnode(node);
-	struct wfs2_vfs *v = n->v;
-
-	unwrap(n);
-	if (__atomic_sub_fetch(&v->refs, 1, __ATOMIC_ACQ_REL) == 0) {
-		int rc = wfs2_unmount(v->fs);
-
-		if (v->options.gone)
-			v->options.gone(v->options.ctx, rc);
-		sync_mutex_done(&v->lock);
-		free(v);
-	}
+	return node_set_get(&v->nodes, file, file ? VFS_TYPE_FILE : VFS_TYPE_DIR, ret);
 }
 
 static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
 {
-	struct vnode *n = to_vnode(node);
-	const struct wfs2_vfs_options *o = &n->v->options;
+	const struct wfs2_vfs_options *o = &volume_of(node)->options;
 	struct wfs2_stat st = { .object = ROOT_OBJECT };
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
-	if (n->file)
-		wfs2_stat(n->file, &st);
+	if (file_of(node))
+		wfs2_stat(file_of(node), &st);
 	else
-		st.change = __atomic_load_n(&n->v->dir_change, __ATOMIC_RELAXED);
+		st.change = __atomic_load_n(&volume_of(node)->dir_change, __ATOMIC_RELAXED);
 	*ret = (struct vfs_stat){
 		.type = node->type,
-		.fsid = n->v->fsid,
+		.fsid = volume_of(node)->fsid,
 		.object = st.object,
 		.size_bytes = st.size_bytes,
 		.allocated_bytes = st.allocated_bytes,
@@ -139,12 +90,12 @@ static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
 		.mtime_ns = st.modified_ns,
 		.ctime_ns = st.modified_ns,
 		.btime_ns = st.created_ns,
-		.mode = n->file ? o->file_mode : o->dir_mode,
+		.mode = file_of(node) ? o->file_mode : o->dir_mode,
 		.uid = o->uid,
 		.gid = o->gid,
-		.link_count = n->file ? 1 : 2,
+		.link_count = file_of(node) ? 1 : 2,
 		.block_bytes = WFS2_BLOCK_BYTES,
-		.grows = n->file != NULL,
+		.grows = file_of(node) != NULL,
 	};
 	if (st.read_only)
 		ret->mode &= ~WRITE_BITS;
@@ -153,13 +104,12 @@ static int op_stat(struct vfs_node *node, struct vfs_stat *ret)
 
 static int op_lookup(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node **ret)
 {
-	struct vnode *d = to_vnode(dir);
 	struct wfs2_node *file;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	if (rc == 0)
-		rc = wfs2_lookup(d->v->fs, name, name_len, &file);
-	return rc ? rc : wrap(d->v, file, ret);
+		rc = wfs2_lookup(volume_of(dir)->fs, name, name_len, &file);
+	return rc ? rc : wrap(volume_of(dir), file, ret);
 }
 
 struct listing {
@@ -183,11 +133,10 @@ static bool list_item(void *ctx, const struct wfs2_dir_item *item)
 
 static int op_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
-	struct vnode *d = to_vnode(dir);
 	struct listing l = { fn, ctx };
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
-	return rc ? rc : wfs2_list(d->v->fs, cookie, list_item, &l);
+	return rc ? rc : wfs2_list(volume_of(dir)->fs, cookie, list_item, &l);
 }
 
 static int op_parent(struct vfs_node *dir, struct vfs_node **ret)
@@ -197,26 +146,25 @@ static int op_parent(struct vfs_node *dir, struct vfs_node **ret)
 	return err_set(-ENOENT, "the top of a volume");
 }
 
-static int names_changed(struct vnode *d, int rc)
+static int names_changed(const struct vfs_node *dir, int rc)
 {
 	if (rc == 0)
-		(void)__atomic_add_fetch(&d->v->dir_change, 1, __ATOMIC_RELAXED);
+		(void)__atomic_add_fetch(&volume_of(dir)->dir_change, 1, __ATOMIC_RELAXED);
 	return rc;
 }
 
 static int op_create(struct vfs_node *dir, const char *name, size_t name_len, const struct vfs_new *attr,
                      struct vfs_node **ret)
 {
-	struct vnode *d = to_vnode(dir);
 	struct wfs2_node *file;
 	bool read_only = true;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	if (rc)
 		return rc;
 	if (attr->type != VFS_TYPE_FILE)
 		return err_set(-EPERM, "WFS v2 has only files");
-	rc = names_changed(d, wfs2_create(d->v->fs, name, name_len, &file));
+	rc = names_changed(dir, wfs2_create(volume_of(dir)->fs, name, name_len, &file));
 	if (rc)
 		return rc;
 	if (!(attr->mode & WRITE_BITS))
@@ -225,54 +173,51 @@ static int op_create(struct vfs_node *dir, const char *name, size_t name_len, co
 		wfs2_put(file);
 		return rc;
 	}
-	return wrap(d->v, file, ret);
+	return wrap(volume_of(dir), file, ret);
 }
 
 static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
 {
-	struct vnode *d = to_vnode(dir);
 	struct wfs2_node *file;
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	(void)tag;
 	if (rc)
 		return rc;
 	if (want_dir) {
-		rc = wfs2_lookup(d->v->fs, name, name_len, &file);
+		rc = wfs2_lookup(volume_of(dir)->fs, name, name_len, &file);
 		if (rc)
 			return rc;
 		wfs2_put(file);
 		return err_set(-ENOTDIR, "WFS v2 has no directories");
 	}
-	return names_changed(d, wfs2_unlink(d->v->fs, name, name_len));
+	return names_changed(dir, wfs2_unlink(volume_of(dir)->fs, name, name_len));
 }
 
 static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
                      const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
 {
-	struct vnode *d = to_vnode(dir);
-	int rc = check_alive(d);
+	int rc = node_set_check(dir);
 
 	(void)tag;
 	if (rc)
 		return rc;
-	if (new_dir->ops != &wfs2_vfs_ops || to_vnode(new_dir)->v != d->v)
+	if (new_dir->ops != &wfs2_vfs_ops || volume_of(new_dir) != volume_of(dir))
 		return err_set(-EXDEV, "a file does not move between file systems");
 	if (flags & ~VFS_RENAME_NOREPLACE)
 		return err_set(-EINVAL, "WFS v2 cannot exchange two names");
-	return names_changed(
-	        d, wfs2_rename(d->v->fs, name, name_len, new_name, new_name_len, flags & VFS_RENAME_NOREPLACE));
+	return names_changed(dir, wfs2_rename(volume_of(dir)->fs, name, name_len, new_name, new_name_len,
+	                                      flags & VFS_RENAME_NOREPLACE));
 }
 
 static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 {
-	struct vnode *n = to_vnode(node);
-	const struct wfs2_vfs_options *o = &n->v->options;
+	const struct wfs2_vfs_options *o = &volume_of(node)->options;
 	uint64_t mtime_ns = a->valid & VFS_SET_MTIME_NOW ? sync_wall_ns() : a->mtime_ns;
 	bool read_only = !(a->mode & WRITE_BITS);
 	const uint64_t *set_mtime = a->valid & (VFS_SET_MTIME | VFS_SET_MTIME_NOW) ? &mtime_ns : NULL;
 	const bool *set_read_only = a->valid & VFS_SET_MODE ? &read_only : NULL;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
@@ -280,26 +225,25 @@ static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 		return err_set(-EPERM, "WFS v2 keeps no owners");
 	if ((a->valid & VFS_SET_FLAGS) && a->flags)
 		return err_set(-EOPNOTSUPP, "WFS v2 has no such flags");
-	if (!n->file)
+	if (!file_of(node))
 		return a->valid & VFS_SET_SIZE ? err_set(-EISDIR, "a directory has no size") : 0;
 	if (a->valid & VFS_SET_SIZE)
-		rc = wfs2_truncate(n->file, a->size_bytes);
+		rc = wfs2_truncate(file_of(node), a->size_bytes);
 	if (rc == 0 && (set_mtime || set_read_only))
-		rc = wfs2_set_attr(n->file, set_read_only, set_mtime);
+		rc = wfs2_set_attr(file_of(node), set_read_only, set_mtime);
 	return rc;
 }
 
 static int op_statfs(struct vfs_node *node, struct vfs_statfs *ret)
 {
-	struct vnode *n = to_vnode(node);
 	struct wfs2_info info;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
-	wfs2_get_info(n->v->fs, &info);
+	wfs2_get_info(volume_of(node)->fs, &info);
 	*ret = (struct vfs_statfs){
-		.fsid = n->v->fsid,
+		.fsid = volume_of(node)->fsid,
 		.total_bytes = (uint64_t)info.block_count * WFS2_BLOCK_BYTES,
 		.free_bytes = (uint64_t)info.free_blocks * WFS2_BLOCK_BYTES,
 		.object_count = info.file_count,
@@ -314,25 +258,23 @@ static int op_statfs(struct vfs_node *node, struct vfs_statfs *ret)
 
 static int op_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
 {
-	struct vnode *n = to_vnode(any);
 	struct wfs2_node *file = NULL;
-	int rc = check_alive(n);
+	int rc = node_set_check(any);
 
-	if (rc == 0 && fsid != n->v->fsid)
+	if (rc == 0 && fsid != volume_of(any)->fsid)
 		rc = err_set(-ESTALE, "a file of another volume");
 	if (rc == 0 && object != ROOT_OBJECT)
-		rc = wfs2_by_object(n->v->fs, object, &file);
-	return rc ? rc : wrap(n->v, file, ret);
+		rc = wfs2_by_object(volume_of(any)->fs, object, &file);
+	return rc ? rc : wrap(volume_of(any), file, ret);
 }
 
 static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
 	size_t got = 0;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc == 0)
-		rc = wfs2_read(n->file, iov, iov_count, offset, flags & VFS_NOWAIT ? WFS2_NOWAIT : 0, &got);
+		rc = wfs2_read(file_of(node), iov, iov_count, offset, flags & VFS_NOWAIT ? WFS2_NOWAIT : 0, &got);
 	/* What lies behind an end that moved meanwhile reads as zeros. */
 	for (int i = 0; rc == 0 && i < iov_count; i++) {
 		if (got < iov[i].iov_len)
@@ -350,16 +292,15 @@ static void release_ref(struct vfs_ref *r)
 
 static int op_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret)
 {
-	struct vnode *n = to_vnode(node);
 	struct cache_ref *ref;
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc)
 		return rc;
 	ref = malloc(sizeof(*ref));
 	if (!ref)
 		return err_set(-ENOMEM, "a read: no memory");
-	rc = cache_read_ref(wfs2_node_cache(n->file), offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0, ref);
+	rc = cache_read_ref(wfs2_node_cache(file_of(node)), offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0, ref);
 	if (rc) {
 		free(ref);
 		return rc;
@@ -370,75 +311,35 @@ static int op_read_ref(struct vfs_node *node, uint64_t offset, size_t len, unsig
 
 static int op_flush(struct vfs_node *node, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
-	if (rc || !n->file)
+	if (rc || !file_of(node))
 		return rc; /* names are durable at once */
-	return flags & VFS_NOWAIT ? -EAGAIN : wfs2_flush(n->file);
+	return flags & VFS_NOWAIT ? -EAGAIN : wfs2_flush(file_of(node));
 }
 
 static int op_write(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
 	if (rc == 0 && (flags & VFS_NOWAIT) && (flags & VFS_FUA))
 		return -EAGAIN;
 	if (rc == 0)
-		rc = wfs2_write(n->file, iov, iov_count, offset,
+		rc = wfs2_write(file_of(node), iov, iov_count, offset,
 		                (flags & VFS_NOWAIT ? WFS2_NOWAIT : 0) | (flags & VFS_APPEND ? WFS2_APPEND : 0) |
 		                        (flags & VFS_MAKES_ROOM ? WFS2_MAKES_ROOM : 0));
-	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
-}
-
-static int op_zero(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags)
-{
-	static const uint8_t zeros[ZEROS_BYTES];
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
-
-	if (rc == 0 && (flags & VFS_FAST))
-		return -EOPNOTSUPP;
-	if (rc == 0 && (flags & VFS_NOWAIT))
-		return -EAGAIN;
-	while (rc == 0 && len) {
-		struct iovec iov = { .iov_len = (size_t)min_u64(len, sizeof(zeros)) };
-		const void *p = zeros;
-
-		memcpy(&iov.iov_base, &p, sizeof(p)); /* it is only read */
-		rc = wfs2_write(n->file, &iov, 1, offset, 0);
-		offset += iov.iov_len;
-		len -= iov.iov_len;
-	}
-	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(n->file) : rc;
-}
-
-/* There are no holes. */
-static int op_extents(struct vfs_node *node, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
-                      unsigned max, unsigned *ret_count)
-{
-	int rc = check_alive(to_vnode(node));
-
-	(void)flags;
-	(void)max;
-	if (rc)
-		return rc;
-	ret[0] = (struct vfs_extent){ .offset = offset, .len_bytes = len };
-	*ret_count = 1;
-	return 0;
+	return rc == 0 && (flags & VFS_FUA) ? wfs2_flush(file_of(node)) : rc;
 }
 
 static int op_prefetch(struct vfs_node *node, uint64_t offset, uint64_t len)
 {
-	struct vnode *n = to_vnode(node);
-	int rc = check_alive(n);
+	int rc = node_set_check(node);
 
-	return rc ? rc : cache_prefetch(wfs2_node_cache(n->file), offset, len);
+	return rc ? rc : cache_prefetch(wfs2_node_cache(file_of(node)), offset, len);
 }
 
 static const struct vfs_node_ops wfs2_vfs_ops = {
-	.release = op_release,
+	.release = node_set_release,
 	.stat = op_stat,
 	.lookup = op_lookup,
 	.readdir = op_readdir,
@@ -453,8 +354,7 @@ static const struct vfs_node_ops wfs2_vfs_ops = {
 	.read_ref = op_read_ref,
 	.write = op_write,
 	.flush = op_flush,
-	.zero = op_zero,
-	.extents = op_extents,
+	.zero = vfs_node_zero,
 	.prefetch = op_prefetch,
 };
 
@@ -470,12 +370,12 @@ int wfs2_vfs_new(struct wfs2_fs *fs, const struct wfs2_vfs_options *options, str
 	wfs2_get_info(fs, &info);
 	v->fs = fs;
 	v->options = *options;
-	sync_mutex_init(&v->lock, SYNC_RANK_LEAF, "wfs2 nodes");
+	node_set_init(&v->nodes, &set_ops, &wfs2_vfs_ops, "wfs2 nodes");
 	v->fsid = get_le64(info.id) | 1;
 	v->dir_change = sync_wall_ns(); /* more than any count of an earlier mount */
 	rc = wrap(v, NULL, ret_root);
 	if (rc) {
-		sync_mutex_done(&v->lock);
+		node_set_done(&v->nodes);
 		free(v);
 		return rc;
 	}
@@ -485,5 +385,5 @@ int wfs2_vfs_new(struct wfs2_fs *fs, const struct wfs2_vfs_options *options, str
 
 void wfs2_vfs_kill(struct wfs2_vfs *v)
 {
-	__atomic_store_n(&v->dead, 1, __ATOMIC_RELEASE);
+	node_set_kill(&v->nodes);
 }
