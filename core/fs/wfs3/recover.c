@@ -349,7 +349,8 @@ static int get_memory(struct recover *rc)
 	if (!rc->memory)
 		return err_set(-ENOMEM, "no memory to recover");
 	budget_charge(rc->memory, RECOVER_BYTES);
-	rc->pages.memory = rc->parts.memory = rc->memory;
+	recover_pages_init(&rc->pages, rc->memory);
+	recover_parts_init(&rc->parts, rc->memory);
 	rc->check_buf = aligned_alloc(WFS3_BLOCK_BYTES, WFS3_BLOCK_BYTES);
 	return rc->check_buf ? 0 : err_set(-ENOMEM, "no memory to recover");
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where in the log the last contents of a page are, while the log is read: a table of objects, and for each a table by
- * block. A later record that maps or unmaps the block removes the page again. Not thread-safe.
+ * Where in the log the last contents of a page are, while the log is read. A later record that maps or unmaps the block
+ * removes the page again. What a record costs grows with the logarithm of the pages, and with those that it removes.
+ * Not thread-safe.
  */
 #ifndef WFSD_CORE_FS_WFS3_RECOVER_PAGES_H
 #define WFSD_CORE_FS_WFS3_RECOVER_PAGES_H
@@ -10,8 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct budget_consumer;
-struct recover_object;
+#include "core/fs/wfs3/recover_trie.h"
 
 struct recover_page {
 	uint64_t dataset, object;
@@ -22,21 +22,18 @@ struct recover_page {
 };
 
 struct recover_pages {
-	struct recover_object *objects; /* slots */
-	size_t slot_count; /* power of two, or 0 */
-	size_t object_count;
-	size_t count; /* pages */
+	struct recover_trie trie; /* of struct recover_page */
 	struct recover_page *sorted; /* recover_pages_sort() */
-	struct budget_consumer *memory; /* charged with the tables; NULL: nobody is */
+	size_t count; /* of these */
 };
 
+/* @memory is charged with the tables; NULL: nobody is. */
+void recover_pages_init(struct recover_pages *t, struct budget_consumer *memory);
 /* 0 or -ENOMEM. */
 int recover_pages_put(struct recover_pages *t, const struct recover_page *page);
 void recover_pages_remove(struct recover_pages *t, uint64_t dataset, uint64_t object, uint64_t first, uint64_t count);
-/* The position, 0: none. */
-uint64_t recover_pages_get(const struct recover_pages *t, uint64_t dataset, uint64_t object, uint64_t block);
-/* Fill sorted[0..count): by dataset, object and position. 0 or -ENOMEM. */
-int recover_pages_sort(struct recover_pages *t);
+/* Fill sorted[0..count): by dataset, object and position. Nothing can be put or removed then. */
+void recover_pages_sort(struct recover_pages *t);
 void recover_pages_done(struct recover_pages *t);
 
 #endif

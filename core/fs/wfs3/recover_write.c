@@ -178,14 +178,15 @@ static void helper_main(void *arg)
 
 int recover_write(struct pool *p, const struct wal_config *log, uint64_t start, struct recover_pages *pages)
 {
-	struct crew c = { .p = p, .log = log, .start = start, .count = pages->count };
+	struct crew c = { .p = p, .log = log, .start = start };
 	struct sync_thread helper;
 	bool helped = false;
-	int ret = recover_pages_sort(pages);
 
-	if (ret || !c.count)
-		return ret;
+	recover_pages_sort(pages);
 	c.pages = pages->sorted;
+	c.count = pages->count;
+	if (!c.count)
+		return 0;
 	/* Both have something to do to the end. */
 	c.piece = min_u64(max_u64(c.count / 8, PIECE_PAGES_MIN), RECOVER_PIECE_PAGES);
 	sync_mutex_init(&c.lock, SYNC_RANK_LEAF, "wfs3 recovery");
