@@ -89,6 +89,7 @@ static int reap_items(struct object *o)
 	while (rc == 1) {
 		struct doomed d = { 0 };
 		struct edit e;
+		int edited;
 
 		rc = tree_scan(o->ds->tree, &from, &to, note_item, &d, &resume);
 		if (rc == -EAGAIN) {
@@ -103,8 +104,8 @@ static int reap_items(struct object *o)
 		edit_init(&e, o->ds);
 		for (unsigned i = 0; i < d.count; i++)
 			edit_delete(&e, &d.keys[i]);
-		if (edit_run(&e))
-			rc = -EIO;
+		edited = edit_run(&e);
+		rc = edited ? edited : rc;
 	}
 	return rc;
 }

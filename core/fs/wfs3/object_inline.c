@@ -120,9 +120,11 @@ int object_read_inline(struct object *o, void *data)
 		if (ret)
 			return ret;
 	}
+	if (ret == -ENOENT || ret == -ERANGE)
+		ret = err_set(-EUCLEAN, "object %" PRIu64 " of dataset %" PRIu64 " lacks its contents", o->number,
+		              o->ds->id);
 	if (ret)
-		return err_set(-EUCLEAN, "object %" PRIu64 " of dataset %" PRIu64 " lacks its contents", o->number,
-		               o->ds->id);
+		return ret;
 	memset((uint8_t *)data + len, 0, WFS3_BLOCK_BYTES - len);
 	return 0;
 }

@@ -38,13 +38,15 @@ void object_log(void *ctx, struct cache_page *pages, unsigned count)
 	struct wal_record r = { .type = WAL_DATA, .dataset = o->ds->id, .object = o->number };
 	struct wal_ticket ticket;
 	bool taken;
+	int ret;
 
 	always(count <= WAL_PAGES_MAX);
 	/* A commit finds what only the log has by this list. */
 	object_list(o);
-	if (pool_check_writable(p)) {
+	ret = pool_check_writable(p);
+	if (ret) {
 		for (unsigned i = 0; i < count; i++)
-			pages[i].result = -EIO;
+			pages[i].result = ret;
 		return;
 	}
 	for (unsigned i = 0; i < count; i++)
@@ -67,7 +69,7 @@ static void log_volume_inode(struct object *o)
 	struct wal_record r = { .type = WAL_INODE, .dataset = o->ds->id, .object = o->number };
 	struct wfs3_key key = object_inode_key(o);
 	struct wal_ticket ticket;
-	int ret;
+	int ret, fetched = 0;
 
 	r.change = __atomic_load_n(&o->inode.change, __ATOMIC_RELAXED);
 	if (r.change == __atomic_load_n(&o->logged_change, __ATOMIC_RELAXED))
@@ -84,8 +86,9 @@ static void log_volume_inode(struct object *o)
 		txg_exit(p);
 		wal_end(p->wal, &ticket);
 		if (ret == -EAGAIN)
-			ret = tree_fetch(o->ds->tree, &key) ? -EIO : -EAGAIN;
-	} while (ret == -EAGAIN);
+			fetched = tree_fetch(o->ds->tree, &key);
+	} while (ret == -EAGAIN && !fetched);
+	ret = fetched ? fetched : ret;
 	if (ret)
 		log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": could not store times: errno %d", p->name, o->ds->id,
 		            -ret);

@@ -169,14 +169,16 @@ static int fill_verify(struct fill *f, uint64_t first, unsigned count, void *con
 	for (unsigned i = 0; i < count; i++) {
 		struct pool_device *d;
 		uint64_t offset;
+		int ret;
 
 		if (!f->want[i].addr)
 			continue;
 		crc[i] = crc32c(data[i], WFS3_BLOCK_BYTES);
 		if (crc[i] == f->want[i].crc || MUTATE(NO_DATA_CRC))
 			continue;
-		if (pool_locate(f->o->ds->pool, f->want[i].addr, 1, &d, &offset))
-			return -EIO;
+		ret = pool_locate(f->o->ds->pool, f->want[i].addr, 1, &d, &offset);
+		if (ret)
+			return ret;
 		if (!mirror_read_verified(d->dev, offset, data[i], WFS3_BLOCK_BYTES, crc_is_good, &f->want[i].crc)) {
 			crc[i] = f->want[i].crc;
 			continue;

@@ -236,6 +236,38 @@ static void test_inode_is_valid_at_every_moment_while_contents_come_and_go(void 
 	tree_done(&t);
 }
 
+/* A device that fails for a moment is not damage: neither what is said, nor what is done about it. */
+static void test_contents_that_cannot_be_read_are_an_error_of_the_device(void **state)
+{
+	const struct blk_sim_faults faults = { .fail_nth = { [BLK_READ] = 0,
+		                                             [BLK_WRITE] = -1,
+		                                             [BLK_FLUSH] = -1,
+		                                             [BLK_DISCARD] = -1,
+		                                             [BLK_WRITE_ZEROES] = -1 },
+		                               .fail_from_nth = true };
+	static uint8_t attribute[60000];
+	struct tree_fixture t;
+	uint8_t got[100];
+	struct vfs_node *n;
+
+	(void)state;
+	fill(3);
+	tree_init(&t, 64 * MIB);
+	(void)written(&t, "small", sizeof(got), &n);
+	/* It stands between the inode and the contents, which so are in another node. */
+	assert_ok(n->ops->set_xattr(n, "user.large", attribute, sizeof(attribute), 0, NULL));
+	vfs_node_unref(n);
+	tree_restart(&t);
+	n = node_at(t.top, "small");
+	blk_sim_set_faults(t.f.devs[0], &faults);
+	assert_int_equal(node_read(n, 0, got, sizeof(got)), -EIO);
+	blk_sim_set_faults(t.f.devs[0], NULL);
+	assert_ok(node_read(n, 0, got, sizeof(got)));
+	assert_memory_equal(got, data, sizeof(got));
+	vfs_node_unref(n);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_punched_truncated_or_removed_is_gone),
 		cmocka_unit_test(test_flushed_contents_survive_power_cuts),
 		cmocka_unit_test(test_inode_is_valid_at_every_moment_while_contents_come_and_go),
+		cmocka_unit_test(test_contents_that_cannot_be_read_are_an_error_of_the_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
