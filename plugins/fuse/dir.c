@@ -196,7 +196,8 @@ static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const
 	/* A name that was removed or renamed meanwhile must not be brought back. */
 	if (p->plus && from->has_attr && atomic_load(&d->node->touched) <= d->sequence &&
 	    !node_touched_since(&m->nodes, from->attr.fsid, from->attr.file_id, d->sequence) &&
-	    entry_fill(m, d->node, seen, &from->attr, &from->fh, &e, &n) == 0 && put(p, name, &e, from->next_offset))
+	    entry_fill(m, d->node, NULL, seen, &from->attr, &from->fh, &e, &n) == 0 &&
+	    put(p, name, &e, from->next_offset))
 		return true;
 	if (n)
 		node_forget(&m->nodes, n, 1);

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "plugins/fuse/mount.h"
 #include "protocol/client/wfs_watch.h"
@@ -21,10 +20,11 @@
 #define WATCH_ID 1u
 #define WAIT_MS 20000u
 #define PAUSE_MS 100u
-#define FAILURES_MAX 2u /* in a row; then what the kernel has may be wrong for too long */
 #define NS_PER_S 1e9
-/* Of Linux 6.16: all names are to be looked up again. libfuse 3 does not know it. */
-#define NOTIFY_INC_EPOCH 8
+#define NS_PER_MS UINT64_C(1000000)
+/* When watching was refused: asked again after this, then after twice as long each time, up to the second. */
+#define WATCH_PAUSE_FIRST_NS (1000 * NS_PER_MS)
+#define WATCH_PAUSE_MAX_NS (60000 * NS_PER_MS)
 
 void tell_begin(struct mount *m)
 {
@@ -96,19 +96,6 @@ static void object_changed(struct mount *m, struct node *n, bool data)
 	(void)fuse_lowlevel_notify_inval_inode(m->session, ino_of(m, n), data ? 0 : -1, 0);
 }
 
-static void all_names_changed(struct mount *m)
-{
-	struct {
-		uint32_t len_bytes;
-		int32_t code;
-		uint64_t unique;
-	} notice = { .len_bytes = 16, .code = NOTIFY_INC_EPOCH };
-
-	/* A kernel that does not know it looks names up again when their time is over. */
-	if (write(fuse_session_fd(m->session), &notice, sizeof(notice)) < 0)
-		return;
-}
-
 static void change(struct mount *m, const struct wfs_event *e)
 {
 	struct node *n;
@@ -129,24 +116,26 @@ static void change(struct mount *m, const struct wfs_event *e)
 	if (*e->name)
 		(void)fuse_lowlevel_notify_inval_entry(m->session, ino_of(m, n), e->name, strlen(e->name));
 	else
-		all_names_changed(m);
+		told_forget_all(m);
 	forget(m, n);
 }
 
-static void everything_changed(struct mount *m)
+/* False: no memory; the kernel may still believe something. */
+static bool everything_changed(struct mount *m)
 {
 	struct node **all;
 	size_t count;
 
 	count_change(m);
+	told_forget_all(m);
 	if (node_all(&m->nodes, &all, &count))
-		return;
+		return false;
 	for (size_t i = 0; i < count; i++) {
 		object_changed(m, all[i], true);
 		forget(m, all[i]);
 	}
 	free(all);
-	all_names_changed(m);
+	return true;
 }
 
 static void on_event(void *ctx, const struct wfs_event *e)
@@ -168,7 +157,8 @@ static void on_event(void *ctx, const struct wfs_event *e)
 		break; /* it takes none */
 	case WFS_EVENT_ENDED:
 	case WFS_EVENT_RESET:
-		m->events.asked = false;
+		m->events.watched = false;
+		m->events.watch_at_ns = m->events.watch_pause_ns = 0;
 		m->events.lost = true;
 		if (e->kind == WFS_EVENT_RESET) {
 			m->events.restarted = true;
@@ -199,15 +189,37 @@ static bool pause_for_a_while(struct mount *m)
 	return !stop;
 }
 
-/* A server that does not let us watch is asked again when it has forgotten us. */
-static bool watch(struct mount *m)
+/* Unless it does: have the server tell. One that does not let us, or cannot now, is asked again later. */
+static void watch(struct mount *m)
 {
+	struct mount_events *v = &m->events;
 	int err;
 
-	if (m->options->coherent_timeout_s <= 0)
-		return false;
+	if (v->watched || m->options->coherent_timeout_s <= 0 || node_now_ns() < v->watch_at_ns)
+		return;
 	err = wfs_watch(m->client, NULL, &m->root->fh, WATCH_ID, WFS_CHANGE_ALL, WFS_WATCH_SUBTREE | WFS_WATCH_OTHERS);
-	return !err || err == -EEXIST;
+	v->watched = !err || err == -EEXIST;
+	if (v->watched) {
+		v->watch_pause_ns = 0;
+		/* An answer that is on its way may be older than the watch. */
+		count_change(m);
+		return;
+	}
+	v->watch_pause_ns = v->watch_pause_ns ? 2 * v->watch_pause_ns : WATCH_PAUSE_FIRST_NS;
+	if (v->watch_pause_ns > WATCH_PAUSE_MAX_NS)
+		v->watch_pause_ns = WATCH_PAUSE_MAX_NS;
+	v->watch_at_ns = node_now_ns() + v->watch_pause_ns;
+}
+
+/* For how long events are waited for. */
+static unsigned wait_ms(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+	uint64_t now = node_now_ns(), until = v->watch_at_ns;
+
+	if (v->watched || m->options->coherent_timeout_s <= 0 || until >= now + WAIT_MS * NS_PER_MS)
+		return WAIT_MS;
+	return until <= now ? 0 : (unsigned)((until - now) / NS_PER_MS) + 1;
 }
 
 /* A server that has forgotten us may have been restarted: it gives our locks back to us, for a time. */
@@ -222,36 +234,45 @@ static bool reclaim_locks(struct mount *m)
 	return true;
 }
 
+/*
+ * Nobody tells us now. Others may have a connection already, and change what we know nothing of until we have one, too,
+ * so what was told is not true any more from now on.
+ */
+static void out_of_reach(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+	bool was_coherent = v->coherent;
+
+	set_coherent(m, false);
+	if (was_coherent || v->lost)
+		v->lost = !everything_changed(m);
+}
+
 static void *run_events(void *arg)
 {
 	struct mount *m = arg;
 	struct mount_events *v = &m->events;
-	bool watched = false, known = false;
-	unsigned failures = 0;
-	int err = 0;
+	bool settled = false; /* it only remains to wait */
+	int err;
 
-	while (err != -ECANCELED) {
-		err = wfs_events(m->client, known && !v->restarted ? WAIT_MS : 0, on_event, m);
-		if (!err && v->restarted && reclaim_locks(m))
-			v->restarted = false;
+	for (;;) {
+		err = wfs_events(m->client, settled ? wait_ms(m) : 0, on_event, m);
+		if (err == -ECANCELED)
+			break;
 		if (err) {
-			set_coherent(m, false);
-			if (++failures == FAILURES_MAX && watched)
-				everything_changed(m);
-			if (!pause_for_a_while(m))
-				break;
-			continue;
+			out_of_reach(m);
+		} else {
+			if (v->restarted && reclaim_locks(m))
+				v->restarted = false;
+			watch(m);
+			if (v->lost)
+				v->lost = !everything_changed(m);
+			set_coherent(m, v->watched && !v->lost);
 		}
-		failures = 0;
-		known = true;
-		if (!v->asked) {
-			watched = watch(m);
-			v->asked = true;
-		}
-		if (v->lost)
-			everything_changed(m);
-		v->lost = false;
-		set_coherent(m, watched);
+		/* What was told before the connection was lost, or has not been handed out yet, is there at once. */
+		settled = !err && !v->restarted && !v->lost;
+		if (!settled && !pause_for_a_while(m))
+			break;
 	}
 	return NULL;
 }
@@ -263,6 +284,7 @@ int events_start(struct mount *m)
 	sigset_t all, before;
 	int err;
 
+	told_init(m);
 	pthread_mutex_init(&v->stop_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -274,6 +296,8 @@ int events_start(struct mount *m)
 	err = pthread_create(&v->thread, NULL, run_events, m);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	v->started = !err;
+	if (err)
+		told_done(m);
 	return -err;
 }
 
@@ -291,5 +315,6 @@ void events_stop(struct mount *m)
 	pthread_join(v->thread, NULL);
 	pthread_cond_destroy(&v->stopped);
 	pthread_mutex_destroy(&v->stop_lock);
+	told_done(m);
 	v->started = false;
 }

@@ -33,11 +33,24 @@ struct mount_events {
 	pthread_rwlock_t lock; /* held by those who give the kernel what it may believe for long */
 	bool coherent; /* all changes are told */
 	_Atomic uint64_t changes; /* told so far; changes with the lock held for writing */
-	bool asked, lost, restarted; /* of the thread */
+	/* Of the thread: the server watches for us; it lets nobody watch, or fails, and is asked again at that time;
+	 * changes may have been missed; locks may be gone. */
+	bool watched, lost, restarted;
+	uint64_t watch_at_ns, watch_pause_ns;
 	pthread_t thread;
 	bool started, stop;
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
+};
+
+struct told_name;
+
+/* Names that the kernel believes for long (told.c). */
+struct told_names {
+	bool by_name; /* it can only be told of each; otherwise they are not remembered */
+	pthread_mutex_t lock; /* of everything below */
+	struct told_name *first, **last; /* those that are believed longest at the end */
+	unsigned count;
 };
 
 /* Files that are to be closed (close.c). */
@@ -63,6 +76,7 @@ struct mount {
 	_Atomic uint64_t sequence; /* counts changes made through this mount */
 	struct lock_queue locks;
 	struct mount_events events;
+	struct told_names told;
 	struct close_queue closes;
 	pthread_mutex_t open_lock; /* while it is held no file is opened */
 	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
@@ -118,10 +132,10 @@ void reply_statfs(fuse_req_t req, const struct wfs_statfs *s);
  * A name was looked up or made in @dir: tell the kernel of the object, or of @err. It counts as told only when that
  * arrived.
  */
-void reply_entry(fuse_req_t req, struct node *dir, struct seen seen, int err, const struct wfs_attr *attr,
-                 const struct wfs_fh *fh);
+void reply_entry(fuse_req_t req, struct node *dir, const char *name, struct seen seen, int err,
+                 const struct wfs_attr *attr, const struct wfs_fh *fh);
 /* Fill in an entry; the node counts as told. Between tell_begin() and tell_end(). -ENOMEM. */
-int entry_fill(struct mount *m, struct node *dir, struct seen seen, const struct wfs_attr *attr,
+int entry_fill(struct mount *m, struct node *dir, const char *name, struct seen seen, const struct wfs_attr *attr,
                const struct wfs_fh *fh, struct fuse_entry_param *ret, struct node **ret_node);
 void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *ret);
 /* The number that programs see. */
@@ -176,6 +190,22 @@ bool events_fresh(struct mount *m, struct seen seen);
 /* How long an answer is believed. */
 double events_believed_s(struct mount *m, struct seen seen, double otherwise_s);
 uint64_t events_believed_ns(struct mount *m, struct seen seen);
+
+/* told.c */
+/* The file system is mounted. */
+void told_init(struct mount *m);
+void told_done(struct mount *m);
+/*
+ * How long the kernel may believe that a name stands for what it was told, or for nothing. Between tell_begin() and
+ * tell_end().
+ */
+double told_name_s(struct mount *m, const struct node *dir, const char *name, struct seen seen, double otherwise_s);
+/* This mount gave the name to something that had another one. */
+void told_moved(struct mount *m, const struct node *dir, const char *name);
+/* The kernel is to ask for all names again. Blocks as long as requests that change directories are under way. */
+void told_forget_all(struct mount *m);
+/* The same, told name by name: of those that were remembered. */
+void told_expire_names(struct mount *m);
 
 /* names.c */
 /* A directory that was just made, with its attributes. */

@@ -57,11 +57,11 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	caller_get(req, &who);
 	err = look_up(m, dir, &who.cred, name, &fh, &attr);
 	if (err != -ENOENT || m->options->negative_timeout_s <= 0) {
-		reply_entry(req, dir, who.seen, err, &attr, &fh);
+		reply_entry(req, dir, name, who.seen, err, &attr, &fh);
 		return;
 	}
 	tell_begin(m);
-	none.entry_timeout = events_believed_s(m, who.seen, m->options->negative_timeout_s);
+	none.entry_timeout = told_name_s(m, dir, name, who.seen, m->options->negative_timeout_s);
 	(void)fuse_reply_entry(req, &none);
 	tell_end(m);
 }
@@ -162,7 +162,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 		return;
 	}
 	tell_begin(m);
-	err = entry_fill(m, dir, who.seen, &attr, &fh, &entry, &n);
+	err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);
 	if (!err)
 		names_begin(m, n, &attr);
 	if (err)
@@ -279,6 +279,9 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	err = wfs_rename(m->client, &who.cred, &from->fh, name, &to->fh, new_name, wanted);
 	node_touch(m, from);
 	node_touch(m, to);
+	told_moved(m, to, new_name);
+	if (flags & RENAME_EXCHANGE)
+		told_moved(m, from, name);
 	reply_err(req, err);
 }
 
@@ -309,7 +312,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	wfs_batch_free(b);
 	who.seen.own = node_touch_end(m, n, before);
 	node_touch(m, dir);
-	reply_entry(req, dir, who.seen, err, &attr, &n->fh);
+	reply_entry(req, dir, new_name, who.seen, err, &attr, &n->fh);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -337,7 +340,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		return;
 	}
 	tell_begin(m);
-	err = entry_fill(m, dir, who.seen, &attr, &fh, &entry, &n);
+	err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);
 	if (!err)
 		err = file_attach(m, n, file, access, fi);
 	if (err) {

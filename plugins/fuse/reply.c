@@ -175,7 +175,7 @@ void reply_attr(fuse_req_t req, struct node *n, struct seen seen, const struct w
 	tell_end(m);
 }
 
-int entry_fill(struct mount *m, struct node *dir, struct seen seen, const struct wfs_attr *attr,
+int entry_fill(struct mount *m, struct node *dir, const char *name, struct seen seen, const struct wfs_attr *attr,
                const struct wfs_fh *fh, struct fuse_entry_param *ret, struct node **ret_node)
 {
 	struct node *n = node_get(&m->nodes, attr, fh);
@@ -188,14 +188,15 @@ int entry_fill(struct mount *m, struct node *dir, struct seen seen, const struct
 	*ret = (struct fuse_entry_param){ .ino = n == m->root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n,
 		                          .generation = n->file_id,
 		                          .attr_timeout = events_believed_s(m, seen, m->options->attr_timeout_s),
-		                          .entry_timeout = events_believed_s(m, seen, m->options->entry_timeout_s) };
+		                          .entry_timeout =
+		                                  told_name_s(m, dir, name, seen, m->options->entry_timeout_s) };
 	stat_fill(m, attr, &ret->attr);
 	*ret_node = n;
 	return 0;
 }
 
-void reply_entry(fuse_req_t req, struct node *dir, struct seen seen, int err, const struct wfs_attr *attr,
-                 const struct wfs_fh *fh)
+void reply_entry(fuse_req_t req, struct node *dir, const char *name, struct seen seen, int err,
+                 const struct wfs_attr *attr, const struct wfs_fh *fh)
 {
 	struct mount *m = mount_of(req);
 	struct fuse_entry_param entry;
@@ -206,7 +207,7 @@ void reply_entry(fuse_req_t req, struct node *dir, struct seen seen, int err, co
 		return;
 	}
 	tell_begin(m);
-	err = entry_fill(m, dir, seen, attr, fh, &entry, &n);
+	err = entry_fill(m, dir, name, seen, attr, fh, &entry, &n);
 	if (err)
 		reply_err(req, err);
 	else if (fuse_reply_entry(req, &entry) != 0)
