@@ -6,6 +6,9 @@
  * follow before anybody can read or write back what they replace, and before the group can end (pool->tx_gate): so
  * neither the log nor a root ever has a part of a transaction.
  *
+ * A log that is closed keeps nobody waiting: like every other change, a transaction is then missing in the log, and a
+ * flush waits for the root of its group, which has all of it (txg_settle_transactions()).
+ *
  * Locks, outermost first: the transaction, pool->tx_gate, ds->tx_commit, ds->rename_lock if directories move, the
  * objects that change by ascending number, the data of those whose contents change.
  */
@@ -22,8 +25,6 @@
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
-/* While the log takes nothing before a commit: other transactions may fill it each time before this one gets there. */
-#define TRIES_MAX 100u
 #define FETCHES_MAX 100000u
 #define LOCKED_MAX 1500u /* objects that were there before and change */
 #define LOG_SHARE 4u /* of the log's area, for one transaction */
@@ -190,8 +191,8 @@ static int ready_object(struct filetx_commit *c, struct filetx_object *x)
 	return rc ? rc : ready_pages(x);
 }
 
-/* -EAGAIN: the log does not take it before the next commit of a group. */
-static int log_part(struct filetx_commit *c, const struct filetx_object *x, unsigned from, unsigned to)
+/* False: the log is closed, for the rest of the group. */
+static bool log_part(struct filetx_commit *c, const struct filetx_object *x, unsigned from, unsigned to)
 {
 	struct wal_record r = { .type = WAL_PART, .dataset = c->ds->id, .object = x->number, .unit = c->unit };
 	struct pool *p = c->ds->pool;
@@ -210,26 +211,24 @@ static int log_part(struct filetx_commit *c, const struct filetx_object *x, unsi
 	taken = wal_append(p->wal, &ticket, &r);
 	txg_exit(p);
 	wal_end(p->wal, &ticket);
-	return taken ? 0 : -EAGAIN;
+	return taken;
 }
 
-static int log_parts(struct filetx_commit *c)
+static void log_parts(struct filetx_commit *c)
 {
-	int rc = 0;
-
-	for (unsigned i = 0; i < c->object_count && !rc; i++) {
+	c->logged = true;
+	for (unsigned i = 0; i < c->object_count && c->logged; i++) {
 		const struct filetx_object *x = c->objects[i];
 		unsigned count = filetx_has_data(x) ? x->page_count : 0;
 
-		for (unsigned from = 0; from < count && !rc; from += CACHE_LOG_PAGES_MAX)
-			rc = log_part(c, x, from, (unsigned)min_u64(count, from + CACHE_LOG_PAGES_MAX));
+		for (unsigned from = 0; from < count && c->logged; from += CACHE_LOG_PAGES_MAX)
+			c->logged = log_part(c, x, from, (unsigned)min_u64(count, from + CACHE_LOG_PAGES_MAX));
 	}
-	return rc;
 }
 
 /* ---- the moment ---- */
 
-static bool append_unit(void *ctx)
+static void append_unit(void *ctx)
 {
 	struct filetx_commit *c = ctx;
 	struct wal_record r = { .type = WAL_UNIT,
@@ -240,7 +239,8 @@ static bool append_unit(void *ctx)
 		                .item_count = c->items.count,
 		                .items = c->items.all };
 
-	return wal_append(c->ds->pool->wal, c->ticket, &r);
+	/* Where a part is missing the log is closed for the unit, too: the group cannot have ended since. */
+	c->logged = wal_append(c->ds->pool->wal, c->ticket, &r) && c->logged;
 }
 
 /* The tree has it: so has the object. */
@@ -343,7 +343,6 @@ static int apply(struct filetx_commit *c, struct wfs3_key *ret_missing)
 	return rc;
 }
 
-/* 0; -ECANCELED: the log does not take it. */
 static int apply_in_gate(struct filetx_commit *c)
 {
 	struct pool *p = c->ds->pool;
@@ -357,8 +356,10 @@ static int apply_in_gate(struct filetx_commit *c)
 		c->ticket = &ticket;
 		c->txg = txg_enter(p);
 		sync_mutex_lock(&c->ds->items_lock);
-		rc = ticket.closed ? -ECANCELED : apply(c, &missing);
+		rc = apply(c, &missing);
 		sync_mutex_unlock(&c->ds->items_lock);
+		if (!rc && !c->logged)
+			__atomic_store_n(&p->unlogged_tx_txg, c->txg, __ATOMIC_RELAXED);
 		txg_exit(p);
 		wal_end(p->wal, &ticket);
 		if (rc != -EAGAIN)
@@ -406,10 +407,9 @@ static void give_up(struct filetx_object *x)
 	x->made = NULL;
 }
 
-/* -EAGAIN: again, after a commit of the group. */
-static int commit_once(struct filetx_commit *c)
+static int commit_admitted(struct filetx_commit *c)
 {
-	int rc = c->unit ? 0 : filetx_number(c->ds, &c->unit);
+	int rc = filetx_number(c->ds, &c->unit);
 
 	if (rc)
 		return rc;
@@ -423,10 +423,10 @@ static int commit_once(struct filetx_commit *c)
 		rc = -E2BIG;
 	for (unsigned i = 0; i < c->object_count && !rc; i++)
 		rc = ready_object(c, c->objects[i]);
-	if (!rc)
-		rc = log_parts(c);
-	if (!rc)
+	if (!rc) {
+		log_parts(c);
 		rc = apply_in_gate(c);
+	}
 	for (unsigned i = 0; i < c->object_count; i++) {
 		if (rc)
 			give_up(c->objects[i]);
@@ -437,26 +437,7 @@ static int commit_once(struct filetx_commit *c)
 	}
 	unlock_all(c);
 	filetx_items_done(&c->items);
-	c->items = (struct filetx_items){ 0 };
-	return rc == -ECANCELED ? -EAGAIN : rc;
-}
-
-static int commit_admitted(struct filetx_commit *c)
-{
-	int rc;
-
-	for (unsigned tries = 0;; tries++) {
-		rc = commit_once(c);
-		if (rc != -EAGAIN)
-			return rc;
-		if (tries == TRIES_MAX)
-			return err_set(-EIO, "the log takes no transaction");
-		/* Parts of the attempt before must not be taken for this one's. */
-		c->unit = 0;
-		rc = txg_force(c->ds->pool, 1);
-		if (rc)
-			return rc;
-	}
+	return rc;
 }
 
 /* With room for what is written: in the pool, and for its owners. */

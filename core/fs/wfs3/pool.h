@@ -224,6 +224,7 @@ struct pool {
 	 */
 	struct sync_rwlock tx_gate; /* SYNC_RANK_TX_GATE */
 	bool tx_pages; /* atomic; some object has its own set */
+	uint64_t unlogged_tx_txg; /* atomic: the newest group with a transaction that is missing in the log */
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
 
@@ -298,9 +299,9 @@ int txg_sync(struct pool *p);
  */
 int txg_sync_log(struct dataset *ds);
 /* txg_log.c: the two steps of the committing thread before it ends a group. True: the log up to now is not needed by
- * the next root. Block. */
+ * the next root; the second step is told. Block. */
 bool txg_release_log(struct pool *p);
-int txg_settle_transactions(struct pool *p) SYNC_REQUIRES(p->tx_gate);
+int txg_settle_transactions(struct pool *p, bool released) SYNC_REQUIRES(p->tx_gate);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */

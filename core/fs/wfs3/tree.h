@@ -125,10 +125,9 @@ int tree_update(struct tree *t, uint64_t txg, const struct wfs3_key *key, tree_u
 int tree_apply(struct tree *t, uint64_t txg, const struct item_change changes[], unsigned count,
                struct wfs3_key *ret_missing);
 /*
- * Any number of changes, by ascending key. When nothing can fail any more, @ready is called, under the tree's lock:
- * when it returns false, nothing is changed and the result is -ECANCELED.
+ * Any number of changes, by ascending key. When nothing can fail any more, @ready is called, under the tree's lock.
  */
-typedef bool tree_ready_fn(void *ctx);
+typedef void tree_ready_fn(void *ctx);
 int tree_apply_many(struct tree *t, uint64_t txg, const struct item_change changes[], unsigned count,
                     tree_ready_fn *ready, void *ctx, struct wfs3_key *ret_missing);
 

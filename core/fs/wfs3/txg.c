@@ -339,15 +339,15 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	return 0;
 }
 
-/* Transactions are committed in one group, or in another, as a whole. */
-static int end_group(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
+/* Transactions are committed in one group, or in another, as a whole. @released: by txg_release_log(). */
+static int end_group(struct pool *p, bool released, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
                      struct cds_list_head *ret_changed)
 {
 	int ret;
 
 	CDS_INIT_LIST_HEAD(ret_changed);
 	sync_rwlock_wrlock(&p->tx_gate);
-	ret = txg_settle_transactions(p);
+	ret = txg_settle_transactions(p, released);
 	if (!ret)
 		ret = txg_freeze(p, ret_txg, ret_next_dataset_id, ret_changed);
 	sync_rwlock_wrunlock(&p->tx_gate);
@@ -365,7 +365,7 @@ static void txg_commit(struct pool *p, bool clean)
 
 	do {
 		released = txg_release_log(p);
-		ret = end_group(p, &txg, &next_dataset_id, &changed);
+		ret = end_group(p, released, &txg, &next_dataset_id, &changed);
 	} while (ret == 1);
 	if (!ret)
 		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);

@@ -62,13 +62,17 @@ static int forget_transaction(void *ctx, struct object *o)
 /*
  * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
  * was committed since the log was released is written back, too. And recovery must not bring back what earlier
- * transactions wrote: the log gets the records of where the contents are now.
+ * transactions wrote: the log gets the records of where the contents are now. A transaction that is missing in the log
+ * has no such records: then no older part of the log may be left to the root.
  */
-int txg_settle_transactions(struct pool *p)
+int txg_settle_transactions(struct pool *p, bool released)
 {
+	bool unlogged = __atomic_load_n(&p->unlogged_tx_txg, __ATOMIC_RELAXED) == p->open_txg;
 	uint64_t closed_txg;
 	int ret, failed;
 
+	if (unlogged && !released)
+		return err_set(-EIO, "the log has a part of what a transaction replaced, and cannot be released");
 	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
 		return 0;
 	failed = object_each_dirty(p, flush_transaction, NULL);

@@ -175,6 +175,16 @@ static void change_one(struct run *r, struct vfs_node *top)
 	vfs_node_unref(other);
 }
 
+/* As if there were no room: it takes no more of the open group. */
+static void close_log(struct pool *p)
+{
+	struct wal_ticket none = { .closed = true };
+	struct wal_record r = { .type = WAL_GAP, .txg = txg_enter(p) };
+
+	assert_false(wal_append(p->wal, &none, &r));
+	txg_exit(p);
+}
+
 static void transact(struct run *r)
 {
 	struct vfs_tx *tx = tx_begin(&r->t, random_number(r) % 2 ? VFS_TX_SNAPSHOT : VFS_TX_SERIALIZABLE);
@@ -188,6 +198,8 @@ static void transact(struct run *r)
 	vfs_node_unref(top);
 	r->op++;
 	r->ids[r->op] = tx_info(tx).id;
+	if (random_number(r) % 6 == 0)
+		close_log(r->t.pool);
 	if (abort_it)
 		assert_ok(tx->ops->abort(tx, -ECANCELED));
 	else
@@ -324,10 +336,58 @@ static void test_group_that_ends_after_some_batches_of_a_transaction_keeps_it_wh
 	tree_done(&t);
 }
 
+/* ---- a log that takes nothing ---- */
+
+static void put_both(struct tree_fixture *t, const char *text, bool closed)
+{
+	struct vfs_tx *tx = tx_begin(t, VFS_TX_SNAPSHOT);
+	struct vfs_node *top = tx_top(t, tx);
+
+	put_text(top, "a", text);
+	put_text(top, "b", text);
+	vfs_node_unref(top);
+	if (closed)
+		close_log(t->pool);
+	assert_ok(tx_end(tx));
+}
+
+/* The committing thread is here: whoever waited for it would do so for ever. */
+static int commit_while_closed(void *ctx)
+{
+	put_both(ctx, "new", true);
+	return 0;
+}
+
+static void test_closed_log_keeps_no_commit_waiting_and_a_flush_has_all_of_it(void **state)
+{
+	(void)state;
+	for (unsigned flushed = 0; flushed < 2; flushed++) {
+		struct tree_fixture t;
+
+		tree_init(&t, 64u << 20);
+		put_both(&t, "old", false);
+		assert_ok(t.top->ops->flush(t.top, 0));
+		assert_ok(txg_run_between(t.pool, commit_while_closed, &t));
+		assert_string_equal(text_of(t.top, "a"), "new");
+		if (flushed)
+			assert_ok(t.top->ops->flush(t.top, 0));
+		tree_crash(&t, flushed);
+		if (flushed || !strcmp(text_of(t.top, "a"), "new")) {
+			assert_string_equal(text_of(t.top, "a"), "new");
+			assert_string_equal(text_of(t.top, "b"), "new");
+		} else {
+			assert_string_equal(text_of(t.top, "a"), "old");
+			assert_string_equal(text_of(t.top, "b"), "old");
+		}
+		tree_done(&t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_group_that_ends_after_some_batches_of_a_transaction_keeps_it_whole),
+		cmocka_unit_test(test_closed_log_keeps_no_commit_waiting_and_a_flush_has_all_of_it),
 		cmocka_unit_test(test_random_transactions_and_power_cuts),
 	};
 
