@@ -4,20 +4,11 @@
  * request, by a thread of its own.
  */
 #include <errno.h>
-#include <signal.h>
-#include <time.h>
 
 #include "plugins/fuse/mount.h"
+#include "plugins/fuse/thread.h"
 
 #define GATHER_NS UINT64_C(5000000)
-#define NS_PER_S UINT64_C(1000000000)
-
-static void wait_until(struct close_queue *q, uint64_t ns)
-{
-	struct timespec at = { .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
-
-	(void)pthread_cond_timedwait(&q->changed, &q->lock, &at);
-}
 
 static void *closer(void *arg)
 {
@@ -34,7 +25,7 @@ static void *closer(void *arg)
 			continue;
 		}
 		while (!q->stop && q->count < CLOSE_QUEUE_MAX / 2 && node_now_ns() < until)
-			wait_until(q, until);
+			thread_wait_until(&q->changed, &q->lock, until);
 		count = q->count;
 		for (unsigned i = 0; i < count; i++)
 			batch[i] = q->files[i];
@@ -50,22 +41,13 @@ static void *closer(void *arg)
 int close_queue_start(struct mount *m)
 {
 	struct close_queue *q = &m->closes;
-	pthread_condattr_t attr;
-	sigset_t all, before;
 	int err;
 
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&q->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&q->thread, NULL, closer, q);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	thread_cond_init(&q->changed);
+	err = thread_start(&q->thread, closer, q);
 	q->started = !err;
-	return -err;
+	return err;
 }
 
 void close_queue_stop(struct mount *m)

@@ -9,12 +9,11 @@
  * count is the same when it is given to the kernel; the two do not overlap (events->lock).
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "plugins/fuse/mount.h"
+#include "plugins/fuse/thread.h"
 #include "protocol/client/wfs_watch.h"
 
 #define WATCH_ID 1u
@@ -172,18 +171,12 @@ static void on_event(void *ctx, const struct wfs_event *e)
 static bool pause_for_a_while(struct mount *m)
 {
 	struct mount_events *v = &m->events;
-	struct timespec until;
+	uint64_t until = node_now_ns() + PAUSE_MS * NS_PER_MS;
 	bool stop;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += PAUSE_MS * 1000000l;
-	if (until.tv_nsec >= 1000000000l) {
-		until.tv_nsec -= 1000000000l;
-		until.tv_sec++;
-	}
 	pthread_mutex_lock(&v->stop_lock);
 	if (!v->stop)
-		(void)pthread_cond_timedwait(&v->stopped, &v->stop_lock, &until);
+		thread_wait_until(&v->stopped, &v->stop_lock, until);
 	stop = v->stop;
 	pthread_mutex_unlock(&v->stop_lock);
 	return !stop;
@@ -280,25 +273,16 @@ static void *run_events(void *arg)
 int events_start(struct mount *m)
 {
 	struct mount_events *v = &m->events;
-	pthread_condattr_t attr;
-	sigset_t all, before;
 	int err;
 
 	told_init(m);
 	pthread_mutex_init(&v->stop_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&v->stopped, &attr);
-	pthread_condattr_destroy(&attr);
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&v->thread, NULL, run_events, m);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	thread_cond_init(&v->stopped);
+	err = thread_start(&v->thread, run_events, m);
 	v->started = !err;
 	if (err)
 		told_done(m);
-	return -err;
+	return err;
 }
 
 void events_stop(struct mount *m)

@@ -3,38 +3,42 @@
  * Locks: of byte ranges (fcntl) and of whole files (flock), kept by the server for all clients. For a lock that has to
  * wait the server keeps a place; it tells when the lock is granted (events.c), so that no thread waits. What has to be
  * asked of the server for those that wait (that one is interrupted; all of them again, when it was restarted) a thread
- * of its own does.
+ * of its own does. A server that was restarted first waits for those who had locks: so does whoever wants one then, and
+ * it is that thread which asks again, because those that serve requests may be needed for what is to be done before.
  *
  * Whole-file locks are locks of one byte beyond every file: the two kinds do not see each other, as on local files.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <time.h>
 
 #include "plugins/fuse/mount.h"
+#include "plugins/fuse/thread.h"
 #include "protocol/client/wfs_watch.h"
 
 #define OFFSET_MAX (UINT64_C(1) << 63) /* the end of what can be in a file */
 
-/* A server that was restarted waits for those who had locks; so does whoever wants one then. */
-static const struct timespec restart_pause = { .tv_nsec = 50 * 1000000l };
+/* A server that waits for others is asked again after this. */
+#define RESTART_PAUSE_NS UINT64_C(50000000)
 
 struct lock_wait {
 	struct lock_wait *next;
-	fuse_req_t req;
+	fuse_req_t req; /* NULL: nobody waits any more, but the server may not know that */
 	struct node *node;
 	struct wfs_file *file;
+	struct wfs_fh fh; /* of the node, which may be gone when nobody waits */
 	struct wfs_lock lock;
+	bool may_wait; /* until others give it back */
 	uint64_t id;
+	uint64_t retry_ns; /* not 0: the server does not have it, it is to be asked again at that time */
 	bool asking; /* a thread is asking the server for it */
 	bool ended; /* meanwhile the server told how it ended */
 	int result;
 	bool interrupted, cancelled;
 	bool again; /* the server has forgotten it */
 	bool told; /* an event said how it ended */
+	bool unwanted; /* it was granted when nobody waited any more: to be given back */
 };
 
 static void granted(struct node *n, const struct wfs_lock *lock)
@@ -50,6 +54,8 @@ static void finish(struct lock_wait *w, int err)
 		granted(w->node, &w->lock);
 	if (!err && w->told)
 		wfs_file_lock_granted(w->file, &w->lock);
+	/* From here on interrupted() is not called any more, and is not under way either. */
+	fuse_req_interrupt_func(w->req, NULL, NULL);
 	reply_err(w->req, err == -ECANCELED ? -EINTR : err);
 	free(w);
 }
@@ -70,13 +76,13 @@ static bool ask(struct lock_queue *q, struct lock_wait *w, int *ret_err)
 
 	w->asking = true;
 	pthread_mutex_unlock(&q->lock);
-	while ((err = wfs_file_lock_wait(w->file, &w->lock, w->id)) == -ERESTART)
-		nanosleep(&restart_pause, NULL);
+	err = w->may_wait ? wfs_file_lock_wait(w->file, &w->lock, w->id) : wfs_file_lock(w->file, &w->lock);
 	pthread_mutex_lock(&q->lock);
 	w->asking = false;
+	w->retry_ns = !w->ended && err == -ERESTART ? node_now_ns() + RESTART_PAUSE_NS : 0;
 	if (w->ended)
 		err = w->result;
-	else if (err == -EINPROGRESS || err == -EEXIST)
+	else if (w->retry_ns || (w->may_wait && (err == -EINPROGRESS || err == -EEXIST)))
 		return false;
 	take_out(q, w);
 	*ret_err = err;
@@ -140,12 +146,18 @@ void lock_ended(struct mount *m, uint64_t id, int err)
 		w->ended = true;
 		w->result = err;
 		w = NULL;
+	} else if (w && !w->req && !err) {
+		w->unwanted = true;
+		pthread_cond_signal(&q->changed);
+		w = NULL;
 	} else if (w) {
 		take_out(q, w);
 	}
 	pthread_mutex_unlock(&q->lock);
-	if (w)
+	if (w && w->req)
 		finish(w, err);
+	else
+		free(w);
 }
 
 void lock_ask_again(struct mount *m)
@@ -153,49 +165,121 @@ void lock_ask_again(struct mount *m)
 	struct lock_queue *q = &m->locks;
 
 	pthread_mutex_lock(&q->lock);
-	for (struct lock_wait *w = q->first; w; w = w->next)
+	for (struct lock_wait **at = &q->first, *w; (w = *at);) {
 		w->again = true;
+		if (w->req || w->asking) {
+			at = &w->next;
+		} else {
+			*at = w->next;
+			free(w);
+		}
+	}
 	pthread_cond_signal(&q->changed);
 	pthread_mutex_unlock(&q->lock);
 }
 
-static struct lock_wait *find_work(struct lock_queue *q)
+/* *ret_until: when there will be some at the latest, if there is none now; 0: not before something changes. */
+static struct lock_wait *find_work(struct lock_queue *q, uint64_t *ret_until)
 {
-	struct lock_wait *w = q->first;
+	uint64_t now = node_now_ns();
 
-	while (w && (w->asking || !(w->again || (w->interrupted && !w->cancelled))))
-		w = w->next;
-	return w;
+	*ret_until = 0;
+	for (struct lock_wait *w = q->first; w; w = w->next) {
+		if (w->asking)
+			continue;
+		if (w->again || w->unwanted || (w->interrupted && !w->cancelled) || (w->retry_ns && w->retry_ns <= now))
+			return w;
+		if (w->retry_ns && (!*ret_until || w->retry_ns < *ret_until))
+			*ret_until = w->retry_ns;
+	}
+	return NULL;
+}
+
+static void ask_again(struct lock_queue *q, struct lock_wait *w)
+{
+	bool over = w->interrupted && w->retry_ns;
+	int err = -EINTR;
+
+	w->again = w->cancelled = false;
+	if (over)
+		take_out(q, w);
+	else
+		over = ask(q, w, &err);
+	pthread_mutex_unlock(&q->lock);
+	if (over)
+		finish(w, err);
+	pthread_mutex_lock(&q->lock);
+}
+
+/* The server cannot be told for so long that requests fail now: nobody who was interrupted waits any longer. */
+static void give_up(struct lock_queue *q)
+{
+	for (struct lock_wait *w = q->first, *next; w; w = next) {
+		fuse_req_t req = w->req;
+
+		next = w->next;
+		if (w->asking || !w->interrupted || !req || w->retry_ns)
+			continue;
+		w->req = NULL;
+		w->cancelled = true;
+		w->asking = true; /* so it stays on the list */
+		pthread_mutex_unlock(&q->lock);
+		fuse_req_interrupt_func(req, NULL, NULL);
+		reply_err(req, -EINTR);
+		pthread_mutex_lock(&q->lock);
+		w->asking = false;
+		w->unwanted = w->ended && !w->result;
+		next = w->next;
+		if (w->again || (w->ended && w->result)) {
+			take_out(q, w);
+			free(w);
+		}
+	}
+}
+
+static void cancel(struct mount *m, struct lock_queue *q, struct lock_wait *w)
+{
+	uint64_t id = w->id;
+	int err;
+
+	w->cancelled = true;
+	pthread_mutex_unlock(&q->lock);
+	err = wfs_lock_cancel(m->client, id);
+	pthread_mutex_lock(&q->lock);
+	if (err == -ETIMEDOUT)
+		give_up(q);
+}
+
+static void give_back(struct mount *m, struct lock_queue *q, struct lock_wait *w)
+{
+	take_out(q, w);
+	pthread_mutex_unlock(&q->lock);
+	w->lock.type = WFS_LOCK_NONE;
+	(void)wfs_lock(m->client, NULL, &w->fh, &w->lock);
+	free(w);
+	pthread_mutex_lock(&q->lock);
 }
 
 static void *waiter(void *arg)
 {
 	struct mount *m = arg;
 	struct lock_queue *q = &m->locks;
+	uint64_t until;
 
 	pthread_mutex_lock(&q->lock);
 	while (!q->stop) {
-		struct lock_wait *w = find_work(q);
-		bool over = false;
-		int err = 0;
+		struct lock_wait *w = find_work(q, &until);
 
-		if (!w) {
+		if (!w && until)
+			thread_wait_until(&q->changed, &q->lock, until);
+		else if (!w)
 			pthread_cond_wait(&q->changed, &q->lock);
-		} else if (w->again) {
-			w->again = w->cancelled = false;
-			over = ask(q, w, &err);
-			pthread_mutex_unlock(&q->lock);
-			if (over)
-				finish(w, err);
-			pthread_mutex_lock(&q->lock);
-		} else {
-			uint64_t id = w->id;
-
-			w->cancelled = true;
-			pthread_mutex_unlock(&q->lock);
-			(void)wfs_lock_cancel(m->client, id);
-			pthread_mutex_lock(&q->lock);
-		}
+		else if (w->unwanted)
+			give_back(m, q, w);
+		else if (w->again || w->retry_ns)
+			ask_again(q, w);
+		else
+			cancel(m, q, w);
 	}
 	pthread_mutex_unlock(&q->lock);
 	return NULL;
@@ -204,18 +288,13 @@ static void *waiter(void *arg)
 int lock_queue_start(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
-	sigset_t all, before;
 	int err;
 
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->changed, NULL);
-	/* Signals are for the main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&q->thread, NULL, waiter, m);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	thread_cond_init(&q->changed);
+	err = thread_start(&q->thread, waiter, m);
 	q->started = !err;
-	return -err;
+	return err;
 }
 
 void lock_queue_stop(struct mount *m)
@@ -233,10 +312,14 @@ void lock_queue_stop(struct mount *m)
 		struct lock_wait *w = q->first;
 
 		q->first = w->next;
-		finish(w, -EINTR);
+		if (w->req)
+			finish(w, -EINTR);
+		else
+			free(w);
 	}
 	pthread_cond_destroy(&q->changed);
 	pthread_mutex_destroy(&q->lock);
+	q->started = false;
 }
 
 void lock_drop_ranges(struct mount *m, struct node *n, uint64_t owner)
@@ -267,22 +350,14 @@ static void lock_for(fuse_req_t req, struct open_file *of, const struct wfs_lock
 		return;
 	}
 	err = open_file_get(m, of, &file);
-	if (!err && !may_wait) {
-		while ((err = wfs_file_lock(file, lock)) == -ERESTART)
-			nanosleep(&restart_pause, NULL);
-		if (!err)
-			granted(of->node, lock);
-	}
-	if (err || !may_wait) {
-		reply_err(req, err);
-		return;
-	}
-	w = malloc(sizeof(*w));
+	w = err ? NULL : malloc(sizeof(*w));
 	if (!w) {
-		reply_err(req, -ENOMEM);
+		reply_err(req, err ? err : -ENOMEM);
 		return;
 	}
-	*w = (struct lock_wait){ .req = req, .node = of->node, .file = file, .lock = *lock };
+	*w = (struct lock_wait){
+		.req = req, .node = of->node, .file = file, .fh = of->node->fh, .lock = *lock, .may_wait = may_wait
+	};
 	lock_or_wait(m, w);
 }
 
