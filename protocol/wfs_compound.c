@@ -406,6 +406,7 @@ void wfsp_get_compound_args(struct rd *r, struct wfsp_compound_args *ret)
 	ret->slot = rd_be32(r);
 	ret->sequence = rd_be32(r);
 	ret->reply_max_bytes = rd_be32(r);
+	ret->within_ms = rd_be32(r);
 	ret->op_count = xdr_get_count(r, WFSP_OPS_MAX, XDR_UNIT);
 }
 
@@ -414,6 +415,7 @@ void wfsp_put_compound_args(struct wr *w, const struct wfsp_compound_args *v)
 	wr_be32(w, v->slot);
 	wr_be32(w, v->sequence);
 	wr_be32(w, v->reply_max_bytes);
+	wr_be32(w, v->within_ms);
 	wr_be32(w, v->op_count);
 }
 

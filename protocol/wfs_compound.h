@@ -239,9 +239,10 @@ struct wfsp_dirent {
 
 struct wfsp_compound_args {
 	uint32_t slot, sequence, reply_max_bytes;
+	uint32_t within_ms; /* 0: no limit */
 	uint32_t op_count; /* that many operations follow */
 };
-#define WFSP_COMPOUND_ARGS_BYTES 16u
+#define WFSP_COMPOUND_ARGS_BYTES 20u
 
 /* A count above WFSP_OPS_MAX is bad. */
 void wfsp_get_compound_args(struct rd *r, struct wfsp_compound_args *ret);

@@ -51,7 +51,8 @@ enum wfsp_procedure {
 	WFSP_WRITE_SHM = 15,
 	WFSP_COMPOUND = 16, /* wfs_compound.h */
 	WFSP_NOTICES = 17, /* wfs_notice.h */
-	WFSP_PROCEDURES = 18, /* how many there are */
+	WFSP_CANCEL = 18,
+	WFSP_PROCEDURES = 19, /* how many there are */
 };
 
 enum wfsp_status {

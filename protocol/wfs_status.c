@@ -86,6 +86,7 @@ const char *wfsp_procedure_name(uint32_t procedure)
 		[WFSP_WRITE_SHM] = "write_shm",
 		[WFSP_COMPOUND] = "compound",
 		[WFSP_NOTICES] = "notices",
+		[WFSP_CANCEL] = "cancel",
 	};
 
 	return procedure < WFSP_PROCEDURES ? names[procedure] : NULL;

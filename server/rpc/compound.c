@@ -314,7 +314,9 @@ static int run_all(struct compound *c)
 
 		wfsp_get_op(&c->args, &one);
 		always(!c->args.bad); /* it was checked */
-		err = nowait_here() && must_wait(c, &one) ? -EAGAIN : run_op(c, &one);
+		err = rpc_op_over(c->op);
+		if (!err)
+			err = nowait_here() && must_wait(c, &one) ? -EAGAIN : run_op(c, &one);
 		if (err == -EAGAIN && nowait_here()) {
 			c->args.pos = start;
 			return err;
@@ -426,6 +428,8 @@ static int begin(struct rpc_op *op, bool *ret_done)
 	int err;
 
 	*ret_done = false;
+	if (a->within_ms)
+		op->until_ns = op->start_ns + a->within_ms * SYNC_NS_PER_MS;
 	if (a->reply_max_bytes < WFSP_REPLY_MIN ||
 	    a->reply_max_bytes > (a->slot ? WFSP_SLOT_REPLY_MAX : WFSP_COMPOUND_MAX))
 		return err_set(-EINVAL, "reply_max of %u bytes", a->reply_max_bytes);

@@ -40,6 +40,8 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->shm = false;
 	op->shm_mask = 0;
 	op->held = false;
+	op->cancelled = false;
+	op->until_ns = 0;
 	op->opened = NULL;
 	op->compound = NULL;
 	op->err = 0;
@@ -287,6 +289,8 @@ static void run_done(struct loop_task *t)
 	while (first) {
 		struct rpc_op *next = first->next;
 
+		if (first->begun_ns)
+			rpc_deferred_remove(first);
 		rpc_op_finish(first);
 		first = next;
 	}

@@ -137,6 +137,9 @@ struct rpc_op {
 	struct rpc_conn *conn;
 	struct rpc_op *next; /* in conn->done, the send queue, or the free list */
 	struct work work;
+	struct rpc_op *deferred_prev, *deferred_next; /* in conn->deferred, while a worker has it */
+	bool cancelled; /* atomic */
+	uint64_t until_ns; /* nothing of it is begun later; 0: no limit */
 	uint64_t start_ns;
 	/* When a worker had it; 0: none did. */
 	uint64_t begun_ns, ended_ns;
@@ -161,6 +164,7 @@ struct rpc_op {
 		char after[WFSP_NAME_MAX + 1];
 		struct wfsp_compound_args compound;
 		struct wfsp_notices_args notices;
+		uint32_t cancel_xid;
 		struct wfsp_open_ok opened; /* OPEN: the result takes the arguments' place */
 		struct vfs_stat st; /* STAT: the result */
 	} args;
@@ -225,6 +229,7 @@ struct rpc_conn {
 	struct rpc_op *direct; /* a WRITE whose payload is being received into its buffer */
 	size_t direct_got;
 
+	struct rpc_op *deferred; /* with workers */
 	struct rpc_op *free_ops;
 	struct rpc_op *send_first;
 	struct rpc_op *send_last;
@@ -400,6 +405,14 @@ void rpc_op_finish(struct rpc_op *op);
 void rpc_op_answer_hello(struct rpc_op *op);
 /* The shared memory that an encoded answer to HELLO grants could not be sent: grant none. */
 void rpc_op_without_shm(struct rpc_op *op);
+
+/* cancel.c */
+/* On the loop: it goes to a worker, it is back. */
+void rpc_deferred_add(struct rpc_op *op);
+void rpc_deferred_remove(struct rpc_op *op);
+int rpc_exec_cancel(const struct rpc_op *cancel); /* on the loop; 0 or -ENOENT */
+/* Is nothing more of it to be begun? 0: go on; -ECANCELED; -ETIMEDOUT. Any thread. */
+int rpc_op_over(const struct rpc_op *op);
 
 /* exports.c: on workers */
 int rpc_exec_open(struct rpc_op *op);

@@ -106,6 +106,9 @@ bool rpc_op_decode(struct rpc_op *op, struct rd *r)
 	case WFSP_NOTICES:
 		wfsp_get_notices_args(r, &op->args.notices);
 		break;
+	case WFSP_CANCEL:
+		op->args.cancel_xid = rd_be32(r);
+		break;
 	case WFSP_READ:
 		decode_read(op, r);
 		break;
@@ -323,6 +326,8 @@ static int exec(struct rpc_op *op, unsigned flags)
 		return exec_statistics(op);
 	case WFSP_NOTICES:
 		return exec_notices(op);
+	case WFSP_CANCEL:
+		return rpc_exec_cancel(op);
 	default:
 		return exec_file(op, flags);
 	}
@@ -458,7 +463,10 @@ static void run_on_worker(struct work *work)
 
 	op->begun_ns = sync_now_ns();
 	op->waits = waits_of_thread;
-	op->err = exec(op, 0);
+	/* A compound ends at its next operation, with the results of those before. */
+	op->err = op->procedure == WFSP_COMPOUND ? 0 : rpc_op_over(op);
+	if (!op->err)
+		op->err = exec(op, 0);
 	op->waits.device_ns = waits_of_thread.device_ns - op->waits.device_ns;
 	op->waits.others_ns = waits_of_thread.others_ns - op->waits.others_ns;
 	if (op->procedure != WFSP_OPEN || op->err)
@@ -575,6 +583,7 @@ void rpc_op_start(struct rpc_op *op)
 		if (!op->err) {
 			counter_add(&s->stats.deferred, 1);
 			op->work.run = run_on_worker;
+			rpc_deferred_add(op);
 			workers_queue(s->workers, lane_of(op), &op->work);
 			return;
 		}

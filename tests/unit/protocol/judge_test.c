@@ -141,12 +141,12 @@ static void test_procedures_are_those_of_the_law(void **state)
 	static const uint32_t law[] = { WFS_NULL,      WFS_HELLO,    WFS_LIST_EXPORTS, WFS_OPEN,       WFS_STAT,
 		                        WFS_READ,      WFS_WRITE,    WFS_FLUSH,        WFS_DISCARD,    WFS_ZERO,
 		                        WFS_EXTENTS,   WFS_CACHE,    WFS_CLOSE,        WFS_STATISTICS, WFS_READ_SHM,
-		                        WFS_WRITE_SHM, WFS_COMPOUND, WFS_NOTICES };
+		                        WFS_WRITE_SHM, WFS_COMPOUND, WFS_NOTICES,      WFS_CANCEL };
 	static const uint32_t ours[] = { WFSP_NULL,     WFSP_HELLO,      WFSP_LIST_EXPORTS, WFSP_OPEN,
 		                         WFSP_STAT,     WFSP_READ,       WFSP_WRITE,        WFSP_FLUSH,
 		                         WFSP_DISCARD,  WFSP_ZERO,       WFSP_EXTENTS,      WFSP_CACHE,
 		                         WFSP_CLOSE,    WFSP_STATISTICS, WFSP_READ_SHM,     WFSP_WRITE_SHM,
-		                         WFSP_COMPOUND, WFSP_NOTICES };
+		                         WFSP_COMPOUND, WFSP_NOTICES,    WFSP_CANCEL };
 
 	(void)state;
 	assert_int_equal(sizeof(law), sizeof(ours));
@@ -307,7 +307,7 @@ static void test_notices_agree(void **state)
 static void test_arguments_of_every_operation_agree(void **state)
 {
 	struct wfsp_compound_args args = {
-		.slot = 3, .sequence = 4, .reply_max_bytes = 5000, .op_count = WFSP_OP_CODES - 1
+		.slot = 3, .sequence = 4, .reply_max_bytes = 5000, .within_ms = 250, .op_count = WFSP_OP_CODES - 1
 	};
 	wfs_compound_args judge = { 0 };
 	uint8_t buf[BUF_BYTES];

@@ -12,14 +12,14 @@
 	}
 
 struct call {
-	uint32_t slot, sequence, reply_max;
+	uint32_t slot, sequence, reply_max, within_ms;
 };
 
 static const struct call plain = { .reply_max = 65536 };
 
 static inline void send_ops(int fd, uint32_t xid, struct call how, const struct wfsp_op *ops, uint32_t count)
 {
-	struct wfsp_compound_args a = { how.slot, how.sequence, how.reply_max, count };
+	struct wfsp_compound_args a = { how.slot, how.sequence, how.reply_max, how.within_ms, count };
 	static uint8_t buf[70000];
 	struct wr w = raw_call(buf, sizeof(buf), xid, WFSP_COMPOUND);
 

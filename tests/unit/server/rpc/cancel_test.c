@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls that are cancelled, or not begun in time, while they wait for a worker. */
+#include "tests/unit/server/rpc/raw_compound.h"
+
+enum { FIRST_BLOCKER = 100, BLOCKERS = 2, QUEUED = 200, CANCEL = 300 };
+
+static const struct wfsp_op make_dir[] = {
+	{ .code = WFSP_OP_ROOT, .name = BYTES("tree") },
+	{ .code = WFSP_OP_CREATE, .type = WFSP_TYPE_DIR, .name = BYTES("d") },
+};
+
+/* Writes stand at the gate in both threads that changes have: whatever changes something waits behind them. */
+static uint64_t block_writers(struct tree_fixture *t, int fd)
+{
+	uint64_t h = raw_open(fd);
+
+	memfs_gate(&t->f->mem, true);
+	for (uint32_t i = 0; i < BLOCKERS; i++)
+		raw_write_call(fd, FIRST_BLOCKER + i, h, 4096, "x", 1);
+	memfs_await_waiting(&t->f->mem, BLOCKERS);
+	return h;
+}
+
+/* The status of the answer to @xid, which is the next but for those of the blockers; a compound's is that of its first
+ * operation. */
+static uint32_t status_of(int fd, uint32_t xid, bool is_compound)
+{
+	static uint8_t buf[70000];
+	char text[WFSP_TEXT_MAX + 1];
+	struct wfsp_op_res first;
+	uint32_t got, status;
+	struct rd r;
+
+	do {
+		r = rd_init(buf, raw_record(fd, buf, sizeof(buf)));
+		assert_int_equal(rpc_get_reply(&r, &got), 0);
+		status = wfsp_get_status(&r, text);
+		if (got != xid) {
+			assert_in_range(got, FIRST_BLOCKER, FIRST_BLOCKER + BLOCKERS - 1);
+			assert_int_equal(status, WFSP_OK);
+		}
+	} while (got != xid);
+	if (!is_compound || status)
+		return status;
+	assert_true(rd_be32(&r) > 0);
+	wfsp_get_op_res(&r, &first);
+	assert_false(r.bad);
+	return first.status;
+}
+
+static uint32_t cancel(int fd, uint32_t xid)
+{
+	uint8_t buf[256];
+	struct wr w = raw_call(buf, sizeof(buf), CANCEL, WFSP_CANCEL);
+
+	wr_be32(&w, xid);
+	raw_call_end(fd, &w);
+	return status_of(fd, CANCEL, false);
+}
+
+static void test_a_compound_that_waits_does_nothing_once_cancelled(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f);
+
+	block_writers(t, fd);
+	send_ops(fd, QUEUED, plain, make_dir, 2);
+	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, QUEUED, true), WFSP_ERR_CANCELED);
+	assert_int_equal(t->tree->creates, 0);
+	close(fd);
+}
+
+static void test_a_write_that_waits_is_not_done_once_cancelled(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f);
+	uint64_t h = block_writers(t, fd);
+	unsigned started = t->f->mem.started;
+
+	raw_write_call(fd, QUEUED, h, 4096, "y", 1);
+	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, QUEUED, false), WFSP_ERR_CANCELED);
+	assert_int_equal(t->f->mem.started, started);
+	close(fd);
+}
+
+static void test_what_has_begun_goes_on_though_cancelled(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f);
+
+	block_writers(t, fd);
+	assert_int_equal(cancel(fd, FIRST_BLOCKER), WFSP_OK);
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, FIRST_BLOCKER, false), WFSP_OK);
+	close(fd);
+}
+
+static void test_only_calls_of_the_same_connection_can_be_cancelled(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f), other = raw_connect(t->f);
+
+	block_writers(t, fd);
+	send_ops(fd, QUEUED, plain, make_dir, 2);
+	assert_int_equal(cancel(other, QUEUED), WFSP_ERR_NOENT);
+	assert_int_equal(cancel(fd, QUEUED + 1), WFSP_ERR_NOENT);
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, QUEUED, true), WFSP_OK);
+	assert_int_equal(cancel(fd, QUEUED), WFSP_ERR_NOENT);
+	assert_int_equal(t->tree->creates, 1);
+	close(fd);
+	close(other);
+}
+
+static void test_a_compound_in_a_slot_is_answered_with_its_cancellation_again(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct call in_slot = { .slot = 1, .sequence = 1, .reply_max = 4096 };
+	int fd = connect_as(t, 7);
+
+	block_writers(t, fd);
+	send_ops(fd, QUEUED, in_slot, make_dir, 2);
+	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, QUEUED, true), WFSP_ERR_CANCELED);
+	send_ops(fd, QUEUED + 1, in_slot, make_dir, 2);
+	assert_int_equal(status_of(fd, QUEUED + 1, true), WFSP_ERR_CANCELED);
+	in_slot.sequence++;
+	send_ops(fd, QUEUED + 2, in_slot, make_dir, 2);
+	assert_int_equal(status_of(fd, QUEUED + 2, true), WFSP_OK);
+	assert_int_equal(t->tree->creates, 1);
+	close(fd);
+}
+
+static void test_a_compound_is_not_begun_behind_its_time(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct call hasty = { .reply_max = 4096, .within_ms = 1 };
+	struct call patient = { .reply_max = 4096, .within_ms = UINT32_MAX };
+	int fd = raw_connect(t->f);
+	uint64_t taken_ns;
+
+	block_writers(t, fd);
+	send_ops(fd, QUEUED, hasty, make_dir, 2);
+	/* The server has taken it when it answers what came behind; from then on the time counts at the latest. */
+	assert_int_equal(cancel(fd, QUEUED + 1), WFSP_ERR_NOENT);
+	taken_ns = sync_now_ns();
+	while (sync_now_ns() - taken_ns <= SYNC_NS_PER_MS)
+		;
+	memfs_gate(&t->f->mem, false);
+	assert_int_equal(status_of(fd, QUEUED, true), WFSP_ERR_TIMEDOUT);
+	assert_int_equal(t->tree->creates, 0);
+	send_ops(fd, QUEUED + 1, patient, make_dir, 2);
+	assert_int_equal(status_of(fd, QUEUED + 1, true), WFSP_OK);
+	assert_int_equal(t->tree->creates, 1);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_compound_that_waits_does_nothing_once_cancelled, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_a_write_that_waits_is_not_done_once_cancelled, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_what_has_begun_goes_on_though_cancelled, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_only_calls_of_the_same_connection_can_be_cancelled, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_a_compound_in_a_slot_is_answered_with_its_cancellation_again,
+		                                tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_a_compound_is_not_begun_behind_its_time, tree_setup,
+		                                tree_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
