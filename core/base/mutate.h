@@ -23,6 +23,16 @@ enum mutation {
 	MUTATION_OLDER_ROOT, /* the import takes the root before the newest */
 	MUTATION_NO_RECOVERY, /* the import does not apply the log */
 	MUTATION_RECOVERY_TRUSTS_DATA, /* recovery does not verify data that may not be durable */
+	MUTATION_TX_WRITES_UNSEEN, /* a commit does not look whether somebody else has changed what it changes */
+	MUTATION_TX_READS_UNSEEN, /* nor, of a serializable one, what it has read */
+	MUTATION_TX_MOMENTS_MIXED, /* a transaction reads something newer, and keeps what it has read before */
+	MUTATION_TX_PART_LOST, /* the log has a unit without one of its parts */
+	MUTATION_TX_PARTS_ALONE, /* recovery takes the parts of a transaction whether its unit came or not */
+	MUTATION_TX_HALF_REPLAYED, /* recovery applies only the first of a unit's items */
+	MUTATION_TX_ABORT_STAYS, /* pages of a transaction that was not committed stay */
+	MUTATION_TX_GROUP_BETWEEN, /* a group may end in the middle of a transaction */
+	MUTATION_TX_NOT_SETTLED, /* a group ends while contents of its transactions are in the log's buffer */
+	MUTATION_TX_LOG_SPLIT, /* the log is given up between the parts of a transaction and its unit */
 	MUTATION_COUNT
 };
 

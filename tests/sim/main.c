@@ -35,10 +35,13 @@ const struct scenario scenarios[] = {
 	{ "mirror-cuts", "a power cut at every write while a mirror changes", scenario_mirror_cuts, 8 },
 	{ "io", "every request of a script fails", scenario_io_failures, 8 },
 	{ "alloc", "every allocation of a script fails", scenario_alloc_failures, 3 },
+	{ "transactions", "transactions on a file tree, and all kinds of trouble", scenario_transactions, 200 },
+	{ "tx-large", "the same, each up to a quarter of the log", scenario_tx_large, 40 },
+	{ "tx-io", "every request of some transactions fails", scenario_tx_io, 4 },
+	{ "tx-alloc", "every allocation of some transactions fails", scenario_tx_alloc, 3 },
 	{ "sequences", "every sequence of up to three operations, then a flush", scenario_sequences, SEQUENCES },
 	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "trees", "changes of a file tree at random, and all kinds of trouble", scenario_trees, 200 },
-	{ "transactions", "transactions on a file tree, and all kinds of trouble", scenario_transactions, 200 },
 	{ "random", "clients at random, and all kinds of trouble", scenario_random, 0 },
 };
 const unsigned scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
@@ -60,6 +63,16 @@ static const char *const mutation_names[MUTATION_COUNT] = {
 	[MUTATION_OLDER_ROOT] = "older-root",
 	[MUTATION_NO_RECOVERY] = "no-recovery",
 	[MUTATION_RECOVERY_TRUSTS_DATA] = "recovery-trusts-data",
+	[MUTATION_TX_WRITES_UNSEEN] = "tx-writes-unseen",
+	[MUTATION_TX_READS_UNSEEN] = "tx-reads-unseen",
+	[MUTATION_TX_MOMENTS_MIXED] = "tx-moments-mixed",
+	[MUTATION_TX_PART_LOST] = "tx-part-lost",
+	[MUTATION_TX_PARTS_ALONE] = "tx-parts-alone",
+	[MUTATION_TX_HALF_REPLAYED] = "tx-half-replayed",
+	[MUTATION_TX_ABORT_STAYS] = "tx-abort-stays",
+	[MUTATION_TX_GROUP_BETWEEN] = "tx-group-between",
+	[MUTATION_TX_NOT_SETTLED] = "tx-not-settled",
+	[MUTATION_TX_LOG_SPLIT] = "tx-log-split",
 };
 
 struct options {

@@ -35,10 +35,13 @@ extern struct tally *tally;
 extern struct where *where;
 extern bool verbose;
 
-/* random.c, trees.c, transactions.c, enumerate.c, mirror_cuts.c */
+/* random.c, trees.c, transactions.c, transaction_faults.c, enumerate.c, mirror_cuts.c */
 void scenario_random(uint64_t seed, uint64_t only);
 void scenario_trees(uint64_t seed, uint64_t only);
 void scenario_transactions(uint64_t seed, uint64_t only);
+void scenario_tx_large(uint64_t seed, uint64_t only);
+void scenario_tx_io(uint64_t seed, uint64_t only);
+void scenario_tx_alloc(uint64_t seed, uint64_t only);
 void scenario_sequences(uint64_t seed, uint64_t only);
 void scenario_cuts(uint64_t seed, uint64_t only);
 void scenario_wrap_cuts(uint64_t seed, uint64_t only);

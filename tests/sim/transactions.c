@@ -4,6 +4,11 @@
  * version each of them is of, and a file's name and contents follow from its version. So whoever looks, in a
  * transaction or after a crash, must find all of a transaction or nothing: the files are as the state says. What was
  * committed durably is there.
+ *
+ * Two more files, the sides, hold a number each. A serializable transaction looks at both and gives one of them a
+ * number above both: one after the other, whatever the order, none of them ever makes them equal.
+ *
+ * Where transactions are large, each takes up to a quarter of the log, and many of them follow each other around it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,11 +19,15 @@
 #include "core/blk/blk.h"
 #include "core/vfs/vfs_tx.h"
 #include "tests/sim/alloc.h"
-#include "tests/sim/run.h"
+#include "tests/sim/transactions.h"
 
 #define FILES 6u
 #define CLIENTS 3u
+#define OWNERS 3u /* of each class, from 0 */
+#define SMALL_MAX 300u
 #define DATA_MAX 30000u
+#define LARGE_MIN (160u << 10)
+#define LARGE_MAX (330u << 10) /* three files, and the state, are just below what a transaction may have */
 #define TOP "/" POOL_NAME "/fs"
 
 struct state {
@@ -26,27 +35,26 @@ struct state {
 	uint64_t versions[FILES];
 };
 
-struct work {
-	struct model *mo;
-	struct rng rng;
-	uint64_t floor; /* committed durably; atomic */
-	unsigned ops, durable_one_in;
-};
-
-struct client {
-	struct work *w;
-	struct rng rng;
-	struct sync_thread thread;
-};
-
-static size_t make_data(unsigned file, uint64_t version, uint8_t *buf)
+/* @buf has room for data_room(). */
+static size_t make_data(const struct tx_work *w, unsigned file, uint64_t version, uint8_t *buf)
 {
 	struct rng r = rng_new(file + 1, version);
-	size_t len = (size_t)rng_below(&r, rng_one_in(&r, 3) ? DATA_MAX : 300);
+	bool small = w->large ? rng_one_in(&r, 8) : !rng_one_in(&r, 3);
+	size_t len = small      ? (size_t)rng_below(&r, SMALL_MAX)
+	             : w->large ? LARGE_MIN + (size_t)rng_below(&r, LARGE_MAX - LARGE_MIN)
+	                        : (size_t)rng_below(&r, DATA_MAX);
 
-	for (size_t i = 0; i < len; i++)
-		buf[i] = (uint8_t)rng_next(&r);
+	for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
+		uint64_t next = rng_next(&r);
+
+		memcpy(buf + i, &next, sizeof(next));
+	}
 	return len;
+}
+
+static size_t data_room(const struct tx_work *w)
+{
+	return (w->large ? LARGE_MAX : DATA_MAX) + sizeof(uint64_t);
 }
 
 static void name_of(unsigned file, uint64_t version, char name[8])
@@ -54,7 +62,7 @@ static void name_of(unsigned file, uint64_t version, char name[8])
 	snprintf(name, 8, "%c%u", version % 2 ? 'a' : 'b', file);
 }
 
-static int open_top(struct machine *m, struct vfs_handle **ret)
+int tx_open_top(struct machine *m, struct vfs_handle **ret)
 {
 	return vfs_walk(m->vfs, &vfs_cred_root, NULL, NULL, TOP, 0, ret);
 }
@@ -112,43 +120,90 @@ static int read_state(struct vfs_handle *top, struct state *ret)
 	return rc;
 }
 
-/* Are the files as the state says? */
-static int check_files(struct vfs_handle *top, const struct state *s)
+static int read_side(struct vfs_handle *top, const char *name, uint64_t *ret)
 {
-	uint8_t *want = malloc(DATA_MAX), *got = malloc(DATA_MAX + 1);
-	int rc = want && got ? 0 : -ENOMEM;
+	size_t len = 0;
+	int rc = read_file(top, name, ret, sizeof(*ret), &len);
 
-	for (unsigned i = 0; i < FILES && !rc; i++) {
-		size_t len, got_len = 0;
-		char name[8], other[8];
+	if (rc == -ENOENT)
+		*ret = 0;
+	else if (!rc && len != sizeof(*ret))
+		model_violation("%s has %zu bytes", name, len);
+	return rc == -ENOENT ? 0 : rc;
+}
 
-		name_of(i, s->versions[i], name);
-		name_of(i, s->versions[i] + 1, other);
-		rc = read_file(top, other, got, DATA_MAX + 1, &got_len);
-		if (!rc)
-			model_violation("%s is there, which transaction %llu has renamed", other,
-			                (unsigned long long)s->number);
-		if (rc != -ENOENT || !s->versions[i]) {
-			rc = rc == -ENOENT ? 0 : rc;
-			continue;
-		}
-		rc = read_file(top, name, got, DATA_MAX + 1, &got_len);
-		len = make_data(i, s->versions[i], want);
-		if (rc == -ENOENT || (!rc && (got_len != len || memcmp(got, want, len) != 0)))
-			model_violation("%s is not what transaction %llu has made of it (%zu of %zu bytes)", name,
-			                (unsigned long long)s->number, got_len, len);
-		tally->pages_compared += len / DISK_BLOCK_BYTES + 1;
-	}
+static int read_sides(struct vfs_handle *top, uint64_t ret_sides[2])
+{
+	int rc = read_side(top, "left", &ret_sides[0]);
+
+	if (!rc)
+		rc = read_side(top, "right", &ret_sides[1]);
+	if (!rc && ret_sides[0] && ret_sides[0] == ret_sides[1])
+		model_violation("two transactions were serializable, and neither saw that the other made it %llu",
+		                (unsigned long long)ret_sides[0]);
+	return rc;
+}
+
+/* One file is as the state says. */
+static int check_file(const struct tx_work *w, struct vfs_handle *top, const struct state *s, unsigned i, uint8_t *want,
+                      uint8_t *got)
+{
+	size_t len, got_len = 0;
+	char name[8], other[8];
+	int rc;
+
+	name_of(i, s->versions[i], name);
+	name_of(i, s->versions[i] + 1, other);
+	rc = read_file(top, other, got, data_room(w), &got_len);
+	if (!rc)
+		model_violation("%s is there, which transaction %llu has renamed", other,
+		                (unsigned long long)s->number);
+	if (rc != -ENOENT || !s->versions[i])
+		return rc == -ENOENT ? 0 : rc;
+	rc = read_file(top, name, got, data_room(w), &got_len);
+	len = make_data(w, i, s->versions[i], want);
+	if (rc == -ENOENT || (!rc && (got_len != len || memcmp(got, want, len) != 0)))
+		model_violation("%s is not what transaction %llu has made of it (%zu of %zu bytes)", name,
+		                (unsigned long long)s->number, got_len, len);
+	tally->pages_compared += len / DISK_BLOCK_BYTES + 1;
+	return rc;
+}
+
+static int check_files(const struct tx_work *w, struct vfs_handle *top, const struct state *s)
+{
+	uint8_t *want = malloc(data_room(w)), *got = malloc(data_room(w));
+	uint64_t sides[2];
+	int rc = want && got ? read_sides(top, sides) : -ENOMEM;
+
+	for (unsigned i = 0; i < FILES && !rc; i++)
+		rc = check_file(w, top, s, i, want, got);
 	free(want);
 	free(got);
 	return rc;
 }
 
+/* The file gets other owners. */
+static int give_away(struct tx_client *c, struct vfs_handle *top, const char *name)
+{
+	struct vfs_set_attr attr = { .valid = VFS_SET_UID | VFS_SET_GID | VFS_SET_PROJECT };
+	struct vfs_handle *h;
+	int rc = vfs_lookup(top, &vfs_cred_root, name, strlen(name), &h);
+
+	if (rc)
+		return rc;
+	attr.uid = (uint32_t)rng_below(&c->rng, OWNERS);
+	attr.gid = (uint32_t)rng_below(&c->rng, OWNERS);
+	attr.project = (uint32_t)rng_below(&c->rng, OWNERS);
+	rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
+	vfs_close(h);
+	return rc;
+}
+
 /* Give some files their next version. */
-static int change(struct client *c, struct vfs_handle *top, struct state *s)
+static int change(struct tx_client *c, struct vfs_handle *top, struct state *s)
 {
 	unsigned count = 1 + (unsigned)rng_below(&c->rng, 3), first = (unsigned)rng_below(&c->rng, FILES);
-	uint8_t *data = malloc(DATA_MAX);
+	uint8_t *data = malloc(data_room(c->w));
 	int rc = data ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; i < count && !rc; i++) {
@@ -158,13 +213,15 @@ static int change(struct client *c, struct vfs_handle *top, struct state *s)
 
 		name_of(file, s->versions[file], name);
 		name_of(file, ++s->versions[file], next);
-		len = make_data(file, s->versions[file], data);
+		len = make_data(c->w, file, s->versions[file], data);
 		if (s->versions[file] > 1 && rng_one_in(&c->rng, 2))
 			rc = vfs_rename(top, &vfs_cred_root, name, 2, top, next, 2, 0);
 		else if (s->versions[file] > 1)
 			rc = vfs_unlink(top, &vfs_cred_root, name, 2, false);
 		if (!rc)
 			rc = write_file(top, next, data, len);
+		if (!rc && c->w->quotas && rng_one_in(&c->rng, 2))
+			rc = give_away(c, top, next);
 	}
 	s->number++;
 	if (!rc)
@@ -173,55 +230,91 @@ static int change(struct client *c, struct vfs_handle *top, struct state *s)
 	return rc;
 }
 
-static int transact(struct client *c, struct vfs_handle *outside)
+static int raise_a_side(struct tx_client *c, struct vfs_handle *top)
 {
-	struct vfs_tx_args args = { .isolation = rng_one_in(&c->rng, 2) ? VFS_TX_SNAPSHOT : VFS_TX_SERIALIZABLE };
-	bool durable = rng_one_in(&c->rng, c->w->durable_one_in), look = rng_one_in(&c->rng, 3);
+	uint64_t sides[2], next;
+	int rc = read_sides(top, sides);
+
+	if (rc)
+		return rc;
+	next = (sides[0] > sides[1] ? sides[0] : sides[1]) + 1;
+	return write_file(top, rng_one_in(&c->rng, 2) ? "left" : "right", &next, sizeof(next));
+}
+
+/* What is done in a transaction. A client that gives up half-way leaves nothing. */
+static int act(struct tx_client *c, struct vfs_handle *top, enum tx_action action, struct state *s)
+{
+	int rc;
+
+	if (action == TX_RAISE)
+		return raise_a_side(c, top);
+	rc = read_state(top, s);
+	if (!rc && action == TX_LOOK)
+		rc = check_files(c->w, top, s);
+	if (!rc && action == TX_CHANGE)
+		rc = change(c, top, s);
+	return rc;
+}
+
+int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action action, bool durable,
+                uint64_t *ret_number)
+{
+	bool serializable = rng_one_in(&c->rng, 2) || action == TX_RAISE, gives_up = rng_one_in(&c->rng, 12);
+	struct vfs_tx_args args = { .isolation = serializable ? VFS_TX_SERIALIZABLE : VFS_TX_SNAPSHOT };
 	struct vfs_handle *top = NULL;
+	struct state s = { 0 };
 	struct vfs_tx *tx;
-	struct state s;
 	int rc = vfs_tx_begin(outside, &args, &tx);
 
+	*ret_number = 0;
 	if (rc)
 		return rc;
 	rc = vfs_tx_handle(tx, outside, &top);
 	if (!rc)
-		rc = read_state(top, &s);
-	if (!rc && look)
-		rc = check_files(top, &s);
-	if (!rc && !look)
-		rc = change(c, top, &s);
-	if (!rc)
+		rc = act(c, top, action, &s);
+	if (!rc && !gives_up) {
+		*ret_number = action == TX_CHANGE ? s.number : 0;
 		rc = vfs_tx_commit(tx, durable);
-	if (!rc && durable && !look && __atomic_load_n(&c->w->floor, __ATOMIC_RELAXED) < s.number)
-		__atomic_store_n(&c->w->floor, s.number, __ATOMIC_RELAXED);
+	}
 	vfs_close(top);
 	vfs_tx_free(tx);
 	return rc;
 }
 
+/* Errors that are no trouble: somebody else was faster, or an owner has all that it may have. */
+static bool is_expected(const struct tx_work *w, int rc)
+{
+	return rc == -EBUSY || (rc == -EDQUOT && w->quotas);
+}
+
 static void client_main(void *arg)
 {
-	struct client *c = arg;
+	static const enum tx_action actions[] = { TX_LOOK, TX_CHANGE, TX_CHANGE, TX_RAISE };
+	struct tx_client *c = arg;
+	struct tx_work *w = c->w;
 	struct vfs_handle *top = NULL;
-	int rc = open_top(c->w->mo->m, &top);
+	int rc = tx_open_top(w->mo->m, &top);
 
-	for (unsigned i = 0; i < c->w->ops && !rc && !c->w->mo->m->power.off; i++) {
+	for (unsigned i = 0; i < w->ops && !rc && !w->mo->m->power.off; i++) {
+		enum tx_action action = actions[rng_below(&c->rng, sizeof(actions) / sizeof(actions[0]))];
+		bool durable = rng_one_in(&c->rng, w->durable_one_in);
+		uint64_t number;
+
 		if (rng_one_in(&c->rng, 12))
 			sync_sleep_ns(rng_below(&c->rng, 2000) * SYNC_NS_PER_MS);
-		rc = transact(c, top);
-		c->w->mo->ops++;
-		/* Somebody else was faster. */
-		if (rc == -EBUSY)
-			rc = 0;
+		rc = tx_transact(c, top, action, durable, &number);
+		if (!rc && durable && __atomic_load_n(&w->floor, __ATOMIC_RELAXED) < number)
+			__atomic_store_n(&w->floor, number, __ATOMIC_RELAXED);
+		w->mo->ops++;
+		rc = is_expected(w, rc) ? 0 : rc;
 	}
 	if (rc)
-		model_result(c->w->mo, "a transaction", rc);
+		model_result(w->mo, "a transaction", rc);
 	vfs_close(top);
 	blk_thread_done();
 }
 
-static void plan_trouble(struct work *w)
+static void plan_trouble(struct tx_work *w)
 {
 	struct disk_power *p = &w->mo->m->power;
 
@@ -245,28 +338,38 @@ static void plan_trouble(struct work *w)
 	}
 }
 
-static void compare(struct work *w)
+int tx_check(struct tx_work *w, uint64_t *ret_number)
 {
 	struct vfs_handle *top;
 	struct state s;
-	int rc = open_top(w->mo->m, &top);
+	int rc = tx_open_top(w->mo->m, &top);
 
 	if (!rc)
 		rc = read_state(top, &s);
 	if (!rc)
-		rc = check_files(top, &s);
-	if (rc)
-		model_violation("the files cannot be read after a recovery: %d", rc);
-	if (s.number < w->floor)
-		model_violation("transaction %llu was durable, and %llu is the last one", (unsigned long long)w->floor,
-		                (unsigned long long)s.number);
-	w->floor = s.number;
+		rc = check_files(w, top, &s);
 	vfs_close(top);
+	if (!rc)
+		*ret_number = s.number;
+	return rc;
 }
 
-static void round_of_work(struct work *w)
+static void compare(struct tx_work *w)
 {
-	struct client clients[CLIENTS];
+	uint64_t number = 0;
+	int rc = tx_check(w, &number);
+
+	if (rc)
+		model_violation("the files cannot be read after a recovery: %d", rc);
+	if (number < w->floor)
+		model_violation("transaction %llu was durable, and %llu is the last one", (unsigned long long)w->floor,
+		                (unsigned long long)number);
+	w->floor = number;
+}
+
+static void round_of_work(struct tx_work *w)
+{
+	struct tx_client clients[CLIENTS];
 	unsigned started = 0;
 
 	plan_trouble(w);
@@ -274,7 +377,7 @@ static void round_of_work(struct work *w)
 	w->durable_one_in = rng_one_in(&w->rng, 2) ? 4 : 1000;
 	w->ops = 1 + (unsigned)rng_below(&w->rng, 40);
 	for (; started < CLIENTS; started++) {
-		clients[started] = (struct client){ .w = w, .rng = rng_new(rng_next(&w->rng), started) };
+		clients[started] = (struct tx_client){ .w = w, .rng = rng_new(rng_next(&w->rng), started) };
 		if (sync_thread_start(&clients[started].thread, "client", client_main, &clients[started]))
 			break;
 	}
@@ -287,36 +390,56 @@ static void round_of_work(struct work *w)
 	compare(w);
 }
 
-/* The first one of a pool's life writes the labels, of which a power cut may leave one torn. */
-static void begin_first(struct machine *m)
+static void limit(struct machine *m, const struct quota_info *limits)
 {
+	if (m->admin.driver->quota_set(m->admin.ctx, POOL_NAME, "fs", limits))
+		model_violation("a quota could not be set");
+}
+
+void tx_make_tree(struct tx_work *w)
+{
+	const struct quota_info user = { .owner = POOL_QUOTA_USER, .id = 1, .limit_bytes = 60000 },
+	                        group = { .owner = POOL_QUOTA_GROUP, .id = 2, .limit_objects = 2 };
 	const struct vfs_tx_args args = { .isolation = VFS_TX_SNAPSHOT };
+	struct machine *m = w->mo->m;
 	struct vfs_handle *top;
 	struct vfs_tx *tx;
 
-	if (open_top(m, &top) || vfs_tx_begin(top, &args, &tx))
+	if (m->admin.driver->fs_create(m->admin.ctx, POOL_NAME, "fs"))
+		model_violation("a file system could not be created");
+	if (w->quotas) {
+		limit(m, &user);
+		limit(m, &group);
+	}
+	/* The first one of a pool's life writes the labels, of which a power cut may leave one torn. */
+	if (tx_open_top(m, &top) || vfs_tx_begin(top, &args, &tx))
 		model_violation("a transaction could not be begun");
 	vfs_tx_free(tx);
 	vfs_close(top);
 }
 
+struct episode {
+	uint64_t seed;
+	bool large;
+};
+
 static void episode(void *arg)
 {
 	static const unsigned ages_ms[] = { 50, 1000, 5000 };
-	uint64_t seed = *(const uint64_t *)arg;
+	const struct episode *e = arg;
 	struct machine_config config = {
-		.seed = seed, .disk_count = 1, .disk_bytes = 64 * MIB, .cache_bytes = 16 * MIB
+		.seed = e->seed, .disk_count = 1, .disk_bytes = 64 * MIB, .cache_bytes = 16 * MIB
 	};
-	struct work w = { .rng = rng_new(seed, 50) };
+	struct tx_work w = { .rng = rng_new(e->seed, 50), .large = e->large, .quotas = e->seed % 3 == 0 };
 	struct machine m;
 
 	config.latency_ns_max = rng_one_in(&w.rng, 2) ? 0 : 200000;
 	config.txg_age_ms = ages_ms[rng_below(&w.rng, 3)];
 	config.writeback_age_ms = ages_ms[rng_below(&w.rng, 3)];
 	run_make_base(&m, &w.mo, &config, 0);
-	if (!run_import(w.mo) || m.admin.driver->fs_create(m.admin.ctx, POOL_NAME, "fs"))
-		model_violation("a file system could not be created");
-	begin_first(&m);
+	if (!run_import(w.mo))
+		model_violation("a new pool could not be imported");
+	tx_make_tree(&w);
 	for (unsigned i = 0; i < 4; i++) {
 		where->step = i + 1;
 		round_of_work(&w);
@@ -329,6 +452,16 @@ static void episode(void *arg)
 
 void scenario_transactions(uint64_t seed, uint64_t only)
 {
+	struct episode e = { .seed = seed };
+
 	(void)only;
-	run_scheduled(seed, episode, &seed);
+	run_scheduled(seed, episode, &e);
+}
+
+void scenario_tx_large(uint64_t seed, uint64_t only)
+{
+	struct episode e = { .seed = seed, .large = true };
+
+	(void)only;
+	run_scheduled(seed, episode, &e);
 }

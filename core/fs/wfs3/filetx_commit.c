@@ -21,6 +21,7 @@
 #include "core/base/checked.h"
 #include "core/base/checksum.h"
 #include "core/base/err.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/filetx_commit.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -95,7 +96,8 @@ static int complete(struct filetx_commit *c)
 static void lock_all(struct filetx_commit *c) SYNC_NO_ANALYSIS;
 static void lock_all(struct filetx_commit *c)
 {
-	sync_rwlock_rdlock(&c->ds->pool->tx_gate);
+	if (!MUTATE(TX_GROUP_BETWEEN))
+		sync_rwlock_rdlock(&c->ds->pool->tx_gate);
 	sync_mutex_lock(&c->ds->tx_commit);
 	if (c->moves_dirs)
 		sync_mutex_lock(&c->ds->rename_lock);
@@ -119,7 +121,8 @@ static void unlock_all(struct filetx_commit *c)
 	if (c->moves_dirs)
 		sync_mutex_unlock(&c->ds->rename_lock);
 	sync_mutex_unlock(&c->ds->tx_commit);
-	sync_rwlock_rdunlock(&c->ds->pool->tx_gate);
+	if (!MUTATE(TX_GROUP_BETWEEN))
+		sync_rwlock_rdunlock(&c->ds->pool->tx_gate);
 }
 
 /* ---- what is made ready with the locks ---- */
@@ -208,7 +211,7 @@ static bool log_part(struct filetx_commit *c, const struct filetx_object *x, uns
 	}
 	wal_begin(p->wal, WAL_PART_BYTES(r.page_count), &ticket);
 	r.txg = txg_enter(p);
-	taken = wal_append(p->wal, &ticket, &r);
+	taken = (MUTATE(TX_PART_LOST) && from) || wal_append(p->wal, &ticket, &r);
 	txg_exit(p);
 	wal_end(p->wal, &ticket);
 	return taken;
@@ -330,7 +333,8 @@ static int apply_counted(struct filetx_commit *c, struct quota_change *usage, st
 static int apply(struct filetx_commit *c, struct wfs3_key *ret_missing)
 {
 	struct quota_change usage;
-	int rc = filetx_validate(c->tx, c->tx->isolation == VFS_TX_SERIALIZABLE, ret_missing);
+	bool reads = c->tx->isolation == VFS_TX_SERIALIZABLE && !MUTATE(TX_READS_UNSEEN);
+	int rc = MUTATE(TX_WRITES_UNSEEN) ? 0 : filetx_validate(c->tx, reads, ret_missing);
 
 	if (!rc)
 		rc = check_appends(c);
@@ -400,7 +404,10 @@ static void install(struct filetx_object *x)
 
 static void give_up(struct filetx_object *x)
 {
-	cache_replace_abort(x->replacement);
+	if (MUTATE(TX_ABORT_STAYS) && x->replacement)
+		cache_replace_commit(x->replacement);
+	else
+		cache_replace_abort(x->replacement);
 	x->replacement = NULL;
 	if (x->made)
 		object_forget(x->made);

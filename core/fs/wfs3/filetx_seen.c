@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/filetx.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
@@ -107,7 +108,7 @@ static int reach(struct filetx *tx, uint64_t stamp, struct wfs3_key *ret_missing
 	uint64_t now;
 	int rc;
 
-	if (stamp <= tx->snapshot)
+	if (stamp <= tx->snapshot || MUTATE(TX_MOMENTS_MIXED))
 		return 0;
 	now = __atomic_load_n(&tx->ds->tx_clock, __ATOMIC_SEQ_CST);
 	rc = filetx_validate(tx, true, ret_missing);

@@ -218,6 +218,8 @@ static int redo_items(struct recover *rc, const struct wal_record *r)
 	forget_object(rc);
 	rc->p->recovery.applied_count += is_new;
 	while (!ret && wal_item_next(r, &pos, &c)) {
+		if (MUTATE(TX_HALF_REPLAYED) && r->type == WAL_UNIT && pos > r->item_bytes_len / 2)
+			break;
 		if (c.op == ITEM_TRUNCATE) {
 			recover_pages_remove(&rc->pages, r->dataset, c.key.object, c.key.offset,
 			                     WAL_BLOCK_INDEX_MAX + 1 - c.key.offset);
@@ -233,7 +235,7 @@ static int redo_items(struct recover *rc, const struct wal_record *r)
 			ret = recover_item(rc->ds, &c);
 	}
 	/* What a transaction wrote comes after what it cut off. */
-	if (!ret && r->type == WAL_UNIT)
+	if (!ret && r->type == WAL_UNIT && !MUTATE(TX_PARTS_ALONE))
 		ret = recover_parts_take(&rc->parts, r->dataset, r->unit, r->unit_pages, &rc->pages);
 	return ret;
 }
@@ -250,8 +252,8 @@ static int note_pages(struct recover *rc, const struct wal_record *r, uint64_t p
 
 		page.zero = !pg->data;
 		page.position = position + (pg->data ? (uint64_t)(pg->data - batch) : WAL_HEADER_BYTES);
-		ret = r->type == WAL_PART ? recover_parts_add(&rc->parts, r->unit, &page)
-		                          : recover_pages_put(&rc->pages, &page);
+		ret = r->type == WAL_PART && !MUTATE(TX_PARTS_ALONE) ? recover_parts_add(&rc->parts, r->unit, &page)
+		                                                     : recover_pages_put(&rc->pages, &page);
 	}
 	return ret;
 }

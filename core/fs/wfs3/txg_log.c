@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
 
 static int flush_kept(void *ctx, struct object *o)
@@ -26,7 +27,7 @@ bool txg_release_log(struct pool *p)
 	/* All records of a transaction are before the position, or all are behind it: none is left in the buffer, while
 	 * its parts are not. */
 	sync_rwlock_wrlock(&p->tx_gate);
-	if (__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED) && !MUTATE(TX_LOG_SPLIT))
 		ret = wal_sync(p->wal, &closed_txg);
 	if (!ret)
 		position = wal_release(p->wal, &p->log_closed_txg);
@@ -73,7 +74,7 @@ int txg_settle_transactions(struct pool *p, bool released)
 
 	if (unlogged && !released)
 		return err_set(-EIO, "the log has a part of what a transaction replaced, and cannot be released");
-	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED) || MUTATE(TX_NOT_SETTLED))
 		return 0;
 	failed = object_each_dirty(p, flush_transaction, NULL);
 	if (!failed)

@@ -395,6 +395,8 @@ static bool release_waits(const struct wal *w) SYNC_REQUIRES(w->lock)
 {
 	bool closed = w->closed_txg >= w->config.open_txg(w->config.ctx);
 
+	if (MUTATE(TX_LOG_SPLIT))
+		return closed && (w->busy || w->used);
 	/* Parts of a unit may have been written already: it must not be behind the position alone. */
 	if (w->busy)
 		return closed || w->unit_seq + 1 >= w->seq;

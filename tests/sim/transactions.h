@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is done in transactions, and what must then be found: transactions.c tells the rules. */
+#ifndef WFSD_TESTS_SIM_TRANSACTIONS_H
+#define WFSD_TESTS_SIM_TRANSACTIONS_H
+
+#include "core/vfs/vfs_tree.h"
+#include "tests/sim/run.h"
+
+struct tx_work {
+	struct model *mo;
+	struct rng rng;
+	uint64_t floor; /* committed durably; atomic */
+	unsigned ops, durable_one_in;
+	bool large; /* each takes up to a quarter of the log */
+	bool quotas; /* there are some, and files get other owners */
+};
+
+struct tx_client {
+	struct tx_work *w;
+	struct rng rng;
+	struct sync_thread thread;
+};
+
+enum tx_action {
+	TX_LOOK, /* is everything as the state says? */
+	TX_CHANGE, /* files get their next version */
+	TX_RAISE, /* one of the sides gets a number above both */
+	TX_ACTIONS
+};
+
+/* A file system for them in the machine's pool, which is imported: with quotas if there are to be some. */
+void tx_make_tree(struct tx_work *w);
+int tx_open_top(struct machine *m, struct vfs_handle **ret);
+/* One transaction. *@ret_number: of the state that a TX_CHANGE makes; 0: it gave up, or did not come that far. */
+int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action action, bool durable,
+                uint64_t *ret_number);
+/* Outside of transactions: all is as the state says, whose number is *@ret_number. */
+int tx_check(struct tx_work *w, uint64_t *ret_number);
+
+#endif
