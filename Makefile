@@ -178,6 +178,9 @@ asan: ## unit tests with the address and undefined-behaviour sanitizers
 	$(Q)$(PYTHON) tests/run.py unit:asan
 tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
+valgrind: ## unit tests under memcheck (an hour or more; installs missing packages as root)
+	$(Q)tests/deps.sh build test valgrind
+	$(Q)$(PYTHON) tests/run.py valgrind
 py: ## end-to-end tests against the real daemon
 	$(Q)$(PYTHON) tests/run.py py
 soak: all $(O)/unit/server/rpc/storm_test ## kill the daemon a hundred times under load, for a minute under fio; a million random messages; ten minutes of random I/O on a mount
@@ -299,7 +302,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan py soak guest lint format check check-installed demo run deps bench bench-files bench-mounts bench-fat bench-core fuzz fuzz-build fuzz-corpus cov \
+.PHONY: all unit unit-build asan tsan valgrind py soak guest lint format check check-installed demo run deps bench bench-files bench-mounts bench-fat bench-core fuzz fuzz-build fuzz-corpus cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

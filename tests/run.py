@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs the tests and adds them up: "tests/run.py PART..." or "tests/run.py all".
 
-Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), sim (the simulator, two minutes), fuzz (the kept corpus and a short run), py, guest. Every part runs even when an earlier one failed.
+Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), sim (the simulator, two minutes), fuzz (the kept corpus and a short run), py, guest; and by itself valgrind. Every part runs even when an earlier one failed.
 The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
 """
 import concurrent.futures
@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALL = ["lint", "unit:release", "unit:clang", "unit:asan", "unit:tsan", "sim", "fuzz", "py", "guest"]
 JOBS = max(2, os.cpu_count() or 1)
 # Limits are for hangs, not for speed.
-UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 600}
+UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 3600}
 UNIT_LIMIT_DEFAULT_S = 900
 PYTEST_LIMIT_S = {"py": 2400, "guest": 900, "lint": 120}
 SIM_SECONDS = 110
@@ -141,18 +141,25 @@ def run_program(part, program, prefix, build):
     return passed, failed, skipped
 
 
-def part_unit(tally, build):
+def part_unit(tally, build, prefix=None):
     make("unit-build", build, tally)
     if build == "clang":
         make("all", build, tally)
     sources = sorted((ROOT / "tests/unit").rglob("*_test.c"))
     programs = [ROOT / "build" / build / "unit" / s.relative_to(ROOT / "tests/unit").with_suffix("") for s in sources]
-    prefix = fixed_addresses() if build == "tsan" else []
+    if build == "tsan":
+        prefix = fixed_addresses()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for result in pool.map(lambda p: run_program(tally.name, p, prefix, build), [p for p in programs if p.exists()]):
+        for result in pool.map(lambda p: run_program(tally.name, p, prefix or [], build), [p for p in programs if p.exists()]):
             tally.add(*result)
     # "make -k" told about those that were not built: each is a failure of its own.
     tally.add(0, sum(not p.exists() for p in programs))
+
+
+def part_valgrind(tally):
+    """The programs of the debug build under memcheck: whatever it finds fails the program."""
+    part_unit(tally, "debug", ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
+                               "--fair-sched=yes"])
 
 
 def count_junit(path):
@@ -246,7 +253,7 @@ def run_part(name):
         if kind == "unit":
             part_unit(tally, build)
         else:
-            {"lint": part_lint, "sim": part_sim, "fuzz": part_fuzz, "py": part_py, "guest": part_guest}[kind](tally)
+            {"lint": part_lint, "sim": part_sim, "fuzz": part_fuzz, "py": part_py, "guest": part_guest, "valgrind": part_valgrind}[kind](tally)
     except Exception as error:  # a part that breaks must not hide the others
         tally.add(0, 1)
         say(f"FAILED  {name}: {error!r}")
@@ -258,7 +265,7 @@ def run_part(name):
 
 
 def main(arguments):
-    known = re.compile(r"lint|sim|fuzz|py|guest|unit:[a-z]+")
+    known = re.compile(r"lint|sim|fuzz|py|guest|valgrind|unit:[a-z]+")
     parts = ALL if arguments == ["all"] else arguments
     if not parts or not all(known.fullmatch(p) for p in parts):
         print(__doc__, file=sys.stderr)

@@ -312,7 +312,7 @@ static int create(struct filetx_object *dir, const char *name, size_t name_len, 
 int filetx_create(struct vfs_node *n, const char *name, size_t name_len, const struct vfs_new *attr,
                   struct vfs_node **ret)
 {
-	struct filetx_object *dir = filetx_object(n), *x;
+	struct filetx_object *dir = filetx_object(n), *x = NULL;
 	int rc = filetx_enter(dir->tx);
 
 	if (rc)
