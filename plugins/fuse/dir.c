@@ -38,7 +38,7 @@ struct open_dir {
 	bool has_attrs;
 	bool eof; /* nothing behind the last entry */
 	uint64_t offset; /* that entries[pos] is at */
-	uint64_t sequence; /* of this mount's changes, before they were fetched */
+	struct seen seen; /* before they were fetched */
 	int err; /* while they are fetched */
 };
 
@@ -130,7 +130,7 @@ static int fetch(struct mount *m, struct open_dir *d, uint64_t offset, bool with
 	d->err = 0;
 	d->offset = offset;
 	d->has_attrs = with_attrs;
-	d->sequence = atomic_load(&m->sequence);
+	d->seen = (struct seen){ atomic_load(&m->events.changes), atomic_load(&m->sequence) };
 	err = wfs_readdir(m->client, &d->who.cred, &d->node->fh, offset - OFFSET_FIRST,
 	                  with_attrs ? WFS_READDIR_ATTR | WFS_READDIR_FH : 0, FETCH_BYTES, take_entry, d, &eof);
 	if (!err)
@@ -185,7 +185,6 @@ static bool put_dots(struct mount *m, struct node *dir, struct page *p, uint64_t
 
 static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const struct entry *from)
 {
-	const struct seen seen = { TOLD_NEVER, d->sequence };
 	const char *name = d->names + from->name;
 	struct fuse_entry_param e = { .attr.st_ino = number_of(m, d->node->fsid, from->file_id),
 		                      .attr.st_mode = mode_of_type(from->type) };
@@ -194,11 +193,14 @@ static bool put_entry(struct mount *m, struct open_dir *d, struct page *p, const
 	if (p->plus && p->size - p->used < fuse_add_direntry_plus(p->req, NULL, 0, name, NULL, 0))
 		return false;
 	/* A name that was removed or renamed meanwhile must not be brought back. */
-	if (p->plus && from->has_attr && atomic_load(&d->node->touched) <= d->sequence &&
-	    !node_touched_since(&m->nodes, from->attr.fsid, from->attr.file_id, d->sequence) &&
-	    entry_fill(m, d->node, NULL, seen, &from->attr, &from->fh, &e, &n) == 0 &&
-	    put(p, name, &e, from->next_offset))
+	if (p->plus && from->has_attr && atomic_load(&d->node->touched) <= d->seen.own &&
+	    !node_touched_since(&m->nodes, from->attr.fsid, from->attr.file_id, d->seen.own) &&
+	    entry_fill(m, d->node, name, d->seen, &from->attr, &from->fh, &e, &n) == 0 &&
+	    put(p, name, &e, from->next_offset)) {
+		if (from + 1 < d->entries + d->count)
+			atomic_store(&n->next_listed, from[1].file_id);
 		return true;
+	}
 	if (n)
 		node_forget(&m->nodes, n, 1);
 	return put(p, name, &e, from->next_offset);

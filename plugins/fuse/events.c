@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/fuse/mount.h"
+#include "plugins/fuse/small.h"
 #include "plugins/fuse/thread.h"
 #include "protocol/client/wfs_watch.h"
 
@@ -57,12 +57,17 @@ uint64_t events_believed_ns(struct mount *m, struct seen seen)
 	return (uint64_t)(events_believed_s(m, seen, m->options->attr_timeout_s) * NS_PER_S);
 }
 
-/* From now on answers that were asked for before are not believed for long. */
-static void count_change(struct mount *m)
+/*
+ * From now on answers that were asked for before are not believed for long, and what is known of the contents of these
+ * nodes not at all.
+ */
+static void count_change(struct mount *m, struct node *const *nodes, size_t count)
 {
-	pthread_rwlock_wrlock(&m->events.lock);
+	untell_begin(m);
 	atomic_fetch_add(&m->events.changes, 1);
-	pthread_rwlock_unlock(&m->events.lock);
+	for (size_t i = 0; i < count; i++)
+		(void)node_touch(m, nodes[i]);
+	tell_end(m);
 }
 
 static void set_coherent(struct mount *m, bool coherent)
@@ -83,10 +88,9 @@ static void forget(struct mount *m, struct node *n)
 		node_forget(&m->nodes, n, 1);
 }
 
-/* What is known of the node is old; with @data, what the kernel has of its contents, too. */
+/* What is known of the counted node is old; with @data, what the kernel has of its contents, too. */
 static void object_changed(struct mount *m, struct node *n, bool data)
 {
-	(void)node_touch(m, n);
 	names_changed(m, n, NULL, NULL);
 	atomic_store(&n->no_acl_until_ns, 0);
 	atomic_store(&n->no_default_acl_until_ns, 0);
@@ -97,20 +101,16 @@ static void object_changed(struct mount *m, struct node *n, bool data)
 
 static void change(struct mount *m, const struct wfs_event *e)
 {
-	struct node *n;
+	struct node *n = node_find(&m->nodes, e->fsid, e->dir_id ? e->dir_id : e->file_id);
 
-	count_change(m);
-	if (!e->dir_id) {
-		n = node_find(&m->nodes, e->fsid, e->file_id);
-		if (n) {
-			object_changed(m, n, e->what & WFS_CHANGE_DATA);
-			forget(m, n);
-		}
-		return;
-	}
-	n = node_find(&m->nodes, e->fsid, e->dir_id);
+	count_change(m, &n, n != NULL);
 	if (!n)
 		return;
+	if (!e->dir_id) {
+		object_changed(m, n, e->what & WFS_CHANGE_DATA);
+		forget(m, n);
+		return;
+	}
 	object_changed(m, n, false);
 	if (*e->name)
 		(void)fuse_lowlevel_notify_inval_entry(m->session, ino_of(m, n), e->name, strlen(e->name));
@@ -124,10 +124,12 @@ static bool everything_changed(struct mount *m)
 {
 	struct node **all;
 	size_t count;
+	int err = node_all(&m->nodes, &all, &count);
 
-	count_change(m);
+	count_change(m, all, err ? 0 : count);
+	small_cache_clear(m);
 	told_forget_all(m);
-	if (node_all(&m->nodes, &all, &count))
+	if (err)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		object_changed(m, all[i], true);
@@ -195,7 +197,7 @@ static void watch(struct mount *m)
 	if (v->watched) {
 		v->watch_pause_ns = 0;
 		/* An answer that is on its way may be older than the watch. */
-		count_change(m);
+		count_change(m, NULL, 0);
 		return;
 	}
 	v->watch_pause_ns = v->watch_pause_ns ? 2 * v->watch_pause_ns : WATCH_PAUSE_FIRST_NS;

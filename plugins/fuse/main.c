@@ -6,7 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "plugins/fuse/mount.h"
+#include "plugins/fuse/small.h"
 
 #define BACKGROUND_MAX 64u /* requests that the kernel sends without waiting: read-ahead, write-back */
 
@@ -179,10 +179,12 @@ static int mount_new(const struct options *o, struct fuse_args *args)
 	pthread_rwlockattr_destroy(&attr);
 	err = node_table_init(&m->nodes);
 	if (!err) {
+		small_cache_init(m);
 		err = connect_and_attach(m);
 		if (!err)
 			err = mount_and_run(m, args);
 		wfs_disconnect(m->client);
+		small_cache_done(m);
 		node_table_done(&m->nodes);
 	}
 	pthread_rwlock_destroy(&m->events.lock);

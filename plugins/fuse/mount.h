@@ -64,7 +64,13 @@ struct close_queue {
 	struct wfs_file *files[CLOSE_QUEUE_MAX];
 };
 
-struct small;
+/* Small files that nobody has open (small_cache.c). */
+struct small_cache {
+	pthread_mutex_t lock;
+	struct small *newest, *oldest;
+	size_t bytes;
+	_Atomic uint64_t reads; /* times that the server was asked (ahead.c) */
+};
 
 struct mount {
 	struct wfs *client;
@@ -78,6 +84,7 @@ struct mount {
 	struct mount_events events;
 	struct told_names told;
 	struct close_queue closes;
+	struct small_cache kept;
 	pthread_mutex_t open_lock; /* while it is held no file is opened */
 	pthread_mutex_t small_lock; /* what nodes have of small.c, and kept attributes */
 	_Atomic unsigned small_count; /* small files that are open */
@@ -224,8 +231,8 @@ void names_renew(struct mount *m, struct node *dir, const struct wfs_attr *attr)
 int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret);
 #define SMALL_BYTES_MAX (64u << 10)
 /*
- * Open a small file for reading by reading all of it: one round trip instead of three. *ret_change is its change
- * counter. NULL: it is to be opened as usual.
+ * Open a small file for reading by reading all of it: one round trip instead of three, or none when what was read
+ * before is still good. *ret_change is its change counter. NULL: it is to be opened as usual.
  */
 struct small *small_open(struct mount *m, struct node *n, const struct caller *who, uint64_t *ret_change);
 void small_close(struct mount *m, struct node *n, struct small *s);
@@ -236,6 +243,9 @@ void small_close(struct mount *m, struct node *n, struct small *s);
 bool small_store(struct mount *m, struct node *n, const struct small *s);
 /* What was read, if nothing is known to have changed since; otherwise the file is opened and read. */
 int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, uint64_t offset, size_t *ret_len);
+/* The attributes of an open file that another client has removed, so that the server does not know it any more. NULL:
+ * it was not opened by its contents; false then. */
+bool small_attr(const struct small *s, struct wfs_attr *ret);
 /* A name is about to be removed, or replaced: if it is that of a small file in use, the server keeps the file. */
 void small_keep(struct mount *m, struct node *dir, const char *name);
 

@@ -166,6 +166,8 @@ void node_forget(struct node_table *t, struct node *n, uint64_t count)
 	*p = n->next;
 	t->count--;
 	pthread_mutex_unlock(&t->lock);
+	if (t->gone)
+		t->gone(t->gone_ctx, n);
 	names_free(n->names);
 	free(n);
 }

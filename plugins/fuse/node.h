@@ -13,6 +13,10 @@
 #include "protocol/client/wfs_tree.h"
 
 struct names;
+struct small;
+
+/* Orders in which files are opened one after the other (ahead.c). */
+enum { AHEAD_BY_LISTING, AHEAD_BY_NUMBER, AHEAD_ORDERS };
 
 struct node {
 	struct node *next; /* in its bucket; the table's lock */
@@ -30,6 +34,9 @@ struct node {
 	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
 	_Atomic unsigned opens; /* files that the kernel has open, or is about to; grows under the mount's open_lock */
 	_Atomic bool locked; /* this mount once had a byte-range lock on it */
+	_Atomic uint64_t next_listed; /* the number of the object that follows in a listing; 0: not known */
+	/* It is next: so many files after it are to be read with it, and which read of the mount's said so. */
+	_Atomic uint64_t ahead[AHEAD_ORDERS];
 
 	/* Under the mount's small_lock: times it is open by its contents only, and what keeps it when it has no name.
 	 */
@@ -40,6 +47,7 @@ struct node {
 	uint64_t kept_at, kept_until_ns;
 	/* Likewise: of a directory, which names it has (names.c). NULL: not known. */
 	struct names *names;
+	struct small *kept_small; /* under the lock of what is kept (small_cache.c) */
 };
 
 void names_free(struct names *k); /* NULL is fine */
@@ -49,6 +57,9 @@ struct node_table {
 	struct node **buckets;
 	size_t bucket_count; /* a power of two */
 	size_t count;
+	/* Told of each node before it is freed; NULL: nobody. */
+	void (*gone)(void *ctx, struct node *n);
+	void *gone_ctx;
 };
 
 uint64_t node_now_ns(void);

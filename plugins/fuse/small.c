@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Small files that are opened for reading: all of it is read then, and the server knows nothing of an open file, so
- * that opening, reading and closing are one round trip. When something may have changed the file is opened after all;
- * the server is told before its name is removed, too, because a file without a name lives as long as it is open.
+ * that opening, reading and closing are one round trip, or none when it was read before. When something may have
+ * changed the file is opened after all; the server is told before its name is removed, too, because a file without a
+ * name lives as long as it is open.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/fuse/mount.h"
-
-struct small {
-	pthread_mutex_t lock; /* of the open file's file */
-	struct caller who; /* who opened it */
-	uint64_t sequence; /* of this mount's changes, before it was read */
-	uint64_t until_ns; /* believed without asking the server */
-	size_t len;
-	char data[];
-};
+#include "plugins/fuse/small.h"
 
 /* One open less. */
 static void drop(struct mount *m, struct node *n)
@@ -34,53 +26,31 @@ static void drop(struct mount *m, struct node *n)
 	close_later(m, keeper);
 }
 
-/* All of the file, or an error; -EFBIG: it has grown. */
-static int read_all(struct mount *m, struct node *n, const struct caller *who, struct small *s, uint32_t cap,
-                    struct wfs_attr *ret)
-{
-	struct wfs_batch *b;
-	int eof = 0, err = wfs_batch_new(m->client, &b);
-
-	if (err)
-		return err;
-	(void)wfs_batch_put(b, &n->fh);
-	(void)wfs_batch_get_file(b, s->data, cap, &s->len, ret, &eof);
-	err = wfs_batch_run(b, &who->cred, NULL);
-	wfs_batch_free(b);
-	return err ? err : eof ? 0 : -EFBIG;
-}
-
 struct small *small_open(struct mount *m, struct node *n, const struct caller *who, uint64_t *ret_change)
 {
 	uint32_t cap = atomic_load(&n->small_bytes);
-	struct small *s = cap ? malloc(sizeof(*s) + cap + 1) : NULL;
-	struct wfs_attr attr;
+	struct small *s;
 
-	if (!s)
+	if (!cap)
 		return NULL;
 	atomic_fetch_add(&m->small_count, 1);
 	pthread_mutex_lock(&m->small_lock);
 	n->small_opens++;
 	pthread_mutex_unlock(&m->small_lock);
-	s->sequence = atomic_load(&m->sequence);
-	s->until_ns = node_now_ns() + m->attr_timeout_ns;
-	if (read_all(m, n, who, s, cap + 1, &attr)) {
+	s = small_cache_get(m, n, who);
+	if (!s)
+		s = ahead_read(m, n, who, cap);
+	if (s)
+		*ret_change = s->attr.change;
+	else
 		drop(m, n);
-		free(s);
-		return NULL;
-	}
-	s->who = *who;
-	s->who.cred.groups = s->who.groups;
-	pthread_mutex_init(&s->lock, NULL);
-	*ret_change = attr.change;
 	return s;
 }
 
 void small_close(struct mount *m, struct node *n, struct small *s)
 {
 	drop(m, n);
-	pthread_mutex_destroy(&s->lock);
-	free(s);
+	small_unref(s);
 }
 
 bool small_store(struct mount *m, struct node *n, const struct small *s)
@@ -96,8 +66,7 @@ bool small_store(struct mount *m, struct node *n, const struct small *s)
 	tell_begin(m);
 	pthread_mutex_lock(&m->open_lock);
 	/* Pages that the kernel has just been told to drop, or has itself changed, must not come back. */
-	if (atomic_load(&n->opens) == 1 && atomic_load(&m->events.changes) == s->who.seen.told &&
-	    atomic_load(&n->touched) <= s->sequence)
+	if (atomic_load(&n->opens) == 1 && atomic_load(&n->touched) <= s->who.seen.own)
 		stored = fuse_lowlevel_notify_store(m->session, (fuse_ino_t)(uintptr_t)n, 0, &pages, 0) == 0;
 	pthread_mutex_unlock(&m->open_lock);
 	tell_end(m);
@@ -130,7 +99,7 @@ int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, ui
 	struct wfs_file *file;
 	int err;
 
-	if (atomic_load(&of->node->touched) > s->sequence || node_now_ns() >= s->until_ns) {
+	if (atomic_load(&of->node->touched) > s->who.seen.own || node_now_ns() >= s->until_ns) {
 		err = open_file_get(m, of, &file);
 		/* Removed by another client: nobody can change what it was. */
 		if (err != -ESTALE)
@@ -140,6 +109,15 @@ int small_read(struct mount *m, struct open_file *of, void *buf, size_t size, ui
 	if (*ret_len)
 		memcpy(buf, s->data + offset, *ret_len);
 	return 0;
+}
+
+bool small_attr(const struct small *s, struct wfs_attr *ret)
+{
+	if (!s)
+		return false;
+	*ret = s->attr;
+	ret->link_count = 0;
+	return true;
 }
 
 void small_keep(struct mount *m, struct node *dir, const char *name)

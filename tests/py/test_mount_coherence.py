@@ -146,6 +146,103 @@ def test_data_written_elsewhere_is_read_also_through_an_open_file(here: Path, th
             soon(lambda: os.pread(mine.fileno(), 10, 0) == b"bb", "a truncation")
 
 
+def requests(box: Appliance) -> float:
+    return box.metrics().sum("wfsd_rpc_requests_total", operation="compound")
+
+
+def make_small_files(folder: Path, count: int) -> list[Path]:
+    files = [folder / f"f{i}" for i in range(count)]
+    for file in files:
+        file.write_text(f"{file.name} as it was")
+    os.listdir(folder)
+    for file in files:
+        file.stat()
+    return files
+
+
+def test_small_files_that_are_read_in_an_order_are_asked_for_together(shared: Appliance, here: Path) -> None:
+    files = make_small_files(here, 200)
+
+    def few() -> bool:
+        """Files that were read are given back by nobody: another round reads others."""
+        before = requests(shared)
+        assert all(file.read_text() == f"{file.name} as it was" for file in files)
+        return requests(shared) - before < len(files) / 4
+
+    wait_for(few, "many files to be read with one request", 20)
+    # What was read is still good, in any order.
+    before = requests(shared)
+    for file in files[::-7]:
+        assert file.read_text() == f"{file.name} as it was"
+    assert requests(shared) - before < 10
+
+
+def test_what_was_read_ahead_is_not_shown_when_it_was_changed_elsewhere(here: Path, there: Path) -> None:
+    files = make_small_files(here, 40)
+    for file in files[:4]:
+        assert file.read_text() == f"{file.name} as it was"
+    (there / "f10").write_text("f10 as it is now")
+    (there / "new").write_text("another file")
+    (there / "new").rename(there / "f11")
+    (there / "f12").unlink()
+    with open(there / "f13", "r+b", buffering=0) as f:
+        f.write(b"F13")
+    os.truncate(there / "f14", 3)
+    soon(lambda: (here / "f10").read_text() == "f10 as it is now", "what was written elsewhere")
+    soon(lambda: (here / "f11").read_text() == "another file", "what was put in its place")
+    soon(lambda: not (here / "f12").exists(), "a removed file")
+    soon(lambda: (here / "f13").read_text() == "F13 as it was", "what was written in the middle")
+    soon(lambda: (here / "f14").read_text() == "f14", "what is left")
+    # This mount's own changes count at once.
+    assert (here / "f20").read_text() == "f20 as it was"
+    (here / "f21").write_text("f21 mine")
+    os.truncate(here / "f22", 0)
+    (here / "f23").rename(here / "f24")
+    assert [(here / f"f{i}").read_text() for i in (21, 22, 24)] == ["f21 mine", "", "f23 as it was"]
+
+
+def test_who_may_not_read_a_file_does_not_get_what_another_has_read(make_appliance: Callable[..., Appliance]) -> None:
+    box = make_appliance(Settings())
+    source = create_tree(box)
+    one = mount(box, source, "one", f"allow_other,{FOR_EVER}")
+    two = mount(box, source, "two", f"allow_other,{FOR_EVER}")
+    try:
+        os.chmod(one.path, 0o755)
+        box.folder.chmod(0o755)
+        files = make_small_files(one.path, 20)
+        for file in files:
+            file.chmod(0o640)
+            os.chown(file, 0, 6000)
+        os.listdir(one.path)
+        for file in files:
+            assert file.read_text()
+        call = "open(sys.argv[1]).read()"
+        assert mounts.error_as(5000, 5000, [], call, files[3]) == "EACCES"
+        assert mounts.error_as(5000, 5000, [6000], call, files[4]) == ""
+        os.chmod(two / "f5", 0o600)
+        wait_for(lambda: mounts.error_as(5000, 5000, [6000], call, files[5]) == "EACCES", "the new mode", SOON_S * SLOW)
+        assert one.stop() == 0 and two.stop() == 0
+    finally:
+        one.dispose()
+        two.dispose()
+
+
+def test_an_open_small_file_outlives_its_name(here: Path, there: Path) -> None:
+    files = make_small_files(here, 20)
+    for file in files:
+        assert file.read_text()
+    soon((there / "f19").exists, "the files")
+    with open(files[7]) as mine, open(files[8]) as other, open(files[9]) as replaced:
+        files[7].unlink()
+        (there / "f8").unlink()
+        (here / "new").write_text("new")
+        (here / "new").rename(files[9])
+        soon(lambda: not files[8].exists(), "a removed name")
+        for number, file in ((7, mine), (8, other), (9, replaced)):
+            assert os.pread(file.fileno(), 100, 0).decode() == f"f{number} as it was"
+        assert os.fstat(mine.fileno()).st_nlink == 0
+
+
 def test_what_wfs_put_writes_is_seen(shared: Appliance, here: Path, tmp_path: Path) -> None:
     (here / "file").write_text("old")
     assert (here / "file").read_text() == "old"

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "plugins/fuse/mount.h"
+#include "plugins/fuse/small.h"
 #include "protocol/client/wfs_watch.h"
 
 #define LONG_S 60.0
@@ -153,6 +153,7 @@ static int setup(void **state)
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	assert_int_equal(node_table_init(&f->m.nodes), 0);
+	small_cache_init(&f->m);
 	assert_int_equal(pipe2(f->kernel, O_CLOEXEC | O_NONBLOCK), 0);
 	f->m.root = node_get(&f->m.nodes, &attr, &fh);
 	attr.file_id = 3;
@@ -166,6 +167,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	events_stop(&f->m);
+	small_cache_done(&f->m);
 	node_table_done(&f->m.nodes);
 	close(f->kernel[0]);
 	close(f->kernel[1]);
