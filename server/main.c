@@ -24,7 +24,7 @@
 #include "core/blk/blk.h"
 #include "core/cache/cache.h"
 #include "core/fs/wfs3/wfs3.h"
-#include "core/vfs/vfs.h"
+#include "core/vfs/vfs_lease.h"
 #include "server/admin/admin.h"
 #include "server/admin/status.h"
 #include "server/conf/conf.h"
@@ -219,6 +219,14 @@ static int build_core(struct daemon *d)
 	return rc < 0 ? rc : build_mounts(d);
 }
 
+/* Half of the threads of a lane can wait for leases to come back. */
+static unsigned lease_waiters(const struct conf *c)
+{
+	unsigned least = c->threads.read < c->threads.write ? c->threads.read : c->threads.write;
+
+	return least / 2;
+}
+
 static int build_threads(struct daemon *d)
 {
 	const struct conf *c = d->conf;
@@ -239,6 +247,7 @@ static int build_threads(struct daemon *d)
 		rc = workers_new(&workers, &d->workers);
 	if (rc == 0)
 		rc = workers_register_metrics(d->workers, d->metrics);
+	vfs_set_lease_waiters(d->vfs, lease_waiters(c));
 	return rc < 0 ? rc : watchdog_new(d->loops, d->workers, &d->watchdog);
 }
 

@@ -5,7 +5,8 @@
  *   taken --somebody else wants the file--> recalled --in time--> returned
  *                                               '--too late, or too many wait--> broken --> returned
  *
- * The time runs from when the holder is told; whoever comes later does not lengthen it.
+ * The time runs from when the holder is told; whoever comes later does not lengthen it. While somebody waits for a file
+ * nobody else gets a lease on it that he would have to wait for again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct lease_table *lease_table_new(void)
 	sync_mutex_init(&t->lock, SYNC_RANK_WATCH, "vfs leases");
 	sync_cond_init(&t->returned);
 	t->break_ns = VFS_LEASE_BREAK_NS;
+	t->waiters_max = LEASE_WAITERS_DEFAULT;
+	CDS_INIT_LIST_HEAD(&t->waiters);
 	for (unsigned i = 0; i < LEASE_BUCKETS; i++)
 		CDS_INIT_LIST_HEAD(&t->buckets[i]);
 	return t;
@@ -89,14 +92,51 @@ static struct vfs_node *break_it(struct lease_table *t, struct vfs_lease *l)
 	return unhook(t, l);
 }
 
-/* Wait for it, if that may be. Does nothing of this lease any more: it may be another one that is in the way then. */
-static void wait_for(struct lease_table *t, struct vfs_lease *l) SYNC_REQUIRES(t->lock)
+/* A thread that waits serves nobody else: there are so many at most, and half of them for one client. */
+static bool may_wait(const struct lease_table *t, uint64_t who)
 {
+	const struct lease_waiter *w;
+	unsigned same = 0;
+
+	if (t->waiter_count >= t->waiters_max)
+		return false;
+	cds_list_for_each_entry (w, &t->waiters, link)
+		same += w->who == who;
+	return !who || same < (t->waiters_max + 1) / 2;
+}
+
+/* Until the lease is back or its time is over. Another one may be in the way then. */
+static void wait_for(struct lease_table *t, const struct vfs_lease *l, unsigned access, uint64_t who)
+        SYNC_REQUIRES(t->lock)
+{
+	struct lease_waiter w = { .node = l->node, .access = access, .who = who };
 	uint64_t until = l->until_ns;
 
-	t->waiters++;
+	cds_list_add(&w.link, &t->waiters);
+	t->waiter_count++;
 	(void)sync_cond_wait_until(&t->returned, &t->lock, until);
-	t->waiters--;
+	t->waiter_count--;
+	cds_list_del(&w.link);
+}
+
+/* Would somebody who waits for the file have to wait for this lease, too? */
+static bool is_waited_for(const struct lease_table *t, const struct vfs_node *n, const struct vfs_lease *l)
+{
+	const struct lease_waiter *w;
+
+	cds_list_for_each_entry (w, &t->waiters, link)
+		if (w->node == n && w->who != l->holder && !goes_with(l, w->access))
+			return true;
+	return false;
+}
+
+void vfs_set_lease_waiters(struct vfs *v, unsigned max)
+{
+	struct lease_table *t = v->leases;
+
+	sync_mutex_lock(&t->lock);
+	t->waiters_max = max;
+	sync_mutex_unlock(&t->lock);
 }
 
 /* What is done inside of a transaction is done to the object outside. */
@@ -118,8 +158,8 @@ int lease_settle_all(struct vfs *v, struct vfs_node *node, unsigned access, bool
 		recall(t, l);
 		if (nowait || nowait_here()) {
 			ret = -EAGAIN;
-		} else if (sync_now_ns() < l->until_ns && t->waiters < LEASE_WAITERS_MAX) {
-			wait_for(t, l);
+		} else if (sync_now_ns() < l->until_ns && may_wait(t, who)) {
+			wait_for(t, l, access, who);
 		} else {
 			struct vfs_node *its = break_it(t, l);
 
@@ -147,6 +187,8 @@ static int take(struct vfs_handle *h, struct vfs_lease *l)
 	} else if (other) {
 		recall(t, other);
 		ret = err_set(-EAGAIN, "somebody else has a lease on the file");
+	} else if (is_waited_for(t, h->node, l)) {
+		ret = err_set(-EAGAIN, "somebody else waits for the file");
 	} else if (t->count == VFS_LEASES_MAX) {
 		ret = err_set(-ENOLCK, "%u leases", t->count);
 	} else {

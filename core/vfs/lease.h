@@ -7,9 +7,15 @@
 #include "core/vfs/vfs_priv.h"
 
 #define LEASE_BUCKETS 1024u
-/* Threads that wait for leases to come back. More would keep others' requests from being served: then a lease is broken
- * at once. */
-#define LEASE_WAITERS_MAX 2u
+#define LEASE_WAITERS_DEFAULT 4u
+
+/* A thread that waits for leases on a file to come back. */
+struct lease_waiter {
+	struct cds_list_head link; /* table->waiters */
+	const struct vfs_node *node;
+	unsigned access; /* that it wants */
+	uint64_t who;
+};
 
 struct vfs_lease {
 	struct cds_list_head link; /* bucket */
@@ -26,7 +32,8 @@ struct vfs_lease {
 
 struct lease_table {
 	unsigned count; /* atomic; changes under the lock */
-	unsigned waiters;
+	struct cds_list_head waiters;
+	unsigned waiter_count, waiters_max;
 	uint64_t break_ns; /* VFS_LEASE_BREAK_NS, and less in tests */
 	struct sync_mutex lock; /* SYNC_RANK_WATCH */
 	struct sync_cond returned;

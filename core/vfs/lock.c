@@ -27,6 +27,7 @@ struct vfs_locks *locks_new(void)
 	if (getrandom(&l->random, sizeof(l->random), GRND_NONBLOCK) != sizeof(l->random) || !l->random)
 		l->random = (uint32_t)sync_now_ns() | 1;
 	l->held_max = LOCKS_MAX;
+	l->wait_max = WAITS_MAX;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		CDS_INIT_LIST_HEAD(&l->files[i]);
 		CDS_INIT_LIST_HEAD(&l->holdings[i]);
@@ -189,6 +190,8 @@ static void end_wait(struct vfs_locks *l, struct lock_wait *w, int result, struc
 	cds_list_del(&w->link);
 	cds_list_del(&w->owner_link);
 	l->wait_count--;
+	if (w->share)
+		w->share->waiting--;
 	w->result = result;
 	cds_list_add_tail(&w->link, told);
 }
@@ -201,7 +204,7 @@ static void grant(struct vfs_locks *l, struct lock_file *f, struct cds_list_head
 	cds_list_for_each_entry_safe (w, next, &f->waits, link) {
 		if (blocked(l, f, &w->range, w))
 			continue;
-		range_take(l, f, &w->range, w->spare, &w->spare_holding);
+		range_take(l, f, w);
 		end_wait(l, w, 0, told);
 	}
 }
@@ -238,13 +241,14 @@ static int make_range(const struct vfs_lock *lock, struct range *ret)
 	return 0;
 }
 
-static struct lock_wait *new_wait(const struct range *want, vfs_lock_granted_fn *granted, void *ctx)
+static struct lock_wait *new_wait(const struct range *want, struct vfs_lock_share *share, vfs_lock_granted_fn *granted,
+                                  void *ctx)
 {
 	struct lock_wait *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return NULL;
-	*w = (struct lock_wait){ .range = *want, .granted = granted, .ctx = ctx };
+	*w = (struct lock_wait){ .range = *want, .share = share, .granted = granted, .ctx = ctx };
 	for (unsigned i = 0; i < 2; i++)
 		w->spare[i] = malloc(sizeof(struct range));
 	w->spare_holding = malloc(sizeof(struct holding));
@@ -254,21 +258,44 @@ static struct lock_wait *new_wait(const struct range *want, vfs_lock_granted_fn 
 	return NULL;
 }
 
+/* Room for one more, and for a range that is cut in two. */
+static int check_held(const struct vfs_locks *l, const struct vfs_lock_share *share, unsigned more)
+{
+	if (l->held_count + 2 > l->held_max + more)
+		return err_set(-ENOLCK, "%u locks are held", l->held_count);
+	if (share && share->held + 2 > (l->held_max + more) / LOCK_SHARE_PART)
+		return err_set(-ENOLCK, "a client has %u locks", share->held);
+	return 0;
+}
+
+static int check_waiting(const struct vfs_locks *l, const struct vfs_lock_share *share)
+{
+	if (l->wait_count == l->wait_max)
+		return err_set(-ENOLCK, "%u locks are waited for", l->wait_count);
+	if (share && share->waiting == l->wait_max / LOCK_SHARE_PART)
+		return err_set(-ENOLCK, "a client waits for %u locks", share->waiting);
+	return 0;
+}
+
 static int lock_or_wait(struct vfs_locks *l, struct lock_file *f, struct lock_wait *w)
 {
-	/* One more than is taken: a range may be cut in two. */
-	if (l->held_count + 2 > l->held_max)
-		return err_set(-ENOLCK, "%u locks are held", l->held_count);
+	int err = check_held(l, w->share, 0);
+
+	if (err)
+		return err;
 	if (!blocked(l, f, &w->range, NULL)) {
-		range_take(l, f, &w->range, w->spare, &w->spare_holding);
+		range_take(l, f, w);
 		return 0;
 	}
 	if (!w->granted)
 		return -EAGAIN;
 	if (would_deadlock(l, f, &w->range))
 		return err_set(-EDEADLK, "owner %" PRIu64 " would wait for itself", w->range.owner);
-	if (l->wait_count == WAITS_MAX)
-		return err_set(-ENOLCK, "%u locks are waited for", l->wait_count);
+	err = check_waiting(l, w->share);
+	if (err)
+		return err;
+	if (w->share)
+		w->share->waiting++;
 	w->file = f;
 	cds_list_add_tail(&w->link, &f->waits);
 	cds_list_add_tail(&w->owner_link, &l->waits[lock_bucket(w->range.owner)]);
@@ -291,7 +318,7 @@ static int lock_range(struct vfs_handle *h, const struct vfs_lock *lock, vfs_loc
 		ret = err_set(-EOPNOTSUPP, "there are no locks in a transaction");
 	if (ret)
 		return ret;
-	w = new_wait(&want, granted, ctx);
+	w = new_wait(&want, lock->share, granted, ctx);
 	if (!w)
 		return err_set(-ENOMEM, "no memory for a lock");
 	sync_mutex_lock(&l->lock);
@@ -365,6 +392,7 @@ int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t l
 	const struct vfs_lock lock = { .owner = owner, .type = VFS_LOCK_SHARED, .offset = offset, .len_bytes = len };
 	struct vfs_locks *l = h->vfs->locks;
 	struct lock_file *f, *empty = NULL;
+	const struct holding *held;
 	CDS_LIST_HEAD(told);
 	struct range *spare, piece;
 	int ret = make_range(&lock, &piece);
@@ -376,9 +404,10 @@ int vfs_unlock(struct vfs_handle *h, uint64_t owner, uint64_t offset, uint64_t l
 		return err_set(-ENOMEM, "no memory to unlock a part of a range");
 	sync_mutex_lock(&l->lock);
 	f = find_file(l, h->node);
-	if (f && l->held_count >= l->held_max + LOCKS_RESERVE) {
-		ret = err_set(-ENOLCK, "%u locks are held", l->held_count);
-	} else if (f) {
+	held = f ? range_holding(l, f, owner) : NULL;
+	if (held && range_splits(held, piece.start, piece.end))
+		ret = check_held(l, held->share, LOCKS_RESERVE);
+	if (held && !ret) {
 		range_cut(l, f, owner, piece.start, piece.end, &spare);
 		grant(l, f, &told);
 		empty = retire_file(f);

@@ -10,6 +10,7 @@
 /* Beyond that, for unlocking a piece in the middle, which makes two ranges of one. */
 #define LOCKS_RESERVE 65536u
 #define WAITS_MAX 4096u
+#define LOCK_SHARE_PART 4u /* so much less of all that may a share have */
 
 /* A range stands in two search trees: all of its file, and those of its owner there. */
 enum range_tree {
@@ -35,6 +36,7 @@ struct holding {
 	struct cds_list_head owner_link; /* bucket by owner */
 	struct lock_file *file;
 	uint64_t owner;
+	struct vfs_lock_share *share; /* NULL: none */
 	struct range *ranges; /* TREE_OWN; they do not overlap */
 };
 
@@ -52,6 +54,7 @@ struct lock_wait {
 	uint64_t number;
 	struct lock_file *file;
 	struct range range;
+	struct vfs_lock_share *share; /* NULL: none */
 	struct range *spare[2]; /* memory for when it is granted */
 	struct holding *spare_holding;
 	vfs_lock_granted_fn *granted;
@@ -67,7 +70,7 @@ struct vfs_locks {
 	struct cds_list_head owners[BUCKETS]; /* holdings */
 	struct cds_list_head waits[BUCKETS]; /* all of them, by owner */
 	unsigned held_count, wait_count;
-	unsigned held_max; /* LOCKS_MAX, and less in tests */
+	unsigned held_max, wait_max; /* LOCKS_MAX, WAITS_MAX, and less in tests */
 	uint64_t last_wait; /* number */
 	uint32_t random;
 };
@@ -99,11 +102,13 @@ const struct range *range_conflict(const struct lock_file *f, const struct range
 struct holding *range_holding(struct vfs_locks *l, const struct lock_file *f, uint64_t owner);
 /* All that the owner has of the file goes. */
 void range_drop(struct vfs_locks *l, struct holding *h);
+/* Would cutting this out of what the owner has make two ranges of one? */
+bool range_splits(const struct holding *h, uint64_t start, uint64_t end);
 /* What @owner has of [start, end) goes. Cutting a piece out of the middle takes *@spare. */
 void range_cut(struct vfs_locks *l, struct lock_file *f, uint64_t owner, uint64_t start, uint64_t end,
                struct range **spare);
-/* @want is the owner's now, whatever he had there. Takes what it needs of @spare and *@spare_holding. */
-void range_take(struct vfs_locks *l, struct lock_file *f, const struct range *want, struct range *spare[2],
-                struct holding **spare_holding);
+/* What @w waits for, or was about to, is its owner's now, whatever he had there. Takes what it needs of the spare
+ * memory. */
+void range_take(struct vfs_locks *l, struct lock_file *f, struct lock_wait *w);
 
 #endif

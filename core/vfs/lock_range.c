@@ -169,6 +169,8 @@ static void put(struct vfs_locks *l, struct holding *h, struct range *r)
 	insert(&h->file->held, TREE_ALL, r);
 	insert(&h->ranges, TREE_OWN, r);
 	l->held_count++;
+	if (h->share)
+		h->share->held++;
 }
 
 /* Out of both trees; it is the caller's then. */
@@ -177,6 +179,8 @@ static void take_out(struct vfs_locks *l, struct holding *h, struct range *r)
 	h->file->held = without(h->file->held, TREE_ALL, r);
 	h->ranges = without(h->ranges, TREE_OWN, r);
 	l->held_count--;
+	if (h->share)
+		h->share->held--;
 }
 
 void range_drop(struct vfs_locks *l, struct holding *h)
@@ -235,6 +239,13 @@ static void cut(struct vfs_locks *l, struct holding *h, uint64_t start, uint64_t
 	}
 }
 
+bool range_splits(const struct holding *h, uint64_t start, uint64_t end)
+{
+	const struct range *r = first_behind(h, start, false);
+
+	return r && r->start < start && r->end > end;
+}
+
 void range_cut(struct vfs_locks *l, struct lock_file *f, uint64_t owner, uint64_t start, uint64_t end,
                struct range **spare)
 {
@@ -264,21 +275,21 @@ static void join(struct vfs_locks *l, struct holding *h, struct range *r)
 	}
 }
 
-void range_take(struct vfs_locks *l, struct lock_file *f, const struct range *want, struct range *spare[2],
-                struct holding **spare_holding)
+void range_take(struct vfs_locks *l, struct lock_file *f, struct lock_wait *w)
 {
+	const struct range *want = &w->range;
 	struct holding *h = range_holding(l, f, want->owner);
-	struct range *r = spare[0];
+	struct range *r = w->spare[0];
 
-	spare[0] = NULL;
+	w->spare[0] = NULL;
 	if (!h) {
-		h = *spare_holding;
-		*spare_holding = NULL;
-		*h = (struct holding){ .file = f, .owner = want->owner };
+		h = w->spare_holding;
+		w->spare_holding = NULL;
+		*h = (struct holding){ .file = f, .owner = want->owner, .share = w->share };
 		cds_list_add(&h->link, holding_bucket(l, f, want->owner));
 		cds_list_add(&h->owner_link, &l->owners[lock_bucket(want->owner)]);
 	}
-	cut(l, h, want->start, want->end, &spare[1]);
+	cut(l, h, want->start, want->end, &w->spare[1]);
 	*r = *want;
 	join(l, h, r);
 	put(l, h, r);

@@ -33,12 +33,19 @@ struct vfs_lease;
 
 /*
  * Take a lease on a regular file for what makes its changes as @holder (vfs_set_origin(); not 0): that alone does not
- * recall it. -EAGAIN: another holder has one that does not go with it (it is recalled). -EINVAL (not a file), -ENOLCK
- * (too many), -ENOMEM, -ESTALE. Does not wait.
+ * recall it. -EAGAIN: another holder has one that does not go with it (it is recalled), or somebody waits for the file
+ * who would have to wait for this one, too. -EINVAL (not a file), -ENOLCK (too many), -ENOMEM, -ESTALE. Does not wait.
  */
 int vfs_lease_take(struct vfs_handle *h, uint64_t holder, enum vfs_lease_type type, vfs_lease_fn *fn, void *ctx,
                    struct vfs_lease **ret);
 /* Also when it was broken. NULL is fine. */
 void vfs_lease_return(struct vfs_lease *l);
+
+/*
+ * So many threads at most wait for leases (4, if nobody says otherwise), half of them for one origin: who serves
+ * requests with a number of threads keeps the others for those that need no lease back. For who would be one too many
+ * a lease is broken at once.
+ */
+void vfs_set_lease_waiters(struct vfs *v, unsigned max);
 
 #endif

@@ -200,15 +200,23 @@ enum vfs_lock_type {
 	VFS_LOCK_SHARED = 1,
 	VFS_LOCK_EXCLUSIVE = 2,
 };
+/*
+ * What one client's owners have together: a quarter at most of what there is for all, so that none takes everything.
+ * All zero at first, the VFS's then. Outlives its owners' locks and waits.
+ */
+struct vfs_lock_share {
+	unsigned held, waiting;
+};
 struct vfs_lock {
 	uint64_t owner;
 	enum vfs_lock_type type;
 	uint64_t offset, len_bytes;
+	struct vfs_lock_share *share; /* always the same for an owner; NULL: not counted. An answer has none. */
 };
 typedef void vfs_lock_granted_fn(void *ctx, int result);
 /* 0: granted. -EAGAIN: somebody else has it (and @granted is NULL). -EINPROGRESS: it waits; *ret_wait is its number for
- * vfs_lock_cancel(), never used again. -EDEADLK, -ENOLCK. Locks of one owner that touch are joined, the newer type
- * wins.
+ * vfs_lock_cancel(), never used again. -EDEADLK, -ENOLCK (too many, of all or of the share). Locks of one owner that
+ * touch are joined, the newer type wins.
  */
 int vfs_lock(struct vfs_handle *h, const struct vfs_lock *lock, vfs_lock_granted_fn *granted, void *ctx,
              uint64_t *ret_wait);

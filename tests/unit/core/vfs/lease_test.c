@@ -45,9 +45,9 @@ static int take(struct tree_env *e, uint64_t who, enum vfs_lease_type type, stru
 	return err;
 }
 
-static int use(struct tree_env *e, bool writing)
+static int use_at(struct tree_env *e, const char *path, bool writing)
 {
-	struct vfs_handle *h = must_walk(e, "/t/f"), *data;
+	struct vfs_handle *h = must_walk(e, path), *data;
 	struct iovec iov = { (char[1]){ 'x' }, 1 };
 	size_t len;
 	int err;
@@ -59,6 +59,11 @@ static int use(struct tree_env *e, bool writing)
 	err = writing ? vfs_write(data, &iov, 1, 0, 0) : vfs_read_some(data, &iov, 1, 0, 0, &len);
 	vfs_close(data);
 	return err;
+}
+
+static int use(struct tree_env *e, bool writing)
+{
+	return use_at(e, "/t/f", writing);
 }
 
 static void test_a_read_lease_is_recalled_by_a_writer_and_not_by_readers(void **state)
@@ -153,6 +158,8 @@ static void test_who_must_not_wait_is_told_so_and_the_holder_is_told(void **stat
 struct writer {
 	struct tree_env *e;
 	struct sync_thread thread;
+	uint64_t origin; /* 0: OTHER */
+	const char *path; /* NULL: /t/f */
 	int err;
 };
 
@@ -160,8 +167,8 @@ static void write_one(void *arg)
 {
 	struct writer *w = arg;
 
-	vfs_set_origin(OTHER);
-	w->err = use(w->e, true);
+	vfs_set_origin(w->origin ? w->origin : OTHER);
+	w->err = use_at(w->e, w->path ? w->path : "/t/f", true);
 }
 
 static void wait_until(const unsigned *what, unsigned value)
@@ -191,21 +198,94 @@ static void test_a_writer_waits_until_the_lease_is_returned(void **state)
 static void test_when_too_many_would_wait_the_lease_is_broken(void **state)
 {
 	struct tree_env *e = *state;
-	struct writer w[LEASE_WAITERS_MAX + 1];
+	struct writer w[LEASE_WAITERS_DEFAULT + 1];
 	struct holder h;
 
 	e->vfs->leases->break_ns = 3600 * SYNC_NS_PER_S;
 	assert_int_equal(take(e, HOLDER, VFS_LEASE_READ, &h), 0);
-	for (unsigned i = 0; i <= LEASE_WAITERS_MAX; i++) {
-		w[i] = (struct writer){ .e = e };
+	for (unsigned i = 0; i <= LEASE_WAITERS_DEFAULT; i++) {
+		w[i] = (struct writer){ .e = e, .origin = OTHER + i };
 		assert_int_equal(sync_thread_start(&w[i].thread, "writer", write_one, &w[i]), 0);
 	}
-	for (unsigned i = 0; i <= LEASE_WAITERS_MAX; i++) {
+	for (unsigned i = 0; i <= LEASE_WAITERS_DEFAULT; i++) {
 		sync_thread_join(&w[i].thread);
 		assert_int_equal(w[i].err, 0);
 	}
 	assert_int_equal(h.broken, 1);
 	vfs_lease_return(h.lease);
+}
+
+static unsigned waiting(struct tree_env *e)
+{
+	struct lease_table *t = e->vfs->leases;
+	unsigned n;
+
+	sync_mutex_lock(&t->lock);
+	n = t->waiter_count;
+	sync_mutex_unlock(&t->lock);
+	return n;
+}
+
+static void wait_for_waiters(struct tree_env *e, unsigned count)
+{
+	while (waiting(e) < count)
+		sync_sleep_ns(SYNC_NS_PER_MS / 10);
+}
+
+static void test_who_waits_for_a_file_is_not_passed_by_another_lease(void **state)
+{
+	struct tree_env *e = *state;
+	struct writer w = { .e = e };
+	struct holder a, b, c;
+
+	e->vfs->leases->break_ns = 3600 * SYNC_NS_PER_S;
+	assert_int_equal(take(e, HOLDER, VFS_LEASE_READ, &a), 0);
+	assert_int_equal(take(e, 3, VFS_LEASE_READ, &b), 0);
+	assert_int_equal(sync_thread_start(&w.thread, "writer", write_one, &w), 0);
+	wait_for_waiters(e, 1);
+	/* It would go with the two that are there, but not with the writer. */
+	assert_int_equal(take(e, 4, VFS_LEASE_READ, &c), -EAGAIN);
+	vfs_lease_return(a.lease);
+	wait_until(&b.recalled, 1);
+	assert_int_equal(take(e, HOLDER, VFS_LEASE_READ, &a), -EAGAIN);
+	vfs_lease_return(b.lease);
+	sync_thread_join(&w.thread);
+	assert_int_equal(w.err, 0);
+	assert_int_equal(take(e, 4, VFS_LEASE_READ, &c), 0);
+	vfs_lease_return(c.lease);
+}
+
+static void test_one_client_takes_half_of_the_places_to_wait(void **state)
+{
+	struct tree_env *e = *state;
+	struct writer w[LEASE_WAITERS_DEFAULT / 2], other = { .e = e, .origin = 7 };
+	struct vfs_handle *h;
+	struct holder holder, g = { 0 };
+
+	make(e, "/t/g", VFS_TYPE_FILE, 0644);
+	e->vfs->leases->break_ns = 3600 * SYNC_NS_PER_S;
+	assert_int_equal(take(e, HOLDER, VFS_LEASE_READ, &holder), 0);
+	h = must_walk(e, "/t/g");
+	assert_int_equal(vfs_lease_take(h, HOLDER, VFS_LEASE_READ, told, &g, &g.lease), 0);
+	vfs_close(h);
+	for (unsigned i = 0; i < LEASE_WAITERS_DEFAULT / 2; i++) {
+		w[i] = (struct writer){ .e = e };
+		assert_int_equal(sync_thread_start(&w[i].thread, "writer", write_one, &w[i]), 0);
+	}
+	wait_for_waiters(e, LEASE_WAITERS_DEFAULT / 2);
+	/* Another one has its place all the same. */
+	assert_int_equal(sync_thread_start(&other.thread, "other", write_one, &other), 0);
+	wait_for_waiters(e, LEASE_WAITERS_DEFAULT / 2 + 1);
+	assert_int_equal(holder.broken, 0);
+	/* This one would have a place, were it not one too many of its client. */
+	assert_int_equal(use_at(e, "/t/g", true), 0);
+	assert_int_equal(g.broken, 1);
+	vfs_lease_return(g.lease);
+	vfs_lease_return(holder.lease);
+	for (unsigned i = 0; i < LEASE_WAITERS_DEFAULT / 2; i++)
+		sync_thread_join(&w[i].thread);
+	sync_thread_join(&other.thread);
+	assert_int_equal(holder.broken, 0);
 }
 
 static void test_an_unmount_breaks_leases_and_does_not_wait_for_them(void **state)
@@ -233,6 +313,8 @@ int main(void)
 		T(test_who_must_not_wait_is_told_so_and_the_holder_is_told),
 		T(test_a_writer_waits_until_the_lease_is_returned),
 		T(test_when_too_many_would_wait_the_lease_is_broken),
+		T(test_who_waits_for_a_file_is_not_passed_by_another_lease),
+		T(test_one_client_takes_half_of_the_places_to_wait),
 		T(test_an_unmount_breaks_leases_and_does_not_wait_for_them),
 	};
 

@@ -293,6 +293,85 @@ static void test_a_piece_can_be_unlocked_when_there_are_as_many_locks_as_can_be(
 	vfs_close(f);
 }
 
+static int take_of_share(struct vfs_handle *h, uint64_t owner, uint64_t offset, struct vfs_lock_share *share,
+                         struct waiter *w)
+{
+	const struct vfs_lock lock = { .owner = owner, .type = EX, .offset = offset, .len_bytes = 50, .share = share };
+
+	return vfs_lock(h, &lock, w ? granted : NULL, w, w ? &w->id : NULL);
+}
+
+static void test_one_client_can_hold_a_quarter_of_all_locks(void **state)
+{
+	struct vfs_lock_share one = { 0 }, other = { 0 };
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	uint64_t i = 0;
+
+	e->vfs->locks->held_max = 100;
+	while (take_of_share(f, 1 + i % 5, i * 100, &one, NULL) == 0)
+		i++;
+	assert_int_equal(take_of_share(f, 9, i * 100, &one, NULL), -ENOLCK);
+	assert_int_equal(one.held, 24);
+	assert_int_equal(take_of_share(f, 10, i * 100, &other, NULL), 0);
+	/* What is given back counts no more, by whatever way. */
+	assert_int_equal(vfs_unlock(f, 1, 0, 50), 0);
+	assert_int_equal(one.held, 23);
+	for (uint64_t owner = 1; owner <= 5; owner++)
+		vfs_unlock_owner(e->vfs, owner);
+	assert_int_equal(one.held, 0);
+	vfs_unlock_owner(e->vfs, 10);
+	assert_int_equal(other.held, 0);
+	vfs_close(f);
+}
+
+static void test_unlocking_pieces_takes_a_quarter_of_the_reserve_at_most(void **state)
+{
+	struct vfs_lock_share one = { 0 };
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+	const struct vfs_lock all = { .owner = 1, .type = EX, .len_bytes = UINT64_MAX, .share = &one };
+	uint64_t i = 0;
+
+	e->vfs->locks->held_max = 100;
+	assert_int_equal(vfs_lock(f, &all, NULL, NULL, NULL), 0);
+	while (vfs_unlock(f, 1, i * 100, 50) == 0)
+		i++;
+	assert_int_equal(vfs_unlock(f, 1, i * 100, 50), -ENOLCK);
+	assert_true(one.held > 24);
+	assert_true(one.held <= 25 + LOCKS_RESERVE / 4);
+	/* What makes no more of them is possible. */
+	assert_int_equal(vfs_unlock(f, 1, i * 100, UINT64_MAX), 0);
+	vfs_unlock_owner(e->vfs, 1);
+	assert_int_equal(one.held, 0);
+	vfs_close(f);
+}
+
+static void test_one_client_can_wait_for_a_quarter_of_what_all_may(void **state)
+{
+	struct vfs_lock_share one = { 0 }, other = { 0 };
+	struct waiter w[6] = { 0 };
+	struct tree_env *e = *state;
+	struct vfs_handle *f = must_walk(e, "/t/f");
+
+	e->vfs->locks->wait_max = 16;
+	assert_int_equal(take(f, 1, EX, 0, UINT64_MAX), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(take_of_share(f, 2 + i, i * 100, &one, &w[i]), -EINPROGRESS);
+	assert_int_equal(take_of_share(f, 6, 400, &one, &w[4]), -ENOLCK);
+	assert_int_equal(take_of_share(f, 7, 500, &other, &w[5]), -EINPROGRESS);
+	vfs_lock_cancel(e->vfs, w[0].id);
+	assert_int_equal(take_of_share(f, 6, 400, &one, &w[4]), -EINPROGRESS);
+	vfs_unlock_owner(e->vfs, 1);
+	for (unsigned i = 1; i < 6; i++)
+		assert_int_equal(w[i].calls, 1);
+	assert_int_equal(one.waiting, 0);
+	assert_int_equal(one.held, 4);
+	for (uint64_t owner = 2; owner <= 7; owner++)
+		vfs_unlock_owner(e->vfs, owner);
+	vfs_close(f);
+}
+
 #define MANY 100000u
 #define MANY_OWNERS 1000u
 
@@ -479,6 +558,9 @@ int main(void)
 		T(test_an_owner_that_is_gone_waits_no_more),
 		T(test_what_an_owner_only_waits_for_is_forgotten_with_it),
 		T(test_a_piece_can_be_unlocked_when_there_are_as_many_locks_as_can_be),
+		T(test_one_client_can_wait_for_a_quarter_of_what_all_may),
+		T(test_unlocking_pieces_takes_a_quarter_of_the_reserve_at_most),
+		T(test_one_client_can_hold_a_quarter_of_all_locks),
 		T(test_a_hundred_thousand_locks_on_a_file_are_taken_tested_and_given_back),
 		T(test_locks_go_with_their_mount),
 		T(test_random_locks_agree_with_a_model_of_bytes),
