@@ -116,6 +116,9 @@ struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_se
  * 0, which nobody has, without. -ENOLCK: too many. */
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
 
+/* What the locks of all sessions of its peer count to. */
+struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s);
+
 /*
  * transactions.c: those of a session (NULL: there is none), found by their number in their tree's file system. They end
  * with the session. All of them by any thread.

@@ -182,6 +182,8 @@ int op_access(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 static int vfs_lock_of(struct compound *c, const struct wfsp_lock *l, bool make, struct vfs_lock *ret)
 {
 	*ret = (struct vfs_lock){ .type = (enum vfs_lock_type)l->type, .offset = l->offset, .len_bytes = l->len_bytes };
+	if (c->conn->session)
+		ret->share = rpc_session_lock_share(c->conn->session);
 	return rpc_session_owner(&c->conn->server->sessions, c->conn->session, l->owner, make, &ret->owner);
 }
 

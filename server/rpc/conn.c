@@ -184,8 +184,7 @@ void rpc_conn_run(struct rpc_conn *c)
 	if (!c->shaking_hands)
 		rpc_conn_send(c);
 	/* Answers that left made room: what waits in the window can go on. */
-	if (c->paused && !c->closing && c->op_count < RPC_REQUESTS_MAX / 2 &&
-	    c->held_bytes <= RPC_PAYLOAD_HELD_MAX / 2) {
+	if (c->paused && !c->closing && rpc_conn_may_go_on(c)) {
 		c->paused = false;
 		c->again = true;
 		c->rx_ns = c->wake_ns;

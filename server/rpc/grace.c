@@ -9,8 +9,6 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 
-#define HOLDERS_MAX 4096u
-
 struct holder {
 	uint8_t key[RPC_SESSION_KEY_BYTES];
 	bool stored;
@@ -34,7 +32,7 @@ static void add_known(void *ctx, const uint8_t *key)
 {
 	struct rpc_grace *g = ctx;
 
-	if (g->count == HOLDERS_MAX)
+	if (g->count == RPC_HOLDERS_MAX)
 		return;
 	memcpy(g->holders[g->count].key, key, RPC_SESSION_KEY_BYTES);
 	g->holders[g->count].stored = true;
@@ -47,7 +45,7 @@ SYNC_NO_ANALYSIS int rpc_grace_new(const struct rpc_server_config *config, struc
 	struct rpc_grace *g = calloc(1, sizeof(*g));
 
 	if (g)
-		g->holders = calloc(HOLDERS_MAX, sizeof(*g->holders));
+		g->holders = calloc(RPC_HOLDERS_MAX, sizeof(*g->holders));
 	if (!g || !g->holders) {
 		free(g);
 		return err_set(-ENOMEM, "no memory for the holders of locks");
@@ -137,7 +135,7 @@ static int record(struct rpc_grace *g, const uint8_t *key, uint64_t origin)
 	sync_mutex_lock(&g->change_lock);
 	sync_mutex_lock(&g->lock);
 	h = find(g, key);
-	if (!h && g->count == HOLDERS_MAX) {
+	if (!h && g->count == RPC_HOLDERS_MAX) {
 		rc = err_set(-ENOLCK, "%u clients have locks", g->count);
 	} else if (!h) {
 		h = &g->holders[g->count++];

@@ -13,6 +13,8 @@
 #include "core/base/sync.h"
 #include "server/rpc/rpc_server.h"
 
+#define RPC_HOLDERS_MAX 4096u /* sessions with locks */
+
 struct rpc_grace;
 
 /* What config->lock_store has; its time begins. NULL there: nothing is recorded, and nobody waits. 0, -ENOMEM. */

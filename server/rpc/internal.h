@@ -207,6 +207,7 @@ struct rpc_conn {
 	bool writing; /* write_event is added */
 	bool again; /* again_event is added */
 	bool paused; /* too much in flight: do not read */
+	size_t wanted_bytes; /* payload of the request that made it so */
 	bool short_window; /* large payloads arrive: keep the window short, so that they are not copied */
 	unsigned op_count; /* from decoding to the answer being sent; written by the loop, read anywhere (atomic) */
 	/* What it did so far; likewise. */
@@ -215,7 +216,7 @@ struct rpc_conn {
 	} done_so_far;
 	uint64_t since_ns;
 	char program[RPC_PROGRAM_NAME_MAX + 1]; /* from HELLO on; guarded by the server's lock */
-	size_t held_bytes;
+	size_t held_bytes; /* of requests and answers under way; the session's notices come on top of it */
 	uint64_t wake_ns; /* when the current callback began */
 	uint64_t rx_ns; /* last byte received */
 	uint64_t tx_ns; /* last byte sent, or the queue became non-empty */
@@ -296,6 +297,7 @@ struct rpc_server {
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
 	struct rpc_grace *grace;
+	size_t notice_bytes; /* of all sessions, not taken yet (atomic) */
 	struct sync_mutex lock;
 	struct sync_cond gone; /* a connection left */
 	struct rpc_conn *conns SYNC_GUARDED_BY(lock);
@@ -363,6 +365,8 @@ void rpc_conn_done_push(struct rpc_op *op); /* a worker hands its operation back
 
 /* recv.c */
 void rpc_conn_receive(struct rpc_conn *c);
+/* It was paused: is there room for what it was paused for? */
+bool rpc_conn_may_go_on(const struct rpc_conn *c);
 /* Start the requests that the window holds, as far as the bounds allow. */
 void rpc_conn_parse(struct rpc_conn *c);
 

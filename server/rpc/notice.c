@@ -41,7 +41,23 @@ struct wait {
 	bool done; /* told already */
 };
 
-struct rpc_notices *rpc_notices_new(struct rpc_server *s)
+bool rpc_share_take(unsigned *count, unsigned max)
+{
+	unsigned now = __atomic_load_n(count, __ATOMIC_RELAXED);
+
+	do {
+		if (now >= max)
+			return false;
+	} while (!__atomic_compare_exchange_n(count, &now, now + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return true;
+}
+
+void rpc_share_give(unsigned *count)
+{
+	__atomic_sub_fetch(count, 1, __ATOMIC_RELAXED);
+}
+
+struct rpc_notices *rpc_notices_new(struct rpc_server *s, struct rpc_notice_share *peer)
 {
 	struct rpc_notices *n = calloc(1, sizeof(*n));
 
@@ -53,6 +69,7 @@ struct rpc_notices *rpc_notices_new(struct rpc_server *s)
 	}
 	n->refs = 1;
 	n->server = s;
+	n->peer = peer;
 	sync_mutex_init(&n->lock, SYNC_RANK_NOTICES, "rpc notices");
 	budget_charge(s->charge, sizeof(*n));
 	return n;
@@ -61,6 +78,35 @@ struct rpc_notices *rpc_notices_new(struct rpc_server *s)
 static size_t bytes_of(const struct notice *x)
 {
 	return sizeof(*x) + x->name_len;
+}
+
+size_t rpc_notices_bytes(const struct rpc_notices *n)
+{
+	return __atomic_load_n(&n->bytes, __ATOMIC_RELAXED);
+}
+
+/* The queue is longer by @len, or shorter by that. */
+static void count_bytes(struct rpc_notices *n, size_t len, bool more) SYNC_REQUIRES(n->lock)
+{
+	size_t by = more ? len : 0 - len;
+
+	__atomic_store_n(&n->bytes, n->bytes + by, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&n->server->notice_bytes, by, __ATOMIC_RELAXED);
+	if (n->peer)
+		__atomic_add_fetch(&n->peer->queued_bytes, by, __ATOMIC_RELAXED);
+	if (more)
+		budget_charge(n->server->charge, len);
+	else
+		budget_uncharge(n->server->charge, len);
+}
+
+/* Several that come at once may go beyond by one each. */
+static bool has_bytes(const struct rpc_notices *n, size_t len)
+{
+	return n->bytes + len <= RPC_NOTICES_BYTES_MAX &&
+	       __atomic_load_n(&n->server->notice_bytes, __ATOMIC_RELAXED) + len <= RPC_NOTICES_BYTES_ALL_MAX &&
+	       (!n->peer ||
+	        __atomic_load_n(&n->peer->queued_bytes, __ATOMIC_RELAXED) + len <= RPC_NOTICES_BYTES_PEER_MAX);
 }
 
 /* Out of the queue. */
@@ -72,7 +118,7 @@ static void forget(struct rpc_notices *n, struct notice *x) SYNC_REQUIRES(n->loc
 	n->other_count -= x->kind != WFSP_NOTICE_CHANGE;
 	if (x->watch)
 		x->watch->queued--;
-	budget_uncharge(n->server->charge, bytes_of(x));
+	count_bytes(n, bytes_of(x), false);
 	free(x);
 }
 
@@ -118,7 +164,7 @@ bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const ch
 	n->other_count += x->kind != WFSP_NOTICE_CHANGE;
 	if (x->watch)
 		x->watch->queued++;
-	budget_charge(n->server->charge, bytes_of(x));
+	count_bytes(n, bytes_of(x), true);
 	counter_add(&n->server->stats.notices, 1);
 	wake(n);
 	return true;
@@ -126,9 +172,9 @@ bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const ch
 
 int rpc_notices_room(const struct rpc_notices *n)
 {
-	if (n->other_count < RPC_NOTICES_OTHERS_MAX)
+	if (n->other_count < RPC_NOTICES_OTHERS_MAX && has_bytes(n, 0))
 		return 0;
-	return err_set(-ENOLCK, "%u notices wait to be taken", n->count);
+	return err_set(-ENOLCK, "%u notices (%zu bytes) wait to be taken", n->count, n->bytes);
 }
 
 /* The watch has lost something. What said so before, and was perhaps not heard, is said by this. */
@@ -181,7 +227,8 @@ static void on_change(void *ctx, const struct vfs_change *c)
 		x.what = 0;
 		(void)rpc_notices_push(n, &x, NULL);
 	} else if (!w->lost && !merged(n, w, c)) {
-		bool fits = w->queued < RPC_WATCH_NOTICES_MAX && n->count < RPC_NOTICES_QUEUED_MAX;
+		bool fits = w->queued < RPC_WATCH_NOTICES_MAX && n->count < RPC_NOTICES_QUEUED_MAX &&
+		            has_bytes(n, bytes_of(&x));
 
 		if (c->what == VFS_CHANGE_LOST || !fits || !rpc_notices_push(n, &x, c->name))
 			push_lost(n, w);
@@ -297,6 +344,13 @@ static void watch_free(struct rpc_notices *n, struct watch *w)
 	free(w);
 }
 
+/* A watch is not in the list any more. */
+static void count_gone(struct rpc_notices *n) SYNC_REQUIRES(n->lock)
+{
+	n->watch_count--;
+	rpc_share_give(&n->peer->watches);
+}
+
 int rpc_watch_add(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_cred *cred,
                   const struct vfs_watch_spec *spec, uint64_t id)
 {
@@ -315,6 +369,8 @@ int rpc_watch_add(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_
 		err = err_set(-EEXIST, "watch %llu is there already", (unsigned long long)id);
 	else if (!err && n->watch_count == RPC_WATCHES_MAX)
 		err = err_set(-EMFILE, "%u watches of a client", RPC_WATCHES_MAX);
+	else if (!err && !rpc_share_take(&n->peer->watches, RPC_WATCHES_PEER_MAX))
+		err = err_set(-EMFILE, "%u watches of a peer", RPC_WATCHES_PEER_MAX);
 	if (!err) {
 		w->next = n->watches;
 		n->watches = w;
@@ -329,7 +385,7 @@ int rpc_watch_add(struct rpc_notices *n, struct vfs_handle *h, const struct vfs_
 	sync_mutex_lock(&n->lock);
 	if (err) {
 		*find_watch(n, id) = w->next;
-		n->watch_count--;
+		count_gone(n);
 	} else {
 		w->vfs = vfs;
 	}
@@ -348,7 +404,7 @@ int rpc_watch_remove(struct rpc_notices *n, uint64_t id)
 	w = *at && (*at)->vfs ? *at : NULL;
 	if (w) {
 		*at = w->next;
-		n->watch_count--;
+		count_gone(n);
 	}
 	sync_mutex_unlock(&n->lock);
 	if (!w)
@@ -471,7 +527,7 @@ static struct watch *take_watch(struct rpc_notices *n)
 	w = n->watches;
 	if (w) {
 		n->watches = w->next;
-		n->watch_count--;
+		count_gone(n);
 	}
 	sync_mutex_unlock(&n->lock);
 	return w;
@@ -486,5 +542,9 @@ void rpc_notices_end(struct rpc_notices *n)
 	while ((w = take_watch(n)))
 		watch_free(n, w);
 	rpc_leases_end(n);
+	sync_mutex_lock(&n->lock);
+	__atomic_sub_fetch(&n->peer->queued_bytes, n->bytes, __ATOMIC_RELAXED);
+	n->peer = NULL;
+	sync_mutex_unlock(&n->lock);
 	unref(n);
 }

@@ -16,9 +16,15 @@
 #define RPC_WATCHES_MAX 1024u /* of a session */
 #define RPC_LOCK_WAITS_MAX 1024u
 #define RPC_LEASES_MAX 1024u
+/* Of all sessions of a peer: a quarter of what there is for all. */
+#define RPC_WATCHES_PEER_MAX (VFS_WATCHES_MAX / 4)
+#define RPC_LEASES_PEER_MAX (VFS_LEASES_MAX / 4)
 /* Not yet taken by the client: beyond these a watch has lost something, and says so. */
 #define RPC_WATCH_NOTICES_MAX 4096u /* of one watch */
 #define RPC_NOTICES_QUEUED_MAX 16384u /* of a session */
+#define RPC_NOTICES_BYTES_MAX ((size_t)4 << 20) /* likewise */
+#define RPC_NOTICES_BYTES_PEER_MAX ((size_t)16 << 20)
+#define RPC_NOTICES_BYTES_ALL_MAX ((size_t)64 << 20)
 /* Beyond so many that are no changes, nothing new is begun of which a notice would tell: who never takes any can make
  * no more. */
 #define RPC_NOTICES_OTHERS_MAX 8192u
@@ -26,8 +32,16 @@
 
 struct rpc_notices;
 
-/* NULL: no memory. */
-struct rpc_notices *rpc_notices_new(struct rpc_server *s);
+/* What all sessions of a peer have; atomic, all zero at first. */
+struct rpc_notice_share {
+	unsigned watches, leases;
+	size_t queued_bytes;
+};
+
+/* @peer outlives it until rpc_notices_end(). NULL: no memory. */
+struct rpc_notices *rpc_notices_new(struct rpc_server *s, struct rpc_notice_share *peer);
+/* Of what the client has not taken yet. */
+size_t rpc_notices_bytes(const struct rpc_notices *n);
 /* The session ends: its watches, too; its lock owners are gone already. NULL is fine. */
 void rpc_notices_end(struct rpc_notices *n);
 

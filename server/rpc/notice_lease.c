@@ -46,6 +46,8 @@ static int lease_enter(struct rpc_notices *n, struct lease *l)
 		err = err_set(-ENOLCK, "%u leases of a client", RPC_LEASES_MAX);
 	else
 		err = rpc_notices_room(n);
+	if (!err && !rpc_share_take(&n->peer->leases, RPC_LEASES_PEER_MAX))
+		err = err_set(-ENOLCK, "%u leases of a peer", RPC_LEASES_PEER_MAX);
 	if (!err) {
 		l->next = n->leases;
 		n->leases = l;
@@ -53,6 +55,13 @@ static int lease_enter(struct rpc_notices *n, struct lease *l)
 	}
 	sync_mutex_unlock(&n->lock);
 	return err;
+}
+
+/* One is not in the list any more. */
+static void count_gone(struct rpc_notices *n) SYNC_REQUIRES(n->lock)
+{
+	n->lease_count--;
+	rpc_share_give(&n->peer->leases);
 }
 
 int rpc_lease_add(struct rpc_notices *n, struct vfs_handle *h, uint64_t holder, enum vfs_lease_type type, uint64_t id)
@@ -73,7 +82,7 @@ int rpc_lease_add(struct rpc_notices *n, struct vfs_handle *h, uint64_t holder, 
 	sync_mutex_lock(&n->lock);
 	if (err) {
 		*find_lease(n, id) = l->next;
-		n->lease_count--;
+		count_gone(n);
 	} else {
 		l->vfs = vfs;
 	}
@@ -93,7 +102,7 @@ static struct lease *take_lease(struct rpc_notices *n, const uint64_t *id)
 	l = *at && (*at)->vfs ? *at : NULL;
 	if (l) {
 		*at = l->next;
-		n->lease_count--;
+		count_gone(n);
 	}
 	sync_mutex_unlock(&n->lock);
 	return l;

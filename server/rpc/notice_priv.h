@@ -24,11 +24,13 @@ struct notice {
 struct rpc_notices {
 	unsigned refs; /* atomic: the session, and waits whose end was not told */
 	struct rpc_server *server;
+	struct rpc_notice_share *peer; /* NULL: the session is at its end */
 	struct sync_mutex lock; /* SYNC_RANK_NOTICES */
 	uint64_t channel; /* random */
 	struct notice *first SYNC_GUARDED_BY(lock);
 	struct notice *last SYNC_GUARDED_BY(lock);
 	unsigned count SYNC_GUARDED_BY(lock);
+	size_t bytes; /* of the queue; written under the lock, read anywhere (atomic) */
 	unsigned other_count SYNC_GUARDED_BY(lock); /* of them, those that tell of no change */
 	uint64_t last_number SYNC_GUARDED_BY(lock);
 	uint64_t sent_number SYNC_GUARDED_BY(lock); /* the highest that was in an answer */
@@ -46,6 +48,9 @@ struct rpc_notices {
 bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const char *name) SYNC_REQUIRES(n->lock);
 /* May something be begun that tells how it ended? 0; -ENOLCK: too much of that was not taken yet. */
 int rpc_notices_room(const struct rpc_notices *n) SYNC_REQUIRES(n->lock);
+/* One more of what a peer has @max of; false: he has them. */
+bool rpc_share_take(unsigned *count, unsigned max);
+void rpc_share_give(unsigned *count);
 /* All leases of the session are given back. */
 void rpc_leases_end(struct rpc_notices *n);
 

@@ -10,7 +10,7 @@
 #include "core/base/checked.h"
 #include "core/base/err.h"
 #include "protocol/xdr/xdr.h"
-#include "server/rpc/internal.h"
+#include "server/rpc/notice.h"
 
 /* While large payloads arrive, no more than this is received behind one, so that the next one is not copied. */
 #define SHORT_WINDOW_BYTES 2048u
@@ -24,12 +24,29 @@ enum taken {
 	FAILED, /* the connection was closed */
 };
 
-/* May another request, with that much payload, be started? */
-static bool has_room(const struct rpc_conn *c, size_t payload_bytes)
+/* What the client has not taken of its notices leaves less room for payloads; one request at a time goes on, so that it
+ * can take them. */
+static bool fits(const struct rpc_conn *c, size_t payload_bytes)
 {
-	if (c->op_count >= RPC_REQUESTS_MAX)
-		return false;
-	return !c->held_bytes || c->held_bytes + payload_bytes <= RPC_PAYLOAD_HELD_MAX;
+	const struct rpc_notices *n = rpc_session_notices(c->server, c->session, false);
+
+	return !c->held_bytes || c->held_bytes + payload_bytes + (n ? rpc_notices_bytes(n) : 0) <= RPC_PAYLOAD_HELD_MAX;
+}
+
+/* May another request, with that much payload, be started? If not, the connection is paused until it may. */
+static bool has_room(struct rpc_conn *c, size_t payload_bytes)
+{
+	if (c->op_count < RPC_REQUESTS_MAX && fits(c, payload_bytes))
+		return true;
+	c->paused = true;
+	c->wanted_bytes = payload_bytes;
+	return false;
+}
+
+bool rpc_conn_may_go_on(const struct rpc_conn *c)
+{
+	return c->op_count < RPC_REQUESTS_MAX / 2 &&
+	       (!c->held_bytes || (c->held_bytes <= RPC_PAYLOAD_HELD_MAX / 2 && fits(c, c->wanted_bytes)));
 }
 
 static void refuse(struct rpc_conn *c, struct rpc_op *op, enum rpc_accept_stat stat)
@@ -94,7 +111,6 @@ static enum taken take_write(struct rpc_conn *c, struct rpc_op *op, const struct
 		return TAKEN;
 	}
 	if (!has_room(c, op->len_bytes)) {
-		c->paused = true;
 		rpc_op_free(op);
 		return LEFT;
 	}
@@ -125,7 +141,6 @@ static enum taken take_compound(struct rpc_conn *c, struct rpc_op *op, const str
 		return FAILED;
 	}
 	if (!has_room(c, held)) {
-		c->paused = true;
 		rpc_op_free(op);
 		return LEFT;
 	}
@@ -193,7 +208,6 @@ static enum taken take_call(struct rpc_conn *c, struct rpc_op *op, const struct 
 	} else {
 		payload = op->procedure == WFSP_READ && !op->shm ? min_u64(op->len_bytes, WFSP_PAYLOAD_MAX) : 0;
 		if (!has_room(c, payload)) {
-			c->paused = true;
 			rpc_op_free(op);
 			return LEFT;
 		}
@@ -211,10 +225,8 @@ static enum taken take_record(struct rpc_conn *c, const uint8_t *record, size_t 
 	struct rpc_op *op;
 	int err;
 
-	if (!has_room(c, 0)) {
-		c->paused = true;
+	if (!has_room(c, 0))
 		return LEFT;
-	}
 	err = rpc_get_call(&r, &call);
 	if (err == -EBADMSG || (err && avail != len)) {
 		rpc_conn_bad(c, "a malformed call");

@@ -27,6 +27,8 @@
 #define OWNERS_MAX 16384u /* of a session */
 #define OWNERS_PEER_MAX 65536u
 #define OWNERS_ALL_MAX 262144u
+/* Sessions of a peer with such: a quarter of those that are recorded (grace.c). */
+#define HOLDERS_PEER_MAX (RPC_HOLDERS_MAX / 4)
 
 void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config *config)
 {
@@ -160,6 +162,7 @@ static void session_free(struct work *w)
 	rpc_slots_free(t, s);
 	t->owner_count -= s->owner_count;
 	s->account->owner_count -= s->owner_count;
+	s->account->holder_count -= s->owner_count != 0;
 	s->account->transaction_count -= s->transaction_count;
 	s->account->session_count--;
 	put_account(t, s->account);
@@ -321,6 +324,13 @@ void rpc_session_put(struct rpc_session *s)
 
 /* ---- owners of locks ---- */
 
+/* One more owner. */
+static bool may_own(const struct rpc_sessions *t, const struct rpc_session *s) SYNC_REQUIRES(t->lock)
+{
+	return s->owner_count < OWNERS_MAX && s->account->owner_count < OWNERS_PEER_MAX &&
+	       t->owner_count < OWNERS_ALL_MAX && (s->owner_count || s->account->holder_count < HOLDERS_PEER_MAX);
+}
+
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret)
 {
 	struct rpc_owner **bucket, *o;
@@ -334,13 +344,13 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 	while (o && o->owner != owner)
 		o = o->next;
 	if (!o && make) {
-		if (s->owner_count < OWNERS_MAX && s->account->owner_count < OWNERS_PEER_MAX &&
-		    t->owner_count < OWNERS_ALL_MAX)
+		if (may_own(t, s))
 			o = malloc(sizeof(*o));
 		if (o) {
 			budget_charge(t->config.charge, sizeof(*o));
 			*o = (struct rpc_owner){ .next = *bucket, .owner = owner, .number = ++t->next_owner };
 			*bucket = o;
+			s->account->holder_count += s->owner_count == 0;
 			s->owner_count++;
 			s->account->owner_count++;
 			t->owner_count++;
@@ -352,6 +362,11 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 		*ret = o ? o->number : 0;
 	sync_mutex_unlock(&t->lock);
 	return err;
+}
+
+struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s)
+{
+	return &s->account->locks;
 }
 
 const uint8_t *rpc_session_key(const struct rpc_session *s)
@@ -373,7 +388,7 @@ struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_se
 	n = __atomic_load_n(&s->notices, __ATOMIC_ACQUIRE);
 	if (n || !make)
 		return n;
-	spare = rpc_notices_new(server);
+	spare = rpc_notices_new(server, &s->account->notices);
 	sync_mutex_lock(&server->sessions.lock);
 	n = s->notices;
 	if (!n && spare) {

@@ -6,6 +6,7 @@
 
 #include "core/base/budget.h"
 #include "server/rpc/compound.h"
+#include "server/rpc/notice.h"
 
 #define RPC_OWNER_BUCKETS 64u
 #define RPC_PEER_BYTES 17u
@@ -36,7 +37,10 @@ struct rpc_account {
 	uint8_t who[RPC_PEER_BYTES];
 	unsigned session_count, away_count;
 	unsigned owner_count, place_count, transaction_count;
+	unsigned holder_count; /* sessions with owners of locks */
 	size_t reply_bytes;
+	struct vfs_lock_share locks; /* the VFS's */
+	struct rpc_notice_share notices; /* atomic */
 };
 
 struct rpc_session {
