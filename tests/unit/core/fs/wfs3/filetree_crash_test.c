@@ -3,7 +3,7 @@
  * Power cuts under random changes of a file tree: afterwards the names, links and attributes are those of some moment
  * since the last flush, what was flushed of files is there, and the check finds nothing.
  */
-#include "tests/unit/core/fs/wfs3/filetree_fixture.h"
+#include "tests/unit/core/fs/wfs3/tree_state.h"
 
 #include <sys/stat.h>
 
@@ -38,71 +38,12 @@ struct run {
 
 static uint64_t random_number(struct run *r)
 {
-	r->seed = r->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return r->seed >> 33;
-}
-
-/* ---- states ---- */
-
-struct listing {
-	unsigned count;
-	char names[64][8];
-};
-
-static bool list_name(void *ctx, const struct vfs_dirent *e)
-{
-	struct listing *l = ctx;
-
-	assert_true(l->count < 64 && e->name_len < 8);
-	memcpy(l->names[l->count], e->name, e->name_len);
-	l->names[l->count++][e->name_len] = 0;
-	return true;
-}
-
-static void describe(struct vfs_node *n, const char *path, char *out, size_t *used)
-{
-	struct vfs_stat st = node_stat(n);
-	char value[16] = "-";
-	size_t len = 0;
-
-	if (!n->ops->get_xattr(n, "user.x", value, sizeof(value) - 1, &len))
-		value[len] = 0;
-	*used += (size_t)snprintf(out + *used, STATE_BYTES - *used, "%s %llu %d %u %o %s\n", path,
-	                          (unsigned long long)st.object, (int)st.type, st.link_count, st.mode, value);
-	assert_true(*used < STATE_BYTES);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
-static void walk(struct vfs_node *dir, const char *path, char *out, size_t *used)
-{
-	struct listing l = { 0 };
-
-	describe(dir, path, out, used);
-	assert_ok(dir->ops->readdir(dir, 0, list_name, &l));
-	assert_int_equal(node_stat(dir).size_bytes, l.count);
-	qsort(l.names, l.count, sizeof(l.names[0]), compare_names);
-	for (unsigned i = 0; i < l.count; i++) {
-		struct vfs_node *n = node_at(dir, l.names[i]);
-		char below[128];
-
-		snprintf(below, sizeof(below), "%s/%s", path, l.names[i]);
-		if (n->type == VFS_TYPE_DIR)
-			walk(n, below, out, used);
-		else
-			describe(n, below, out, used);
-		vfs_node_unref(n);
-	}
+	return random_next(&r->seed);
 }
 
 static void note_state(struct run *r)
 {
-	size_t used = 0;
-
-	walk(r->t.top, "", r->history[r->op], &used);
+	tree_state(r->t.top, false, r->history[r->op], STATE_BYTES);
 }
 
 /* ---- operations ---- */
@@ -277,9 +218,9 @@ static void one_operation(struct run *r)
 static void check_flushed(struct run *r, struct vfs_node *dir)
 {
 	static uint8_t buf[DATA_BYTES];
-	struct listing l = { 0 };
+	struct listing l;
 
-	assert_ok(dir->ops->readdir(dir, 0, list_name, &l));
+	list_dir(dir, &l);
 	for (unsigned i = 0; i < l.count; i++) {
 		struct vfs_node *n = node_at(dir, l.names[i]);
 		struct vfs_stat st = node_stat(n);
@@ -300,9 +241,9 @@ static void check_flushed(struct run *r, struct vfs_node *dir)
 static void check_ends(struct vfs_node *dir)
 {
 	static uint8_t buf[8192], zeros[8192];
-	struct listing l = { 0 };
+	struct listing l;
 
-	assert_ok(dir->ops->readdir(dir, 0, list_name, &l));
+	list_dir(dir, &l);
 	for (unsigned i = 0; i < l.count; i++) {
 		struct vfs_node *n = node_at(dir, l.names[i]);
 		uint64_t size = node_stat(n).size_bytes;
@@ -322,7 +263,6 @@ static void check_ends(struct vfs_node *dir)
 static void crash(struct run *r)
 {
 	static char now[STATE_BYTES];
-	size_t used = 0;
 	bool found = false;
 
 	for (unsigned i = 0; i < HELD; i++) {
@@ -331,7 +271,7 @@ static void crash(struct run *r)
 		r->held[i] = NULL;
 	}
 	tree_crash(&r->t, random_number(r) + 1);
-	walk(r->t.top, "", now, &used);
+	tree_state(r->t.top, false, now, sizeof(now));
 	for (unsigned i = r->flushed_op; i <= r->op && !found; i++)
 		found = !strcmp(now, r->history[i]);
 	if (!found) {

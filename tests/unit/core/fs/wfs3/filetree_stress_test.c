@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Several threads change the same few directories of a file tree; afterwards the check finds nothing wrong. */
-#include "tests/unit/core/fs/wfs3/filetree_fixture.h"
+#include "tests/unit/core/fs/wfs3/tree_state.h"
 
 #define THREADS 4u
 #define NAMES 12u
@@ -20,8 +20,7 @@ struct worker {
 
 static uint64_t random_number(struct worker *w)
 {
-	w->seed = w->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return w->seed >> 33;
+	return random_next(&w->seed);
 }
 
 static void random_name(struct worker *w, char name[3])

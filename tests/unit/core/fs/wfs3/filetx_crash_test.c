@@ -4,6 +4,7 @@
  * transactions, not before the last one that was made durable, and outcomes tell the same.
  */
 #include "tests/unit/core/fs/wfs3/filetx_fixture.h"
+#include "tests/unit/core/fs/wfs3/tree_state.h"
 
 #define OPS 40u
 #define STATE_BYTES 65536u
@@ -25,85 +26,12 @@ struct run {
 
 static uint64_t random_number(struct run *r)
 {
-	r->seed = r->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return r->seed >> 33;
-}
-
-/* ---- states ---- */
-
-struct listing {
-	unsigned count;
-	char names[64][8];
-};
-
-static bool list_name(void *ctx, const struct vfs_dirent *e)
-{
-	struct listing *l = ctx;
-
-	assert_true(l->count < 64 && e->name_len < 8);
-	memcpy(l->names[l->count], e->name, e->name_len);
-	l->names[l->count++][e->name_len] = 0;
-	return true;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
-static uint64_t sum_of(struct vfs_node *n, uint64_t size_bytes)
-{
-	static uint8_t data[200000];
-	uint64_t sum = size_bytes;
-
-	assert_true(size_bytes <= sizeof(data));
-	if (size_bytes)
-		assert_ok(node_read(n, 0, data, (size_t)size_bytes));
-	for (size_t i = 0; i < size_bytes; i++)
-		sum = sum * 31 + data[i];
-	return sum;
-}
-
-static void describe(struct vfs_node *n, const char *path, char *out, size_t *used)
-{
-	struct vfs_stat st = node_stat(n);
-	char value[16] = "-";
-	size_t len = 0;
-
-	if (!n->ops->get_xattr(n, "user.x", value, sizeof(value) - 1, &len))
-		value[len] = 0;
-	*used += (size_t)snprintf(out + *used, STATE_BYTES - *used, "%s %llu %d %u %o %s %llx\n", path,
-	                          (unsigned long long)st.object, (int)st.type, st.link_count, st.mode, value,
-	                          n->type == VFS_TYPE_FILE ? (unsigned long long)sum_of(n, st.size_bytes) : 0);
-	assert_true(*used < STATE_BYTES);
-}
-
-static void walk(struct vfs_node *dir, const char *path, char *out, size_t *used)
-{
-	struct listing l = { 0 };
-
-	describe(dir, path, out, used);
-	assert_ok(dir->ops->readdir(dir, 0, list_name, &l));
-	assert_int_equal(node_stat(dir).size_bytes, l.count);
-	qsort(l.names, l.count, sizeof(l.names[0]), compare_names);
-	for (unsigned i = 0; i < l.count; i++) {
-		struct vfs_node *n = node_at(dir, l.names[i]);
-		char below[128];
-
-		snprintf(below, sizeof(below), "%s/%s", path, l.names[i]);
-		if (n->type == VFS_TYPE_DIR)
-			walk(n, below, out, used);
-		else
-			describe(n, below, out, used);
-		vfs_node_unref(n);
-	}
+	return random_next(&r->seed);
 }
 
 static void note_state(struct vfs_node *top, char *out)
 {
-	size_t used = 0;
-
-	walk(top, "", out, &used);
+	tree_state(top, true, out, STATE_BYTES);
 }
 
 /* ---- what is done ---- */

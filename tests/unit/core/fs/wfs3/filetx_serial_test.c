@@ -7,6 +7,7 @@
  * 5). Snapshots lose no update: no value has two successors.
  */
 #include "tests/unit/core/fs/wfs3/filetx_fixture.h"
+#include "tests/unit/core/fs/wfs3/tree_state.h"
 
 #define THREADS 4u
 #define CELLS 8u
@@ -45,8 +46,7 @@ struct worker {
 
 static uint64_t random_number(struct worker *w)
 {
-	w->seed = w->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return w->seed >> 33;
+	return random_next(&w->seed);
 }
 
 static int open_cell(struct vfs_node *top, unsigned cell, struct vfs_node **ret)
