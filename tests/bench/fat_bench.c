@@ -4,57 +4,20 @@
  * the same run and by turns, mtools does the same to a file of its own, and plain calls of the system write the same
  * amount. The folder is the first argument, /dev/shm unless given.
  */
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/bench/image_bench.h"
 
-#include "core/base/budget.h"
-#include "core/base/sync.h"
-#include "core/blk/blk.h"
-#include "core/cache/cache.h"
+#include <stdarg.h>
+
 #include "core/fs/fat/fat.h"
 #include "core/fs/fat/mkfs.h"
 
-#define GIB ((uint64_t)1 << 30)
-#define GB 1.073741824
-#define IMAGE_BYTES (2 * GIB)
-#define IO_BYTES ((size_t)1 << 20)
-#define BUDGET_BYTES ((size_t)512 << 20)
 #define FILES 10000u
 #define MTOOLS_FILES 1000u /* its time grows with the square */
 #define SMALL_BYTES 1000u
-#define ROUNDS 5u
 #define RANDOM_READS 100000u
 #define PIECE_BYTES ((size_t)32 << 10)
 
-/* In one run the other work of the machine comes and goes: the best of all rounds is told, and the worst. */
-struct speed {
-	double best, worst;
-};
-
-static struct budget *budget;
-static struct cache *cache;
-static uint8_t *buf;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "fat_bench: %s\n", what);
-	exit(1);
-}
-
-static double seconds_since(uint64_t start)
-{
-	return (double)(sync_now_ns() - start) / 1e9;
-}
-
-static void note(struct speed *s, double value)
-{
-	s->best = value > s->best ? value : s->best;
-	s->worst = s->worst == 0 || value < s->worst ? value : s->worst;
-}
+static struct image_bench env;
 
 /* @again: over an image that is there, whose pages the file system below has already. */
 static struct blk_dev *make(const char *path, bool again)
@@ -76,7 +39,7 @@ static struct blk_dev *make(const char *path, bool again)
 
 static struct fat_fs *mount(struct blk_dev *dev)
 {
-	struct fat_mount_options options = { .cache = cache, .budget = budget };
+	struct fat_mount_options options = { .cache = env.cache, .budget = env.budget };
 	struct fat_fs *fs;
 
 	if (fat_mount(dev, &options, &fs))
@@ -96,7 +59,7 @@ static struct fat_node *open_file(struct fat_node *root, const char *name, bool 
 
 static void move_all(struct fat_node *n, bool writing)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = IO_BYTES };
+	struct iovec iov = { .iov_base = env.buf, .iov_len = IO_BYTES };
 
 	for (uint64_t at = 0; at < GIB; at += IO_BYTES) {
 		size_t got;
@@ -160,38 +123,13 @@ static void theirs(const char *folder, const char *path, bool again, struct spee
 	(void)shell("rm %s/fat_bench.out", folder);
 }
 
-/* What no program that writes can pass: the copies into a file, from a buffer that stays in the processor's cache. */
-static void plain(const char *path, bool again, struct speed *writes)
-{
-	uint64_t start;
-	int fd;
-
-	if (!again)
-		unlink(path);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		die("open");
-	start = sync_now_ns();
-	for (uint64_t at = 0; at < GIB; at += IO_BYTES) {
-		if (pwrite(fd, buf, IO_BYTES, (off_t)at) != (ssize_t)IO_BYTES)
-			die("write");
-	}
-	note(writes, GB / seconds_since(start));
-	close(fd);
-}
-
-static void tell(const char *what, const struct speed *s, const char *unit)
-{
-	printf("%-44s %9.2f %s (worst %.2f)\n", what, s->best, unit, s->worst);
-}
-
 static void sequential(const char *folder, const char *path, bool with_mtools)
 {
 	for (unsigned again = 0; again < 2; again++) {
 		struct speed w = { 0 }, r = { 0 }, mw = { 0 }, mr = { 0 }, pw = { 0 };
 
 		for (unsigned round = 0; round < ROUNDS; round++) {
-			plain(path, again, &pw);
+			plain(&env, path, again, &pw);
 			ours(path, again, &w, &r);
 			if (with_mtools)
 				theirs(folder, path, again, &mw, &mr);
@@ -207,7 +145,7 @@ static void sequential(const char *folder, const char *path, bool with_mtools)
 
 static void create_files(struct fat_fs *fs)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = SMALL_BYTES };
+	struct iovec iov = { .iov_base = env.buf, .iov_len = SMALL_BYTES };
 	struct fat_node *root = fat_root(fs);
 	char name[64];
 
@@ -292,7 +230,7 @@ static void random_reads(const char *path)
 	struct fat_fs *fs = mount(dev);
 	struct fat_node *root = fat_root(fs), *n = open_file(root, "in pieces", true);
 	struct fat_node *other = open_file(root, "between", true);
-	struct iovec iov = { .iov_base = buf, .iov_len = PIECE_BYTES };
+	struct iovec iov = { .iov_base = env.buf, .iov_len = PIECE_BYTES };
 	uint64_t start, seed = 1;
 	size_t got;
 
@@ -325,24 +263,12 @@ static void random_reads(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct cache_config config = {
-		.dirty_max_bytes = BUDGET_BYTES / 4,
-		.dirty_background_bytes = BUDGET_BYTES / 8,
-		.writeback_age_ms = 60000,
-		.writeback_threads = 2,
-		.readahead_max_bytes = 1 << 20,
-	};
 	const char *folder = argc > 1 ? argv[1] : "/dev/shm";
 	bool with_mtools = system("command -v mcopy >/dev/null") == 0;
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/fat_bench.img", folder);
-	budget = budget_new(BUDGET_BYTES);
-	config.budget = budget;
-	buf = aligned_alloc(4096, IO_BYTES);
-	if (!budget || !buf || cache_new(&config, &cache))
-		die("no memory");
-	memset(buf, 'x', IO_BYTES);
+	image_bench_init(&env);
 	(void)shell("head -c 1073741824 /dev/zero | tr '\\0' x >%s/fat_bench.in", folder);
 	sequential(folder, path, with_mtools);
 	(void)shell("rm %s/fat_bench.in", folder);
@@ -351,8 +277,6 @@ int main(int argc, char **argv)
 		mtools_small_files(folder, path);
 	random_reads(path);
 	unlink(path);
-	cache_free(cache);
-	budget_free(budget);
-	free(buf);
+	image_bench_done(&env);
 	return 0;
 }

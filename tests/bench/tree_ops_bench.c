@@ -4,50 +4,11 @@
  * operations of its node, on a pool in memory; with the argument "quotas", all owners have limits; a second argument is
  * a device or file to make the pool on. Prints one line per measurement: operations per second.
  */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/bench/pool_bench.h"
 
 #include "core/base/assert.h"
-#include "core/base/budget.h"
-#include "core/base/err.h"
-#include "core/base/log.h"
-#include "core/blk/blk.h"
-#include "core/cache/cache.h"
-#include "core/fs/wfs3/pool.h"
-#include "core/fs/wfs3/wfs3.h"
-#include "core/vfs/vfs_pool.h"
 
 #define FILES 100000u
-#define MIB ((size_t)1 << 20)
-
-static struct blk_dev *device;
-
-static int open_device(void *ctx, const char *path, unsigned flags, struct blk_dev **ret)
-{
-	(void)ctx;
-	(void)path;
-	(void)flags;
-	*ret = device;
-	return 0;
-}
-
-static void close_device(void *ctx, struct blk_dev *dev)
-{
-	(void)ctx;
-	(void)dev;
-}
-
-static void check(int rc, const char *what)
-{
-	char text[256];
-
-	if (!rc)
-		return;
-	fprintf(stderr, "tree_ops_bench: %s: %s\n", what, err_text(err_get(), rc, 0, text, sizeof(text)));
-	exit(1);
-}
 
 static void tell(const char *what, uint64_t start_ns, unsigned count)
 {
@@ -171,15 +132,23 @@ static void limit_all(struct pool_admin *admin, struct vfs_node *top)
 	}
 }
 
+static struct vfs_node *top_of(struct wfs3 *w, struct pool **ret)
+{
+	struct vfs_node *top;
+
+	check(pool_get(w, "tank", ret), "find the pool");
+	check((*ret)->dir.ops->lookup(&(*ret)->dir, "fs", 2, &top), "find the file system");
+	pool_put(*ret);
+	return top;
+}
+
 static void run(struct pool_admin *admin, struct wfs3 *w, bool limited)
 {
 	struct vfs_node *top;
 	struct pool *p;
 
 	check(admin->driver->fs_create(admin->ctx, "tank", "fs"), "create a file system");
-	check(pool_get(w, "tank", &p), "find the pool");
-	check(p->dir.ops->lookup(&p->dir, "fs", 2, &top), "find the file system");
-	pool_put(p);
+	top = top_of(w, &p);
 	if (limited)
 		limit_all(admin, top);
 	create_all(top, "create");
@@ -230,20 +199,10 @@ static void read_small(struct vfs_node *dir, const char *what)
 	tell(what, start_ns, FILES);
 }
 
-static struct vfs_node *top_of(struct wfs3 *w, struct pool **ret)
-{
-	struct vfs_node *top;
-
-	check(pool_get(w, "tank", ret), "find the pool");
-	check((*ret)->dir.ops->lookup(&(*ret)->dir, "fs", 2, &top), "find the file system");
-	pool_put(*ret);
-	return top;
-}
-
 /* Files of 1000 bytes; read when nothing of them is in memory. */
 static void run_small(struct pool_admin *admin, struct wfs3 *w)
 {
-	const char *path = "mem";
+	const char *path = "device";
 	struct pool_info info;
 	struct vfs_node *top;
 	uint64_t start_ns;
@@ -270,35 +229,11 @@ static void run_small(struct pool_admin *admin, struct wfs3 *w)
 
 int main(int argc, char **argv)
 {
-	struct cache_config cache = { .min_bytes = MIB,
-		                      .dirty_max_bytes = 1024 * MIB,
-		                      .dirty_background_bytes = 512 * MIB,
-		                      .writeback_age_ms = 5000,
-		                      .writeback_threads = 1 };
-	struct wfs3_config config = { .open = open_device, .close = close_device };
-	const char *path = "mem";
-	struct pool_create_args args = { .name = "tank", .devices = &path, .device_count = 1 };
-	struct pool_admin admin;
-	struct wfs3 *w;
+	struct bench_pool b;
 
-	log_set_level(LOG_LEVEL_ERROR);
-	if (argc > 2)
-		check(blk_open(argv[2], 0, &device), "open the device");
-	else
-		check(blk_mem_new("mem", 4096 * MIB, &device), "make a device");
-	cache.budget = config.budget = budget_new(3072 * MIB);
-	check(cache_new(&cache, &config.cache), "make a cache");
-	config.vfs = vfs_new();
-	check(wfs3_new(&config, &w), "make the driver");
-	admin = wfs3_pool_admin(w);
-	check(admin.driver->pool_create(admin.ctx, &args), "create a pool");
-	run(&admin, w, argc > 1 && !strcmp(argv[1], "quotas"));
-	run_small(&admin, w);
-	wfs3_free(w);
-	vfs_free(config.vfs);
-	cache_free(config.cache);
-	budget_free(config.budget);
-	blk_close(device);
-	blk_thread_done();
+	bench_pool_init(&b, argc > 2 ? argv[2] : NULL, 4096 * MIB, 3072 * MIB, 1024 * MIB);
+	run(&b.admin, b.w, argc > 1 && !strcmp(argv[1], "quotas"));
+	run_small(&b.admin, b.w);
+	bench_pool_done(&b);
 	return 0;
 }

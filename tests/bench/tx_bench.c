@@ -5,54 +5,13 @@
  * or, with the name of a file that may be overwritten, on that. Prints one line per measurement: commits per second,
  * and the mean time of the call to commit.
  */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/bench/pool_bench.h"
 
-#include "core/base/assert.h"
-#include "core/base/budget.h"
-#include "core/base/err.h"
-#include "core/base/log.h"
-#include "core/blk/blk.h"
-#include "core/cache/cache.h"
-#include "core/fs/wfs3/pool.h"
-#include "core/fs/wfs3/wfs3.h"
-#include "core/vfs/vfs_pool.h"
 #include "core/vfs/vfs_tx.h"
 
 #define CLIENTS 8u
 #define FILES 64u
 #define SECONDS 2
-#define MIB ((size_t)1 << 20)
-
-static struct blk_dev *device;
-static struct vfs *vfs;
-
-static int open_device(void *ctx, const char *path, unsigned flags, struct blk_dev **ret)
-{
-	(void)ctx;
-	(void)path;
-	(void)flags;
-	*ret = device;
-	return 0;
-}
-
-static void close_device(void *ctx, struct blk_dev *dev)
-{
-	(void)ctx;
-	(void)dev;
-}
-
-static void check(int rc, const char *what)
-{
-	char text[256];
-
-	if (!rc)
-		return;
-	fprintf(stderr, "tx_bench: %s: %s\n", what, err_text(err_get(), rc, 0, text, sizeof(text)));
-	exit(1);
-}
 
 struct client {
 	struct sync_thread thread;
@@ -141,13 +100,13 @@ static void measure(struct client *clients, unsigned count, bool durable, bool c
 	       (double)commits / ((double)(sync_now_ns() - start_ns) / 1e9), (double)commit_ns / 1e3 / (double)commits);
 }
 
-static void run(struct pool_admin *admin)
+static void run(struct bench_pool *b)
 {
 	struct client clients[CLIENTS] = { { .number = 0 } };
 	struct vfs_handle *top;
 
-	check(admin->driver->fs_create(admin->ctx, "tank", "fs"), "create a file system");
-	check(vfs_walk(vfs, &vfs_cred_root, NULL, NULL, "/tank/fs", 0, &top), "find the file system");
+	check(b->admin.driver->fs_create(b->admin.ctx, "tank", "fs"), "create a file system");
+	check(vfs_walk(b->vfs, &vfs_cred_root, NULL, NULL, "/tank/fs", 0, &top), "find the file system");
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		char name[8];
 
@@ -175,34 +134,10 @@ static void run(struct pool_admin *admin)
 
 int main(int argc, char **argv)
 {
-	struct cache_config cache = { .min_bytes = MIB,
-		                      .dirty_max_bytes = 512 * MIB,
-		                      .dirty_background_bytes = 256 * MIB,
-		                      .writeback_age_ms = 5000,
-		                      .writeback_threads = 1 };
-	struct wfs3_config config = { .open = open_device, .close = close_device };
-	const char *path = "device";
-	struct pool_create_args args = { .name = "tank", .devices = &path, .device_count = 1, .force = true };
-	struct pool_admin admin;
-	struct wfs3 *w;
+	struct bench_pool b;
 
-	log_set_level(LOG_LEVEL_ERROR);
-	if (argc > 1)
-		check(blk_open(argv[1], 0, &device), "open the device");
-	else
-		check(blk_mem_new("mem", 2048 * MIB, &device), "make a device");
-	cache.budget = config.budget = budget_new(1024 * MIB);
-	check(cache_new(&cache, &config.cache), "make a cache");
-	config.vfs = vfs = vfs_new();
-	check(wfs3_new(&config, &w), "make the driver");
-	admin = wfs3_pool_admin(w);
-	check(admin.driver->pool_create(admin.ctx, &args), "create a pool");
-	run(&admin);
-	wfs3_free(w);
-	vfs_free(vfs);
-	cache_free(config.cache);
-	budget_free(config.budget);
-	blk_close(device);
-	blk_thread_done();
+	bench_pool_init(&b, argc > 1 ? argv[1] : NULL, 2048 * MIB, 1024 * MIB, 512 * MIB);
+	run(&b);
+	bench_pool_done(&b);
 	return 0;
 }

@@ -3,55 +3,16 @@
  * WFS v2 in a file: a large file sequentially, beside plain calls of the system by turns. The folder is the first
  * argument, /dev/shm unless given.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "tests/bench/image_bench.h"
 
-#include "core/base/budget.h"
-#include "core/base/sync.h"
-#include "core/blk/blk.h"
-#include "core/cache/cache.h"
 #include "core/fs/wfs2/mkfs.h"
 #include "core/fs/wfs2/wfs2.h"
 
-#define GIB ((uint64_t)1 << 30)
-#define GB 1.073741824
-#define IMAGE_BYTES (2 * GIB)
-#define IO_BYTES ((size_t)1 << 20)
-#define BUDGET_BYTES ((size_t)512 << 20)
-#define ROUNDS 5u
-
-/* In one run the other work of the machine comes and goes: the best of all rounds is told, and the worst. */
-struct speed {
-	double best, worst;
-};
-
-static struct budget *budget;
-static struct cache *cache;
-static uint8_t *buf;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "wfs2_bench: %s\n", what);
-	exit(1);
-}
-
-static double speed_since(uint64_t start)
-{
-	return GB / ((double)(sync_now_ns() - start) / 1e9);
-}
-
-static void note(struct speed *s, double value)
-{
-	s->best = value > s->best ? value : s->best;
-	s->worst = s->worst == 0 || value < s->worst ? value : s->worst;
-}
+static struct image_bench env;
 
 static struct wfs2_fs *mount(struct blk_dev *dev)
 {
-	struct wfs2_mount_options options = { .cache = cache };
+	struct wfs2_mount_options options = { .cache = env.cache };
 	struct wfs2_fs *fs;
 
 	if (wfs2_mount(dev, &options, &fs))
@@ -61,7 +22,7 @@ static struct wfs2_fs *mount(struct blk_dev *dev)
 
 static void move_all(struct wfs2_node *n, bool writing)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = IO_BYTES };
+	struct iovec iov = { .iov_base = env.buf, .iov_len = IO_BYTES };
 
 	for (uint64_t at = 0; at < GIB; at += IO_BYTES) {
 		size_t got;
@@ -90,7 +51,7 @@ static void ours(const char *path, struct speed *writes, struct speed *reads)
 	move_all(n, true);
 	if (wfs2_flush(n))
 		die("flush");
-	note(writes, speed_since(start));
+	note(writes, GB / seconds_since(start));
 	wfs2_put(n);
 	if (wfs2_unmount(fs))
 		die("unmount");
@@ -99,66 +60,28 @@ static void ours(const char *path, struct speed *writes, struct speed *reads)
 		die("look-up");
 	start = sync_now_ns();
 	move_all(n, false);
-	note(reads, speed_since(start));
+	note(reads, GB / seconds_since(start));
 	wfs2_put(n);
 	if (wfs2_unmount(fs))
 		die("unmount");
 	blk_close(dev);
 }
 
-/* What no program that writes can pass: the copies into a file, from a buffer that stays in the processor's cache. */
-static void plain(const char *path, struct speed *writes)
-{
-	uint64_t start;
-	int fd;
-
-	unlink(path);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		die("open");
-	start = sync_now_ns();
-	for (uint64_t at = 0; at < GIB; at += IO_BYTES) {
-		if (pwrite(fd, buf, IO_BYTES, (off_t)at) != (ssize_t)IO_BYTES)
-			die("write");
-	}
-	note(writes, speed_since(start));
-	close(fd);
-}
-
-static void tell(const char *what, const struct speed *s)
-{
-	printf("%-40s %6.2f GB/s (worst %.2f)\n", what, s->best, s->worst);
-}
-
 int main(int argc, char **argv)
 {
-	struct cache_config config = {
-		.dirty_max_bytes = BUDGET_BYTES / 4,
-		.dirty_background_bytes = BUDGET_BYTES / 8,
-		.writeback_age_ms = 60000,
-		.writeback_threads = 2,
-		.readahead_max_bytes = 1 << 20,
-	};
 	struct speed writes = { 0 }, reads = { 0 }, copies = { 0 };
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/wfs2_bench.img", argc > 1 ? argv[1] : "/dev/shm");
-	budget = budget_new(BUDGET_BYTES);
-	config.budget = budget;
-	buf = aligned_alloc(4096, IO_BYTES);
-	if (!budget || !buf || cache_new(&config, &cache))
-		die("no memory");
-	memset(buf, 'x', IO_BYTES);
+	image_bench_init(&env);
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		plain(path, &copies);
+		plain(&env, path, false, &copies);
 		ours(path, &writes, &reads);
 	}
-	tell("write 1 GiB and flush", &writes);
-	tell("write 1 GiB, plain calls of the system", &copies);
-	tell("read 1 GiB, nothing cached", &reads);
+	tell("write 1 GiB and flush", &writes, "GB/s");
+	tell("write 1 GiB, plain calls of the system", &copies, "GB/s");
+	tell("read 1 GiB, nothing cached", &reads, "GB/s");
 	unlink(path);
-	cache_free(cache);
-	budget_free(budget);
-	free(buf);
+	image_bench_done(&env);
 	return 0;
 }
