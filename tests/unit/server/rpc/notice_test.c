@@ -214,6 +214,14 @@ static struct locker locker_new(struct tree_fixture *t, const struct wfs_fh *fh)
 	return l;
 }
 
+/* Two clients with a new file "f" open. */
+static void lockers_new(struct tree_fixture *t, struct locker *ret_a, struct locker *ret_b, struct wfs_fh *ret_fh)
+{
+	make_file(t->w, &t->root, "f", ret_fh);
+	*ret_a = locker_new(t, ret_fh);
+	*ret_b = locker_new(t, ret_fh);
+}
+
 static void locker_free(struct locker *l)
 {
 	wfs_close(l->f);
@@ -228,13 +236,10 @@ static struct wfs_lock lock_of(uint64_t owner, enum wfs_lock_type type, uint64_t
 static void test_a_lock_that_waits_is_granted_by_an_unlock(void **state)
 {
 	struct wfs_lock lock = lock_of(1, WFS_LOCK_EXCLUSIVE, 0);
-	struct tree_fixture *t = *state;
 	struct locker a, b;
 	struct wfs_fh fh;
 
-	make_file(t->w, &t->root, "f", &fh);
-	a = locker_new(t, &fh);
-	b = locker_new(t, &fh);
+	lockers_new(*state, &a, &b, &fh);
 	assert_int_equal(wfs_file_lock_wait(a.f, &lock, 1), 0);
 	assert_int_equal(wfs_file_lock(b.f, &lock), -EAGAIN);
 	assert_int_equal(wfs_file_lock_wait(b.f, &lock, 9), -EINPROGRESS);
@@ -254,13 +259,10 @@ static void test_a_lock_that_waits_is_granted_by_an_unlock(void **state)
 static void test_a_wait_can_be_cancelled(void **state)
 {
 	struct wfs_lock lock = lock_of(1, WFS_LOCK_EXCLUSIVE, 0);
-	struct tree_fixture *t = *state;
 	struct locker a, b;
 	struct wfs_fh fh;
 
-	make_file(t->w, &t->root, "f", &fh);
-	a = locker_new(t, &fh);
-	b = locker_new(t, &fh);
+	lockers_new(*state, &a, &b, &fh);
 	assert_int_equal(wfs_file_lock(a.f, &lock), 0);
 	assert_int_equal(wfs_file_lock_wait(b.f, &lock, 9), -EINPROGRESS);
 	assert_int_equal(wfs_lock_cancel(b.w->w, 8), 0);
@@ -276,13 +278,10 @@ static void test_a_wait_can_be_cancelled(void **state)
 static void test_waiting_for_each_other_is_refused(void **state)
 {
 	struct wfs_lock first = lock_of(1, WFS_LOCK_EXCLUSIVE, 0), second = lock_of(1, WFS_LOCK_EXCLUSIVE, 100);
-	struct tree_fixture *t = *state;
 	struct locker a, b;
 	struct wfs_fh fh;
 
-	make_file(t->w, &t->root, "f", &fh);
-	a = locker_new(t, &fh);
-	b = locker_new(t, &fh);
+	lockers_new(*state, &a, &b, &fh);
 	assert_int_equal(wfs_file_lock(a.f, &first), 0);
 	assert_int_equal(wfs_file_lock(b.f, &second), 0);
 	assert_int_equal(wfs_file_lock_wait(a.f, &second, 1), -EINPROGRESS);
@@ -319,15 +318,12 @@ static void write_by(void *arg)
 
 static void test_a_lease_is_recalled_before_another_client_writes(void **state)
 {
-	struct tree_fixture *t = *state;
 	struct sync_thread thread;
 	struct locker a, b;
 	struct wfs_attr attr;
 	struct wfs_fh fh;
 
-	make_file(t->w, &t->root, "f", &fh);
-	a = locker_new(t, &fh);
-	b = locker_new(t, &fh);
+	lockers_new(*state, &a, &b, &fh);
 	assert_int_equal(wfs_lease(a.f, (enum wfs_lease_type)3, 5), -EINVAL);
 	assert_int_equal(wfs_lease(a.f, WFS_LEASE_READ, 5), 0);
 	assert_int_equal(wfs_lease(a.f, WFS_LEASE_READ, 5), -EEXIST);
@@ -388,28 +384,42 @@ static void ask(int fd, uint32_t xid, uint64_t channel, uint64_t after, uint32_t
 	raw_call_end(fd, &w);
 }
 
-/* The first notice goes to @ret. */
-static uint32_t answered(int fd, uint32_t *ret_xid, struct wfsp_notices_ok *ret_ok, struct wfsp_notice *ret)
+struct answer {
+	uint32_t status, xid;
+	struct wfsp_notices_ok ok;
+	struct wfsp_notice first;
+};
+
+static struct answer answered(int fd)
 {
 	struct rd r = rd_init(reply, raw_record(fd, reply, sizeof(reply)));
 	char text[WFSP_TEXT_MAX + 1];
-	uint32_t status;
+	struct answer a = { 0 };
 
-	assert_int_equal(rpc_get_reply(&r, ret_xid), 0);
-	status = wfsp_get_status(&r, text);
-	if (status == WFSP_OK) {
-		wfsp_get_notices_ok(&r, ret_ok);
-		for (uint32_t i = 0; i < ret_ok->count; i++) {
+	assert_int_equal(rpc_get_reply(&r, &a.xid), 0);
+	a.status = wfsp_get_status(&r, text);
+	if (a.status == WFSP_OK) {
+		wfsp_get_notices_ok(&r, &a.ok);
+		for (uint32_t i = 0; i < a.ok.count; i++) {
 			struct wfsp_notice v;
 
 			wfsp_get_notice(&r, &v);
 			if (!i)
-				*ret = v;
+				a.first = v;
 		}
 		assert_int_equal(rd_left(&r), 0);
 	}
 	assert_false(r.bad);
-	return status;
+	return a;
+}
+
+/* To a call that is not refused. */
+static struct answer granted(int fd)
+{
+	struct answer a = answered(fd);
+
+	assert_int_equal(a.status, WFSP_OK);
+	return a;
 }
 
 static void watch_raw(int fd, uint64_t id)
@@ -431,23 +441,21 @@ static void test_a_held_call_keeps_nobody_from_the_connection(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = hello(t, 5);
-	struct wfsp_notices_ok ok;
-	struct wfsp_notice v;
+	struct answer a;
 	struct wfs_fh fh;
-	uint32_t xid;
 
 	watch_raw(fd, 3);
 	ask(fd, 6, 0, 0, 20000);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(ok.count, 0);
-	ask(fd, 7, ok.channel, 0, 20000);
+	a = granted(fd);
+	assert_int_equal(a.ok.count, 0);
+	ask(fd, 7, a.ok.channel, 0, 20000);
 	watch_raw(fd, 4);
 	make_file(t->w, &t->root, "f", &fh);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(xid, 7);
-	assert_true(ok.count >= 1);
-	assert_int_equal(v.number, 1);
-	assert_int_equal(v.kind, WFSP_NOTICE_CHANGE);
+	a = granted(fd);
+	assert_int_equal(a.xid, 7);
+	assert_true(a.ok.count >= 1);
+	assert_int_equal(a.first.number, 1);
+	assert_int_equal(a.first.kind, WFSP_NOTICE_CHANGE);
 	close(fd);
 }
 
@@ -455,28 +463,26 @@ static void test_notices_are_told_again_until_they_are_known_to_have_come(void *
 {
 	struct tree_fixture *t = *state;
 	int fd = hello(t, 5);
-	struct wfsp_notices_ok ok;
-	struct wfsp_notice v;
+	struct answer a;
 	struct wfs_fh fh;
-	uint32_t xid;
 
 	watch_raw(fd, 3);
 	make_file(t->w, &t->root, "f", &fh);
 	ask(fd, 6, 0, 0, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(ok.count, 1);
+	a = granted(fd);
+	assert_int_equal(a.ok.count, 1);
 	close(fd);
 	fd = hello(t, 5);
-	ask(fd, 7, ok.channel, 0, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(ok.count, 1);
-	assert_int_equal(v.number, 1);
+	ask(fd, 7, a.ok.channel, 0, 0);
+	a = granted(fd);
+	assert_int_equal(a.ok.count, 1);
+	assert_int_equal(a.first.number, 1);
 	/* Numbers that were never told are not forgotten. */
 	make_file(t->w, &t->root, "g", &fh);
-	ask(fd, 8, ok.channel, UINT64_MAX, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(ok.count, 1);
-	assert_int_equal(v.number, 2);
+	ask(fd, 8, a.ok.channel, UINT64_MAX, 0);
+	a = granted(fd);
+	assert_int_equal(a.ok.count, 1);
+	assert_int_equal(a.first.number, 2);
 	close(fd);
 }
 
@@ -484,17 +490,15 @@ static void test_a_second_call_takes_the_place_of_the_first(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = hello(t, 5);
-	struct wfsp_notices_ok ok;
-	struct wfsp_notice v;
-	uint32_t xid;
+	struct answer a;
 
 	ask(fd, 6, 0, 0, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	ask(fd, 7, ok.channel, 0, 60000);
-	ask(fd, 8, ok.channel, 0, 60000);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(xid, 7);
-	assert_int_equal(ok.count, 0);
+	a = granted(fd);
+	ask(fd, 7, a.ok.channel, 0, 60000);
+	ask(fd, 8, a.ok.channel, 0, 60000);
+	a = granted(fd);
+	assert_int_equal(a.xid, 7);
+	assert_int_equal(a.ok.count, 0);
 	/* The one that is held goes with the connection. */
 	close(fd);
 }
@@ -503,15 +507,13 @@ static void test_a_call_is_held_no_longer_than_it_wishes(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = hello(t, 5);
-	struct wfsp_notices_ok ok;
-	struct wfsp_notice v;
-	uint32_t xid;
+	struct answer a;
 
 	ask(fd, 6, 0, 0, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	ask(fd, 7, ok.channel, 0, 1);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_OK);
-	assert_int_equal(ok.count, 0);
+	a = granted(fd);
+	ask(fd, 7, a.ok.channel, 0, 1);
+	a = granted(fd);
+	assert_int_equal(a.ok.count, 0);
 	close(fd);
 }
 
@@ -519,12 +521,9 @@ static void test_notices_need_a_client_that_has_said_who_it_is(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f);
-	struct wfsp_notices_ok ok;
-	struct wfsp_notice v;
-	uint32_t xid;
 
 	ask(fd, 6, 0, 0, 0);
-	assert_int_equal(answered(fd, &xid, &ok, &v), WFSP_ERR_INVAL);
+	assert_int_equal(answered(fd).status, WFSP_ERR_INVAL);
 	close(fd);
 }
 

@@ -49,11 +49,7 @@ static void make_batch(struct batch *b, uint64_t *seed, unsigned range)
 		b->keys[n] = key;
 		b->items[n] = (struct model_item){ .present = how % 5 > 1, .seed = (uint32_t)(how >> 32) };
 		b->items[n].len = (uint16_t)((how >> 8) % (how % 7 ? 300 : TREE_ITEM_BYTES_MAX + 1));
-		model_value(&b->items[n], b->values[n]);
-		b->changes[n] = (struct item_change){ .op = b->items[n].present ? ITEM_PUT : ITEM_DELETE,
-			                              .key = model_key(key),
-			                              .value = b->values[n],
-			                              .len = b->items[n].present ? b->items[n].len : 0 };
+		b->changes[n] = model_change(key, &b->items[n], b->values[n]);
 		b->count++;
 	}
 }
@@ -106,9 +102,7 @@ static void test_batches_follow_the_model_through_commits(void **state)
 			assert_int_equal(fixture_commit(f), 0);
 		if (n % 5000 == 4999) {
 			assert_int_equal(fixture_commit(f), 0);
-			assert_int_equal(model_compare(f, &f->root, m), 0);
-			assert_int_equal(store_accounting_errors(f->store), 0);
-			assert_int_equal(f->store->reserved, 0);
+			check_durable(f, m);
 		}
 	}
 	free(b);
@@ -144,8 +138,7 @@ static void test_batch_that_fails_changes_nothing(void **state)
 	assert_true(failed > BATCHES / 50);
 	assert_int_equal(fixture_commit(f), 0);
 	assert_int_equal(fixture_commit(f), 0);
-	assert_int_equal(model_compare(f, &f->root, m), 0);
-	assert_int_equal(store_accounting_errors(f->store), 0);
+	check_durable(f, m);
 	free(b);
 	free(m);
 	fixture_free(f);

@@ -68,13 +68,6 @@ static void check_lookups(struct fixture *f, const struct model *m)
 	assert_int_equal(c.wrong, 0);
 }
 
-static void check_durable(struct fixture *f, const struct model *m)
-{
-	assert_int_equal(model_compare(f, &f->root, m), 0);
-	assert_int_equal(store_accounting_errors(f->store), 0);
-	assert_int_equal(f->store->reserved, 0);
-}
-
 static struct fixture *filled(size_t budget_nodes, struct model **ret_model)
 {
 	struct fixture *f = fixture_new(budget_nodes);

@@ -419,6 +419,24 @@ static inline unsigned store_accounting_errors(const struct store *s)
 	return errors;
 }
 
+/* The change that makes item @i of the model what @item says: a removal when it is not present. @value: room for it. */
+static inline struct item_change model_change(unsigned i, const struct model_item *item, uint8_t *value)
+{
+	model_value(item, value);
+	return (struct item_change){ .op = item->present ? ITEM_PUT : ITEM_DELETE,
+		                     .key = model_key(i),
+		                     .value = value,
+		                     .len = item->present ? item->len : 0 };
+}
+
+/* After a commit: the tree is as the model, and account was kept of every place. */
+static inline void check_durable(struct fixture *f, const struct model *m)
+{
+	assert_int_equal(model_compare(f, &f->root, m), 0);
+	assert_int_equal(store_accounting_errors(f->store), 0);
+	assert_int_equal(f->store->reserved, 0);
+}
+
 /* A change that is also made to the model when it succeeds. */
 static inline int model_put(struct fixture *f, struct model *m, unsigned i, unsigned len, uint32_t seed)
 {

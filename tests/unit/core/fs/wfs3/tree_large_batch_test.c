@@ -40,11 +40,7 @@ static void make_large(struct large *b, uint64_t *seed)
 		b->keys[n] = key;
 		b->items[n] = (struct model_item){ .present = rnd(seed) % 4 <= keep, .seed = (uint32_t)rnd(seed) };
 		b->items[n].len = (uint16_t)(rnd(seed) % (len_max + 1));
-		model_value(&b->items[n], b->values[n]);
-		b->changes[n] = (struct item_change){ .op = b->items[n].present ? ITEM_PUT : ITEM_DELETE,
-			                              .key = model_key(key),
-			                              .value = b->values[n],
-			                              .len = b->items[n].present ? b->items[n].len : 0 };
+		b->changes[n] = model_change(key, &b->items[n], b->values[n]);
 	}
 }
 
@@ -89,9 +85,7 @@ static void test_large_batches_follow_the_model_through_commits(void **state)
 			assert_int_equal(fixture_commit(f), 0);
 		if (n % 50 == 49) {
 			assert_int_equal(fixture_commit(f), 0);
-			assert_int_equal(model_compare(f, &f->root, m), 0);
-			assert_int_equal(store_accounting_errors(f->store), 0);
-			assert_int_equal(f->store->reserved, 0);
+			check_durable(f, m);
 		}
 	}
 	free(b);

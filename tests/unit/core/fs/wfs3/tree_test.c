@@ -41,13 +41,6 @@ static void delete_range(struct fixture *f, struct model *m, unsigned first, uns
 	}
 }
 
-static void check_durable(struct fixture *f, const struct model *m)
-{
-	assert_int_equal(model_compare(f, &f->root, m), 0);
-	assert_int_equal(store_accounting_errors(f->store), 0);
-	assert_int_equal(f->store->reserved, 0);
-}
-
 static bool never(void *ctx, const struct wfs3_key *key, const void *value, size_t len)
 {
 	(void)key;
