@@ -314,6 +314,118 @@ static void client_main(void *arg)
 	blk_thread_done();
 }
 
+/* ---- somebody beside them ---- */
+
+#define OUTSIDE_BYTES (256u << 10)
+
+/* The first that is there of the names that a file may have. */
+static int find_file(struct tx_client *c, struct vfs_handle *top, struct vfs_handle **ret)
+{
+	unsigned file = (unsigned)rng_below(&c->rng, FILES);
+	char name[8];
+	int rc = -ENOENT;
+
+	for (unsigned version = 0; version < 2 && rc == -ENOENT; version++) {
+		name_of(file, version, name);
+		rc = vfs_lookup(top, &vfs_cred_root, name, strlen(name), ret);
+	}
+	return rc;
+}
+
+/* A file of transactions: nothing that they would miss. */
+static int disturb(struct tx_client *c, struct vfs_handle *top)
+{
+	struct vfs_set_attr attr = { .valid = VFS_SET_UID, .uid = (uint32_t)rng_below(&c->rng, OWNERS) };
+	struct vfs_handle *h, *data;
+	int rc = find_file(c, top, &h);
+
+	if (rc)
+		return rc;
+	if (c->w->quotas && rng_one_in(&c->rng, 2)) {
+		rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
+	} else {
+		rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_READ, &data);
+		if (!rc) {
+			rc = vfs_flush(data, 0);
+			vfs_close(data);
+		}
+	}
+	vfs_close(h);
+	return rc;
+}
+
+/* A file of its own: blocks come and go. */
+static int churn(struct tx_client *c, struct vfs_handle *data)
+{
+	uint64_t offset = rng_below(&c->rng, OUTSIDE_BYTES / 2), len = 1 + rng_below(&c->rng, OUTSIDE_BYTES / 2);
+	uint8_t *buf = exempt_alloc(len);
+	struct iovec iov = { buf, len };
+	int rc;
+
+	memset(buf, 1 + (int)(offset % 255), len);
+	switch (rng_below(&c->rng, 5)) {
+	case 0:
+		rc = vfs_discard(data, offset, len, 0);
+		break;
+	case 1:
+		rc = vfs_zero(data, offset, len, 0);
+		break;
+	case 2:
+		rc = vfs_flush(data, 0);
+		break;
+	default:
+		rc = vfs_write(data, &iov, 1, offset, 0);
+		break;
+	}
+	free(buf);
+	return rc;
+}
+
+static int open_outside(struct vfs_handle *top, struct vfs_handle **ret)
+{
+	static const char byte = 1;
+	struct vfs_set_attr attr = { .valid = VFS_SET_SIZE, .size_bytes = OUTSIDE_BYTES };
+	struct vfs_handle *h;
+	int rc = write_file(top, "outside", &byte, 1);
+
+	if (!rc)
+		rc = vfs_lookup(top, &vfs_cred_root, "outside", 7, &h);
+	if (rc)
+		return rc;
+	rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
+	if (!rc)
+		rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_READ | VFS_ACCESS_WRITE, ret);
+	vfs_close(h);
+	return rc;
+}
+
+static void outsider_main(void *arg)
+{
+	struct tx_client *c = arg;
+	struct tx_work *w = c->w;
+	struct vfs_handle *top = NULL, *data = NULL;
+	int rc = tx_open_top(w->mo->m, &top);
+
+	if (!rc)
+		rc = open_outside(top, &data);
+	for (unsigned i = 0; i < w->ops && !rc && !w->mo->m->power.off; i++) {
+		if (rng_one_in(&c->rng, 8))
+			sync_sleep_ns(rng_below(&c->rng, 1000) * SYNC_NS_PER_MS);
+		rc = rng_one_in(&c->rng, 2) ? disturb(c, top) : churn(c, data);
+		w->mo->ops++;
+		/* The file was removed, or has another name by now. */
+		if (rc == -ENOENT || rc == -ESTALE || is_expected(w, rc))
+			rc = 0;
+	}
+	if (rc)
+		model_result(w->mo, "something beside transactions", rc);
+	vfs_close(data);
+	vfs_close(top);
+	blk_thread_done();
+}
+
+/* ---- rounds ---- */
+
 static void plan_trouble(struct tx_work *w)
 {
 	struct disk_power *p = &w->mo->m->power;
@@ -369,16 +481,17 @@ static void compare(struct tx_work *w)
 
 static void round_of_work(struct tx_work *w)
 {
-	struct tx_client clients[CLIENTS];
-	unsigned started = 0;
+	struct tx_client clients[CLIENTS + 1];
+	unsigned count = CLIENTS + (unsigned)rng_below(&w->rng, 2), started = 0;
 
 	plan_trouble(w);
 	/* Also without anybody who brings the log to the disk. */
 	w->durable_one_in = rng_one_in(&w->rng, 2) ? 4 : 1000;
 	w->ops = 1 + (unsigned)rng_below(&w->rng, 40);
-	for (; started < CLIENTS; started++) {
+	for (; started < count; started++) {
 		clients[started] = (struct tx_client){ .w = w, .rng = rng_new(rng_next(&w->rng), started) };
-		if (sync_thread_start(&clients[started].thread, "client", client_main, &clients[started]))
+		if (sync_thread_start(&clients[started].thread, "client",
+		                      started < CLIENTS ? client_main : outsider_main, &clients[started]))
 			break;
 	}
 	for (unsigned i = 0; i < started; i++)
