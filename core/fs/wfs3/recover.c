@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/budget.h"
 #include "core/base/checked.h"
@@ -194,7 +195,9 @@ static int redo_one(struct recover *rc, const struct wal_record *r)
 	if (ret)
 		return ret;
 	rc->p->recovery.applied_count++;
-	if (r->type == WAL_MAP)
+	if (r->type == WAL_MAP && !S_ISREG(o->inode.mode))
+		ret = err_set(-EUCLEAN, "log: blocks of object %" PRIu64 ", which is no file", r->object);
+	else if (r->type == WAL_MAP)
 		ret = redo_map(rc, o, r);
 	else if (r->type == WAL_UNMAP)
 		ret = object_unmap(o, r->first, r->count);

@@ -113,6 +113,10 @@ static int find_object(struct pool *p, const struct recover_page *page, struct o
 	}
 	rc = object_get(ds, page->object, ret);
 	vfs_node_unref(&ds->self.node);
+	if (!rc && (*ret)->node.type != VFS_TYPE_FILE) {
+		rc = err_set(-EUCLEAN, "log: contents of object %" PRIu64 ", which is no file", page->object);
+		vfs_node_unref(&(*ret)->node);
+	}
 	return rc;
 }
 
