@@ -19,7 +19,8 @@ struct pending {
 	wfs_batch_fn *fn;
 	void *ctx;
 	uint32_t slot; /* 0: none */
-	uint64_t lost_ns; /* when there was no connection for it first; 0: there always was */
+	uint64_t deadline_ns; /* no more attempts after that; 0: there always was a connection */
+	uint64_t sent_ns; /* the last time */
 };
 
 struct queue {
@@ -31,6 +32,7 @@ struct wfs_async {
 	struct sync_thread thread;
 	bool stopping;
 	unsigned count; /* under way, up to the end of the callback */
+	unsigned early; /* answered, or lost, while they are still being sent */
 	struct queue done; /* answered, or the connection was lost */
 	struct queue again; /* to be sent */
 	struct wfs_call idle; /* waits like a call that is never answered, to be given the lead */
@@ -62,9 +64,22 @@ SYNC_NO_ANALYSIS void wfs_async_done(struct wfs_call *call)
 {
 	struct wfs_async *a = call->async;
 
+	if (call->sending) {
+		a->early++;
+		return;
+	}
 	push(&a->done, (struct pending *)call);
 	wfs_conn_leave(a->conn);
 	sync_cond_signal(&a->idle.cond);
+}
+
+SYNC_NO_ANALYSIS void wfs_async_sent(struct wfs_call *call)
+{
+	call->sending = false;
+	if (call->done) {
+		call->async->early--;
+		wfs_async_done(call);
+	}
 }
 
 static void finish(struct wfs_async *a, struct pending *p, int err)
@@ -88,37 +103,36 @@ static void finish(struct wfs_async *a, struct pending *p, int err)
 static void send_again(struct wfs_async *a, struct pending *p)
 {
 	struct wfs_conn *c = a->conn;
-	uint64_t deadline_ns = p->lost_ns + wfs_conn_repeat_ns(c, p->slot != 0), generation;
+	uint64_t generation;
+	bool again;
 	int err;
 
 	do {
-		err = wfs_conn_up(c, &deadline_ns, false, &generation);
+		err = wfs_conn_up(c, &p->deadline_ns, false, &generation);
+		p->sent_ns = sync_now_ns();
+		/* When that is well, the batch may be gone. */
 		if (!err)
 			err = wfs_call_start(c, generation, &p->bc.call);
-	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
+		again = err == -ENOTCONN && sync_now_ns() < p->deadline_ns;
+	} while (again);
 	if (err)
 		finish(a, p, err_set(-ETIMEDOUT, "%s ended the connection during every attempt", c->client->address));
-}
-
-/* It is to be sent, as soon as there is a connection; under its lock. */
-static void push_again(struct wfs_async *a, struct pending *p)
-{
-	if (!p->lost_ns)
-		p->lost_ns = sync_now_ns();
-	push(&a->again, p);
 }
 
 /* One that is answered, or lost. */
 static void take_done(struct wfs_conn *c, struct wfs_async *a, struct pending *p) SYNC_REQUIRES(c->lock)
 {
-	if (p->bc.call.err) {
-		push_again(a, p);
-		return;
-	}
+	bool lost = p->bc.call.err;
+
 	wfs_conn_pass_lead(c);
 	sync_mutex_unlock(&c->lock);
-	finish(a, p, 0);
+	if (lost)
+		(void)wfs_call_may_repeat(c, p->slot != 0, p->sent_ns, &p->deadline_ns);
+	else
+		finish(a, p, 0);
 	sync_mutex_lock(&c->lock);
+	if (lost)
+		push(&a->again, p);
 }
 
 static void serve(void *arg)
@@ -136,7 +150,10 @@ static void serve(void *arg)
 			sync_mutex_unlock(&c->lock);
 			send_again(a, p);
 			sync_mutex_lock(&c->lock);
-		} else if (!a->count) {
+		} else if (!a->count || a->early) {
+			/* Not while it receives: then it would not see that an early one is sent. Its sender receives
+			 * when it has to wait. */
+			wfs_conn_pass_lead(c);
 			sync_cond_wait(&a->idle.cond, &c->lock);
 		} else if (!c->leader && c->state == CONN_UP) {
 			wfs_conn_lead(c);
@@ -224,10 +241,12 @@ static void start(struct wfs_async *a, struct pending *p)
 	up = c->state == CONN_UP && !a->again.first;
 	generation = c->generation;
 	sync_mutex_unlock(&c->lock);
+	p->sent_ns = sync_now_ns();
 	if (up && wfs_call_start(c, generation, &p->bc.call) == 0)
 		return;
+	(void)wfs_call_may_repeat(c, p->slot != 0, 0, &p->deadline_ns);
 	sync_mutex_lock(&c->lock);
-	push_again(a, p);
+	push(&a->again, p);
 	sync_cond_signal(&a->idle.cond);
 	sync_mutex_unlock(&c->lock);
 }
@@ -251,7 +270,7 @@ int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_
 	p->fn = fn;
 	p->ctx = ctx;
 	p->slot = 0;
-	p->lost_ns = 0;
+	p->deadline_ns = 0;
 	err = get_async(c, &a);
 	if (!err && !enter(a))
 		err = err_set(-EAGAIN, "%u batches are under way", WFS_ASYNC_MAX);

@@ -362,6 +362,7 @@ static int enter(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 	struct wfs_call **bucket;
 
 	call->done = call->waiting = call->payload_done = false;
+	call->sending = call->async;
 	call->reply_len = 0;
 	call->shm_count = 0;
 	sync_mutex_lock(&c->lock);
@@ -434,9 +435,10 @@ int wfs_call_start(struct wfs_conn *c, uint64_t generation, struct wfs_call *cal
 	always(!call->args.bad);
 	if (err)
 		return err;
-	/* From here on it may be answered, and gone, at any time: we are a user for ourselves. */
 	err = send_call(c, call);
 	sync_mutex_lock(&c->lock);
+	/* From here on it may be answered, and gone, at any time: we are a user for ourselves. */
+	wfs_async_sent(call);
 	if (err)
 		wfs_conn_fail(c);
 	wfs_conn_leave(c);
@@ -496,10 +498,21 @@ struct wfs_conn *wfs_pick_conn(struct wfs *w)
 	return &w->conns[sync_thread_slot() % w->conn_count];
 }
 
+bool wfs_call_may_repeat(struct wfs_conn *c, bool in_slot, uint64_t sent_ns, uint64_t *deadline_ns)
+{
+	uint64_t now = sync_now_ns(), until = now + wfs_conn_repeat_ns(c, in_slot);
+
+	if (*deadline_ns && sent_ns)
+		*deadline_ns += now - sent_ns;
+	if (!*deadline_ns || until < *deadline_ns)
+		*deadline_ns = until;
+	return now < *deadline_ns;
+}
+
 int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_generation, unsigned *ret_attempts)
 {
 	struct wfs *w = c->client;
-	uint64_t deadline_ns = 0, until_ns;
+	uint64_t deadline_ns = 0, sent_ns;
 	int err;
 
 	*ret_attempts = 0;
@@ -508,13 +521,9 @@ int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_gene
 		if (err)
 			return err;
 		++*ret_attempts;
+		sent_ns = sync_now_ns();
 		err = wfs_call_run(c, *ret_generation, call);
-		if (err && *ret_attempts == 1) {
-			until_ns = sync_now_ns() + wfs_conn_repeat_ns(c, call->in_slot);
-			if (!deadline_ns || until_ns < deadline_ns)
-				deadline_ns = until_ns;
-		}
-	} while (err == -ENOTCONN && sync_now_ns() < deadline_ns);
+	} while (err == -ENOTCONN && wfs_call_may_repeat(c, call->in_slot, sent_ns, &deadline_ns));
 	return err ? err_set(-ETIMEDOUT, "%s ended the connection during every attempt", w->address) : 0;
 }
 

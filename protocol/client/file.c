@@ -146,31 +146,21 @@ static int get_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_
 	return get_handle(f, c, *ret_generation, ret_handle, ret_boot);
 }
 
-static bool try_again(struct wfs_conn *c, bool in_slot, int err, uint64_t *deadline_ns)
-{
-	uint64_t now;
-
-	if (err != -ENOTCONN)
-		return false;
-	now = sync_now_ns();
-	if (!*deadline_ns)
-		*deadline_ns = now + wfs_conn_repeat_ns(c, in_slot);
-	return now < *deadline_ns;
-}
-
 int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_results, uint64_t *ret_boot)
 {
 	struct wfs_conn *c = wfs_pick_conn(f->client);
-	uint64_t deadline_ns = 0, generation, handle, boot = 0;
+	uint64_t deadline_ns = 0, sent_ns, generation, handle, boot = 0;
 	int err;
 
 	do {
+		sent_ns = 0;
 		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 		if (!err) {
 			put_be64(call->head + CALL_ARGS_AT, handle);
+			sent_ns = sync_now_ns();
 			err = wfs_call_run(c, generation, call);
 		}
-	} while (try_again(c, false, err, &deadline_ns));
+	} while (err == -ENOTCONN && wfs_call_may_repeat(c, false, sent_ns, &deadline_ns));
 	if (err == -ENOTCONN)
 		return err_set(-ETIMEDOUT, "%s ended the connection during every attempt", f->client->address);
 	if (err)
@@ -197,7 +187,7 @@ typedef void add_fn(struct wfs_batch *b, void *ctx);
 static int run_used(struct wfs_file *f, add_fn *add, void *ctx, uint64_t *ret_boot)
 {
 	struct wfs_conn *c = wfs_pick_conn(f->client);
-	uint64_t deadline_ns = 0, generation, handle, boot = 0;
+	uint64_t deadline_ns = 0, sent_ns, generation, handle, boot = 0;
 	uint32_t slot, sequence;
 	struct wfs_batch b;
 	int err;
@@ -205,14 +195,16 @@ static int run_used(struct wfs_file *f, add_fn *add, void *ctx, uint64_t *ret_bo
 	wfs_batch_init(&b, f->client);
 	wfs_slot_take(c, &slot, &sequence);
 	do {
+		sent_ns = 0;
 		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 		if (err)
 			continue;
+		sent_ns = sync_now_ns();
 		wfs_batch_clear(&b);
 		(void)wfs_batch_use(&b, handle);
 		add(&b, ctx);
 		err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, slot, sequence);
-	} while (try_again(c, true, err, &deadline_ns));
+	} while (err == -ENOTCONN && wfs_call_may_repeat(c, true, sent_ns, &deadline_ns));
 	wfs_slot_give(c, slot);
 	wfs_batch_done(&b);
 	*ret_boot = boot;
@@ -372,7 +364,7 @@ int wfs_file_open(struct wfs_file *f)
 	do {
 		c = wfs_pick_conn(w);
 		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
-	} while (try_again(c, false, err, &deadline_ns));
+	} while (err == -ENOTCONN && wfs_call_may_repeat(c, false, 0, &deadline_ns));
 	if (!err)
 		return 0;
 	wfs_close(f);

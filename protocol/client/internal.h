@@ -61,6 +61,7 @@ struct wfs_call {
 	bool done;
 	bool waiting; /* on the waiting list */
 	struct wfs_async *async; /* whom to tell instead of a waiting thread; NULL: somebody waits */
+	bool sending; /* with async: it is told when all of it is sent, too, as it may be gone then */
 	int err; /* 0: there is a reply; else -ENOTCONN */
 	struct sync_cond cond;
 	struct wfs_call *bucket_next;
@@ -215,6 +216,8 @@ void wfs_conn_pass_lead(struct wfs_conn *c) SYNC_REQUIRES(c->lock);
 /* async.c */
 /* @call is answered or lost; the connection's lock is held. */
 void wfs_async_done(struct wfs_call *call);
+/* Nothing of it is used any more by whoever sent it: when it is done, it may be gone after this. Likewise. */
+void wfs_async_sent(struct wfs_call *call);
 /* Nothing is under way any more. */
 void wfs_async_end(struct wfs_conn *c);
 
@@ -223,6 +226,12 @@ void wfs_async_end(struct wfs_conn *c);
 int wfs_call_result(struct wfs_call *call, struct rd *ret_results);
 /* A status that is not WFSP_OK, as error with its text. @what: the text when there is none. */
 int wfs_call_error(uint32_t status, const char *text, size_t text_len, const char *what);
+/*
+ * A call, sent at @sent_ns (0: it was not), was lost with its connection: may it be sent again? Until *deadline_ns,
+ * which is set when there is no connection for the first time (0 before), and moves with the time that the call was
+ * under way: a server that is there, and takes long, is not one that is gone.
+ */
+bool wfs_call_may_repeat(struct wfs_conn *c, bool in_slot, uint64_t sent_ns, uint64_t *deadline_ns);
 /* Run a call that belongs to no file, reconnecting and repeating. 0: answered, at the last of *ret_attempts. */
 int wfs_call_retry(struct wfs_conn *c, struct wfs_call *call, uint64_t *ret_generation, unsigned *ret_attempts);
 /* The same on any connection, with its result. */
