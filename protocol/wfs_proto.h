@@ -99,7 +99,8 @@ enum wfsp_status {
 	WFSP_ERR_GRACE = 40,
 	WFSP_ERR_CONFLICT = 41,
 	WFSP_ERR_TIMEDOUT = 42,
-	WFSP_STATUSES = 43, /* how many there are */
+	WFSP_ERR_DONE = 43,
+	WFSP_STATUSES = 44, /* how many there are */
 };
 
 #define WFSP_FEATURE_SHM 1u

@@ -49,6 +49,7 @@ static const int status_errno[WFSP_STATUSES] = {
 	[WFSP_ERR_GRACE] = -ERESTART, /* likewise */
 	[WFSP_ERR_CONFLICT] = -ENOTUNIQ, /* likewise */
 	[WFSP_ERR_TIMEDOUT] = -ETIMEDOUT,
+	[WFSP_ERR_DONE] = -EALREADY,
 };
 
 enum wfsp_status wfsp_status_from_errno(int err)

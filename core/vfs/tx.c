@@ -124,13 +124,14 @@ static void tell_all(const struct vfs_tx *tx, struct changes *all)
 		watch_lost(tx->vfs, tx->mount);
 }
 
-int vfs_tx_commit(struct vfs_tx *tx, bool durable)
+int vfs_tx_commit(struct vfs_tx *tx, bool durable, const struct vfs_answer *answer)
 {
 	struct changes all = { .last = &all.first };
 	int err;
 
 	if (nowait_here())
 		return -EAGAIN;
+	tx->answer = answer;
 	err = tx->ops->commit(tx, durable, watch_any(tx->vfs) ? note : NULL, &all);
 	/* Also when only making it durable failed. */
 	tell_all(tx, &all);

@@ -127,6 +127,7 @@ struct vfs_tx_ops {
 struct vfs_mount_point;
 struct vfs_tx {
 	const struct vfs_tx_ops *ops;
+	const struct vfs_answer *answer; /* during a commit: to be kept with it; or NULL */
 	/* The VFS's. */
 	struct vfs *vfs;
 	struct vfs_mount_point *mount;

@@ -188,6 +188,9 @@ int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, uns
 struct vfs_result {
 	uint32_t kind; /* as it was in the tag; that of the question does not matter */
 	uint64_t number; /* create: the new object; append: the offset; otherwise 0 */
+	/* Of a transaction's commit, what vfs_tx_commit() was told to keep; to be freed. NULL: nothing, or no more. */
+	uint8_t *answer;
+	size_t answer_len;
 };
 int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret);
 

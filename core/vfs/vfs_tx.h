@@ -51,6 +51,15 @@ struct vfs_tx_info {
 	uint64_t committed_ns; /* since 1970 */
 };
 
+/* The request that a transaction is committed for, and what is to be told when it is repeated. */
+#define VFS_ANSWER_MAX (65u << 10)
+#define VFS_ANSWER_PLACES 17u /* from that of the tag on: they take what is kept */
+struct vfs_answer {
+	const struct vfs_tag *tag;
+	const void *p;
+	size_t len; /* 0: nothing but that it was done */
+};
+
 /* -EOPNOTSUPP (the file system has none), -EROFS, -EAGAIN (too many are running), -EINVAL, -ENOMEM. May block. */
 int vfs_tx_begin(struct vfs_handle *any, const struct vfs_tx_args *args, struct vfs_tx **ret);
 /* Aborts it if it is running. Handles inside of it may be closed later. NULL is fine. */
@@ -61,9 +70,11 @@ int vfs_tx_handle(struct vfs_tx *tx, struct vfs_handle *h, struct vfs_handle **r
 /*
  * All changes become visible and, with @durable or after a later flush of any of its objects, durable, as one: after a
  * crash there are all or none. -EBUSY: conflict. Any other error (-ENOSPC, ...): nothing was changed, and the
- * transaction is aborted. When only making it durable failed, it is committed (vfs_tx_get_info()). Blocks.
+ * transaction is aborted. When only making it durable failed, it is committed (vfs_tx_get_info()). @answer (may be
+ * NULL) becomes a part of it, so that vfs_recall() knows it exactly when the changes are there, unless there were none;
+ * when it is too large to be kept beside them, without what was to be told. Blocks.
  */
-int vfs_tx_commit(struct vfs_tx *tx, bool durable);
+int vfs_tx_commit(struct vfs_tx *tx, bool durable, const struct vfs_answer *answer);
 /* With a reason as above. Of one that is over: why it is. */
 int vfs_tx_abort(struct vfs_tx *tx, int reason);
 void vfs_tx_get_info(struct vfs_tx *tx, struct vfs_tx_info *ret);

@@ -302,9 +302,10 @@ WFS_PUBLIC int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred,
  *
  * -ENOTUNIQ, of any of these and of operations inside: somebody else has changed what it has changed, or read; it is
  * aborted, and may be tried again from the beginning. -ETIMEDOUT, -E2BIG: it has passed a bound, and is aborted.
- * -ECANCELED: it was over already. -ENOENT: USE of what is not running in this client's session. A commit whose answer
- * was lost is asked about by its id: STATUS, of the current object's file tree. -ENOENT: it was not committed, or long
- * ago.
+ * -ECANCELED: it was over already. -ENOENT: USE of what is not running in this client's session. -EALREADY, of BEGIN
+ * and USE: it was committed, but the answer was lost, and its results, which were too large to be kept, with it. A
+ * commit that failed with its connection is asked about by its id: STATUS, of the current object's file tree. -ENOENT:
+ * it was not committed, or long ago.
  */
 #define WFS_TX_SNAPSHOT 1u /* conflicts with changes of what it changes */
 #define WFS_TX_SERIALIZABLE 2u /* and of what it reads */

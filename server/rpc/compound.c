@@ -253,6 +253,7 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	const struct node *subject = c->current;
 	bool audited = c->conn->server->audit != NULL;
 	uint64_t start_ns = audited || !nowait_here() ? sync_now_ns() : 0;
+	bool enters_tx = op->code == WFSP_OP_TX_BEGIN || op->code == WFSP_OP_TX_USE;
 	int err = allowed(c, op), todo = 1;
 
 	c->tagged = false;
@@ -260,10 +261,13 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	if (!err && !c->tx && (ops[op->code].needs & CHANGES)) {
 		todo = compound_begin_change(c, op, &res);
 		err = todo < 0 ? todo : 0;
+	} else if (!err && enters_tx) {
+		todo = compound_begin_tx(c, op);
+		err = todo < 0 ? todo : 0;
 	}
 	if (!err && todo)
 		err = ops[op->code].run(c, op, &res);
-	if (!err && !(ops[op->code].needs & DIRECT))
+	if (!err && !(ops[op->code].needs & DIRECT) && (todo || !enters_tx))
 		wfsp_put_op_res(&c->w, &res);
 	if (!err && (c->w.bad || c->w.pos > c->limit))
 		err = err_set(-EMSGSIZE, "no room for results");

@@ -105,6 +105,12 @@ void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot, co
 void rpc_slot_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a, uint32_t index,
                   struct vfs_tag *ret);
 
+/* The same for the first transaction of the request; others go by the operation that enters them. */
+void rpc_slot_tx_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a,
+                     struct vfs_tag *ret);
+/* May that much of its answer be kept in a file system, in the place of its first transaction? */
+bool rpc_slot_take_answer(struct rpc_session *s, uint32_t connection, uint32_t slot, size_t len);
+
 /* What it is known by after a restart. */
 const uint8_t *rpc_session_key(const struct rpc_session *s);
 /* Who makes its changes (vfs_set_origin()). */
@@ -173,6 +179,10 @@ struct compound {
 	struct vfs_tag tag;
 	struct rpc_tx *tx; /* that operations are done in, or NULL */
 	bool tx_atomic; /* it was begun here, and ends here */
+	uint32_t tx_count; /* transactions that were entered */
+	uint32_t tx_index; /* of the operation that entered the last one */
+	size_t tx_pos; /* of its result in w */
+	bool tx_again; /* it was committed before: only the result of TX_COMMIT is missing */
 	uint64_t copied_bytes; /* by COPY: bounded, as it keeps a worker */
 	const struct rpc_tree *cred_tree; /* the tree that cred is for */
 	struct export_policy policy; /* of that tree, as it was then */
@@ -217,6 +227,13 @@ void compound_attr(const struct rpc_tree *tree, const struct vfs_stat *st, struc
 int compound_begin_change(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res);
 /* Of the running operation; NULL: its result is not kept. */
 const struct vfs_tag *compound_tag(const struct compound *c);
+/*
+ * Before an operation that enters a transaction. 1: enter it; 0: it was committed before, and the results up to its
+ * TX_COMMIT, which is next, have been written; or an error.
+ */
+int compound_begin_tx(struct compound *c, const struct wfsp_op *op);
+/* When it is committed: what is kept with it, in *ret, which refers to @tag. NULL: nothing. */
+const struct vfs_answer *compound_tx_answer(struct compound *c, struct vfs_tag *tag, struct vfs_answer *ret);
 /* Was what follows the running GUARD done before, so that it had passed? */
 bool compound_guard_passed(struct compound *c);
 

@@ -6,6 +6,7 @@
  * once more.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core/base/err.h"
 #include "server/rpc/compound.h"
@@ -35,19 +36,29 @@ static bool has_result(const struct wfsp_op *op)
 	}
 }
 
-/* Ask for the operation at @index, in the file system of the current object. 1: it was done, 0: it was not. */
-static int recall(struct compound *c, uint32_t index, struct vfs_result *ret)
+/* Ask the file system of the current object. 1: it was done, 0: it was not. */
+static int recall_tag(struct compound *c, const struct vfs_tag *tag, struct vfs_result *ret)
 {
-	struct vfs_tag tag;
-	int err;
+	int err = vfs_recall(c->current->h, tag, ret);
 
-	rpc_slot_tag(c->conn->session, c->conn->client_conn, &c->op->args.compound, index, &tag);
-	err = vfs_recall(c->current->h, &tag, ret);
 	if (c->slot_unkept || (err == -EOPNOTSUPP && c->slot_state == RPC_SLOT_FORGOTTEN))
 		return err_set(-ENOMEM, "the answer of this slot could not be kept");
 	if (err == -ENOENT || err == -EOPNOTSUPP)
 		return 0;
 	return err ? err : 1;
+}
+
+/* Of the operation at @index. */
+static int recall(struct compound *c, uint32_t index, struct vfs_result *ret)
+{
+	struct vfs_tag tag;
+	int done;
+
+	rpc_slot_tag(c->conn->session, c->conn->client_conn, &c->op->args.compound, index, &tag);
+	done = recall_tag(c, &tag, ret);
+	if (done == 1)
+		free(ret->answer);
+	return done;
 }
 
 /* The object with that number, in the current one's file system, becomes current, open for @access as whoever created
@@ -180,4 +191,99 @@ bool compound_guard_passed(struct compound *c)
 	struct vfs_result r;
 
 	return c->op->args.compound.slot && c->slot_state != RPC_SLOT_NEW && recall(c, c->index + 1, &r) == 1;
+}
+
+/* ---- transactions ---- */
+
+/* How the file system knows the transaction that the operation at @index enters, as the @nth one. */
+static void tx_tag(const struct compound *c, uint32_t index, uint32_t nth, struct vfs_tag *ret)
+{
+	const struct wfsp_compound_args *a = &c->op->args.compound;
+
+	if (nth == 0)
+		rpc_slot_tx_tag(c->conn->session, c->conn->client_conn, a, ret);
+	else
+		rpc_slot_tag(c->conn->session, c->conn->client_conn, a, index, ret);
+}
+
+/* How many operations there were, too: so a request that has another one's number is told from it. */
+static uint32_t tx_kind(uint32_t op_count)
+{
+	return WFSP_OP_TX_COMMIT | op_count << 16;
+}
+
+const struct vfs_answer *compound_tx_answer(struct compound *c, struct vfs_tag *tag, struct vfs_answer *ret)
+{
+	const struct rpc_conn *conn = c->conn;
+	size_t len = c->w.pos - c->tx_pos;
+
+	if (!c->op->args.compound.slot || !c->slot_durable)
+		return NULL;
+	tx_tag(c, c->tx_index, c->tx_count - 1, tag);
+	tag->kind = tx_kind(c->index - c->tx_index);
+	/* Others have one place each. */
+	if (c->tx_count > 1 || len > VFS_ANSWER_MAX ||
+	    !rpc_slot_take_answer(conn->session, conn->client_conn, c->op->args.compound.slot, len))
+		len = 0;
+	*ret = (struct vfs_answer){ .tag = tag, .p = c->w.base + c->tx_pos, .len = len };
+	return ret;
+}
+
+/* From the running operation, which is one of them, to the next TX_COMMIT; *ret_args stands before that. 0: there is
+ * none. */
+static uint32_t count_to_commit(const struct compound *c, struct rd *ret_args)
+{
+	struct rd at = c->args;
+	struct wfsp_op one;
+
+	for (uint32_t n = 1; c->index + n < c->op->args.compound.op_count; n++) {
+		*ret_args = at;
+		wfsp_get_op(&at, &one);
+		if (one.code == WFSP_OP_TX_COMMIT)
+			return n;
+	}
+	return 0;
+}
+
+static int answer_tx(struct compound *c, const struct vfs_result *r)
+{
+	struct rd at;
+	uint32_t n = count_to_commit(c, &at);
+
+	if (!n || r->kind != tx_kind(n))
+		return err_set(-EPROTO, "another request had that number");
+	if (!r->answer)
+		return err_set(-EALREADY, "the transaction was committed, and its results are not kept any more");
+	if (c->w.pos + r->answer_len > c->limit)
+		return err_set(-EMSGSIZE, "no room for results");
+	wr_copy(&c->w, r->answer, r->answer_len);
+	c->args = at;
+	c->index += n - 1;
+	c->done += n - 1;
+	c->tx_count++;
+	c->tx_again = true;
+	return 0;
+}
+
+int compound_begin_tx(struct compound *c, const struct wfsp_op *op)
+{
+	bool atomic = op->code == WFSP_OP_TX_BEGIN && op->flags & WFSP_TX_ATOMIC;
+	struct vfs_result r;
+	struct vfs_tag tag;
+	int done, err;
+
+	if (!c->op->args.compound.slot || c->slot_state == RPC_SLOT_NEW || c->tx || !c->current->tree)
+		return 1;
+	tx_tag(c, c->index, c->tx_count, &tag);
+	done = recall_tag(c, &tag, &r);
+	if (done < 0)
+		return done;
+	if (!done && c->slot_state == RPC_SLOT_FORGOTTEN && !atomic)
+		/* What was done inside, without a commit, cannot be recalled. */
+		return err_set(-ENOMEM, "the answer of this slot could not be kept");
+	if (!done)
+		return 1;
+	err = answer_tx(c, &r);
+	free(r.answer);
+	return err;
 }

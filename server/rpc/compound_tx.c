@@ -23,9 +23,6 @@ static int check_tree(const struct compound *c)
 {
 	if (c->tx)
 		return err_set(-EINVAL, "the compound is in a transaction already");
-	/* It was done, and nothing that is done in a transaction can be recalled by itself. */
-	if (c->slot_state == RPC_SLOT_FORGOTTEN)
-		return err_set(-ENOMEM, "the answer of this slot could not be kept");
 	return c->current->tree ? 0 : err_set(-EINVAL, "an open file's descriptor is in no transaction");
 }
 
@@ -45,19 +42,22 @@ static int enter_tx(struct compound *c, struct rpc_tx *t, bool begun, bool atomi
 	}
 	c->tx = t;
 	c->tx_atomic = atomic;
+	c->tx_count++;
+	c->tx_index = c->index;
+	c->tx_pos = c->w.pos;
 	c->saved = NULL;
 	memset(c->after, 0, sizeof(c->after));
 	compound_enter(c, tree, h, 0);
 	return 0;
 }
 
-static void leave_tx(struct compound *c, bool over)
+static void leave_tx(struct compound *c)
 {
-	if (over)
+	if (c->tx)
 		rpc_tx_forget(c->conn->session, c->tx);
 	rpc_tx_put(c->conn->session, c->tx);
 	c->tx = NULL;
-	c->tx_atomic = false;
+	c->tx_atomic = c->tx_again = false;
 	/* What was found inside is of no use any more. */
 	c->current = c->saved = NULL;
 	memset(c->after, 0, sizeof(c->after));
@@ -91,17 +91,30 @@ int op_tx_use(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	return err ? err : enter_tx(c, t, false, false);
 }
 
+/* It was committed before, so that the current object is one outside. */
+static int commit_again(struct compound *c, bool durable)
+{
+	int err = durable ? vfs_flush(c->current->h, 0) : 0;
+
+	leave_tx(c);
+	return err;
+}
+
 int op_tx_commit(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
+	struct vfs_answer answer;
 	struct vfs_tx_info info;
+	struct vfs_tag tag;
 	int err;
 
 	(void)res;
-	if (!c->tx)
+	if (!c->tx && !c->tx_again)
 		return err_set(-EINVAL, "the compound is in no transaction");
 	if (op->flags & ~WFSP_TX_DURABLE)
 		return err_set(-EINVAL, "unknown flags %#x of a commit", op->flags);
-	err = vfs_tx_commit(c->tx->tx, op->flags & WFSP_TX_DURABLE);
+	if (c->tx_again)
+		return commit_again(c, op->flags & WFSP_TX_DURABLE);
+	err = vfs_tx_commit(c->tx->tx, op->flags & WFSP_TX_DURABLE, compound_tx_answer(c, &tag, &answer));
 	if (err) {
 		/* The answer tells that it is one of a transaction; the session need not keep what is over. */
 		vfs_tx_get_info(c->tx->tx, &info);
@@ -109,7 +122,7 @@ int op_tx_commit(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 			rpc_tx_forget(c->conn->session, c->tx);
 		return err;
 	}
-	leave_tx(c, true);
+	leave_tx(c);
 	return 0;
 }
 
@@ -121,7 +134,7 @@ int op_tx_abort(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 		return err_set(-EINVAL, "the compound is in no transaction");
 	/* It may be over already. */
 	(void)vfs_tx_abort(c->tx->tx, -ECANCELED);
-	leave_tx(c, true);
+	leave_tx(c);
 	return 0;
 }
 

@@ -125,6 +125,7 @@ struct rpc_sessions {
 	unsigned retiring SYNC_GUARDED_BY(lock); /* on their way to an end, not in the list */
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
 	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions */
+	size_t answer_bytes SYNC_GUARDED_BY(lock); /* likewise, in file systems */
 	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
 	uint64_t next_origin SYNC_GUARDED_BY(lock); /* likewise */
 	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */

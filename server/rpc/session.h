@@ -16,6 +16,7 @@ struct rpc_slot {
 	bool used, busy;
 	bool durable; /* file systems were to keep the results of what it had last */
 	uint8_t places; /* operations of its longest compound: each may have a result in a file system */
+	uint32_t answer_bytes; /* of its longest answer in a file system */
 	void *reply; /* NULL: none is kept */
 	size_t reply_len;
 };
@@ -38,7 +39,7 @@ struct rpc_account {
 	unsigned session_count, away_count;
 	unsigned owner_count, place_count, transaction_count;
 	unsigned holder_count; /* sessions with owners of locks */
-	size_t reply_bytes;
+	size_t reply_bytes, answer_bytes;
 	struct vfs_lock_share locks; /* the VFS's */
 	struct rpc_notice_share notices; /* atomic */
 };
@@ -54,7 +55,7 @@ struct rpc_session {
 	struct rpc_slot_table *tables;
 	unsigned table_count;
 	unsigned place_count; /* of all slots */
-	size_t reply_bytes;
+	size_t reply_bytes, answer_bytes;
 	struct rpc_slot_table *hand; /* whose answer goes next when there are too many; NULL: the first */
 	unsigned hand_slot;
 	struct rpc_owner *owners[RPC_OWNER_BUCKETS];

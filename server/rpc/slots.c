@@ -22,6 +22,13 @@
 #define PLACES_MAX 16384u
 #define PLACES_PEER_MAX (1u << 18)
 #define PLACES_ALL_MAX (1u << 20)
+/* Answers of transactions there. Beyond, nothing but that they were committed is kept. */
+#define ANSWER_BYTES_MAX ((size_t)8 << 20)
+#define ANSWER_BYTES_PEER_MAX ((size_t)24 << 20)
+#define ANSWER_BYTES_ALL_MAX ((size_t)64 << 20)
+/* The first transaction of a compound has places of its own, behind those of all operations. */
+#define PLACE_TX 256u
+_Static_assert(WFSP_OPS_MAX <= PLACE_TX, "no operation has the place of a transaction's answer");
 
 static void drop_reply(struct rpc_sessions *t, struct rpc_session *s, struct rpc_slot *slot) SYNC_REQUIRES(t->lock)
 {
@@ -48,6 +55,8 @@ void rpc_slots_free(struct rpc_sessions *t, struct rpc_session *s)
 	}
 	t->place_count -= s->place_count;
 	s->account->place_count -= s->place_count;
+	t->answer_bytes -= s->answer_bytes;
+	s->account->answer_bytes -= s->answer_bytes;
 }
 
 static struct rpc_slot *find_slot(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot)
@@ -177,6 +186,36 @@ void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot_num
 		s->account->reply_bytes += len;
 	}
 	sync_mutex_unlock(&t->lock);
+}
+
+bool rpc_slot_take_answer(struct rpc_session *s, uint32_t connection, uint32_t slot_number, size_t len)
+{
+	struct rpc_sessions *t = s->sessions;
+	struct rpc_slot *slot;
+	size_t more;
+	bool taken;
+
+	sync_mutex_lock(&t->lock);
+	slot = find_slot(t, s, connection, slot_number);
+	always(slot && slot->busy && len <= UINT32_MAX);
+	more = len > slot->answer_bytes ? len - slot->answer_bytes : 0;
+	taken = s->answer_bytes + more <= ANSWER_BYTES_MAX &&
+	        s->account->answer_bytes + more <= ANSWER_BYTES_PEER_MAX &&
+	        t->answer_bytes + more <= ANSWER_BYTES_ALL_MAX;
+	if (taken) {
+		slot->answer_bytes += (uint32_t)more;
+		s->answer_bytes += more;
+		s->account->answer_bytes += more;
+		t->answer_bytes += more;
+	}
+	sync_mutex_unlock(&t->lock);
+	return taken;
+}
+
+void rpc_slot_tx_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a,
+                     struct vfs_tag *ret)
+{
+	rpc_slot_tag(s, connection, a, PLACE_TX, ret);
 }
 
 void rpc_slot_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a, uint32_t index,

@@ -62,7 +62,7 @@ static void one(struct client *c)
 		vfs_close(make(dir, name, VFS_TYPE_FILE));
 	}
 	start_ns = sync_now_ns();
-	check(vfs_tx_commit(tx, c->durable), "commit");
+	check(vfs_tx_commit(tx, c->durable, NULL), "commit");
 	c->commit_ns += sync_now_ns() - start_ns;
 	c->count++;
 	vfs_close(dir);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A client for test_exactly_once.py: threads create, rename, link, unlink, append and set attributes under guards in a
- * file tree, each request with a sync behind it, so that what is acknowledged is durable. Every one of these fails or
- * leaves a trace when it is done twice. Any error ends the program with status 1; at the end it looks at everything.
+ * file tree, each request with a sync behind it, so that what is acknowledged is durable; and several of these as one,
+ * in atomic batches. Every one of these fails or leaves a trace when it is done twice. Any error ends the program with
+ * status 1; at the end it looks at everything.
  *
  *   once_client ADDRESS EXPORT THREADS STEPS
  *
@@ -22,7 +23,7 @@ struct worker {
 	pthread_t thread;
 	struct wfs *w;
 	unsigned number, steps;
-	struct wfs_fh dir, log;
+	struct wfs_fh dir, log, tx_log;
 };
 
 static void check(int err, const char *what, unsigned step)
@@ -49,6 +50,36 @@ static void run(struct wfs_batch *b, const char *what, unsigned step)
 	wfs_batch_sync(b);
 	check(wfs_batch_run(b, NULL, NULL), what, step);
 	wfs_batch_clear(b);
+}
+
+/* All at once: a file comes, the one of the step before goes, a line is appended, which is read back with all others.
+ */
+static void one_transaction(struct worker *k, struct wfs_batch *b, unsigned i)
+{
+	char name[32], before[32], line[LINE_BYTES + 1];
+	struct wfs_attr attr = { 0 }, log = { 0 };
+	struct wfs_fh file = { 0 };
+	uint64_t id = 0;
+
+	snprintf(name, sizeof(name), "tx-%u", i);
+	snprintf(before, sizeof(before), "tx-%u", i - 1);
+	snprintf(line, sizeof(line), "%15u\n", i);
+	wfs_batch_put(b, &k->dir);
+	wfs_batch_tx_begin(b, WFS_TX_SERIALIZABLE, 0, WFS_TX_ATOMIC, &id);
+	if (i)
+		wfs_batch_unlink(b, before, 0);
+	wfs_batch_create(b, name, 0640, WFS_CREATE_EXCLUSIVE, WFS_ACCESS_WRITE, NULL);
+	wfs_batch_get_fh(b, &file);
+	wfs_batch_getattr(b, &attr);
+	wfs_batch_put(b, &k->tx_log);
+	wfs_batch_write(b, line, LINE_BYTES, 0, WFS_APPEND);
+	wfs_batch_getattr(b, &log);
+	wfs_batch_tx_commit(b, 1);
+	check(wfs_batch_run(b, NULL, NULL), "a transaction", i);
+	wfs_batch_clear(b);
+	expect(id && attr.mode == 0640, "a transaction without its results", i);
+	expect(log.size_bytes == (uint64_t)(i + 1) * LINE_BYTES, "a transaction with other results", i);
+	check(wfs_getattr(k->w, NULL, &file, &attr), "what a transaction made", i);
 }
 
 static void one_step(struct worker *k, struct wfs_batch *b, unsigned i)
@@ -88,6 +119,7 @@ static void one_step(struct worker *k, struct wfs_batch *b, unsigned i)
 	wfs_batch_put(b, &k->log);
 	wfs_batch_write(b, line, LINE_BYTES, 0, WFS_APPEND);
 	run(b, "append", i);
+	one_transaction(k, b, i);
 	if (i % 4 == 3) {
 		snprintf(name, sizeof(name), "new-%u", i - 3);
 		wfs_batch_put(b, &k->dir);
@@ -100,14 +132,36 @@ static void one_step(struct worker *k, struct wfs_batch *b, unsigned i)
 	}
 }
 
+static void look_at_log(struct worker *k, const struct wfs_fh *log)
+{
+	char line[LINE_BYTES + 1], got[LINE_BYTES];
+	struct wfs_attr attr;
+
+	check(wfs_getattr(k->w, NULL, log, &attr), "getattr", k->number);
+	expect(attr.size_bytes == (uint64_t)k->steps * LINE_BYTES, "lines are missing, or there twice", k->number);
+	for (unsigned i = 0; i < k->steps; i++) {
+		struct wfs_batch *b;
+		size_t len;
+
+		snprintf(line, sizeof(line), "%15u\n", i);
+		check(wfs_batch_new(k->w, &b), "a batch", i);
+		wfs_batch_put(b, log);
+		wfs_batch_read(b, got, LINE_BYTES, (uint64_t)i * LINE_BYTES, &len);
+		check(wfs_batch_run(b, NULL, NULL), "read", i);
+		wfs_batch_free(b);
+		expect(len == LINE_BYTES && memcmp(got, line, LINE_BYTES) == 0, "another line than was appended", i);
+	}
+}
+
 static void look(struct worker *k)
 {
-	char name[32], line[LINE_BYTES + 1], got[LINE_BYTES];
+	char name[32];
 	struct wfs_attr attr;
 	struct wfs_fh file;
 
 	check(wfs_getattr(k->w, NULL, &k->dir, &attr), "getattr", k->number);
-	expect(attr.size_bytes == k->steps - k->steps / 4, "a directory with another number of names", k->number);
+	/* And that of the last transaction. */
+	expect(attr.size_bytes == k->steps - k->steps / 4 + 1, "a directory with another number of names", k->number);
 	for (unsigned i = 0; i < k->steps; i++) {
 		int gone = i % 4 == 0 && i + 3 < k->steps, err;
 
@@ -118,20 +172,8 @@ static void look(struct worker *k)
 			expect(attr.link_count == 1 && attr.mode == 0600, "links or mode that are not as they were set",
 			       i);
 	}
-	check(wfs_getattr(k->w, NULL, &k->log, &attr), "getattr", k->number);
-	expect(attr.size_bytes == (uint64_t)k->steps * LINE_BYTES, "lines are missing, or there twice", k->number);
-	for (unsigned i = 0; i < k->steps; i++) {
-		struct wfs_batch *b;
-		size_t len;
-
-		snprintf(line, sizeof(line), "%15u\n", i);
-		check(wfs_batch_new(k->w, &b), "a batch", i);
-		wfs_batch_put(b, &k->log);
-		wfs_batch_read(b, got, LINE_BYTES, (uint64_t)i * LINE_BYTES, &len);
-		check(wfs_batch_run(b, NULL, NULL), "read", i);
-		wfs_batch_free(b);
-		expect(len == LINE_BYTES && memcmp(got, line, LINE_BYTES) == 0, "another line than was appended", i);
-	}
+	look_at_log(k, &k->log);
+	look_at_log(k, &k->tx_log);
 }
 
 static void *work(void *arg)
@@ -175,6 +217,11 @@ int main(int argc, char **argv)
 		wfs_batch_put(b, &root);
 		wfs_batch_create(b, name, 0644, WFS_CREATE_EXCLUSIVE, 0, NULL);
 		wfs_batch_get_fh(b, &k->log);
+		run(b, "create", 0);
+		snprintf(name, sizeof(name), "tx-log-%u", i);
+		wfs_batch_put(b, &root);
+		wfs_batch_create(b, name, 0644, WFS_CREATE_EXCLUSIVE, 0, NULL);
+		wfs_batch_get_fh(b, &k->tx_log);
 		run(b, "create", 0);
 		wfs_batch_free(b);
 	}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A daemon that is killed again and again under a client with many requests under way: each is done once, none fails."""
+"""A daemon that is killed again and again under a client with many requests under way, transactions among them: each is done once, none fails."""
 
 import os
 import subprocess

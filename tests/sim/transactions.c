@@ -274,7 +274,7 @@ int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action 
 		rc = act(c, top, action, &s);
 	if (!rc && !gives_up) {
 		*ret_number = action == TX_CHANGE ? s.number : 0;
-		rc = vfs_tx_commit(tx, durable);
+		rc = vfs_tx_commit(tx, durable, NULL);
 	}
 	vfs_close(top);
 	vfs_tx_free(tx);

@@ -2,8 +2,10 @@
 /* Results of requests in a file tree: asked for, and dropped, in steps, when nobody will ask for them any more. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/filetree.h"
@@ -12,22 +14,61 @@
 
 _Static_assert(DROP_ITEMS <= EDIT_ITEMS_MAX, "one change has them");
 
-int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
+/* *ret points into @buf, of TREE_ITEM_BYTES_MAX. */
+static int read_result(struct dataset *ds, const struct wfs3_key *key, uint8_t *buf, struct result_item *ret)
 {
-	struct object *o = filetree_object(any);
-	struct wfs3_key key = result_key(tag->client, tag->place);
-	uint8_t buf[RESULT_BYTES];
-	struct result_item r;
-	size_t len = sizeof(buf);
-	int rc = dataset_enter(o->ds, 0);
+	size_t len;
+	int rc = edit_read(ds, key, buf, TREE_ITEM_BYTES_MAX, &len);
 
+	return rc ? rc : result_decode(key, buf, len, ret);
+}
+
+static bool same_request(const struct result_item *a, const struct result_item *b)
+{
+	return memcmp(a->client, b->client, sizeof(a->client)) == 0 && a->sequence == b->sequence &&
+	       a->kind == b->kind && a->number == b->number;
+}
+
+/* The rest of an answer whose first part is @r. Parts that have expired by now leave none: *ret stays NULL. */
+static int read_answer(struct dataset *ds, const struct vfs_tag *tag, const struct result_item *r, uint8_t *buf,
+                       uint8_t **ret)
+{
+	size_t done = r->part_len, len = (size_t)r->number;
+	uint8_t *answer = malloc(len);
+	struct result_item next = *r;
+	int rc = 0;
+
+	if (!answer)
+		return err_set(-ENOMEM, "no memory for an answer of %zu bytes", len);
+	memcpy(answer, r->part, done);
+	for (uint64_t place = tag->place + 1; done < len && !rc; place++) {
+		struct wfs3_key key = result_key(tag->client, place);
+
+		rc = read_result(ds, &key, buf, &next);
+		if (!rc && (!same_request(&next, r) || next.part_len != min_u64(ANSWER_PART_BYTES, len - done)))
+			rc = -ENOENT;
+		if (!rc)
+			memcpy(answer + done, next.part, next.part_len);
+		done += next.part_len;
+	}
 	if (rc)
-		return rc;
-	if (!object_append_find(o, &key, buf))
-		rc = edit_read(o->ds, &key, buf, sizeof(buf), &len);
-	if (!rc || rc == -ERANGE)
-		rc = result_decode(&key, buf, len, &r);
-	dataset_exit(o->ds);
+		free(answer);
+	else
+		*ret = answer;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int recall(struct object *o, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	struct wfs3_key key = result_key(tag->client, tag->place);
+	uint8_t buf[TREE_ITEM_BYTES_MAX], *answer = NULL;
+	struct result_item r;
+	int rc;
+
+	if (object_append_find(o, &key, buf))
+		rc = result_decode(&key, buf, RESULT_BYTES, &r);
+	else
+		rc = read_result(o->ds, &key, buf, &r);
 	if (rc)
 		return rc;
 	/* Two clients whose keys begin alike share places: that of the later one counts. */
@@ -35,8 +76,25 @@ int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_
 		return -ENOENT;
 	if (tag->sequence != r.sequence)
 		return err_set(-EPROTO, "request %u comes after %u", tag->sequence, r.sequence);
-	*ret = (struct vfs_result){ .kind = r.kind, .number = r.number };
-	return 0;
+	if (r.part_len)
+		rc = read_answer(o->ds, tag, &r, &buf[0], &answer);
+	if (!rc)
+		*ret = (struct vfs_result){
+			.kind = r.kind, .number = r.number, .answer = answer, .answer_len = answer ? r.number : 0
+		};
+	return rc;
+}
+
+int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
+{
+	struct object *o = filetree_object(any);
+	int rc = dataset_enter(o->ds, 0);
+
+	if (rc)
+		return rc;
+	rc = recall(o, tag, ret);
+	dataset_exit(o->ds);
+	return rc;
 }
 
 /* ---- dropping ---- */

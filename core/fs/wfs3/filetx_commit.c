@@ -23,6 +23,7 @@
 #include "core/base/err.h"
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/filetx_commit.h"
+#include "core/fs/wfs3/members.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
@@ -326,6 +327,8 @@ static int apply_counted(struct filetx_commit *c, struct quota_change *usage, st
 		store(c, c->objects[i], stamp);
 	}
 	ds->outcome_count += 1 - c->items.forgotten;
+	if (c->tx->tx.answer)
+		__atomic_store_n(&ds->has_results, true, __ATOMIC_RELEASE);
 	txg_changed(ds->pool, ds, c->txg);
 	return 0;
 }
@@ -447,6 +450,12 @@ static int commit_admitted(struct filetx_commit *c)
 	return rc;
 }
 
+/* Leaves for what is neither data nor about objects. */
+static unsigned other_leaves(const struct vfs_answer *a)
+{
+	return 4 + (a ? 1 + (unsigned)(a->len / ANSWER_PART_BYTES) : 0);
+}
+
 /* With room for what is written: in the pool, and for its owners. */
 static int commit_prepared(struct filetx_commit *c)
 {
@@ -457,7 +466,7 @@ static int commit_prepared(struct filetx_commit *c)
 	if (!rc)
 		rc = filetx_take_quotas(c);
 	if (!rc) {
-		rc = admit_transaction(p, c->page_count, c->object_count + 4, &adm);
+		rc = admit_transaction(p, c->page_count, c->object_count + other_leaves(c->tx->tx.answer), &adm);
 		if (!rc) {
 			rc = commit_admitted(c);
 			admit_done(p, &adm);
@@ -482,11 +491,25 @@ static void tell_changes(const struct filetx *tx, vfs_tx_change_fn *fn, void *ct
 			fn(ctx, &(struct vfs_tx_change){ .object = x->number });
 }
 
+/* An older version of this program does not know what stands behind the result of a request. */
+static int allow_answers(struct pool *p)
+{
+	int rc = 0;
+
+	if (!__atomic_load_n(&p->has_answers, __ATOMIC_ACQUIRE)) {
+		rc = members_add_feature(p, WFS3_FEATURE_ANSWERS);
+		__atomic_store_n(&p->has_answers, rc == 0, __ATOMIC_RELEASE);
+	}
+	return rc;
+}
+
 static int commit_entered(struct filetx *tx, vfs_tx_change_fn *fn, void *ctx)
 {
 	struct filetx_commit c = { .tx = tx, .ds = tx->ds };
 	int rc = pool_check_writable(tx->ds->pool);
 
+	if (!rc && tx->tx.answer)
+		rc = allow_answers(tx->ds->pool);
 	if (!rc)
 		rc = list_objects(&c);
 	/* Nothing to be written: what was seen is all there was. */

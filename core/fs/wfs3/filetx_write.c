@@ -267,6 +267,47 @@ static int add_outcomes(struct filetx_items *it, struct filetx *tx)
 	return rc;
 }
 
+_Static_assert(RESULT_BYTES + ANSWER_PART_BYTES <= TREE_ITEM_BYTES_MAX, "a part of an answer is an item");
+
+static int add_result(struct filetx_items *it, const struct filetx *tx, struct result_item *r, uint64_t place)
+{
+	uint8_t *value = new_value(it, RESULT_BYTES + r->part_len);
+
+	if (!value)
+		return no_memory();
+	result_encode(r, value);
+	return add(it, ITEM_PUT, result_key(tx->tx.answer->tag->client, place), value, RESULT_BYTES + r->part_len);
+}
+
+/* The answer to its request, in parts; without them when they make it too large for the log. */
+static int add_answer(struct filetx_items *it, const struct filetx *tx)
+{
+	const struct vfs_answer *a = tx->tx.answer;
+	struct result_item r;
+	size_t len = a ? a->len : 0, done = 0;
+	uint64_t place;
+	int rc = 0;
+
+	if (!a)
+		return 0;
+	always(len <= VFS_ANSWER_MAX);
+	if (it->bytes + len + VFS_ANSWER_PLACES * WAL_ITEM_BYTES(RESULT_BYTES) > wal_ticket_max(tx->ds->pool->wal))
+		len = 0;
+	place = a->tag->place;
+	r = (struct result_item){ .sequence = a->tag->sequence,
+		                  .kind = a->tag->kind,
+		                  .number = len,
+		                  .expires_s = tx->committed_ns / SYNC_NS_PER_S + a->tag->lifetime_s };
+	memcpy(r.client, a->tag->client, sizeof(r.client));
+	do {
+		r.part = (const uint8_t *)a->p + done;
+		r.part_len = min_u64(ANSWER_PART_BYTES, len - done);
+		done += r.part_len;
+		rc = add_result(it, tx, &r, place++);
+	} while (done < len && !rc);
+	return rc;
+}
+
 static int by_key(const void *a, const void *b)
 {
 	const struct item_change *x = a, *y = b;
@@ -286,6 +327,8 @@ int filetx_collect(struct filetx *tx, struct filetx_items *it)
 		rc = add_names(it, tx);
 	if (!rc)
 		rc = add_outcomes(it, tx);
+	if (!rc)
+		rc = add_answer(it, tx);
 	if (rc)
 		return rc;
 	it->tree_count = it->count;

@@ -185,6 +185,7 @@ int dataset_item_decode(uint64_t id, const void *value, size_t len, struct datas
 
 _Static_assert(VFS_CLIENT_KEY_BYTES == sizeof(((struct result_item *)0)->client),
                "a client is known by all of its key");
+_Static_assert(VFS_ANSWER_PLACES *ANSWER_PART_BYTES >= VFS_ANSWER_MAX, "the parts of an answer have their places");
 
 struct wfs3_key result_key(const uint8_t client[16], uint64_t place)
 {
@@ -202,6 +203,8 @@ void result_encode(const struct result_item *r, void *buf)
 	wr_le32(&w, r->kind);
 	wr_le64(&w, r->number);
 	wr_le64(&w, r->expires_s);
+	if (r->part_len)
+		memcpy((uint8_t *)buf + RESULT_BYTES, r->part, r->part_len);
 }
 
 void result_encode_tag(const struct vfs_tag *tag, uint64_t now_s, uint64_t number, void *buf)
@@ -219,13 +222,18 @@ int result_decode(const struct wfs3_key *key, const void *value, size_t len, str
 	struct rd r = rd_init(value, len);
 	struct wfs3_key want;
 
-	if (len != RESULT_BYTES)
+	if (len < RESULT_BYTES || len - RESULT_BYTES > ANSWER_PART_BYTES)
 		return err_set(-EUCLEAN, "the result of a request has %zu bytes", len);
 	memcpy(ret->client, rd_bytes(&r, sizeof(ret->client)), sizeof(ret->client));
 	ret->sequence = rd_le32(&r);
 	ret->kind = rd_le32(&r);
 	ret->number = rd_le64(&r);
 	ret->expires_s = rd_le64(&r);
+	ret->part = (const uint8_t *)value + RESULT_BYTES;
+	ret->part_len = len - RESULT_BYTES;
+	if (ret->part_len && (ret->number > VFS_ANSWER_MAX || ret->number < ret->part_len ||
+	                      (ret->part_len != ANSWER_PART_BYTES && ret->part_len != ret->number % ANSWER_PART_BYTES)))
+		return err_set(-EUCLEAN, "%zu of an answer's %" PRIu64 " bytes", ret->part_len, ret->number);
 	want = result_key(ret->client, key->offset);
 	if (wfs3_key_cmp(&want, key))
 		return err_set(-EUCLEAN, "the result of a client's request stands among those of another");

@@ -40,8 +40,12 @@ struct result_item {
 	uint32_t sequence, kind;
 	uint64_t number;
 	uint64_t expires_s; /* since 1970: then it may go */
+	/* Of a transaction, the answer to its request: the first part is here, the others are in the next places. */
+	const uint8_t *part;
+	size_t part_len; /* ANSWER_PART_BYTES, or, of the last one, what is left of @number bytes */
 };
-#define RESULT_BYTES 40u
+#define RESULT_BYTES 40u /* without a part of an answer */
+#define ANSWER_PART_BYTES 3960u
 /* Numbers of objects are below: results stand behind all of them, those of a client beside each other. */
 #define RESULT_OBJECT_MIN (UINT64_C(1) << 63)
 
@@ -112,10 +116,11 @@ int outcome_item_decode(const void *value, size_t len, uint64_t *ret_time_ns);
 size_t inode_encode(const struct inode *i, void *buf); /* INODE_BYTES */
 int inode_decode(const void *value, size_t len, struct inode *ret); /* 0 or -EUCLEAN with context */
 struct wfs3_key result_key(const uint8_t client[16], uint64_t place);
-void result_encode(const struct result_item *r, void *buf); /* RESULT_BYTES */
+void result_encode(const struct result_item *r, void *buf); /* RESULT_BYTES + part_len */
 struct vfs_tag;
+/* Without a part; RESULT_BYTES. */
 void result_encode_tag(const struct vfs_tag *tag, uint64_t now_s, uint64_t number, void *buf);
-/* -EUCLEAN: also when it stands where another client's are. */
+/* The part stays where it is, in @value. -EUCLEAN: also when it stands where another client's are. */
 int result_decode(const struct wfs3_key *key, const void *value, size_t len, struct result_item *ret);
 size_t dataset_item_encode(const struct dataset_item *d, void *buf);
 int dataset_item_decode(uint64_t id, const void *value, size_t len, struct dataset_item *ret);

@@ -227,6 +227,7 @@ struct pool {
 	uint64_t unlogged_tx_txg; /* atomic: the newest group with a transaction that is missing in the log */
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
+	bool has_answers; /* atomic; likewise, behind results of requests */
 
 	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
 	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */

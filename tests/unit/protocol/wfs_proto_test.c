@@ -135,13 +135,13 @@ static void test_mutated_messages_stay_within_their_bounds(void **state)
 
 static void test_errno_and_status_map_onto_each_other(void **state)
 {
-	static const int errnos[] = { 0,          EPERM,  ENOENT,  EIO,       EACCES,    EEXIST,    ENOTDIR,
-		                      EISDIR,     EINVAL, EMFILE,  EFBIG,     ENOSPC,    EROFS,     ENAMETOOLONG,
-		                      EOPNOTSUPP, ESTALE, ENOMEM,  EBUSY,     EUCLEAN,   EBADF,     EBADMSG,
-		                      ESHUTDOWN,  ENODEV, EDQUOT,  EOVERFLOW, ECANCELED, ENOTEMPTY, EXDEV,
-		                      ELOOP,      EMLINK, ENODATA, ERANGE,    E2BIG,     ENOLCK,    EDEADLK,
-		                      EAGAIN,     ENXIO,  EREMCHG, EMSGSIZE,  EPROTO,    ERESTART,  ENOTUNIQ,
-		                      ETIMEDOUT };
+	static const int errnos[] = { 0,          EPERM,   ENOENT,  EIO,       EACCES,    EEXIST,    ENOTDIR,
+		                      EISDIR,     EINVAL,  EMFILE,  EFBIG,     ENOSPC,    EROFS,     ENAMETOOLONG,
+		                      EOPNOTSUPP, ESTALE,  ENOMEM,  EBUSY,     EUCLEAN,   EBADF,     EBADMSG,
+		                      ESHUTDOWN,  ENODEV,  EDQUOT,  EOVERFLOW, ECANCELED, ENOTEMPTY, EXDEV,
+		                      ELOOP,      EMLINK,  ENODATA, ERANGE,    E2BIG,     ENOLCK,    EDEADLK,
+		                      EAGAIN,     ENXIO,   EREMCHG, EMSGSIZE,  EPROTO,    ERESTART,  ENOTUNIQ,
+		                      ETIMEDOUT,  EALREADY };
 
 	(void)state;
 	assert_int_equal(sizeof(errnos) / sizeof(errnos[0]), WFSP_STATUSES);

@@ -41,7 +41,7 @@ static inline int mt_recall(struct vfs_node *any, const struct vfs_tag *tag, str
 	else if (r->tag.sequence != tag->sequence)
 		err = err_set(-EPROTO, "a later request");
 	else
-		*ret = (struct vfs_result){ r->tag.kind, r->number };
+		*ret = (struct vfs_result){ .kind = r->tag.kind, .number = r->number };
 	sync_mutex_unlock(&t->lock);
 	return err;
 }

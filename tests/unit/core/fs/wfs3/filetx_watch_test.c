@@ -98,7 +98,7 @@ static void test_watches_hear_of_a_transaction_when_it_is_committed(void **state
 	dir_number = number(dir);
 	inner_number = number(inner);
 	made_number = number(made);
-	assert_ok(vfs_tx_commit(tx, false));
+	assert_ok(vfs_tx_commit(tx, false, NULL));
 	assert_true(told(&near, VFS_CHANGE_CREATED, top_number, "dir", dir_number));
 	assert_true(told(&near, VFS_CHANGE_CREATED, top_number, "made", made_number));
 	assert_true(told(&near, VFS_CHANGE_ATTR, 0, "", file_number));

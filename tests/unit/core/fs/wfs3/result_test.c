@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Results of requests: kept with what was changed, over restarts and crashes, until a later request takes their place.
  */
-#include "tests/unit/core/fs/wfs3/filetree_fixture.h"
+#include "tests/unit/core/fs/wfs3/filetx_fixture.h"
 
 static struct vfs_tag tag_of(uint8_t client, uint64_t place, uint32_t sequence, uint32_t kind)
 {
@@ -239,6 +239,121 @@ static void test_appends_before_a_truncation_keep_their_results(void **state)
 	tree_done(&t);
 }
 
+/* A transaction that makes a file, for a request that is answered so. */
+static void commit_answered(struct tree_fixture *t, const char *name, const struct vfs_tag *tag, const void *p,
+                            size_t len)
+{
+	const struct vfs_answer answer = { .tag = tag, .p = p, .len = len };
+	struct vfs_tx *tx = tx_begin(t, VFS_TX_SNAPSHOT);
+	struct vfs_node *top = tx_top(t, tx);
+
+	put_text(top, name, "text");
+	vfs_node_unref(top);
+	tx->answer = &answer;
+	assert_ok(tx_end(tx));
+}
+
+static void assert_answered(struct tree_fixture *t, const struct vfs_tag *tag, const void *p, size_t len)
+{
+	struct vfs_result r;
+
+	assert_ok(t->top->ops->recall(t->top, tag, &r));
+	assert_int_equal(r.kind, tag->kind);
+	assert_int_equal(r.answer_len, len);
+	assert_true(len ? memcmp(r.answer, p, len) == 0 : !r.answer);
+	free(r.answer);
+}
+
+static void test_answers_of_transactions_are_there_after_a_restart_whatever_their_length(void **state)
+{
+	static const size_t lens[] = {
+		0, 1, ANSWER_PART_BYTES - 1, ANSWER_PART_BYTES, ANSWER_PART_BYTES + 1, VFS_ANSWER_MAX, 5
+	};
+	static uint8_t text[VFS_ANSWER_MAX];
+	struct tree_fixture t;
+
+	(void)state;
+	pattern(text, sizeof(text), 4);
+	tree_init(&t, 64 << 20);
+	for (unsigned i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		struct vfs_tag own = tag_of(2, 256 * i, 1, 70), shared = tag_of(1, 256, i + 1, 70);
+		char name[8];
+
+		snprintf(name, sizeof(name), "a%u", i);
+		commit_answered(&t, name, &own, text, lens[i]);
+		/* The one before in that place was longer, or shorter. */
+		name[0] = 'b';
+		commit_answered(&t, name, &shared, text + i, min_u64(lens[i], VFS_ANSWER_MAX - i));
+		assert_answered(&t, &shared, text + i, min_u64(lens[i], VFS_ANSWER_MAX - i));
+	}
+	tree_restart(&t);
+	for (unsigned i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		struct vfs_tag own = tag_of(2, 256 * i, 1, 70);
+
+		assert_answered(&t, &own, text, lens[i]);
+	}
+	tree_done(&t);
+}
+
+static void test_a_crash_keeps_transactions_and_their_answers_together(void **state)
+{
+	static uint8_t text[9000];
+
+	(void)state;
+	pattern(text, sizeof(text), 5);
+	for (uint64_t seed = 0; seed < 24; seed++) {
+		struct tree_fixture t;
+		unsigned there = 0;
+
+		tree_init(&t, 64 << 20);
+		for (unsigned i = 0; i < 30; i++) {
+			struct vfs_tag tag = tag_of(1, 256 * i, 1, 70);
+			char name[8];
+
+			snprintf(name, sizeof(name), "f%u", i);
+			commit_answered(&t, name, &tag, text + i, i * 289);
+			if (i == seed)
+				assert_ok(t.top->ops->flush(t.top, 0));
+		}
+		tree_crash(&t, seed);
+		for (unsigned i = 0; i < 30; i++) {
+			struct vfs_tag tag = tag_of(1, 256 * i, 1, 70);
+			char name[8];
+
+			snprintf(name, sizeof(name), "f%u", i);
+			if (!lookup_error(t.top, name)) {
+				assert_answered(&t, &tag, text + i, i * 289);
+				there++;
+			} else {
+				assert_int_equal(recall(&t, &tag, NULL), -ENOENT);
+			}
+		}
+		assert_true(there > seed);
+		tree_restart(&t);
+		tree_done(&t);
+	}
+}
+
+/* Parts go in steps when their time is over. */
+static void test_an_answer_that_has_lost_a_part_is_none(void **state)
+{
+	struct vfs_tag tag = tag_of(1, 256, 1, 70);
+	static uint8_t text[9000];
+	struct tree_fixture t;
+	struct wfs3_key key;
+	struct edit e;
+
+	(void)state;
+	tree_init(&t, 64 << 20);
+	commit_answered(&t, "f", &tag, text, sizeof(text));
+	key = result_key(tag.client, tag.place + 1);
+	edit_init(&e, filetree_object(t.top)->ds);
+	edit_delete(&e, &key);
+	assert_ok(edit_run(&e));
+	assert_answered(&t, &tag, NULL, 0);
+	tree_done(&t);
+}
+
 static bool never(struct pool *p)
 {
 	(void)p;
@@ -290,6 +405,9 @@ int main(void)
 		cmocka_unit_test(test_a_crash_keeps_result_and_change_together),
 		cmocka_unit_test(test_a_crash_keeps_appends_and_their_results_together),
 		cmocka_unit_test(test_appends_before_a_truncation_keep_their_results),
+		cmocka_unit_test(test_answers_of_transactions_are_there_after_a_restart_whatever_their_length),
+		cmocka_unit_test(test_a_crash_keeps_transactions_and_their_answers_together),
+		cmocka_unit_test(test_an_answer_that_has_lost_a_part_is_none),
 		cmocka_unit_test(test_results_that_have_expired_are_dropped),
 	};
 
