@@ -109,7 +109,6 @@ struct volume_info {
 	uint64_t used_bytes; /* data blocks mapped, excluding metadata */
 	uint64_t created_ns, modified_ns; /* since 1970 */
 	unsigned open_count;
-	bool deleting;
 };
 
 /* A tree of files. */
@@ -120,7 +119,6 @@ struct fs_info {
 	uint64_t used_bytes; /* of data, excluding metadata */
 	uint64_t object_count; /* files, directories, ... */
 	uint64_t created_ns; /* since 1970 */
-	bool deleting;
 };
 
 enum pool_quota_owner {

@@ -124,19 +124,19 @@ json_t *encode_pool(const struct pool_info *info)
 
 json_t *encode_volume(const struct volume_info *info)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "pool", encode_text(info->pool), "name",
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "pool", encode_text(info->pool), "name",
 	                 encode_text(info->name), "id", (json_int_t)info->id, "size_bytes",
 	                 (json_int_t)info->size_bytes, "used_bytes", (json_int_t)info->used_bytes, "created_ns",
 	                 (json_int_t)info->created_ns, "modified_ns", (json_int_t)info->modified_ns, "open_count",
-	                 (json_int_t)info->open_count, "deleting", (int)info->deleting);
+	                 (json_int_t)info->open_count);
 }
 
 json_t *encode_fs(const struct fs_info *info)
 {
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "pool", encode_text(info->pool), "name",
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}", "pool", encode_text(info->pool), "name",
 	                 encode_text(info->name), "id", (json_int_t)info->id, "used_bytes",
 	                 (json_int_t)info->used_bytes, "object_count", (json_int_t)info->object_count, "created_ns",
-	                 (json_int_t)info->created_ns, "deleting", (int)info->deleting);
+	                 (json_int_t)info->created_ns);
 }
 
 json_t *encode_export(const struct export_info *info)

@@ -140,4 +140,17 @@ void command_print_size(const char *label, uint64_t bytes);
 /* Print, free; CTL_FAILED when memory ran out. */
 enum ctl_status command_finish_table(struct table *t);
 
+/* One of the arrays in an answer, and how an element of it becomes cells of a table. */
+struct command_rows {
+	const char *key; /* NULL: the end of the array of these */
+	void (*add)(struct table *t, const json_t *row);
+};
+/* list.c: print them one behind the other under the titles (as table_init() has them). CTL_FAILED: no memory. */
+enum ctl_status command_print_rows(const json_t *root, const char *const *titles, const struct command_rows *rows);
+/* GET @path, which is freed, and print that; with --json the answer as it is. */
+enum ctl_status command_list(struct ctl *c, char *path, const char *const *titles, const struct command_rows *rows);
+/* A cell with a size, or a number, that the object has under @key. */
+void command_add_size(struct table *t, const json_t *object, const char *key);
+void command_add_number(struct table *t, const json_t *object, const char *key);
+
 #endif

@@ -112,38 +112,26 @@ enum ctl_status cmd_export_add(struct ctl *c)
 	        "%s is exported as %s", c->operands[0], as);
 }
 
+static void add_row(struct table *t, const json_t *info)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%s%s", command_text(info, "name"),
+	         command_flag(info, "is_default") ? " (default)" : "");
+	table_add(t, name);
+	table_add(t, command_text(info, "path"));
+	table_add(t, command_flag(info, "read_only") ? "read-only" : "read-write");
+	table_add(t, command_flag(info, "is_static") ? "file" : "command");
+	command_add_number(t, info, "open_count");
+	table_add(t, command_text(info, "description"));
+}
+
 enum ctl_status cmd_export_list(struct ctl *c)
 {
 	static const char *const titles[] = { "NAME", "PATH", "ACCESS", "FROM", ">OPEN", "DESCRIPTION", NULL };
-	json_t *root = NULL, *info;
-	enum ctl_status status = command_get(c, strdup("/v1/exports"), &root);
-	char text[SIZE_TEXT_MAX];
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "exports", add_row }, { NULL, NULL } };
 
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "exports"), i, info) {
-			char name[300];
-
-			snprintf(name, sizeof(name), "%s%s", command_text(info, "name"),
-			         command_flag(info, "is_default") ? " (default)" : "");
-			table_add(&t, name);
-			table_add(&t, command_text(info, "path"));
-			table_add(&t, command_flag(info, "read_only") ? "read-only" : "read-write");
-			table_add(&t, command_flag(info, "is_static") ? "file" : "command");
-			snprintf(text, sizeof(text), "%" PRIu64, command_number(info, "open_count"));
-			table_add(&t, text);
-			table_add(&t, command_text(info, "description"));
-		}
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, strdup("/v1/exports"), titles, rows);
 }
 
 enum ctl_status cmd_export_remove(struct ctl *c)

@@ -26,40 +26,23 @@ enum ctl_status cmd_fs_create(struct ctl *c)
 
 static void add_row(struct table *t, const json_t *fs)
 {
-	char text[600], size[SIZE_TEXT_MAX];
+	char text[600];
 
 	snprintf(text, sizeof(text), "%s/%s", command_text(fs, "pool"), command_text(fs, "name"));
 	table_add(t, text);
-	table_add(t, size_format(command_number(fs, "used_bytes"), size));
-	snprintf(text, sizeof(text), "%" PRIu64, command_number(fs, "object_count"));
-	table_add(t, text);
-	table_add(t, time_format(command_number(fs, "created_ns"), size));
-	table_add(t, command_flag(fs, "deleting") ? "deleting" : "");
+	command_add_size(t, fs, "used_bytes");
+	command_add_number(t, fs, "object_count");
+	table_add(t, time_format(command_number(fs, "created_ns"), text));
 }
 
 enum ctl_status cmd_fs_list(struct ctl *c)
 {
-	static const char *const titles[] = { "NAME", ">USED", ">OBJECTS", "CREATED", "", NULL };
-	json_t *root = NULL, *fs;
-	enum ctl_status status;
-	struct table t;
-	size_t i;
+	static const char *const titles[] = { "NAME", ">USED", ">OBJECTS", "CREATED", NULL };
+	static const struct command_rows rows[] = { { "filesystems", add_row }, { NULL, NULL } };
 
-	status = command_get(
+	return command_list(
 	        c, c->operand_count ? url_format("/v1/filesystems?pool=%s", c->operands[0]) : strdup("/v1/filesystems"),
-	        &root);
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "filesystems"), i, fs)
-			add_row(&t, fs);
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	        titles, rows);
 }
 
 enum ctl_status cmd_fs_rename(struct ctl *c)

@@ -64,29 +64,24 @@ static const char *state_of(const json_t *info)
 	return *reason ? reason : "mounted";
 }
 
+static void add_mounted(struct table *t, const json_t *info)
+{
+	add_row(t, info, command_flag(info, "is_read_only") ? "read-only" : "read-write", state_of(info));
+}
+
+static void add_missing(struct table *t, const json_t *info)
+{
+	add_row(t, info, "none", "missing: wfs status tells why");
+}
+
 enum ctl_status cmd_mount_list(struct ctl *c)
 {
 	static const char *const titles[] = { "PATH", "KIND", "SOURCE", "ACCESS", "STATE", NULL };
-	json_t *root = NULL, *info;
-	enum ctl_status status = command_get(c, strdup("/v1/mounts"), &root);
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "mounts", add_mounted },
+		                                    { "missing", add_missing },
+		                                    { NULL, NULL } };
 
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "mounts"), i, info)
-			add_row(&t, info, command_flag(info, "is_read_only") ? "read-only" : "read-write",
-			        state_of(info));
-		json_array_foreach (json_object_get(root, "missing"), i, info)
-			add_row(&t, info, "none", "missing: wfs status tells why");
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, strdup("/v1/mounts"), titles, rows);
 }
 
 enum ctl_status cmd_mount_remove(struct ctl *c)

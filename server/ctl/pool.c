@@ -82,76 +82,49 @@ enum ctl_status cmd_pool_create(struct ctl *c)
 	                      "pool %s is created", name);
 }
 
-static void add_size(struct table *t, uint64_t bytes)
+static void add_pool(struct table *t, const json_t *pool)
 {
-	char text[SIZE_TEXT_MAX];
-
-	table_add(t, size_format(bytes, text));
-}
-
-static void add_number(struct table *t, uint64_t value)
-{
-	char text[SIZE_TEXT_MAX];
-
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	table_add(t, text);
+	table_add(t, command_text(pool, "name"));
+	table_add(t, command_text(pool, "health"));
+	command_add_size(t, pool, "size_bytes");
+	command_add_size(t, pool, "used_bytes");
+	command_add_size(t, pool, "available_bytes");
+	command_add_number(t, pool, "volume_count");
 }
 
 enum ctl_status cmd_pool_list(struct ctl *c)
 {
 	static const char *const titles[] = { "NAME", "HEALTH", ">SIZE", ">USED", ">AVAILABLE", ">VOLUMES", NULL };
-	json_t *root = NULL, *pool;
-	enum ctl_status status = command_get(c, strdup("/v1/pools"), &root);
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "pools", add_pool }, { NULL, NULL } };
 
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "pools"), i, pool) {
-			table_add(&t, command_text(pool, "name"));
-			table_add(&t, command_text(pool, "health"));
-			add_size(&t, command_number(pool, "size_bytes"));
-			add_size(&t, command_number(pool, "used_bytes"));
-			add_size(&t, command_number(pool, "available_bytes"));
-			add_number(&t, command_number(pool, "volume_count"));
-		}
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, strdup("/v1/pools"), titles, rows);
 }
 
-static enum ctl_status print_devices(const json_t *devices)
+static void add_device(struct table *t, const json_t *device)
+{
+	char path[4096 + 4];
+
+	/* What is not there is named by its uuid. */
+	snprintf(path, sizeof(path), "  %s", command_text(device, *command_text(device, "path") ? "path" : "uuid"));
+	table_add(t, path);
+	table_add(t, command_text(device, "transport"));
+	command_add_size(t, device, "size_bytes");
+	command_add_number(t, device, "queue_depth");
+	table_add(t, command_text(device, "model"));
+	command_add_number(t, device, "read_errors");
+	command_add_number(t, device, "write_errors");
+	command_add_number(t, device, "checksum_errors");
+	command_add_number(t, device, "mirror");
+	table_add(t, command_text(device, "state"));
+}
+
+static enum ctl_status print_devices(const json_t *pool)
 {
 	static const char *const titles[] = { "  DEVICE",   "TRANSPORT",     ">SIZE",   ">QUEUE", "MODEL", ">READ ERR",
 		                              ">WRITE ERR", ">CHECKSUM ERR", ">MIRROR", "STATE",  NULL };
-	const json_t *device;
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "devices", add_device }, { NULL, NULL } };
 
-	table_init(&t, titles);
-	json_array_foreach (devices, i, device) {
-		char path[4096 + 4];
-
-		/* What is not there is named by its uuid. */
-		snprintf(path, sizeof(path), "  %s",
-		         command_text(device, *command_text(device, "path") ? "path" : "uuid"));
-		table_add(&t, path);
-		table_add(&t, command_text(device, "transport"));
-		add_size(&t, command_number(device, "size_bytes"));
-		add_number(&t, command_number(device, "queue_depth"));
-		table_add(&t, command_text(device, "model"));
-		add_number(&t, command_number(device, "read_errors"));
-		add_number(&t, command_number(device, "write_errors"));
-		add_number(&t, command_number(device, "checksum_errors"));
-		add_number(&t, command_number(device, "mirror"));
-		table_add(&t, command_text(device, "state"));
-	}
-	return command_finish_table(&t);
+	return command_print_rows(pool, titles, rows);
 }
 
 static void print_log(const json_t *log)
@@ -187,7 +160,7 @@ static enum ctl_status print_pool(const json_t *pool)
 	command_print_pair("volumes", "%" PRIu64, command_number(pool, "volume_count"));
 	print_log(json_object_get(pool, "log"));
 	scrub_print(json_object_get(pool, "scrub"));
-	return print_devices(json_object_get(pool, "devices"));
+	return print_devices(pool);
 }
 
 enum ctl_status cmd_pool_status(struct ctl *c)

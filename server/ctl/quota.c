@@ -103,36 +103,22 @@ static void add_owner(struct table *t, const char *owner, uint64_t id)
 	table_add(t, user ? user->pw_name : group ? group->gr_name : strcmp(owner, "dataset") != 0 ? text : "");
 }
 
+static void add_row(struct table *t, const json_t *q)
+{
+	add_owner(t, command_text(q, "owner"), command_number(q, "id"));
+	command_add_size(t, q, "used_bytes");
+	add_limit(t, command_number(q, "limit_bytes"), true);
+	command_add_number(t, q, "used_objects");
+	add_limit(t, command_number(q, "limit_objects"), false);
+}
+
 enum ctl_status cmd_quota_list(struct ctl *c)
 {
 	static const char *const titles[] = { "OWNER", "", ">USED", ">LIMIT", ">OBJECTS", ">LIMIT", NULL };
+	static const struct command_rows rows[] = { { "quotas", add_row }, { NULL, NULL } };
 	struct volume_name name;
-	enum ctl_status status;
-	json_t *root = NULL, *q;
-	struct table t;
-	size_t i;
 
 	if (volume_name_parse(c->operands[0], &name))
 		return command_usage_err();
-	status = command_get(c, url_format("/v1/quotas/%s/%s", name.pool, name.volume), &root);
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "quotas"), i, q) {
-			char text[SIZE_TEXT_MAX];
-
-			add_owner(&t, command_text(q, "owner"), command_number(q, "id"));
-			table_add(&t, size_format(command_number(q, "used_bytes"), text));
-			add_limit(&t, command_number(q, "limit_bytes"), true);
-			snprintf(text, sizeof(text), "%" PRIu64, command_number(q, "used_objects"));
-			table_add(&t, text);
-			add_limit(&t, command_number(q, "limit_objects"), false);
-		}
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, url_format("/v1/quotas/%s/%s", name.pool, name.volume), titles, rows);
 }

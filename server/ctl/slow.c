@@ -9,7 +9,7 @@
 #include "server/ctl/size.h"
 #include "server/ctl/table.h"
 
-static void add_time(struct table *t, json_t *o, const char *key)
+static void add_time(struct table *t, const json_t *o, const char *key)
 {
 	char text[SIZE_TEXT_MAX];
 	uint64_t ns = command_number(o, key);
@@ -17,7 +17,7 @@ static void add_time(struct table *t, json_t *o, const char *key)
 	table_add(t, ns ? latency_format((double)ns / SYNC_NS_PER_S, text) : "-");
 }
 
-static void add_request(struct table *t, json_t *o)
+static void add_request(struct table *t, const json_t *o)
 {
 	char text[128], when[SIZE_TEXT_MAX];
 	const char *slowest = command_text(o, "slowest");
@@ -39,26 +39,12 @@ enum ctl_status cmd_stats_slow(struct ctl *c)
 {
 	static const char *const titles[] = { "ENDED",   ">TOTAL", ">QUEUED", ">DEVICE", ">OTHERS", ">BUSY",
 		                              "REQUEST", "CLIENT", "EXPORT",  "RESULT",  NULL };
-	json_t *root = NULL, *request;
-	enum ctl_status status = command_get(c, strdup("/v1/slow"), &root);
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "slow", add_request }, { NULL, NULL } };
 
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "slow"), i, request)
-			add_request(&t, request);
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, strdup("/v1/slow"), titles, rows);
 }
 
-static void add_client(struct table *t, json_t *o)
+static void add_client(struct table *t, const json_t *o)
 {
 	char text[SIZE_TEXT_MAX];
 
@@ -68,8 +54,8 @@ static void add_client(struct table *t, json_t *o)
 	table_add(t, duration_format((uint64_t)json_number_value(json_object_get(o, "age_seconds")), text));
 	table_add(t, count_format((double)command_number(o, "requests"), text));
 	table_add(t, count_format((double)command_number(o, "errors"), text));
-	table_add(t, size_format(command_number(o, "read_bytes"), text));
-	table_add(t, size_format(command_number(o, "written_bytes"), text));
+	command_add_size(t, o, "read_bytes");
+	command_add_size(t, o, "written_bytes");
 	table_add(t, count_format((double)command_number(o, "under_way"), text));
 	table_add(t, count_format((double)command_number(o, "open_files"), text));
 }
@@ -78,21 +64,7 @@ enum ctl_status cmd_stats_clients(struct ctl *c)
 {
 	static const char *const titles[] = { "CLIENT", "PROGRAM",  "TLS",        ">AGE",   ">REQUESTS", ">ERRORS",
 		                              ">READ",  ">WRITTEN", ">UNDER WAY", ">FILES", NULL };
-	json_t *root = NULL, *client;
-	enum ctl_status status = command_get(c, strdup("/v1/connections"), &root);
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "rpc", add_client }, { NULL, NULL } };
 
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "rpc"), i, client)
-			add_client(&t, client);
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(c, strdup("/v1/connections"), titles, rows);
 }

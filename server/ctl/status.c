@@ -7,26 +7,23 @@
 #include "server/ctl/command.h"
 #include "server/ctl/size.h"
 
-static enum ctl_status print_pools(const json_t *pools)
+static void add_pool(struct table *t, const json_t *pool)
+{
+	table_add(t, command_text(pool, "name"));
+	table_add(t, command_text(pool, "health"));
+	command_add_size(t, pool, "size_bytes");
+	command_add_size(t, pool, "used_bytes");
+	command_add_size(t, pool, "available_bytes");
+	command_add_number(t, pool, "volume_count");
+	table_add(t, command_text(pool, "reason"));
+}
+
+static enum ctl_status print_pools(const json_t *status)
 {
 	static const char *const titles[] = { "POOL", "HEALTH", ">SIZE", ">USED", ">AVAILABLE", ">VOLUMES", "", NULL };
-	char text[SIZE_TEXT_MAX];
-	const json_t *pool;
-	struct table t;
-	size_t i;
+	static const struct command_rows rows[] = { { "pools", add_pool }, { NULL, NULL } };
 
-	table_init(&t, titles);
-	json_array_foreach (pools, i, pool) {
-		table_add(&t, command_text(pool, "name"));
-		table_add(&t, command_text(pool, "health"));
-		table_add(&t, size_format(command_number(pool, "size_bytes"), text));
-		table_add(&t, size_format(command_number(pool, "used_bytes"), text));
-		table_add(&t, size_format(command_number(pool, "available_bytes"), text));
-		snprintf(text, sizeof(text), "%" PRIu64, command_number(pool, "volume_count"));
-		table_add(&t, text);
-		table_add(&t, command_text(pool, "reason"));
-	}
-	return command_finish_table(&t);
+	return command_print_rows(status, titles, rows);
 }
 
 static enum ctl_status print_status(const json_t *s)
@@ -51,7 +48,7 @@ static enum ctl_status print_status(const json_t *s)
 	json_array_foreach (json_object_get(s, "problems"), i, problem)
 		command_print_pair("problem", "%s", json_is_string(problem) ? json_string_value(problem) : "?");
 	putchar('\n');
-	return print_pools(json_object_get(s, "pools"));
+	return print_pools(s);
 }
 
 enum ctl_status cmd_status(struct ctl *c)

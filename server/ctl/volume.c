@@ -32,40 +32,24 @@ enum ctl_status cmd_volume_create(struct ctl *c)
 
 static void add_row(struct table *t, const json_t *volume)
 {
-	char text[600], size[SIZE_TEXT_MAX];
+	char text[600];
 
 	snprintf(text, sizeof(text), "%s/%s", command_text(volume, "pool"), command_text(volume, "name"));
 	table_add(t, text);
-	table_add(t, size_format(command_number(volume, "size_bytes"), size));
-	table_add(t, size_format(command_number(volume, "used_bytes"), size));
-	snprintf(text, sizeof(text), "%" PRIu64, command_number(volume, "open_count"));
-	table_add(t, text);
-	table_add(t, time_format(command_number(volume, "created_ns"), size));
-	table_add(t, command_flag(volume, "deleting") ? "deleting" : "");
+	command_add_size(t, volume, "size_bytes");
+	command_add_size(t, volume, "used_bytes");
+	command_add_number(t, volume, "open_count");
+	table_add(t, time_format(command_number(volume, "created_ns"), text));
 }
 
 enum ctl_status cmd_volume_list(struct ctl *c)
 {
-	static const char *const titles[] = { "NAME", ">SIZE", ">USED", ">OPEN", "CREATED", "", NULL };
-	json_t *root = NULL, *volume;
-	enum ctl_status status;
-	struct table t;
-	size_t i;
+	static const char *const titles[] = { "NAME", ">SIZE", ">USED", ">OPEN", "CREATED", NULL };
+	static const struct command_rows rows[] = { { "volumes", add_row }, { NULL, NULL } };
 
-	status = command_get(
-	        c, c->operand_count ? url_format("/v1/volumes?pool=%s", c->operands[0]) : strdup("/v1/volumes"), &root);
-	if (status != CTL_OK)
-		return status;
-	if (c->args.json) {
-		command_print_json(root);
-	} else {
-		table_init(&t, titles);
-		json_array_foreach (json_object_get(root, "volumes"), i, volume)
-			add_row(&t, volume);
-		status = command_finish_table(&t);
-	}
-	json_decref(root);
-	return status;
+	return command_list(
+	        c, c->operand_count ? url_format("/v1/volumes?pool=%s", c->operands[0]) : strdup("/v1/volumes"), titles,
+	        rows);
 }
 
 enum ctl_status cmd_volume_show(struct ctl *c)
@@ -92,8 +76,6 @@ enum ctl_status cmd_volume_show(struct ctl *c)
 		command_print_pair("open", "%" PRIu64, command_number(volume, "open_count"));
 		command_print_pair("created", "%s", time_format(command_number(volume, "created_ns"), text));
 		command_print_pair("modified", "%s", time_format(command_number(volume, "modified_ns"), text));
-		if (command_flag(volume, "deleting"))
-			command_print_pair("state", "its space is being freed");
 	}
 	json_decref(volume);
 	return CTL_OK;

@@ -29,7 +29,7 @@ DEVICE_KEYS = {
 }  # fmt: skip
 VOLUME_KEYS = {
     "pool": str, "name": str, "id": int, "size_bytes": int, "used_bytes": int, "created_ns": int, "modified_ns": int,
-    "open_count": int, "deleting": bool,
+    "open_count": int,
 }  # fmt: skip
 EXPORT_KEYS = {
     "name": str, "path": str, "description": str, "read_only": bool, "is_default": bool, "is_static": bool, "policy": dict,

@@ -26,7 +26,7 @@ POOL = {
                  "read_errors": 0, "write_errors": 0, "checksum_errors": 3}],
 }
 VOLUME = {"pool": "tank", "name": "vm 1", "id": 4, "size_bytes": 1 << 30, "used_bytes": 4096, "created_ns": 1738343100 * 10**9,
-          "modified_ns": 0, "open_count": 1, "deleting": False}
+          "modified_ns": 0, "open_count": 1}
 EXPORT = {"name": "vm1", "path": "/tank/vm 1", "description": "first\x1b[31m", "read_only": True, "is_default": True,
           "is_static": False, "open_count": 2}
 STATUS = {"version": "0.1.0", "pid": 42, "uptime_seconds": 123.9, "state": "running", "pools": [POOL], "problems": ["disk slow"],

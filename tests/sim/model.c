@@ -199,8 +199,6 @@ static void see_volume(void *ctx, const struct volume_info *info)
 {
 	struct listing *l = ctx;
 
-	if (info->deleting)
-		return;
 	for (unsigned i = 0; i < MODEL_VOLUMES; i++) {
 		struct model_volume *v = &l->mo->volumes[i];
 		bool is = fits(&v->is, info), may_be = v->uncertain && fits(&v->may_be, info);

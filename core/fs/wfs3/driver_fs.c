@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Administrators' calls on file trees (pool_driver). */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/err.h"
 #include "core/fs/wfs3/driver.h"
 
 int driver_fs_create(void *ctx, const char *pool, const char *name)
@@ -45,18 +47,22 @@ int driver_fs_delete(void *ctx, const char *pool, const char *name)
 	return ret;
 }
 
-static void fs_info(struct dataset *ds, struct fs_info *ret)
+/* -ENOENT: it has no name any more, and only its space is still to be freed. */
+static int fs_info(struct dataset *ds, struct fs_info *ret)
 {
+	bool deleting;
+
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
 	sync_mutex_lock(&ds->pool->table_lock);
 	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
-	ret->deleting = ds->state == DATASET_STATE_DELETING;
+	deleting = ds->state == DATASET_STATE_DELETING;
 	sync_mutex_unlock(&ds->pool->table_lock);
 	ret->id = ds->id;
 	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	ret->object_count = __atomic_load_n(&ds->object_count, __ATOMIC_RELAXED);
 	ret->created_ns = ds->created_ns;
+	return deleting ? err_set(-ENOENT, "the file system is deleted") : 0;
 }
 
 int driver_fs_get(void *ctx, const char *pool, const char *name, struct fs_info *ret_info)
@@ -69,7 +75,7 @@ int driver_fs_get(void *ctx, const char *pool, const char *name, struct fs_info 
 		return ret;
 	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_TREE, &ds);
 	if (!ret) {
-		fs_info(ds, ret_info);
+		ret = fs_info(ds, ret_info);
 		vfs_node_unref(&ds->self.node);
 	}
 	pool_put(p);
@@ -88,8 +94,8 @@ static int each_fs_one(void *ctx, struct dataset *ds)
 
 	if (ds->type != DATASET_TYPE_TREE)
 		return 0;
-	fs_info(ds, &info);
-	e->fn(e->fn_ctx, &info);
+	if (!fs_info(ds, &info))
+		e->fn(e->fn_ctx, &info);
 	return 0;
 }
 

@@ -83,18 +83,19 @@ int driver_volume_delete(void *ctx, const char *pool, const char *name)
 	return ret;
 }
 
+/* -ENOENT: it has no name any more, and only its space is still to be freed. */
 static int volume_info(struct dataset *ds, struct volume_info *ret)
 {
-	int err = 0;
+	bool deleting;
+	int err;
 
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
 	sync_mutex_lock(&ds->pool->table_lock);
 	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
-	ret->deleting = ds->state == DATASET_STATE_DELETING;
+	deleting = ds->state == DATASET_STATE_DELETING;
 	sync_mutex_unlock(&ds->pool->table_lock);
-	if (!ret->deleting)
-		err = dataset_load(ds);
+	err = deleting ? err_set(-ENOENT, "the volume is deleted") : dataset_load(ds);
 	ret->id = ds->id;
 	ret->size_bytes = __atomic_load_n(&ds->self.inode.size_bytes, __ATOMIC_RELAXED);
 	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
@@ -135,10 +136,9 @@ static int each_volume_one(void *ctx, struct dataset *ds)
 	if (ds->type != DATASET_TYPE_VOLUME)
 		return 0;
 	ret = volume_info(ds, &info);
-
 	if (!ret)
 		e->fn(e->fn_ctx, &info);
-	return ret;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 int driver_volume_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct volume_info *info),
