@@ -16,11 +16,15 @@ _wfs() {
 		esac
 	done
 	case $prev in
+	--isolation)
+		COMPREPLY=($(compgen -W "snapshot serializable" -- "$cur"))
+		return
+		;;
 	--socket)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon | --ttl | --status)
 		return
 		;;
 	esac
@@ -50,7 +54,8 @@ _wfs() {
 		"find "*) words+=" --long --name --server" ;;
 		"watch "*) words+=" --recursive --count --server" ;;
 		"cp "* | "rm "*) words+=" --recursive --server" ;;
-		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "* | "tx "*) words+=" --server" ;;
+		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
+		"tx "*) words+=" --isolation --ttl --status --server" ;;
 		esac
 	else
 		case "$noun $verb" in

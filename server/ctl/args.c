@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum {
-	OPT_JSON = 0x40000000, /* beyond every enum args_option */
+	OPT_JSON = 0x70000000, /* beyond every enum args_option */
 	OPT_SOCKET,
 	OPT_HELP,
 	OPT_VERSION,
@@ -26,6 +26,9 @@ enum {
 	OPT_CLIENTS,
 	OPT_TLS,
 	OPT_CERTIFICATE_NAMES,
+	OPT_ISOLATION,
+	OPT_TTL,
+	OPT_STATUS,
 };
 
 static const struct option options[] = {
@@ -68,6 +71,9 @@ static const struct option options[] = {
 	{ "clients", required_argument, NULL, OPT_CLIENTS },
 	{ "tls", no_argument, NULL, OPT_TLS },
 	{ "certificate-names", required_argument, NULL, OPT_CERTIFICATE_NAMES },
+	{ "isolation", required_argument, NULL, OPT_ISOLATION },
+	{ "ttl", required_argument, NULL, OPT_TTL },
+	{ "status", required_argument, NULL, OPT_STATUS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -96,6 +102,10 @@ static int bit_of(int option)
 	case OPT_TLS:
 	case OPT_CERTIFICATE_NAMES:
 		return ARGS_POLICY;
+	case OPT_ISOLATION:
+	case OPT_TTL:
+	case OPT_STATUS:
+		return ARGS_TX;
 	default:
 		return option;
 	}
@@ -188,6 +198,10 @@ static const char **text_of(struct args *a, int option)
 		return &a->clients;
 	case OPT_CERTIFICATE_NAMES:
 		return &a->certificate_names;
+	case OPT_ISOLATION:
+		return &a->isolation;
+	case OPT_STATUS:
+		return &a->status;
 	default:
 		return NULL;
 	}
@@ -248,6 +262,9 @@ static int take(struct args *a, int option)
 		break;
 	case ARGS_COUNT:
 		rc = parse_number("count", optarg, 1000000, &a->count);
+		break;
+	case OPT_TTL:
+		rc = parse_number("ttl", optarg, 86400, &a->ttl_s);
 		break;
 	case '?':
 		return -EINVAL; /* getopt has told */

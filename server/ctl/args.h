@@ -39,6 +39,7 @@ enum args_option {
 	ARGS_LIMITS = 1 << 27, /* --bytes, --objects */
 	ARGS_MARKS = 1 << 28, /* --color, --icon */
 	ARGS_POLICY = 1 << 29, /* --auth-sys, --squash, --anon, --clients, --tls, --certificate-names */
+	ARGS_TX = 1 << 30, /* --isolation, --ttl, --status */
 };
 
 struct args {
@@ -50,11 +51,13 @@ struct args {
 	const char *server, *name; /* likewise */
 	const char *user, *group, *project, *bytes, *objects, *color, *icon; /* likewise */
 	const char *squash, *anon, *clients, *certificate_names; /* likewise */
+	const char *isolation, *status; /* likewise */
 	bool auth_sys, tls;
 	unsigned type; /* 0 when not given */
 	unsigned uid, gid, umask; /* likewise */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */
+	unsigned ttl_s; /* 0 when not given */
 	char **words; /* command and operands; point into argv */
 	int word_count;
 };

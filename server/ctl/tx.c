@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wfs tx: changes of several files, read line by line, as one transaction. */
+/* wfs tx: changes of several files, read line by line, as one transaction; and what became of one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,6 +10,7 @@
 
 #include "core/base/err.h"
 #include "server/ctl/remote.h"
+#include "server/ctl/size.h"
 
 #define WORDS_MAX 3
 #define PIECE_BYTES (512u << 10)
@@ -18,6 +19,10 @@ struct tx {
 	struct remote *r;
 	struct wfs_batch *b;
 	uint64_t id;
+	unsigned isolation;
+	uint32_t ttl_ms; /* 0: the server's choice */
+	bool json;
+	bool given_up; /* by a line of the input */
 	uint8_t *buf; /* PIECE_BYTES */
 };
 
@@ -166,10 +171,74 @@ static int change(struct tx *t, char *words[WORDS_MAX], int count)
 		if (!err)
 			(void)wfs_batch_make(t->b, name, &dir);
 	} else {
-		err = err_set(-EINVAL, "write put FILE PATH, mv PATH PATH, rm PATH, rmdir PATH or mkdir PATH");
+		err = err_set(-EINVAL,
+		              "write put FILE PATH, mv PATH PATH, rm PATH, rmdir PATH, mkdir PATH, status or abort");
 	}
 	return err ? err : wfs_batch_run(t->b, NULL, NULL);
 }
+
+/* ---- how it stands ---- */
+
+static int ask(struct tx *t, struct wfs_tx_status *ret)
+{
+	wfs_batch_clear(t->b);
+	(void)wfs_batch_put(t->b, &t->r->root);
+	(void)wfs_batch_tx_status(t->b, t->id, ret);
+	return wfs_batch_run(t->b, NULL, NULL);
+}
+
+static const char *state_name(enum wfs_tx_state state)
+{
+	return state == WFS_TX_RUNNING ? "running" : state == WFS_TX_COMMITTED ? "committed" : "aborted";
+}
+
+static enum ctl_status print_json_status(const struct tx *t, const struct wfs_tx_status *st)
+{
+	json_t *o = json_pack("{s:I, s:s}", "id", (json_int_t)t->id, "state", state_name(st->state));
+
+	if (st->state == WFS_TX_COMMITTED && st->committed_ns)
+		json_object_set_new(o, "committed_ns", json_integer((json_int_t)st->committed_ns));
+	if (st->state == WFS_TX_ABORTED && st->reason)
+		json_object_set_new(o, "reason", json_string(strerrorname_np(-st->reason)));
+	if (*st->name)
+		json_object_set_new(o, "name", json_string(st->name));
+	if (!o)
+		return command_fail(CTL_FAILED, "out of memory");
+	command_print_json(o);
+	json_decref(o);
+	return CTL_OK;
+}
+
+static enum ctl_status print_status(const struct tx *t, const struct wfs_tx_status *st)
+{
+	char when[SIZE_TEXT_MAX];
+
+	if (t->json)
+		return print_json_status(t, st);
+	printf("transaction %" PRIu64 ": %s", t->id, state_name(st->state));
+	if (st->state == WFS_TX_COMMITTED)
+		printf(", %s", time_format(st->committed_ns, when));
+	if (st->state == WFS_TX_ABORTED && st->reason)
+		printf(", %s", st->reason == -ENOTUNIQ ? "somebody else has changed the same" : strerror(-st->reason));
+	if (*st->name)
+		printf(": %s", st->name);
+	putchar('\n');
+	fflush(stdout);
+	return CTL_OK;
+}
+
+static enum ctl_status tell_status(struct tx *t)
+{
+	struct wfs_tx_status st;
+	int err = ask(t, &st);
+
+	if (err == -ENOENT)
+		return command_fail(CTL_FAILED,
+		                    "transaction %" PRIu64 " is not known: it was not committed, or long ago", t->id);
+	return err ? remote_fail("cannot ask about a transaction on", t->r->text) : print_status(t, &st);
+}
+
+/* ---- lines ---- */
 
 static enum ctl_status say_line(unsigned line)
 {
@@ -184,13 +253,17 @@ static enum ctl_status run_lines(struct tx *t, FILE *in)
 	char *text = NULL;
 	size_t size = 0;
 
-	for (unsigned line = 1; status == CTL_OK && getline(&text, &size, in) >= 0; line++) {
+	for (unsigned line = 1; status == CTL_OK && !t->given_up && getline(&text, &size, in) >= 0; line++) {
 		char *words[WORDS_MAX];
 		int count = split(text, words);
 
 		if (count < 0)
 			status = command_fail(CTL_FAILED, "line %u: more than %d words, or a quote is not closed", line,
 			                      WORDS_MAX);
+		else if (count == 1 && !strcmp(words[0], "status"))
+			status = tell_status(t);
+		else if (count == 1 && !strcmp(words[0], "abort"))
+			t->given_up = true;
 		else if (count && change(t, words, count))
 			status = say_line(line);
 	}
@@ -203,7 +276,7 @@ static enum ctl_status commit(struct tx *t)
 {
 	struct wfs_tx_status st;
 	char why[512];
-	int err;
+	int err, asked;
 
 	start(t);
 	(void)wfs_batch_tx_commit(t->b, 1);
@@ -211,46 +284,78 @@ static enum ctl_status commit(struct tx *t)
 	if (!err)
 		return CTL_OK;
 	(void)wfs_error_text(why, sizeof(why));
-	wfs_batch_clear(t->b);
-	(void)wfs_batch_put(t->b, &t->r->root);
-	(void)wfs_batch_tx_status(t->b, t->id, &st);
-	if (!wfs_batch_run(t->b, NULL, NULL) && st.state == WFS_TX_COMMITTED)
+	asked = ask(t, &st);
+	if (!asked && st.state == WFS_TX_COMMITTED)
 		return CTL_OK;
+	if (asked && asked != -ENOENT)
+		return command_fail(CTL_FAILED,
+		                    "%s; whether transaction %" PRIu64
+		                    " was committed is not known: ask with wfs tx %s --status %" PRIu64,
+		                    why, t->id, t->r->text, t->id);
 	return command_fail(CTL_FAILED, "%s: %s; nothing was changed",
 	                    err == -ENOTUNIQ ? "somebody else has changed the same" : "cannot commit", why);
 }
 
 static enum ctl_status run_tx(struct tx *t)
 {
+	struct wfs_tx_status end = { .state = WFS_TX_COMMITTED };
 	enum ctl_status status;
 
 	(void)wfs_batch_put(t->b, &t->r->root);
-	(void)wfs_batch_tx_begin(t->b, WFS_TX_SERIALIZABLE, 0, 0, &t->id);
+	(void)wfs_batch_tx_begin(t->b, t->isolation, t->ttl_ms, 0, &t->id);
 	if (wfs_batch_run(t->b, NULL, NULL))
 		return remote_fail("cannot begin a transaction on", t->r->text);
 	status = run_lines(t, stdin);
-	if (status == CTL_OK)
-		return commit(t);
-	start(t);
-	(void)wfs_batch_tx_abort(t->b);
-	(void)wfs_batch_run(t->b, NULL, NULL);
-	return status;
+	if (status == CTL_OK && !t->given_up) {
+		status = commit(t);
+	} else {
+		end.state = WFS_TX_ABORTED;
+		start(t);
+		(void)wfs_batch_tx_abort(t->b);
+		(void)wfs_batch_run(t->b, NULL, NULL);
+	}
+	return status == CTL_OK && t->json ? print_json_status(t, &end) : status;
+}
+
+/* What the options say. */
+static int take_options(const struct args *a, struct tx *t)
+{
+	char *end;
+
+	t->json = a->json;
+	t->ttl_ms = a->ttl_s * 1000;
+	t->isolation = WFS_TX_SERIALIZABLE;
+	if (a->isolation && !strcmp(a->isolation, "snapshot"))
+		t->isolation = WFS_TX_SNAPSHOT;
+	else if (a->isolation && strcmp(a->isolation, "serializable") != 0)
+		return err_set(-EINVAL, "--isolation takes snapshot or serializable");
+	if (!a->status)
+		return 0;
+	if (a->isolation || a->ttl_s)
+		return err_set(-EINVAL, "--status begins no transaction: --isolation and --ttl do not go with it");
+	errno = 0;
+	t->id = strtoull(a->status, &end, 10);
+	if (*a->status < '0' || *a->status > '9' || *end || errno)
+		return err_set(-EINVAL, "--status takes the number of a transaction");
+	return 0;
 }
 
 enum ctl_status cmd_tx(struct ctl *c)
 {
 	struct remote r;
-	struct tx t = { .r = &r, .buf = malloc(PIECE_BYTES) };
-	enum ctl_status status = remote_open(c, c->operands[0], &r);
+	struct tx t = { .r = &r };
+	enum ctl_status status;
 
-	if (status != CTL_OK) {
-		free(t.buf);
+	if (take_options(&c->args, &t))
+		return command_usage_err();
+	status = remote_open(c, c->operands[0], &r);
+	if (status != CTL_OK)
 		return status;
-	}
+	t.buf = malloc(PIECE_BYTES);
 	if (!t.buf || wfs_batch_new(r.w, &t.b))
 		status = command_fail(CTL_FAILED, "no memory for a transaction");
 	else
-		status = run_tx(&t);
+		status = c->args.status ? tell_status(&t) : run_tx(&t);
 	wfs_batch_free(t.b);
 	remote_close(&r);
 	free(t.buf);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Transactions through `wfs tx`, against a real daemon that is killed meanwhile."""
 
+import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import Appliance, Settings, program
+from appliance import Appliance, Settings, program, wait_for
 
 
 class Home:
@@ -18,9 +20,13 @@ class Home:
         self.box = box
         self.folder = folder
 
-    def begin(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen([program("wfs"), "--server", f"unix:{self.box.rpc_socket}", "tx", "home"], text=True,
+    def begin(self, *options: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen([program("wfs"), "--server", f"unix:{self.box.rpc_socket}", "tx", "home", *options], text=True,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wfs(self, *args: str, script: str = "") -> "subprocess.CompletedProcess[str]":
+        command = [program("wfs"), "--server", f"unix:{self.box.rpc_socket}", *args]
+        return subprocess.run(command, input=script, text=True, capture_output=True, timeout=60, check=False)
 
     def tx(self, script: str) -> tuple[int, str]:
         done = self.begin()
@@ -134,3 +140,64 @@ def test_a_pair_stays_a_pair_while_the_daemon_is_killed(home: Home) -> None:
     last = next(i for i in range(done, done + 3) if left == str(i) * (1 + i % 3000))
     assert last >= done
     assert "new" not in home.names()
+
+
+def test_a_line_tells_how_it_stands_and_another_gives_it_up(home: Home) -> None:
+    done = home.wfs("tx", "home", script="mkdir d\nstatus\nabort\nmkdir e\nthis is not read\n")
+    assert done.returncode == 0, done.stderr
+    told = re.fullmatch(r"transaction (\d+): running\n", done.stdout)
+    assert told
+    assert home.names() == []
+    state = home.wfs("tx", "home", "--status", told[1])
+    assert state.returncode == 1 or "aborted" in state.stdout
+
+
+def test_a_commit_is_known_by_its_number_later_and_after_a_kill(home: Home) -> None:
+    done = home.wfs("--json", "tx", "home", "--isolation", "snapshot", "--ttl", "60", script="mkdir d\n")
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["state"] == "committed"
+    text = home.wfs("tx", "home", "--status", str(outcome["id"]))
+    assert text.returncode == 0 and text.stdout.startswith(f"transaction {outcome['id']}: committed, 20")
+    home.box.kill9()
+    home.box.start()
+    asked = json.loads(home.wfs("--json", "tx", "home", "--status", str(outcome["id"])).stdout)
+    assert asked["id"] == outcome["id"] and asked["state"] == "committed"
+    unknown = home.wfs("tx", "home", "--status", str(outcome["id"] + 12345))
+    assert unknown.returncode == 1 and "is not known" in unknown.stderr
+
+
+@pytest.mark.parametrize(("isolation", "minds"), [("serializable", True), ("snapshot", False)])
+def test_only_a_serializable_one_minds_a_change_of_what_it_has_looked_at(home: Home, isolation: str, minds: bool) -> None:
+    assert home.tx("mkdir d\nmkdir d/sub\n") == (0, "")
+    slow = home.begin("--isolation", isolation)
+    assert slow.stdin and slow.stdout
+    # On its way to the new directory it looks up "sub", which is renamed away and back meanwhile.
+    slow.stdin.write("mkdir d/sub/new\nstatus\n")
+    slow.stdin.flush()
+    assert "running" in slow.stdout.readline()
+    assert home.tx("mv d/sub d/away\n") == (0, "")
+    _, err = slow.communicate("", timeout=60)
+    assert (slow.returncode == 1) is minds, err
+    assert home.names("d/away") == ([] if minds else ["new"])
+
+
+def test_it_is_given_up_when_its_time_is_over(home: Home) -> None:
+    slow = home.begin("--ttl", "1")
+    assert slow.stdin and slow.stdout
+    slow.stdin.write("mkdir d\nstatus\n")
+    slow.stdin.flush()
+    number = slow.stdout.readline().split()[1].rstrip(":")
+    wait_for(lambda: "running" not in home.wfs("tx", "home", "--status", number).stdout, "the end of its time")
+    _, err = slow.communicate("mkdir e\n", timeout=60)
+    assert slow.returncode == 1 and "line 3" in err and "nothing was changed" in err
+    assert home.names() == []
+
+
+@pytest.mark.parametrize("options", [
+    ["--isolation", "none"], ["--ttl", "0"], ["--ttl", "86401"], ["--status", "x"], ["--status", "1", "--ttl", "5"],
+], ids=" ".join)
+def test_options_that_make_no_sense_are_refused(home: Home, options: list[str]) -> None:
+    done = home.wfs("tx", "home", *options)
+    assert done.returncode == 2 and f"{options[-2]}"[:4] in done.stderr
+    assert home.names() == []
