@@ -178,6 +178,7 @@ static int build_core(struct daemon *d)
 		.writeback_age_ms = c->memory.writeback_age_ms,
 		.writeback_threads = c->memory.writeback_threads,
 		.readahead_max_bytes = c->memory.readahead_bytes,
+		.stock_bytes = c->memory.cache_bytes / 8,
 	};
 	struct wfs3_config wfs3 = {
 		.node_cache_min_bytes = c->memory.cache_bytes / 16,
@@ -207,8 +208,7 @@ static int build_core(struct daemon *d)
 		return rc;
 	cache.budget = d->budget;
 	rc = cache_new(&cache, &d->cache);
-	if (rc == 0)
-		rc = cache_register_metrics(d->cache, d->metrics);
+	rc = rc ? rc : cache_register_metrics(d->cache, d->metrics);
 	if (rc < 0)
 		return rc;
 	wfs3.vfs = d->vfs;

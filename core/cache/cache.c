@@ -40,6 +40,8 @@ static void init_locks(struct cache *c)
 	sync_mutex_init(&c->ra_lock, SYNC_RANK_LEAF, "cache read-ahead");
 	sync_cond_init(&c->ra_cond);
 	sync_cond_init(&c->ra_idle_cond);
+	sync_mutex_init(&c->stock_lock, SYNC_RANK_LEAF, "cache stock");
+	sync_cond_init(&c->stock_cond);
 }
 
 static void done_locks(struct cache *c)
@@ -57,6 +59,8 @@ static void done_locks(struct cache *c)
 	sync_mutex_done(&c->ra_lock);
 	sync_cond_done(&c->ra_cond);
 	sync_cond_done(&c->ra_idle_cond);
+	sync_mutex_done(&c->stock_lock);
+	sync_cond_done(&c->stock_cond);
 }
 
 static int check_config(const struct cache_config *config)
@@ -111,6 +115,8 @@ int cache_new(const struct cache_config *config, struct cache **ret)
 		rc = writeback_start(c);
 	if (rc == 0)
 		rc = readahead_start(c);
+	if (rc == 0)
+		rc = stock_start(c);
 	if (rc) {
 		cache_free(c);
 		return rc;
@@ -125,6 +131,7 @@ void cache_free(struct cache *c)
 		return;
 	if (c->metrics)
 		metrics_unregister(c->metrics, c);
+	stock_stop(c);
 	readahead_stop(c);
 	writeback_stop(c);
 	shards_done(c);

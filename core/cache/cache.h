@@ -51,6 +51,9 @@ struct cache_config {
 	unsigned writeback_age_ms; /* a page is not dirty for longer than about this, e.g. 5000 */
 	unsigned writeback_threads; /* 1..8 */
 	size_t readahead_max_bytes; /* 0: no read-ahead; e.g. 1 MiB */
+	/* Free memory held ready while the budget has plenty, so that writers need not wait for the system to provide
+	 * it; 0: none. At most 256 MiB of it are held. */
+	size_t stock_bytes;
 };
 
 /* One page handed to a file system for write-back. */

@@ -9,7 +9,7 @@
  *   file->lock     (RANK_PAGES)  dirty trees, batches, flushers and punches of one file
  *   wait->lock     (RANK_PAGES)  one bucket of those who wait for a chunk
  *   pages' locks   (RANK_PAGES)  free lists; nothing is taken under them
- *   cache->wb_lock, ra_lock, throttle_lock, mem_lock, file->ra_lock (RANK_LEAF)
+ *   cache->wb_lock, ra_lock, throttle_lock, mem_lock, stock_lock, file->ra_lock (RANK_LEAF)
  *
  * A chunk is evicted only with no references, checked under its shard's lock; the count leaves zero only under that
  * lock. Being in a dirty tree, in a batch, or worked on by a thread are references.
@@ -55,13 +55,16 @@ struct pages {
 	struct budget *budget;
 	struct budget_consumer *consumer;
 	size_t min_bytes;
+	uint8_t *map; /* what is mapped for the arena */
 	uint8_t *base; /* the arena; page 0 is never written */
 	struct page *desc; /* one per page of the arena */
 	uint32_t total; /* pages of the arena */
 	struct page_list lists[PAGE_LISTS]; /* free, resident and charged */
 	struct sync_mutex cold_lock;
 	uint32_t cold_head; /* free, given back to the system */
-	uint32_t fresh; /* pages from here on were never used */
+	uint32_t front, end; /* pages between these were never used */
+	bool *huge; /* for each block of pages (atomic): the system is asked for a huge page */
+	bool blocks_used_up; /* atomic: no whole block was left */
 	uint64_t charged; /* atomic: pages charged */
 	uint64_t used; /* atomic: pages handed out */
 };
@@ -78,6 +81,10 @@ void pages_done(struct pages *p);
 /* Take up to @want pages: resident ones; or new ones, charged. @press: also when that means shrinking others. */
 unsigned pages_take(struct pages *p, uint32_t *ids, unsigned want);
 unsigned pages_take_fresh(struct pages *p, uint32_t *ids, unsigned want, bool press);
+/* Are fewer than @free_pages free and resident, while a block may be added? */
+bool pages_want_block(const struct pages *p, uint64_t free_pages);
+/* Add a block of free pages. False: there is none, or no room. May take some milliseconds. */
+bool pages_add_block(struct pages *p);
 /* Back to the free lists, resident. Their count is ignored. */
 void pages_put(struct pages *p, const uint32_t *ids, unsigned count);
 /* Give free pages back to the system; returns the bytes uncharged. */
@@ -344,6 +351,13 @@ struct cache {
 	unsigned ra_thread_count;
 	struct sync_thread ra_threads[CACHE_RA_THREADS];
 
+	struct sync_mutex stock_lock;
+	struct sync_cond stock_cond; /* there may be too few free pages */
+	bool stock_stop SYNC_GUARDED_BY(stock_lock);
+	bool stock_kicked; /* atomic */
+	bool stock_started;
+	struct sync_thread stock_thread;
+
 	struct metrics *metrics;
 	struct counter hits, misses, fills, writebacks, evictions, readahead, throttle_waits, paced;
 };
@@ -353,6 +367,13 @@ int stash_fill(struct cache *c, struct stash *s, unsigned min, unsigned want, un
 void stash_empty(struct cache *c, struct stash *s);
 /* Pages became clean or free. */
 void memory_wake(struct cache *c);
+
+/* ---- stock.c ---- */
+
+int stock_start(struct cache *c);
+void stock_stop(struct cache *c);
+/* Pages were taken. */
+void stock_look(struct cache *c);
 
 /* ---- fill.c ---- */
 

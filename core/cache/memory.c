@@ -65,6 +65,7 @@ int stash_fill(struct cache *c, struct stash *s, unsigned min, unsigned want, un
 {
 	for (unsigned i = 0; i < WAITS_MAX; i++) {
 		take_some(c, s, want);
+		stock_look(c);
 		if (s->count >= min)
 			return 0;
 		/* Holding some while waiting for more could stop everybody. */

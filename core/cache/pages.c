@@ -2,6 +2,11 @@
 /*
  * Memory of the page cache: one arena of address space as large as the budget, with free lists. Pages are charged to
  * the budget while they are resident, used or free.
+ *
+ * The arena grows from both ends: from the front by blocks of the size of a huge page, which somebody adds who has time
+ * for it (stock.c), since the system may take long to find one; from the end by a few small pages for whoever needs
+ * them now. A block of which something was given back consists of small pages from then on, since a huge page could
+ * only become resident as a whole.
  */
 #include "core/cache/cache_priv.h"
 
@@ -16,7 +21,10 @@
 /* What a resident page costs: itself and its descriptor. */
 #define PAGE_COST (CACHE_PAGE_BYTES + sizeof(struct page))
 #define FRESH_BATCH 64u /* pages made resident together */
+#define BLOCK_BYTES (2u << 20) /* a huge page; where those are larger, nothing is lost but speed */
+#define BLOCK_PAGES (BLOCK_BYTES / CACHE_PAGE_BYTES)
 #define GIVE_BACK_BATCH 512u
+#define BLOCK_MARGIN 8u /* no blocks are added for the last eighth of the budget */
 
 static void *map_lazily(size_t bytes)
 {
@@ -29,24 +37,48 @@ static void *map_lazily(size_t bytes)
 	return m;
 }
 
+/* The mapping begins with room for what aligning it takes. */
+static size_t map_bytes(const struct pages *p)
+{
+	return (size_t)p->total * CACHE_PAGE_BYTES + 2 * BLOCK_BYTES;
+}
+
+/* Blocks begin with page 1. */
+static uint32_t block_of(uint32_t id)
+{
+	return (id - 1) / BLOCK_PAGES;
+}
+
+/* What pages_init() has mapped so far. */
+static void unmap(struct pages *p)
+{
+	if (p->map)
+		(void)munmap(p->map, map_bytes(p));
+	if (p->desc)
+		(void)munmap(p->desc, (size_t)p->total * sizeof(struct page));
+	if (p->huge)
+		(void)munmap(p->huge, block_of(p->total) + 1);
+}
+
 int pages_init(struct pages *p, struct budget *budget, size_t min_bytes, budget_shrink_fn *shrink, void *shrink_ctx)
 {
 	size_t total = budget_limit(budget) / CACHE_PAGE_BYTES + 1;
 
 	if (total > UINT32_MAX)
 		total = UINT32_MAX;
-	*p = (struct pages){ .budget = budget, .min_bytes = min_bytes, .total = (uint32_t)total, .fresh = 1 };
-	p->base = map_lazily(total * CACHE_PAGE_BYTES);
+	*p = (struct pages){ .budget = budget, .min_bytes = min_bytes, .total = (uint32_t)total, .front = 1 };
+	p->end = p->total;
+	p->map = map_lazily(map_bytes(p));
 	p->desc = map_lazily(total * sizeof(struct page));
-	if (p->base && p->desc)
+	p->huge = map_lazily(block_of(p->total) + 1);
+	if (p->map && p->desc && p->huge)
 		p->consumer = budget_join(budget, "pages", min_bytes, shrink, shrink_ctx);
 	if (!p->consumer) {
-		if (p->base)
-			(void)munmap(p->base, total * CACHE_PAGE_BYTES);
-		if (p->desc)
-			(void)munmap(p->desc, total * sizeof(struct page));
+		unmap(p);
 		return err_set(-ENOMEM, "page cache: no memory for an arena of %zu pages", total);
 	}
+	/* Page 1 is aligned to huge pages, with page 0 before it. */
+	p->base = p->map + 2 * BLOCK_BYTES - (uintptr_t)p->map % BLOCK_BYTES - CACHE_PAGE_BYTES;
 	for (unsigned i = 0; i < PAGE_LISTS; i++)
 		sync_mutex_init(&p->lists[i].lock, SYNC_RANK_PAGES, "cache free pages");
 	sync_mutex_init(&p->cold_lock, SYNC_RANK_PAGES, "cache cold pages");
@@ -61,8 +93,7 @@ void pages_done(struct pages *p)
 	for (unsigned i = 0; i < PAGE_LISTS; i++)
 		sync_mutex_done(&p->lists[i].lock);
 	sync_mutex_done(&p->cold_lock);
-	(void)munmap(p->base, (size_t)p->total * CACHE_PAGE_BYTES);
-	(void)munmap(p->desc, (size_t)p->total * sizeof(struct page));
+	unmap(p);
 }
 
 static unsigned list_take(struct pages *p, struct page_list *l, uint32_t *ids, unsigned want)
@@ -142,9 +173,8 @@ static unsigned cold_take(struct pages *p, uint32_t *ids, unsigned want)
 		p->cold_head = p->desc[p->cold_head].next;
 		n++;
 	}
-	run_first = p->fresh;
-	while (n < want && p->fresh < p->total) {
-		ids[n++] = p->fresh++;
+	while (n < want && p->end > p->front) {
+		ids[n++] = run_first = --p->end;
 		run++;
 	}
 	sync_mutex_unlock(&p->cold_lock);
@@ -186,6 +216,62 @@ unsigned pages_take_fresh(struct pages *p, uint32_t *ids, unsigned want, bool pr
 	return got;
 }
 
+bool pages_want_block(const struct pages *p, uint64_t free_pages)
+{
+	size_t limit = budget_limit(p->budget);
+	uint64_t charged = __atomic_load_n(&p->charged, __ATOMIC_RELAXED);
+
+	return charged < __atomic_load_n(&p->used, __ATOMIC_RELAXED) + free_pages &&
+	       !__atomic_load_n(&p->blocks_used_up, __ATOMIC_RELAXED) &&
+	       budget_used(p->budget) + BLOCK_PAGES * PAGE_COST <= limit - limit / BLOCK_MARGIN;
+}
+
+/* A part of the arena that was never used; false: there is no whole block any more. */
+static bool front_take(struct pages *p, uint32_t *ret_first)
+{
+	bool taken;
+
+	sync_mutex_lock(&p->cold_lock);
+	taken = p->end - p->front >= BLOCK_PAGES;
+	if (taken) {
+		*ret_first = p->front;
+		p->front += BLOCK_PAGES;
+	}
+	sync_mutex_unlock(&p->cold_lock);
+	return taken;
+}
+
+bool pages_add_block(struct pages *p)
+{
+	uint32_t ids[BLOCK_PAGES], first;
+
+	if (!budget_try_charge(p->consumer, BLOCK_PAGES * PAGE_COST))
+		return false;
+	if (!front_take(p, &first)) {
+		__atomic_store_n(&p->blocks_used_up, true, __ATOMIC_RELAXED);
+		budget_uncharge(p->consumer, BLOCK_PAGES * PAGE_COST);
+		return false;
+	}
+	/* Whatever the system refuses here, it provides when the pages are used. */
+	if (madvise(page_data(p, first), BLOCK_BYTES, MADV_HUGEPAGE) == 0)
+		__atomic_store_n(&p->huge[block_of(first)], true, __ATOMIC_RELAXED);
+	(void)madvise(page_data(p, first), BLOCK_BYTES, MADV_POPULATE_WRITE);
+	/* They are taken from the list in ascending order. */
+	for (unsigned i = 0; i < BLOCK_PAGES; i++)
+		ids[i] = first + BLOCK_PAGES - 1 - i;
+	(void)__atomic_add_fetch(&p->charged, BLOCK_PAGES, __ATOMIC_RELAXED);
+	list_put(p, ids, BLOCK_PAGES);
+	return true;
+}
+
+/* Pages from @first on are to become resident one by one again. */
+static void break_blocks(struct pages *p, uint32_t first, unsigned count)
+{
+	for (uint32_t b = block_of(first); b <= block_of(first + count - 1); b++)
+		if (__atomic_exchange_n(&p->huge[b], false, __ATOMIC_RELAXED))
+			(void)madvise(page_data(p, 1 + b * BLOCK_PAGES), BLOCK_BYTES, MADV_NOHUGEPAGE);
+}
+
 static int compare_ids(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a;
@@ -202,6 +288,7 @@ static void give_back(struct pages *p, uint32_t *ids, unsigned n)
 
 		while (i + run < n && ids[i + run] == ids[i] + run)
 			run++;
+		break_blocks(p, ids[i], run);
 		(void)madvise(page_data(p, ids[i]), (size_t)run * CACHE_PAGE_BYTES, MADV_DONTNEED);
 		i += run;
 	}
