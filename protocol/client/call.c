@@ -393,25 +393,32 @@ static int send_call(struct wfs_conn *c, struct wfs_call *call)
 	return err;
 }
 
-int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+int wfs_call_send(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 {
 	int err = enter(c, generation, call);
-	bool big;
 
 	always(!call->args.bad);
 	if (err)
 		return err;
 	wfs_shm_begin(&c->shm, call);
-	big = is_big_read(call);
-	if (big) {
+	if (is_big_read(call)) {
 		sync_mutex_lock(&c->lock);
 		c->big_reads++;
 		sync_mutex_unlock(&c->lock);
 	}
-	err = send_call(c, call);
-	sync_mutex_lock(&c->lock);
-	if (err)
+	if (send_call(c, call)) {
+		sync_mutex_lock(&c->lock);
 		wfs_conn_fail(c);
+		sync_mutex_unlock(&c->lock);
+	}
+	return 0;
+}
+
+int wfs_call_take(struct wfs_conn *c, struct wfs_call *call)
+{
+	int err;
+
+	sync_mutex_lock(&c->lock);
 	await(c, call);
 	if (call->shm_count) {
 		/* Still as a user: the memory stays mapped. */
@@ -420,12 +427,19 @@ int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
 		sync_mutex_lock(&c->lock);
 		call->err = err;
 	}
-	if (big)
+	if (is_big_read(call))
 		c->big_reads--;
 	wfs_conn_leave(c);
 	err = call->err;
 	sync_mutex_unlock(&c->lock);
 	return err;
+}
+
+int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)
+{
+	int err = wfs_call_send(c, generation, call);
+
+	return err ? err : wfs_call_take(c, call);
 }
 
 int wfs_call_start(struct wfs_conn *c, uint64_t generation, struct wfs_call *call)

@@ -135,9 +135,8 @@ static int get_handle(struct wfs_file *f, struct wfs_conn *c, uint64_t generatio
 	return err;
 }
 
-/* Get a connection, with the file open on it. -ENOTCONN: try again. */
-static int get_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_ns, uint64_t *ret_generation,
-                     uint64_t *ret_handle, uint64_t *ret_boot)
+int wfs_file_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_ns, uint64_t *ret_generation,
+                   uint64_t *ret_handle, uint64_t *ret_boot)
 {
 	int err = wfs_conn_up(c, deadline_ns, false, ret_generation);
 
@@ -154,7 +153,7 @@ int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_resu
 
 	do {
 		sent_ns = 0;
-		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+		err = wfs_file_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 		if (!err) {
 			put_be64(call->head + CALL_ARGS_AT, handle);
 			sent_ns = sync_now_ns();
@@ -196,7 +195,7 @@ static int run_used(struct wfs_file *f, add_fn *add, void *ctx, uint64_t *ret_bo
 	wfs_slot_take(c, &slot, &sequence);
 	do {
 		sent_ns = 0;
-		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+		err = wfs_file_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 		if (err)
 			continue;
 		sent_ns = sync_now_ns();
@@ -332,7 +331,7 @@ void wfs_change_end(struct wfs_file *f, uint64_t begin)
 	uint64_t deadline_ns = 0, generation, handle, boot;
 
 	/* It was answered by the server that is there now, or by the one before: the file must live in the present. */
-	(void)get_ready(f, wfs_pick_conn(f->client), &deadline_ns, &generation, &handle, &boot);
+	(void)wfs_file_ready(f, wfs_pick_conn(f->client), &deadline_ns, &generation, &handle, &boot);
 	sync_mutex_lock(&f->lock);
 	if (begin && begin != f->boot && begin != f->durable_boot)
 		f->lost = true;
@@ -363,7 +362,7 @@ int wfs_file_open(struct wfs_file *f)
 
 	do {
 		c = wfs_pick_conn(w);
-		err = get_ready(f, c, &deadline_ns, &generation, &handle, &boot);
+		err = wfs_file_ready(f, c, &deadline_ns, &generation, &handle, &boot);
 	} while (err == -ENOTCONN && wfs_call_may_repeat(c, false, 0, &deadline_ns));
 	if (!err)
 		return 0;

@@ -58,6 +58,13 @@ void wfs_file_info_of(const struct wfs_attr *attr, uint64_t descriptor, struct w
  */
 int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_results, uint64_t *ret_boot);
 
+/*
+ * Get a connection, with the file open on it: its generation, the file's handle there, and the server's life. Waits
+ * until *deadline_ns (see wfs_conn_up()). -ENOTCONN: it was lost again meanwhile.
+ */
+int wfs_file_ready(struct wfs_file *f, struct wfs_conn *c, uint64_t *deadline_ns, uint64_t *ret_generation,
+                   uint64_t *ret_handle, uint64_t *ret_boot);
+
 /* A write without FUA was acknowledged by that life of the server. */
 void wfs_file_wrote(struct wfs_file *f, uint64_t boot);
 

@@ -200,6 +200,12 @@ void wfs_call_done(struct wfs_call *call);
 /* Send and wait. 0: answered; -ENOTCONN: the connection was lost, or is not @generation any more. */
 int wfs_call_run(struct wfs_conn *c, uint64_t generation, struct wfs_call *call);
 /*
+ * The same in two steps, so that a thread can have several under way. What was sent (0) must be taken, before the
+ * thread waits for a connection again: that would wait for the end of its own calls.
+ */
+int wfs_call_send(struct wfs_conn *c, uint64_t generation, struct wfs_call *call);
+int wfs_call_take(struct wfs_conn *c, struct wfs_call *call);
+/*
  * For a call with @async: send it, and do not wait. 0: wfs_async_done() will be called, or was; -ENOTCONN: the
  * connection is not @generation any more.
  */

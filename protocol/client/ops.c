@@ -82,43 +82,6 @@ int wfs_pread(struct wfs_file *f, void *buf, size_t len, uint64_t offset)
 	return err;
 }
 
-static int write_once(struct wfs_file *f, const void *buf, uint32_t len, uint64_t offset, bool fua)
-{
-	struct wfsp_write_args args = { .offset = offset, .stable = fua ? WFSP_FUA : WFSP_UNSTABLE, .len_bytes = len };
-	struct wfs_call call;
-	uint64_t boot;
-	struct rd r;
-	int err;
-
-	wfs_call_init(&call, WFSP_WRITE);
-	wfsp_put_write_args(&call.args, &args);
-	call.send_payload = buf;
-	call.send_len = len;
-	err = wfs_file_call(f, &call, &r, &boot);
-	wfs_call_done(&call);
-	if (!err && !fua)
-		wfs_file_wrote(f, boot);
-	return err;
-}
-
-int wfs_pwrite(struct wfs_file *f, const void *buf, size_t len, uint64_t offset, unsigned flags)
-{
-	const uint8_t *from = buf;
-	int err = 0;
-
-	if (flags & ~WFS_FUA)
-		return err_set(-EINVAL, "unknown flags %#x of a write", flags);
-	while (len && !err) {
-		uint32_t n = len < f->client->payload_max_bytes ? (uint32_t)len : f->client->payload_max_bytes;
-
-		err = write_once(f, from, n, offset, flags & WFS_FUA);
-		from += n;
-		len -= n;
-		offset += n;
-	}
-	return err;
-}
-
 int wfs_flush(struct wfs_file *f)
 {
 	struct wfs_call call;

@@ -105,8 +105,8 @@ WFS_PUBLIC int wfs_stat(struct wfs_file *f, struct wfs_stat *ret);
 #define WFS_ONE 8u /* extents: exactly one */
 
 /*
- * Any offset, length and alignment within the file; longer ones than the server takes at once are cut into several
- * requests, and an error then leaves the first ones done. Past the end: -EINVAL for reads and discards, -ENOSPC for
+ * Any offset, length and alignment within the file; long ones are cut into several requests, of which an error leaves
+ * some done: of a read the first ones, of a write any. Past the end: -EINVAL for reads and discards, -ENOSPC for
  * writes and zeroes. -EROFS, -ENOSPC, -EIO, -ESTALE, -ETIMEDOUT, ...
  */
 WFS_PUBLIC int wfs_pread(struct wfs_file *f, void *buf, size_t len, uint64_t offset);

@@ -137,6 +137,37 @@ static void test_an_append_to_an_open_file_is_done_once(void **state)
 	end(&l, 1);
 }
 
+static void test_a_long_write_whose_answers_are_lost_is_whole(void **state)
+{
+	const size_t len = (3u << 20) + 123, at = 1000;
+	uint8_t *data = malloc(len), *back = malloc(len + 1);
+	struct tree_fixture *t = *state;
+	struct wfs_file *f;
+	struct wfs_fh fh;
+	struct lossy l;
+	size_t got;
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(i * 31 + i / 65536);
+	begin(&l, t);
+	assert_int_equal(wfs_create(l.w, NULL, &t->root, "f", 0, WFS_CREATE_EXCLUSIVE,
+	                            WFS_ACCESS_READ | WFS_ACCESS_WRITE, &f, &fh, NULL, NULL),
+	                 0);
+	for (unsigned round = 0; round < 4; round++) {
+		data[round] ^= 0xff;
+		lose_next(&l);
+		assert_int_equal(wfs_pwrite(f, data, len, at, 0), 0);
+		assert_int_equal(wfs_pread_some(f, back, len + 1, at, &got), 0);
+		assert_int_equal(got, len);
+		assert_memory_equal(back, data, len);
+	}
+	assert_int_equal(wfs_flush(f), 0);
+	wfs_close(f);
+	end(&l, 4);
+	free(data);
+	free(back);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
@@ -145,6 +176,7 @@ int main(void)
 		T(test_a_lost_refusal_is_refused_again),
 		T(test_an_append_to_an_open_file_is_done_once),
 		T(test_a_file_whose_opening_was_answered_twice_is_usable),
+		T(test_a_long_write_whose_answers_are_lost_is_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,6 +167,29 @@ static void test_errors_arrive_with_number_and_text(void **state)
 	wfs_disconnect(w);
 }
 
+static void test_a_long_write_that_fails_leaves_nothing_under_way(void **state)
+{
+	const size_t len = 3u << 20;
+	struct fixture *f = *state;
+	struct wfs *w = connect_to(f);
+	struct wfs_file *file = open_default(w, WFS_OPEN_WRITE);
+	uint8_t *data = malloc(len);
+	char text[512];
+
+	fill(data, len, 1);
+	f->mem.fail = -EUCLEAN;
+	assert_int_equal(wfs_pwrite(file, data, len, 0, 0), -EUCLEAN);
+	wfs_error_text(text, sizeof(text));
+	assert_string_equal(text, "server: memfs was told to fail: Structure needs cleaning");
+	f->mem.fail = 0;
+	assert_int_equal(wfs_pwrite(file, data, len, FILE_BYTES - len + 1, 0), -ENOSPC);
+	assert_int_equal(wfs_pwrite(file, data, len, FILE_BYTES - len, 0), 0);
+	assert_memory_equal(f->mem.data + FILE_BYTES - len, data, len);
+	wfs_close(file);
+	wfs_disconnect(w);
+	free(data);
+}
+
 static void test_flush_fua_zero_discard_and_prefetch_reach_the_file(void **state)
 {
 	struct fixture *f = *state;
@@ -503,6 +526,7 @@ int main(void)
 		T(test_a_list_of_many_exports_comes_in_order_and_whole),
 		T(test_info_and_stat_describe_the_export),
 		T(test_errors_arrive_with_number_and_text),
+		T(test_a_long_write_that_fails_leaves_nothing_under_way),
 		T(test_flush_fua_zero_discard_and_prefetch_reach_the_file),
 		T(test_extents_are_clipped_and_bounded),
 		T(test_statistics_and_metrics_count),
