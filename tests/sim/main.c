@@ -35,12 +35,12 @@ const struct scenario scenarios[] = {
 	{ "mirror-cuts", "a power cut at every write while a mirror changes", scenario_mirror_cuts, 8 },
 	{ "io", "every request of a script fails", scenario_io_failures, 8 },
 	{ "alloc", "every allocation of a script fails", scenario_alloc_failures, 3 },
+	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "transactions", "transactions on a file tree, and all kinds of trouble", scenario_transactions, 200 },
 	{ "tx-large", "the same, each up to a quarter of the log", scenario_tx_large, 40 },
 	{ "tx-io", "every request of some transactions fails", scenario_tx_io, 4 },
 	{ "tx-alloc", "every allocation of some transactions fails", scenario_tx_alloc, 3 },
 	{ "sequences", "every sequence of up to three operations, then a flush", scenario_sequences, SEQUENCES },
-	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "trees", "changes of a file tree at random, and all kinds of trouble", scenario_trees, 200 },
 	{ "random", "clients at random, and all kinds of trouble", scenario_random, 0 },
 };

@@ -81,6 +81,7 @@ static void run_transactions(struct tx_work *w, struct span *found)
 			w->floor = number;
 		if (rc != -EDQUOT || !w->quotas)
 			model_result(w->mo, "a transaction", rc);
+		model_result(w->mo, "something beside transactions", tx_beside(&c, top));
 		/* Groups, too, end with something going wrong. */
 		if (waits)
 			sync_sleep_ns(1500 * SYNC_NS_PER_MS);

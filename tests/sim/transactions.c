@@ -21,9 +21,7 @@
 #include "tests/sim/alloc.h"
 #include "tests/sim/transactions.h"
 
-#define FILES 6u
 #define CLIENTS 3u
-#define OWNERS 3u /* of each class, from 0 */
 #define SMALL_MAX 300u
 #define DATA_MAX 30000u
 #define LARGE_MIN (160u << 10)
@@ -32,7 +30,7 @@
 
 struct state {
 	uint64_t number; /* of transactions that were committed */
-	uint64_t versions[FILES];
+	uint64_t versions[TX_FILES];
 };
 
 /* @buf has room for data_room(). */
@@ -57,7 +55,7 @@ static size_t data_room(const struct tx_work *w)
 	return (w->large ? LARGE_MAX : DATA_MAX) + sizeof(uint64_t);
 }
 
-static void name_of(unsigned file, uint64_t version, char name[8])
+void tx_name_of(unsigned file, uint64_t version, char name[8])
 {
 	snprintf(name, 8, "%c%u", version % 2 ? 'a' : 'b', file);
 }
@@ -84,7 +82,7 @@ static int read_file(struct vfs_handle *top, const char *name, void *buf, size_t
 	return rc;
 }
 
-static int write_file(struct vfs_handle *top, const char *name, const void *buf, size_t len)
+int tx_write_file(struct vfs_handle *top, const char *name, const void *buf, size_t len)
 {
 	const struct vfs_new attr = { .type = VFS_TYPE_FILE, .mode = 0644 };
 	const struct vfs_set_attr empty = { .valid = VFS_SET_SIZE };
@@ -152,8 +150,8 @@ static int check_file(const struct tx_work *w, struct vfs_handle *top, const str
 	char name[8], other[8];
 	int rc;
 
-	name_of(i, s->versions[i], name);
-	name_of(i, s->versions[i] + 1, other);
+	tx_name_of(i, s->versions[i], name);
+	tx_name_of(i, s->versions[i] + 1, other);
 	rc = read_file(top, other, got, data_room(w), &got_len);
 	if (!rc)
 		model_violation("%s is there, which transaction %llu has renamed", other,
@@ -175,7 +173,7 @@ static int check_files(const struct tx_work *w, struct vfs_handle *top, const st
 	uint64_t sides[2];
 	int rc = want && got ? read_sides(top, sides) : -ENOMEM;
 
-	for (unsigned i = 0; i < FILES && !rc; i++)
+	for (unsigned i = 0; i < TX_FILES && !rc; i++)
 		rc = check_file(w, top, s, i, want, got);
 	free(want);
 	free(got);
@@ -191,9 +189,9 @@ static int give_away(struct tx_client *c, struct vfs_handle *top, const char *na
 
 	if (rc)
 		return rc;
-	attr.uid = (uint32_t)rng_below(&c->rng, OWNERS);
-	attr.gid = (uint32_t)rng_below(&c->rng, OWNERS);
-	attr.project = (uint32_t)rng_below(&c->rng, OWNERS);
+	attr.uid = (uint32_t)rng_below(&c->rng, TX_OWNERS);
+	attr.gid = (uint32_t)rng_below(&c->rng, TX_OWNERS);
+	attr.project = (uint32_t)rng_below(&c->rng, TX_OWNERS);
 	rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
 	vfs_close(h);
 	return rc;
@@ -202,30 +200,30 @@ static int give_away(struct tx_client *c, struct vfs_handle *top, const char *na
 /* Give some files their next version. */
 static int change(struct tx_client *c, struct vfs_handle *top, struct state *s)
 {
-	unsigned count = 1 + (unsigned)rng_below(&c->rng, 3), first = (unsigned)rng_below(&c->rng, FILES);
+	unsigned count = 1 + (unsigned)rng_below(&c->rng, 3), first = (unsigned)rng_below(&c->rng, TX_FILES);
 	uint8_t *data = malloc(data_room(c->w));
 	int rc = data ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; i < count && !rc; i++) {
-		unsigned file = (first + i) % FILES;
+		unsigned file = (first + i) % TX_FILES;
 		char name[8], next[8];
 		size_t len;
 
-		name_of(file, s->versions[file], name);
-		name_of(file, ++s->versions[file], next);
+		tx_name_of(file, s->versions[file], name);
+		tx_name_of(file, ++s->versions[file], next);
 		len = make_data(c->w, file, s->versions[file], data);
 		if (s->versions[file] > 1 && rng_one_in(&c->rng, 2))
 			rc = vfs_rename(top, &vfs_cred_root, name, 2, top, next, 2, 0);
 		else if (s->versions[file] > 1)
 			rc = vfs_unlink(top, &vfs_cred_root, name, 2, false);
 		if (!rc)
-			rc = write_file(top, next, data, len);
+			rc = tx_write_file(top, next, data, len);
 		if (!rc && c->w->quotas && rng_one_in(&c->rng, 2))
 			rc = give_away(c, top, next);
 	}
 	s->number++;
 	if (!rc)
-		rc = write_file(top, "state", s, sizeof(*s));
+		rc = tx_write_file(top, "state", s, sizeof(*s));
 	free(data);
 	return rc;
 }
@@ -238,7 +236,7 @@ static int raise_a_side(struct tx_client *c, struct vfs_handle *top)
 	if (rc)
 		return rc;
 	next = (sides[0] > sides[1] ? sides[0] : sides[1]) + 1;
-	return write_file(top, rng_one_in(&c->rng, 2) ? "left" : "right", &next, sizeof(next));
+	return tx_write_file(top, rng_one_in(&c->rng, 2) ? "left" : "right", &next, sizeof(next));
 }
 
 /* What is done in a transaction. A client that gives up half-way leaves nothing. */
@@ -281,8 +279,7 @@ int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action 
 	return rc;
 }
 
-/* Errors that are no trouble: somebody else was faster, or an owner has all that it may have. */
-static bool is_expected(const struct tx_work *w, int rc)
+bool tx_is_expected(const struct tx_work *w, int rc)
 {
 	return rc == -EBUSY || (rc == -EDQUOT && w->quotas);
 }
@@ -306,120 +303,10 @@ static void client_main(void *arg)
 		if (!rc && durable && __atomic_load_n(&w->floor, __ATOMIC_RELAXED) < number)
 			__atomic_store_n(&w->floor, number, __ATOMIC_RELAXED);
 		w->mo->ops++;
-		rc = is_expected(w, rc) ? 0 : rc;
+		rc = tx_is_expected(w, rc) ? 0 : rc;
 	}
 	if (rc)
 		model_result(w->mo, "a transaction", rc);
-	vfs_close(top);
-	blk_thread_done();
-}
-
-/* ---- somebody beside them ---- */
-
-#define OUTSIDE_BYTES (256u << 10)
-
-/* The first that is there of the names that a file may have. */
-static int find_file(struct tx_client *c, struct vfs_handle *top, struct vfs_handle **ret)
-{
-	unsigned file = (unsigned)rng_below(&c->rng, FILES);
-	char name[8];
-	int rc = -ENOENT;
-
-	for (unsigned version = 0; version < 2 && rc == -ENOENT; version++) {
-		name_of(file, version, name);
-		rc = vfs_lookup(top, &vfs_cred_root, name, strlen(name), ret);
-	}
-	return rc;
-}
-
-/* A file of transactions: nothing that they would miss. */
-static int disturb(struct tx_client *c, struct vfs_handle *top)
-{
-	struct vfs_set_attr attr = { .valid = VFS_SET_UID, .uid = (uint32_t)rng_below(&c->rng, OWNERS) };
-	struct vfs_handle *h, *data;
-	int rc = find_file(c, top, &h);
-
-	if (rc)
-		return rc;
-	if (c->w->quotas && rng_one_in(&c->rng, 2)) {
-		rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
-	} else {
-		rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_READ, &data);
-		if (!rc) {
-			rc = vfs_flush(data, 0);
-			vfs_close(data);
-		}
-	}
-	vfs_close(h);
-	return rc;
-}
-
-/* A file of its own: blocks come and go. */
-static int churn(struct tx_client *c, struct vfs_handle *data)
-{
-	uint64_t offset = rng_below(&c->rng, OUTSIDE_BYTES / 2), len = 1 + rng_below(&c->rng, OUTSIDE_BYTES / 2);
-	uint8_t *buf = exempt_alloc(len);
-	struct iovec iov = { buf, len };
-	int rc;
-
-	memset(buf, 1 + (int)(offset % 255), len);
-	switch (rng_below(&c->rng, 5)) {
-	case 0:
-		rc = vfs_discard(data, offset, len, 0);
-		break;
-	case 1:
-		rc = vfs_zero(data, offset, len, 0);
-		break;
-	case 2:
-		rc = vfs_flush(data, 0);
-		break;
-	default:
-		rc = vfs_write(data, &iov, 1, offset, 0);
-		break;
-	}
-	free(buf);
-	return rc;
-}
-
-static int open_outside(struct vfs_handle *top, struct vfs_handle **ret)
-{
-	static const char byte = 1;
-	struct vfs_set_attr attr = { .valid = VFS_SET_SIZE, .size_bytes = OUTSIDE_BYTES };
-	struct vfs_handle *h;
-	int rc = write_file(top, "outside", &byte, 1);
-
-	if (!rc)
-		rc = vfs_lookup(top, &vfs_cred_root, "outside", 7, &h);
-	if (rc)
-		return rc;
-	rc = vfs_set_attr(h, &vfs_cred_root, &attr, NULL);
-	if (!rc)
-		rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_READ | VFS_ACCESS_WRITE, ret);
-	vfs_close(h);
-	return rc;
-}
-
-static void outsider_main(void *arg)
-{
-	struct tx_client *c = arg;
-	struct tx_work *w = c->w;
-	struct vfs_handle *top = NULL, *data = NULL;
-	int rc = tx_open_top(w->mo->m, &top);
-
-	if (!rc)
-		rc = open_outside(top, &data);
-	for (unsigned i = 0; i < w->ops && !rc && !w->mo->m->power.off; i++) {
-		if (rng_one_in(&c->rng, 8))
-			sync_sleep_ns(rng_below(&c->rng, 1000) * SYNC_NS_PER_MS);
-		rc = rng_one_in(&c->rng, 2) ? disturb(c, top) : churn(c, data);
-		w->mo->ops++;
-		/* The file was removed, or has another name by now. */
-		if (rc == -ENOENT || rc == -ESTALE || is_expected(w, rc))
-			rc = 0;
-	}
-	if (rc)
-		model_result(w->mo, "something beside transactions", rc);
-	vfs_close(data);
 	vfs_close(top);
 	blk_thread_done();
 }
@@ -491,7 +378,7 @@ static void round_of_work(struct tx_work *w)
 	for (; started < count; started++) {
 		clients[started] = (struct tx_client){ .w = w, .rng = rng_new(rng_next(&w->rng), started) };
 		if (sync_thread_start(&clients[started].thread, "client",
-		                      started < CLIENTS ? client_main : outsider_main, &clients[started]))
+		                      started < CLIENTS ? client_main : tx_outsider_main, &clients[started]))
 			break;
 	}
 	for (unsigned i = 0; i < started; i++)

@@ -6,6 +6,9 @@
 #include "core/vfs/vfs_tree.h"
 #include "tests/sim/run.h"
 
+#define TX_FILES 6u
+#define TX_OWNERS 3u /* of each class, from 0 */
+
 struct tx_work {
 	struct model *mo;
 	struct rng rng;
@@ -34,6 +37,15 @@ int tx_open_top(struct machine *m, struct vfs_handle **ret);
 /* One transaction. *@ret_number: of the state that a TX_CHANGE makes; 0: it gave up, or did not come that far. */
 int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action action, bool durable,
                 uint64_t *ret_number);
+/* Changes beside transactions: a file of its own, and owners of theirs. Errors that quotas and others explain are none.
+ */
+int tx_beside(struct tx_client *c, struct vfs_handle *top);
+void tx_outsider_main(void *client);
+/* Make the file, or replace its contents. */
+int tx_write_file(struct vfs_handle *top, const char *name, const void *buf, size_t len);
+void tx_name_of(unsigned file, uint64_t version, char name[8]);
+/* An error that is no trouble: somebody else was faster, or an owner has all that it may have. */
+bool tx_is_expected(const struct tx_work *w, int rc);
 /* Outside of transactions: all is as the state says, whose number is *@ret_number. */
 int tx_check(struct tx_work *w, uint64_t *ret_number);
 
