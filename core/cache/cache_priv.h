@@ -497,16 +497,4 @@ void punch_wait(struct cache_file *f, uint64_t first, uint64_t end);
 int punch_begin(struct cache_file *f, uint64_t first, uint64_t end, unsigned flags, struct punch **ret);
 void punch_end(struct cache_file *f, struct punch *p);
 
-/* ---- small helpers ---- */
-
-struct iov_cursor {
-	const struct iovec *iov;
-	size_t pos; /* in iov[0] */
-};
-
-void iov_copy_in(struct iov_cursor *it, void *dst, size_t len);
-/* @src NULL: zeros. */
-void iov_copy_out(struct iov_cursor *it, const void *src, size_t len);
-size_t iov_len(const struct iovec *iov, int iov_count);
-
 #endif

@@ -7,6 +7,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 
 /* A request, and the part of it in one chunk. */
 struct read_op {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/base/checksum.h"
+#include "core/base/iov.h"
 
 enum verdict { VERDICT_GO, VERDICT_PAGES, VERDICT_FILL, VERDICT_PUNCH };
 

@@ -7,6 +7,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/blk/hosted.h"
 
 #define SECTOR_BYTES 512u
@@ -54,11 +55,7 @@ static int transfer_long(io_fn *io, struct vfs_handle *h, const struct iovec *io
 static int transfer(io_fn *io, struct vfs_handle *h, const struct iovec *iov, int iov_count, uint64_t offset,
                     unsigned flags)
 {
-	uint64_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	if (len > VFS_IO_BYTES_MAX)
+	if (iov_len(iov, iov_count) > VFS_IO_BYTES_MAX)
 		return device_error(transfer_long(io, h, iov, iov_count, offset, flags));
 	return device_error(io(h, iov, iov_count, offset, flags));
 }

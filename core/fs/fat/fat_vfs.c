@@ -9,6 +9,7 @@
 #include "core/base/checked.h"
 #include "core/base/checksum.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
 #include "core/vfs/node_set.h"
@@ -308,16 +309,6 @@ static unsigned engine_flags(unsigned flags)
 	       (flags & VFS_MAKES_ROOM ? FAT_MAKES_ROOM : 0);
 }
 
-/* What lies behind an end that moved meanwhile reads as zeros. */
-static void zero_rest(const struct iovec *iov, int iov_count, size_t got)
-{
-	for (int i = 0; i < iov_count; i++) {
-		if (got < iov[i].iov_len)
-			memset((uint8_t *)iov[i].iov_base + got, 0, iov[i].iov_len - got);
-		got -= min_u64(got, iov[i].iov_len);
-	}
-}
-
 static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
 	size_t got = 0;
@@ -325,8 +316,9 @@ static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count
 
 	if (rc == 0)
 		rc = fat_read(fat_of(node), iov, iov_count, offset, engine_flags(flags), &got);
+	/* What lies behind an end that moved meanwhile reads as zeros. */
 	if (rc == 0)
-		zero_rest(iov, iov_count, got);
+		iov_zero_from(iov, iov_count, got);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/cache/cache.h"
 #include "core/fs/fat/fat_priv.h"
 
@@ -26,22 +27,13 @@ static void set_size(struct fat_node *n, uint64_t size)
 	fat_node_changed(n);
 }
 
-static size_t total(const struct iovec *iov, int iov_count)
-{
-	size_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
-}
-
 int fat_read(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags,
              size_t *ret_len)
 {
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	struct iovec part[64];
-	int count = 0, rc = 0;
 	uint64_t size;
+	int rc = 0;
 
 	if (fat_node_is_dir(n))
 		return err_set(-EISDIR, "a directory is not read like a file");
@@ -52,18 +44,9 @@ int fat_read(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_
 	else if (!sync_rwlock_tryrdlock(&n->io_lock))
 		return -EAGAIN;
 	size = size_of(n);
-	if (offset >= size)
-		len = 0;
-	else if (len > size - offset)
-		len = (size_t)(size - offset);
-	for (size_t left = len; left; count++) {
-		part[count] = iov[count];
-		if (part[count].iov_len > left)
-			part[count].iov_len = left;
-		left -= part[count].iov_len;
-	}
+	len = offset >= size ? 0 : (size_t)min_u64(len, size - offset);
 	if (len)
-		rc = cache_read(n->data, offset, part, count, flags & FAT_NOWAIT ? CACHE_NOWAIT : 0);
+		rc = cache_read(n->data, offset, part, iov_head(iov, len, part), flags & FAT_NOWAIT ? CACHE_NOWAIT : 0);
 	sync_rwlock_rdunlock(&n->io_lock);
 	if (rc == 0)
 		*ret_len = len;
@@ -257,7 +240,7 @@ static int append(struct fat_node *n, const struct iovec *iov, int iov_count, si
 
 int fat_write(struct fat_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	uint64_t end;
 	bool alone = false;
 	int rc = check_file(n);

@@ -11,6 +11,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/base/nowait.h"
 #include "core/cache/cache.h"
 #include "core/fs/nfs/nfs_priv.h"
@@ -26,15 +27,6 @@ static int told(int rc)
 	if (rc == -EAGAIN)
 		nowait_tell_remote();
 	return rc;
-}
-
-static size_t total(const struct iovec *iov, int iov_count)
-{
-	size_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
 }
 
 static int check_there(const struct nfs_node *n)
@@ -211,7 +203,7 @@ SYNC_NO_ANALYSIS int nfs_file_write(struct vfs_node *node, const struct iovec *i
                                     unsigned flags)
 {
 	struct nfs_node *n = nfs_node_of(node);
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	struct cache_file *f;
 	int rc = nfs_check_alive(n->im);
 

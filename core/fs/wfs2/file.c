@@ -5,19 +5,11 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/blk/blk.h"
 #include "core/fs/wfs2/wfs2_priv.h"
 
 #define IOV_PARTS_MAX 64
-
-static size_t total(const struct iovec *iov, int iov_count)
-{
-	size_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
-}
 
 /* The map_lock is held. */
 static void touch(struct wfs2_node *n)
@@ -49,10 +41,10 @@ static bool lock_shared(struct wfs2_node *n, unsigned flags)
 int wfs2_read(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags,
               size_t *ret_len)
 {
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	struct iovec part[IOV_PARTS_MAX];
-	int count = 0, rc = 0;
 	uint64_t size;
+	int rc = 0;
 
 	if (iov_count > IOV_PARTS_MAX)
 		return err_set(-EINVAL, "more than %d pieces of memory", IOV_PARTS_MAX);
@@ -60,14 +52,9 @@ int wfs2_read(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint6
 		return -EAGAIN;
 	size = wfs2_size_of(n);
 	len = offset >= size ? 0 : (size_t)min_u64(len, size - offset);
-	for (size_t left = len; left; count++) {
-		part[count] = iov[count];
-		if (part[count].iov_len > left)
-			part[count].iov_len = left;
-		left -= part[count].iov_len;
-	}
 	if (len)
-		rc = cache_read(n->data, offset, part, count, flags & WFS2_NOWAIT ? CACHE_NOWAIT : 0);
+		rc = cache_read(n->data, offset, part, iov_head(iov, len, part),
+		                flags & WFS2_NOWAIT ? CACHE_NOWAIT : 0);
 	sync_rwlock_rdunlock(&n->io_lock);
 	if (rc == 0)
 		*ret_len = len;
@@ -281,7 +268,7 @@ static int check_size(struct wfs2_node *n, uint64_t size)
 /* The io_lock is held alone. */
 static int write_alone(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	uint64_t size = wfs2_size_of(n), end;
 	int rc;
 
@@ -299,7 +286,7 @@ static int write_alone(struct wfs2_node *n, const struct iovec *iov, int iov_cou
 
 int wfs2_write(struct wfs2_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
-	size_t len = total(iov, iov_count);
+	size_t len = iov_len(iov, iov_count);
 	uint64_t size;
 	bool within;
 	int rc = wfs2_check_writable(n->fs);

@@ -9,6 +9,7 @@
 #include "core/base/bytes.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/base/sync.h"
 #include "core/cache/cache.h"
 #include "core/vfs/node_set.h"
@@ -276,11 +277,8 @@ static int op_read(struct vfs_node *node, const struct iovec *iov, int iov_count
 	if (rc == 0)
 		rc = wfs2_read(file_of(node), iov, iov_count, offset, flags & VFS_NOWAIT ? WFS2_NOWAIT : 0, &got);
 	/* What lies behind an end that moved meanwhile reads as zeros. */
-	for (int i = 0; rc == 0 && i < iov_count; i++) {
-		if (got < iov[i].iov_len)
-			memset((uint8_t *)iov[i].iov_base + got, 0, iov[i].iov_len - got);
-		got -= min_u64(got, iov[i].iov_len);
-	}
+	if (rc == 0)
+		iov_zero_from(iov, iov_count, got);
 	return rc;
 }
 

@@ -5,21 +5,13 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
 #include "core/fs/wfs3/quota.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define STORE(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
-
-static uint64_t iov_len(const struct iovec *iov, int iov_count)
-{
-	uint64_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
-}
 
 static int enter_file(struct vfs_node *n, unsigned flags, struct object **ret, struct cache_file **ret_file)
 {

@@ -7,6 +7,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/fs/wfs3/filetx.h"
 
 #define PAGE WFS3_BLOCK_BYTES
@@ -132,46 +133,7 @@ static int own_page(struct filetx_object *x, uint64_t index, bool whole, uint8_t
 
 /* ---- reading and writing ---- */
 
-/* Copy between a page and a place in an iov. */
-struct cursor {
-	const struct iovec *iov;
-	size_t pos; /* in iov[0] */
-};
-
-static void copy(struct cursor *c, uint8_t *page, const uint8_t *from, size_t len)
-{
-	while (len) {
-		size_t n = (size_t)min_u64(len, c->iov->iov_len - c->pos);
-		uint8_t *at = (uint8_t *)c->iov->iov_base + c->pos;
-
-		if (page) {
-			memcpy(page, at, n);
-			page += n;
-		} else if (from) {
-			memcpy(at, from, n);
-			from += n;
-		} else {
-			memset(at, 0, n);
-		}
-		len -= n;
-		c->pos += n;
-		if (c->pos == c->iov->iov_len) {
-			c->iov++;
-			c->pos = 0;
-		}
-	}
-}
-
-static uint64_t iov_len(const struct iovec *iov, int iov_count)
-{
-	uint64_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
-}
-
-static int read_pages(struct filetx_object *x, struct cursor *c, uint64_t offset, uint64_t len)
+static int read_pages(struct filetx_object *x, struct iov_cursor *c, uint64_t offset, uint64_t len)
 {
 	uint8_t *buf = malloc(PAGE);
 	int rc = buf ? 0 : err_set(-ENOMEM, "no memory to read in a transaction");
@@ -185,7 +147,7 @@ static int read_pages(struct filetx_object *x, struct cursor *c, uint64_t offset
 		if (!pg)
 			rc = fill_page(x, at / PAGE, buf);
 		if (!rc)
-			copy(c, NULL, from ? from + in : NULL, (size_t)(next - at));
+			iov_copy_out(c, from ? from + in : NULL, (size_t)(next - at));
 	}
 	free(buf);
 	return rc;
@@ -201,7 +163,7 @@ static int check_file(const struct filetx_object *x)
 int filetx_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)
 {
 	struct filetx_object *x = filetx_object(n);
-	struct cursor c = { .iov = iov };
+	struct iov_cursor c = { .iov = iov };
 	uint64_t len = iov_len(iov, iov_count);
 	int rc = check_file(x);
 
@@ -225,7 +187,7 @@ int filetx_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint
 	return rc;
 }
 
-static int write_pages(struct filetx_object *x, struct cursor *c, uint64_t offset, uint64_t len)
+static int write_pages(struct filetx_object *x, struct iov_cursor *c, uint64_t offset, uint64_t len)
 {
 	int rc = 0;
 
@@ -236,7 +198,7 @@ static int write_pages(struct filetx_object *x, struct cursor *c, uint64_t offse
 		next = min_u64(end, (index + 1) * PAGE);
 		rc = own_page(x, index, next - at == PAGE, &data);
 		if (!rc)
-			copy(c, data + at % PAGE, NULL, (size_t)(next - at));
+			iov_copy_in(c, data + at % PAGE, (size_t)(next - at));
 	}
 	return rc;
 }
@@ -244,7 +206,7 @@ static int write_pages(struct filetx_object *x, struct cursor *c, uint64_t offse
 static int write_checked(struct filetx_object *x, const struct iovec *iov, uint64_t offset, uint64_t len,
                          unsigned flags)
 {
-	struct cursor c = { .iov = iov };
+	struct iov_cursor c = { .iov = iov };
 	int64_t now_ns = (int64_t)sync_wall_ns();
 	int rc;
 

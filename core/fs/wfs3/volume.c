@@ -8,6 +8,7 @@
 #include "core/base/assert.h"
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/base/iov.h"
 #include "core/base/log.h"
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
@@ -77,15 +78,6 @@ static int check_range(struct dataset *ds, uint64_t offset, uint64_t len, int er
 		return 0;
 	return err_set(error, "range %" PRIu64 "+%" PRIu64 " is outside the volume of %" PRIu64 " bytes", offset, len,
 	               size_bytes);
-}
-
-static uint64_t iov_len(const struct iovec *iov, int iov_count)
-{
-	uint64_t len = 0;
-
-	for (int i = 0; i < iov_count; i++)
-		len += iov[i].iov_len;
-	return len;
 }
 
 static int volume_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags)

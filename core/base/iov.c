@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Walking through a caller's vector of buffers. */
-#include "core/cache/cache_priv.h"
+/* Vectors of buffers. */
+#include "core/base/iov.h"
 
+#include <stdint.h>
 #include <string.h>
 
 size_t iov_len(const struct iovec *iov, int iov_count)
@@ -11,6 +12,30 @@ size_t iov_len(const struct iovec *iov, int iov_count)
 	for (int i = 0; i < iov_count; i++)
 		len += iov[i].iov_len;
 	return len;
+}
+
+int iov_head(const struct iovec *iov, size_t len, struct iovec *part)
+{
+	int count = 0;
+
+	for (; len; count++) {
+		part[count] = iov[count];
+		if (part[count].iov_len > len)
+			part[count].iov_len = len;
+		len -= part[count].iov_len;
+	}
+	return count;
+}
+
+void iov_zero_from(const struct iovec *iov, int iov_count, size_t from)
+{
+	for (int i = 0; i < iov_count; i++) {
+		size_t kept = from < iov[i].iov_len ? from : iov[i].iov_len;
+
+		if (kept < iov[i].iov_len)
+			memset((uint8_t *)iov[i].iov_base + kept, 0, iov[i].iov_len - kept);
+		from -= kept;
+	}
 }
 
 /* The next piece of at most @len bytes. */
