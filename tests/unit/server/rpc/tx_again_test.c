@@ -231,7 +231,7 @@ static void put(struct tank *k, const char *name)
 }
 
 static const struct wfsp_op many[] = {
-	root,
+	{ .code = WFSP_OP_ROOT, .name = BYTES("tree") },
 	BEGIN,
 	CREATE("new"),
 	{ .code = WFSP_OP_GET_HANDLE },
@@ -239,7 +239,7 @@ static const struct wfsp_op many[] = {
 	APPEND("two"),
 	{ .code = WFSP_OP_GETATTR },
 	COMMIT,
-	root,
+	{ .code = WFSP_OP_ROOT, .name = BYTES("tree") },
 	CREATE("behind"),
 	{ .code = WFSP_OP_GETATTR },
 };
