@@ -6,6 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "plugins/fuse/loop.h"
 #include "plugins/fuse/small.h"
 
 #define BACKGROUND_MAX 64u /* requests that the kernel sends without waiting: read-ahead, write-back */
@@ -96,21 +97,6 @@ static void log_to_syslog(enum fuse_log_level level, const char *fmt, va_list ap
 	vsyslog((int)level, fmt, ap);
 }
 
-static int serve(struct mount *m)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int err;
-
-	if (!config)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, m->options->threads);
-	fuse_loop_cfg_set_idle_threads(config, m->options->threads);
-	err = fuse_session_loop_mt(m->session, config);
-	fuse_loop_cfg_destroy(config);
-	return err;
-}
-
 /* The session is mounted: leave the terminal, then work until it ends. */
 static int run(struct mount *m)
 {
@@ -131,13 +117,12 @@ static int run(struct mount *m)
 	if (!err)
 		err = events_start(m);
 	if (!err)
-		err = serve(m);
+		err = loop_run(m->session, m->options->threads);
 	events_stop(m);
 	close_queue_stop(m);
 	lock_queue_stop(m);
 	fuse_remove_signal_handlers(m->session);
-	/* More than 0 is the signal that ended it, as wished. */
-	return err > 0 ? 0 : err;
+	return err;
 }
 
 static int mount_and_run(struct mount *m, struct fuse_args *args)
