@@ -415,6 +415,37 @@ int vfs_zero(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags
 	return change_range(h, h->node->ops->zero, offset, len, flags, -ENOSPC);
 }
 
+static int collapse_checked(struct vfs_handle *h, uint64_t offset, uint64_t len, const struct vfs_tag *tag)
+{
+	int ret = check_writable(h);
+
+	if (!ret && !len)
+		ret = err_set(-EINVAL, "an empty range");
+	if (!ret)
+		ret = check_range(h, offset, len, -EINVAL);
+	if (!ret && !h->node->ops->collapse)
+		ret = err_set(-EOPNOTSUPP, "the file system cannot take ranges out of files");
+	if (!ret)
+		ret = check_write(h, offset, len, 0);
+	if (!ret)
+		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, false);
+	if (ret)
+		return ret;
+	handle_ref(h);
+	ret = h->node->ops->collapse(h->node, offset, len, tag);
+	if (ret != -EAGAIN)
+		data_changed(h);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_collapse(struct vfs_handle *h, uint64_t offset, uint64_t len, const struct vfs_tag *tag)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_PUNCH);
+
+	return op_end(&t, collapse_checked(h, offset, len, tag), 0, 0);
+}
+
 int vfs_extents(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret_extents,
                 unsigned max, unsigned *ret_count)
 {

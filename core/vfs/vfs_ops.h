@@ -90,6 +90,8 @@ struct vfs_node_ops {
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	int (*zero)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	/* NULL: there are no holes. */
+	/* A range of whole allocation units that ends before the end goes, and what is behind it moves down. */
+	int (*collapse)(struct vfs_node *n, uint64_t offset, uint64_t len, const struct vfs_tag *tag);
 	int (*extents)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,
 	               unsigned max, unsigned *ret_count);
 	int (*prefetch)(struct vfs_node *n, uint64_t offset, uint64_t len);

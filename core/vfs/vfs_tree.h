@@ -181,6 +181,14 @@ int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret);
 int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, unsigned flags, const struct vfs_tag *tag);
 
 /*
+ * Take a range out of the file: what is behind it moves down, and the file is shorter. It is done as a whole, also
+ * after a crash; durable with the next flush. -EINVAL: it is not aligned to what the file system can take out (WFS v3:
+ * 64 KiB), or does not end before the end of the file; -EPERM: immutable, or append-only; -EOPNOTSUPP; otherwise as
+ * vfs_write().
+ */
+int vfs_collapse(struct vfs_handle *h, uint64_t offset, uint64_t len, const struct vfs_tag *tag);
+
+/*
  * Was the change with that tag made, in the file system of @h (any handle on it)? 0: it was, and *ret is its result.
  * -ENOENT: not, or it was lost in a crash; -EPROTO: the place has a later request; -EOPNOTSUPP: the file system keeps
  * no results; -EIO, -EUCLEAN. May block.

@@ -17,6 +17,7 @@
 
 #define OPS_MAX 60u
 #define DATA_BYTES 9000u
+#define CELL_BYTES 65536u
 #define SMALL_BYTES 1500u /* of every other version */
 #define USERS 3u
 
@@ -133,6 +134,35 @@ static int write_file(struct tree_model *t, struct vfs_handle *h, int o)
 		rc = vfs_set_attr(data, &vfs_cred_root, &cut, NULL);
 	if (!rc)
 		rc = vfs_write(data, &iov, 1, 0, 0);
+	t->torn[o] = rc != 0;
+	vfs_close(data);
+	return rc;
+}
+
+/* The same, but the data comes to its place by taking out what is before it. */
+static int write_behind(struct tree_model *t, struct vfs_handle *h, int o)
+{
+	static uint8_t buf[DATA_BYTES];
+	size_t len = len_of(t->version[o] + 1);
+	struct iovec iov = { buf, len }, junk = { buf, 100 };
+	struct vfs_set_attr empty = { .valid = VFS_SET_SIZE };
+	uint64_t distance = CELL_BYTES * (1 + rng_below(&t->rng, 3));
+	struct vfs_handle *data;
+	int rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_WRITE, &data);
+
+	if (rc)
+		return rc;
+	fill(buf, (unsigned)o, ++t->version[o]);
+	t->torn[o] = true;
+	rc = vfs_set_attr(data, &vfs_cred_root, &empty, NULL);
+	if (!rc && rng_one_in(&t->rng, 2))
+		rc = vfs_write(data, &junk, 1, rng_below(&t->rng, distance), 0);
+	if (!rc)
+		rc = vfs_write(data, &iov, 1, distance, 0);
+	if (!rc && rng_one_in(&t->rng, 3))
+		rc = vfs_flush(data, 0);
+	if (!rc)
+		rc = vfs_collapse(data, 0, distance, NULL);
 	t->torn[o] = rc != 0;
 	vfs_close(data);
 	return rc;
@@ -256,7 +286,7 @@ static int do_to_object(struct tree_model *t, const struct step *s, struct vfs_h
 	} else if (s->kind == 12) {
 		rc = flush_object(t, h, s->o);
 	} else if (t->now.o[s->o].type == VFS_TYPE_FILE) {
-		rc = write_file(t, h, s->o);
+		rc = s->kind == 15 ? write_behind(t, h, s->o) : write_file(t, h, s->o);
 	}
 	vfs_close(h);
 	return rc;

@@ -223,11 +223,12 @@ static int take_entries(struct files *f, const struct wfs3_key *key, const void 
 	return 0;
 }
 
-static int take_orphan(struct files *f, const struct wfs3_key *key, size_t len)
+static int take_orphan(struct files *f, const struct wfs3_key *key, const void *value, size_t len)
 {
+	struct collapse c;
 	uint64_t *p;
 
-	if (key->object || !key->offset || len) {
+	if (key->object || !key->offset || (len && collapse_decode(value, len, &c))) {
 		check_bad_item(f->c, f->ds, key, POOL_FINDING_ITEM, "an orphan in a wrong place");
 		return 0;
 	}
@@ -315,7 +316,7 @@ static int take_item(void *ctx, const struct wfs3_key *key, const void *value, s
 	if (f->c->scrub)
 		return 0;
 	if (key->kind == WFS3_KIND_ORPHAN)
-		return take_orphan(f, key, len);
+		return take_orphan(f, key, value, len);
 	if (key->kind == WFS3_KIND_OUTCOME && !key->object)
 		return take_outcome(f, key, value, len);
 	if (key->kind == WFS3_KIND_INODE && key->object)

@@ -254,7 +254,9 @@ static int give_away(struct object *o, const struct vfs_set_attr *attr, const st
 		sync_mutex_lock(&o->lock);
 		sync_rwlock_wrlock(&o->io_lock);
 		file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
-		rc = file ? cache_flush(file, 0, UINT64_MAX) : 0;
+		rc = filetree_settle_locked(o);
+		if (!rc && file)
+			rc = cache_flush(file, 0, UINT64_MAX);
 		blocks = LOAD(o->inode.blocks);
 		done = !rc && quota_try_blocks(o->ds, who, blocks, &hold);
 		if (done)
@@ -386,6 +388,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.flush = filetree_flush,
 	.discard = filetree_discard,
 	.zero = filetree_zero,
+	.collapse = filetree_collapse,
 	.extents = filetree_extents,
 	.prefetch = filetree_prefetch,
 	.tx_begin = filetx_begin,

@@ -102,6 +102,17 @@ int filetree_extents(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned
                      unsigned max, unsigned *ret_count);
 int filetree_prefetch(struct vfs_node *n, uint64_t offset, uint64_t len);
 
+/* filetree_collapse.c */
+/* As vfs_collapse(): whole cells. */
+int filetree_collapse(struct vfs_node *n, uint64_t offset, uint64_t len, const struct vfs_tag *tag);
+/* It is going to be done, also after a crash, and the file has its new size. o->lock and io_lock are held, exclusively.
+ */
+int filetree_collapse_begin(struct object *o, uint64_t offset, uint64_t len, const struct vfs_tag *tag);
+/* A range that is being taken out is, before anybody sees the data. No locks are held. Blocks. */
+int filetree_settle(struct object *o);
+/* The same with o->lock and io_lock, exclusively. */
+int filetree_settle_locked(struct object *o);
+
 /* filetree_truncate.c */
 /* Make the change of attributes @e, which sets the size to @size_bytes, too. o->lock is held. Blocks. */
 int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes);

@@ -23,7 +23,10 @@ static int enter_file(struct vfs_node *n, unsigned flags, struct object **ret, s
 	rc = dataset_enter(o->ds, flags);
 	if (rc)
 		return rc;
-	rc = object_open_file(o, ret_file);
+	if (__atomic_load_n(&o->shifting, __ATOMIC_ACQUIRE))
+		rc = flags & VFS_NOWAIT || nowait_here() ? -EAGAIN : filetree_settle(o);
+	if (!rc)
+		rc = object_open_file(o, ret_file);
 	if (rc)
 		dataset_exit(o->ds);
 	*ret = o;
@@ -186,6 +189,21 @@ static void unlock_io(struct object *o, unsigned flags)
 		sync_rwlock_rdunlock(&o->io_lock);
 }
 
+/* The same, when no range is being taken out. */
+static int lock_io_settled(struct object *o, unsigned flags) SYNC_NO_ANALYSIS;
+static int lock_io_settled(struct object *o, unsigned flags)
+{
+	int rc = lock_io(o, flags);
+
+	while (!rc && LOAD(o->shifting)) {
+		unlock_io(o, flags);
+		rc = flags & VFS_NOWAIT || nowait_here() ? -EAGAIN : filetree_settle(o);
+		if (!rc)
+			rc = lock_io(o, flags);
+	}
+	return rc;
+}
+
 /* io_lock is held exclusively. -EAGAIN: too many results wait. */
 static int append_tagged(struct object *o, struct cache_file *file, const struct iovec *iov, int iov_count,
                          uint64_t offset, uint64_t len, unsigned flags, const struct vfs_tag *tag)
@@ -222,7 +240,7 @@ static int write_entered(struct object *o, struct cache_file *file, const struct
 	int rc, waited = 0;
 
 	do {
-		rc = lock_io(o, flags);
+		rc = lock_io_settled(o, flags);
 		if (rc)
 			break;
 		rc = write_at(o, file, iov, iov_count, offset, len, flags, tag, &hold);
@@ -327,7 +345,11 @@ static int clear(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned fla
 	rc = enter_file(n, flags, &o, &file);
 	if (rc)
 		return rc;
-	sync_rwlock_rdlock(&o->io_lock);
+	rc = lock_io_settled(o, 0);
+	if (rc) {
+		dataset_exit(o->ds);
+		return rc;
+	}
 	object_stamp(o);
 	if (!range_within(offset, len, LOAD(o->inode.size_bytes))) {
 		rc = err_set(edges ? -ENOSPC : -EINVAL, "%" PRIu64 "+%" PRIu64 " is not within the file", offset, len);
@@ -340,7 +362,7 @@ static int clear(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned fla
 	}
 	/* Also after an error: a part of it may have been done. */
 	object_touch(o);
-	sync_rwlock_rdunlock(&o->io_lock);
+	unlock_io(o, 0);
 	if (!rc && flags & VFS_FUA)
 		rc = object_persist(o, offset, len);
 	if (!rc && flags & VFS_FUA)

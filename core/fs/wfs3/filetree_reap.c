@@ -136,17 +136,20 @@ int filetree_reap(struct object *o)
 static int next_orphan(struct dataset *ds, uint64_t number, uint64_t *ret)
 {
 	struct wfs3_key from = filetree_orphan_key(number), to = filetree_orphan_key(UINT64_MAX), key, missing;
-	uint8_t none;
+	uint8_t value[COLLAPSE_BYTES];
+	struct collapse collapse;
 	size_t len;
 	int rc;
 
-	while ((rc = tree_next(ds->tree, &from, &to, &key, &none, 0, &len, &missing)) == -EAGAIN) {
+	while ((rc = tree_next(ds->tree, &from, &to, &key, value, sizeof(value), &len, &missing)) == -EAGAIN) {
 		rc = tree_fetch(ds->tree, &missing);
 		if (rc)
 			return rc;
 	}
 	if (rc == -ERANGE)
-		rc = err_set(-EUCLEAN, "the item of an orphan has a value");
+		rc = err_set(-EUCLEAN, "the item of an orphan has %zu bytes", len);
+	if (!rc && len)
+		rc = collapse_decode(value, len, &collapse);
 	if (!rc)
 		*ret = key.offset;
 	return rc;

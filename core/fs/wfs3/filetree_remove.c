@@ -54,7 +54,7 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 
 		edit_inode_gone(e, o);
 		/* Of a truncation that is not finished. */
-		if (o->behind_end)
+		if (o->behind_end || LOAD(o->shifting))
 			edit_delete(e, &orphan);
 		/* Of a file: contents that do not count any more may be there. */
 		if (o->node.type == VFS_TYPE_FILE) {
@@ -73,7 +73,9 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 
 		i = edit_inode(e, o, EDIT_LINKS);
 		i->link_count = 0;
-		edit_put(e, &key, NULL, 0);
+		/* It is there already, and says more, when a range is being taken out. */
+		if (!LOAD(o->shifting))
+			edit_put(e, &key, NULL, 0);
 	}
 	return 0;
 }
@@ -236,8 +238,8 @@ static int link_locked(struct object *dir, const char *name, size_t name_len, st
 	edit_tag(&e, tag, 0);
 	i = edit_inode(&e, o, EDIT_LINKS);
 	i->link_count = links + 1;
-	/* The same item stands for a truncation that is not finished. */
-	if (!links && !o->behind_end)
+	/* The same item stands for a truncation, or a range that is being taken out, that is not finished. */
+	if (!links && !o->behind_end && !LOAD(o->shifting))
 		edit_delete(&e, &orphan);
 	rc = change_dir(&e, dir, 1, 0);
 	if (!rc)

@@ -103,6 +103,9 @@ int filetree_resize_locked(struct object *o, struct edit *e, uint64_t size_bytes
 
 	if (size_bytes > VFS_FILE_BYTES_MAX)
 		return err_set(-EFBIG, "a file does not have %" PRIu64 " bytes", size_bytes);
+	rc = filetree_settle_locked(o);
+	if (rc)
+		return rc;
 	i->size_bytes = size_bytes;
 	if (!mtime_given)
 		i->mtime_ns = e->now_ns;
@@ -130,11 +133,17 @@ int filetree_resize(struct object *o, struct edit *e, uint64_t size_bytes)
 int filetree_finish_truncation(struct object *o)
 {
 	uint64_t size_bytes = LOAD(o->inode.size_bytes);
+	struct collapse collapse;
 	int rc;
 
 	sync_mutex_lock(&o->lock);
 	sync_rwlock_wrlock(&o->io_lock);
-	rc = drop_behind(o, size_bytes, VFS_FILE_BYTES_MAX);
+	rc = object_get_collapse(o, &collapse);
+	if (rc != -ENOENT)
+		__atomic_store_n(&o->shifting, true, __ATOMIC_RELEASE);
+	rc = rc == -ENOENT ? 0 : filetree_settle_locked(o);
+	if (!rc)
+		rc = drop_behind(o, size_bytes, VFS_FILE_BYTES_MAX);
 	if (!rc)
 		rc = forget_orphan(o);
 	o->behind_end = rc != 0;

@@ -145,8 +145,11 @@ static int check_parents(struct filetx_commit *c)
 	return 0;
 }
 
-static int check_object(const struct filetx_object *x)
+static int check_object(struct filetx *tx, const struct filetx_object *x)
 {
+	/* A range is being taken out of it, which the transaction has not seen. */
+	if (x->o && LOAD(x->o->shifting))
+		return filetx_note_conflict(tx, x->number, NULL);
 	if (x->o && filetx_has_data(x) && x->o->behind_end && x->cur.size_bytes > x->base.size_bytes)
 		return err_set(-EIO, "what is behind the end of object %" PRIu64 " could not be dropped", x->number);
 	return 0;
@@ -188,7 +191,7 @@ static int make_object(struct filetx_commit *c, struct filetx_object *x)
 
 static int ready_object(struct filetx_commit *c, struct filetx_object *x)
 {
-	int rc = check_object(x);
+	int rc = check_object(c->tx, x);
 
 	if (!rc && !x->o)
 		rc = make_object(c, x);

@@ -81,7 +81,10 @@ static int read_outside(struct filetx_object *x, const struct iovec *iov, int io
 		return rc;
 	/* Who began to write before this is done, and who begins later has left another stamp. */
 	filetx_drain(x->o);
-	rc = object_open_file(x->o, &file);
+	if (__atomic_load_n(&x->o->shifting, __ATOMIC_ACQUIRE))
+		rc = filetree_settle(x->o);
+	if (!rc)
+		rc = object_open_file(x->o, &file);
 	if (!rc)
 		rc = cache_read(file, offset, iov, iov_count, 0);
 	dataset_exit(x->tx->ds);

@@ -311,6 +311,30 @@ int quota_item_decode(const struct wfs3_key *key, const void *value, size_t len,
 	return 0;
 }
 
+void collapse_encode(const struct collapse *c, void *buf)
+{
+	struct wr w = wr_init(buf, COLLAPSE_BYTES);
+
+	wr_le64(&w, c->first);
+	wr_le64(&w, c->count);
+	wr_le64(&w, c->next);
+}
+
+int collapse_decode(const void *value, size_t len, struct collapse *ret)
+{
+	struct rd r = rd_init(value, len);
+	struct collapse c = { .first = rd_le64(&r), .count = rd_le64(&r), .next = rd_le64(&r) };
+
+	if (r.bad || rd_left(&r))
+		return err_set(-EUCLEAN, "range that is taken out of a file: %zu bytes", len);
+	if (c.first >= WFS3_CELLS_MAX || !c.count || c.count > WFS3_CELLS_MAX - c.first || c.next > WFS3_CELLS_MAX ||
+	    (c.next != c.first && c.next <= c.first + c.count))
+		return err_set(-EUCLEAN, "cells %" PRIu64 "+%" PRIu64 " cannot be taken out of a file", c.first,
+		               c.count);
+	*ret = c;
+	return 0;
+}
+
 void outcome_item_encode(uint64_t time_ns, void *buf)
 {
 	struct wr w = wr_init(buf, OUTCOME_ITEM_BYTES);

@@ -108,6 +108,23 @@ struct quota_item {
 };
 #define QUOTA_ITEM_BYTES 32u
 
+/*
+ * The value of an orphan item of a file out of which a range is being taken: cells [first, first + count) go, and those
+ * behind them move down by @count. Cells below @next have been moved; while it is @first, the range is not empty yet.
+ */
+struct collapse {
+	uint64_t first, count, next;
+};
+#define COLLAPSE_BYTES 24u
+#define WFS3_CELLS_MAX (UINT64_C(1) << 44) /* of a file of 2^60 bytes */
+void collapse_encode(const struct collapse *c, void *buf); /* COLLAPSE_BYTES */
+int collapse_decode(const void *value, size_t len, struct collapse *ret); /* 0 or -EUCLEAN with context */
+/* The first cell that is still to be moved, or looked for. */
+static inline uint64_t collapse_source(const struct collapse *c)
+{
+	return c->next == c->first ? c->first + c->count : c->next;
+}
+
 /* What remains of a transaction of a file tree that was committed. */
 #define OUTCOME_ITEM_BYTES 16u
 void outcome_item_encode(uint64_t time_ns, void *buf); /* OUTCOME_ITEM_BYTES */

@@ -8,7 +8,7 @@
  *   object.c         what every object has
  *   object_inode.c   inodes, what is dirty           object_wb.c     write-back: place, write, map
  *   object_cell.c    the map of one cell             object_log.c    contents into the log, flush
- *   object_append.c  results of appends
+ *   object_append.c  results of appends             object_move.c    cells get other places in the file
  *
  * The life of a tree's object:
  *
@@ -82,6 +82,8 @@ struct object {
 	uint64_t stamp; /* atomic; ds->tx_clock when it last changed while there were transactions */
 	bool tx_pages; /* atomic; a transaction's contents may be in the log only. pool->tx_gate: set shared */
 
+	bool shifting; /* atomic; lock, io_lock exclusively; a range is being taken out: data is not what it should be
+	                */
 	bool behind_end; /* io_lock exclusively; something could not be dropped there: the file does not grow, and stays
 	                    in memory */
 
@@ -255,6 +257,18 @@ int object_extents(struct object *o, uint64_t offset, uint64_t len, unsigned fla
 
 /* object_wb.c */
 void object_writeback(void *ctx, struct cache_page *pages, unsigned count);
+
+/* object_move.c */
+struct collapse;
+/* What an orphan item says about the object. -ENOENT: no range is being taken out of it; -EUCLEAN, -EIO. Blocks. */
+int object_get_collapse(struct object *o, struct collapse *ret);
+/* The first cell from @from on that is there. -ENOENT. Blocks. */
+int object_next_cell(struct object *o, uint64_t from, uint64_t *ret);
+/* Move cells below @end that are still to be moved, in steps, and note that in the orphan item. The cache's ranges are
+ * punched by the caller. Blocks. */
+int object_move_cells(struct object *o, struct collapse *c, uint64_t end);
+/* In recovery: the record came. */
+int object_move_redo(struct object *o, uint64_t first, uint64_t count, uint64_t distance);
 
 /* object_append.c */
 #define OBJECT_APPENDS_MAX 16u

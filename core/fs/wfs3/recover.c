@@ -201,6 +201,8 @@ static int redo_one(struct recover *rc, const struct wal_record *r)
 		ret = redo_map(rc, o, r);
 	else if (r->type == WAL_UNMAP)
 		ret = object_unmap(o, r->first, r->count);
+	else if (r->type == WAL_MOVE)
+		ret = object_move_redo(o, r->first, r->count, r->distance);
 	else if (rc->ds->type == DATASET_TYPE_VOLUME)
 		redo_inode(rc->ds, r);
 	else

@@ -113,6 +113,7 @@ int recover_item(struct dataset *ds, const struct item_change *c)
 	bool is_outcome = c->key.kind == WFS3_KIND_OUTCOME;
 	bool known = c->key.kind <= WFS3_KIND_DIRENT || is_orphan || is_outcome;
 	struct result_item result;
+	struct collapse collapse;
 
 	if (is_result && c->key.object >= RESULT_OBJECT_MIN) {
 		int rc = c->op == ITEM_PUT ? result_decode(&c->key, c->value, c->len, &result) : 0;
@@ -121,8 +122,13 @@ int recover_item(struct dataset *ds, const struct item_change *c)
 	}
 
 	if (!known || !c->key.kind || (is_orphan || is_outcome) != (c->key.object == 0) ||
-	    c->key.object >= WFS3_OBJECT_MAX || (is_inode && c->key.offset) || (is_orphan && c->len))
+	    c->key.object >= WFS3_OBJECT_MAX || (is_inode && c->key.offset))
 		return err_set(-EUCLEAN, "log: an item of kind %u of object %" PRIu64, c->key.kind, c->key.object);
+	if (is_orphan && c->len) {
+		int rc = collapse_decode(c->value, c->len, &collapse);
+
+		return rc ? rc : apply(ds, c);
+	}
 	if (c->key.kind == WFS3_KIND_INLINE && c->op == ITEM_PUT && !c->key.offset)
 		return put_inline(ds, c);
 	if (is_inode)

@@ -10,6 +10,7 @@
 #include "core/base/checked.h"
 #include "core/base/checksum.h"
 #include "core/base/err.h"
+#include "core/fs/wfs3/items.h"
 
 #define BATCH_MAGIC UINT64_C(0x474f4c5733534657) /* "WFS3WLOG" */
 #define OFF_CHECKSUM 8u
@@ -118,6 +119,7 @@ size_t wal_record_bytes(const struct wal_record *r)
 	case WAL_UNMAP:
 		n += 16;
 		break;
+	case WAL_MOVE:
 	case WAL_INODE:
 		n += 24;
 		break;
@@ -201,6 +203,10 @@ void wal_record_encode(const struct wal_record *r, uint8_t *buf)
 	} else if (r->type == WAL_UNMAP) {
 		wr_le64(&w, r->first);
 		wr_le64(&w, r->count);
+	} else if (r->type == WAL_MOVE) {
+		wr_le64(&w, r->first);
+		wr_le64(&w, r->count);
+		wr_le64(&w, r->distance);
 	} else if (r->type == WAL_INODE) {
 		wr_le64(&w, r->size_bytes);
 		wr_le64(&w, r->change);
@@ -321,6 +327,12 @@ static bool decode_body(struct rd *rd, uint64_t page_count, struct wal_record *r
 		r->count = rd_le64(rd);
 		return !rd->bad && r->count && r->first <= WAL_BLOCK_INDEX_MAX &&
 		       r->count <= WAL_BLOCK_INDEX_MAX + 1 - r->first;
+	case WAL_MOVE:
+		r->first = rd_le64(rd);
+		r->count = rd_le64(rd);
+		r->distance = rd_le64(rd);
+		return !rd->bad && r->count && r->distance && r->distance <= r->first && r->first < WFS3_CELLS_MAX &&
+		       r->count <= WFS3_CELLS_MAX - r->first;
 	case WAL_INODE:
 		r->size_bytes = rd_le64(rd);
 		r->change = rd_le64(rd);
@@ -352,7 +364,7 @@ int wal_record_decode(const uint8_t *buf, size_t len, size_t *pos, struct wal_re
 	ret->dataset = rd_le64(&rd);
 	ret->object = rd_le64(&rd);
 	page_count = rd_le64(&rd);
-	if (rd.bad || type < WAL_DATA || type > WAL_UNIT || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
+	if (rd.bad || type < WAL_DATA || type > WAL_MOVE || record_len < WAL_RECORD_BYTES || record_len > len - *pos ||
 	    !ret->txg || ret->txg > WFS3_TXG_MAX)
 		return err_set(-EUCLEAN, "log: bad record head at byte %zu of a batch", *pos);
 	ret->type = (enum wal_type)type;

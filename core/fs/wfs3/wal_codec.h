@@ -48,6 +48,7 @@ enum wal_type {
 	WAL_ITEMS = 6, /* items of the dataset's tree, changed as one */
 	WAL_PART = 7, /* contents of pages that count only with the unit they belong to */
 	WAL_UNIT = 8, /* a transaction: items as above, and the contents in the parts before it */
+	WAL_MOVE = 9, /* cells of a file got other places in it */
 };
 
 struct wal_page {
@@ -72,6 +73,8 @@ struct wal_record {
 	struct wal_page pages[WAL_PAGES_MAX];
 	/* MAP: blocks [first, first + block_count), all in one cell. UNMAP: blocks [first, first + count) */
 	uint64_t first, count;
+	/* MOVE: cells [first, first + count) moved down by so many */
+	uint64_t distance;
 	unsigned block_count;
 	struct wal_block blocks[WFS3_CELL_BLOCKS];
 	/* UNIT: in all of its parts */
@@ -95,6 +98,7 @@ size_t wal_record_bytes(const struct wal_record *r);
 #define WAL_MAP_BYTES (WAL_RECORD_BYTES + 16 + WFS3_CELL_BLOCKS * 16)
 #define WAL_CELL_BYTES (WFS3_CELL_BLOCKS / 2 * (WAL_RECORD_BYTES + 16 + 16)) /* every other block of a cell */
 #define WAL_UNMAP_BYTES (WAL_RECORD_BYTES + 16)
+#define WAL_MOVE_BYTES (WAL_RECORD_BYTES + 24)
 #define WAL_INODE_BYTES (WAL_RECORD_BYTES + 24)
 #define WAL_GAP_BYTES WAL_RECORD_BYTES
 #define WAL_ITEM_BYTES(len) (24 + ((size_t)(len) + 7) / 8 * 8)

@@ -12,6 +12,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/checksum.h"
+#include "core/fs/wfs3/items.h"
 #include "core/fs/wfs3/wal_codec.h"
 
 static const uint8_t uuid[16] = "0123456789abcdef";
@@ -43,6 +44,10 @@ static struct wal_record *sample(enum wal_type type)
 	} else if (type == WAL_UNMAP) {
 		r->first = 1;
 		r->count = WAL_BLOCK_INDEX_MAX;
+	} else if (type == WAL_MOVE) {
+		r->first = 7;
+		r->count = WFS3_CELLS_MAX - 7;
+		r->distance = 7;
 	} else if (type == WAL_INODE) {
 		r->size_bytes = UINT64_C(1) << 60;
 		r->change = 9;
@@ -141,16 +146,18 @@ static void test_parts_and_units_come_back(void **state)
 	assert_int_equal(wal_record_decode(buf, len, &pos, &got), -EUCLEAN);
 }
 
-static const size_t size_max[] = { [WAL_DATA] = WAL_DATA_BYTES(3),
-	                           [WAL_MAP] = WAL_MAP_BYTES,
-	                           [WAL_UNMAP] = WAL_UNMAP_BYTES,
-	                           [WAL_INODE] = WAL_INODE_BYTES,
-	                           [WAL_GAP] = WAL_GAP_BYTES };
+static const size_t size_max[] = {
+	[WAL_DATA] = WAL_DATA_BYTES(3), [WAL_MAP] = WAL_MAP_BYTES, [WAL_UNMAP] = WAL_UNMAP_BYTES,
+	[WAL_INODE] = WAL_INODE_BYTES,  [WAL_GAP] = WAL_GAP_BYTES, [WAL_MOVE] = WAL_MOVE_BYTES
+};
 
 static void test_records_come_back(void **state)
 {
+	static const enum wal_type types[] = { WAL_DATA, WAL_MAP, WAL_UNMAP, WAL_INODE, WAL_GAP, WAL_MOVE };
+
 	(void)state;
-	for (enum wal_type type = WAL_DATA; type <= WAL_GAP; type++) {
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
+		enum wal_type type = types[t];
 		struct wal_record *r = sample(type);
 		struct wal_record *got = calloc(1, sizeof(*got));
 		size_t len = wal_record_bytes(r);
@@ -175,6 +182,7 @@ static void test_records_come_back(void **state)
 		}
 		assert_int_equal(got->first, r->first);
 		assert_int_equal(got->count, r->count);
+		assert_int_equal(got->distance, r->distance);
 		assert_memory_equal(got->blocks, r->blocks, sizeof(r->blocks));
 		assert_int_equal(got->size_bytes, r->size_bytes);
 		assert_int_equal(got->change, r->change);
@@ -199,7 +207,7 @@ struct damage {
 static void test_fields_out_of_range_are_refused(void **state)
 {
 	static const struct damage damages[] = {
-		{ WAL_DATA, 0, 0 },          { WAL_DATA, 0, 7 }, /* type */
+		{ WAL_DATA, 0, 0 },          { WAL_DATA, 0, 10 }, /* type */
 		{ WAL_MAP, 4, 8 },           { WAL_MAP, 4, 1 << 30 }, /* length */
 		{ WAL_MAP, 8, 0 }, /* txg: its low half was all of it */
 		{ WAL_MAP, 12, 0xffffffff }, { WAL_MAP, 32, 1 }, /* page count of another type */
@@ -212,7 +220,9 @@ static void test_fields_out_of_range_are_refused(void **state)
 		{ WAL_MAP, 48, 2 },          { WAL_MAP, 60, 1 << 20 }, /* address */
 		{ WAL_MAP, 68, 1 },          { WAL_MAP, 80, 1 }, /* reserved; checksum of a hole */
 		{ WAL_UNMAP, 40, 2 },        { WAL_UNMAP, 44, 1 << 20 }, { WAL_INODE, 40, 1 }, /* 2^60 + 1 */
-		{ WAL_GAP, 16, 1 },
+		{ WAL_GAP, 16, 1 }, /* of a file */
+		{ WAL_MOVE, 40, 6 },         { WAL_MOVE, 40, 8 },        { WAL_MOVE, 56, 0 },
+		{ WAL_MOVE, 56, 8 },         { WAL_MOVE, 32, 1 },
 	};
 
 	(void)state;
