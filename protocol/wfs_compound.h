@@ -122,6 +122,7 @@ enum wfsp_op_code {
 #define WFSP_XATTR_REPLACE 2u
 #define WFSP_ALLOCATE_ZERO 0u
 #define WFSP_ALLOCATE_PUNCH 1u
+#define WFSP_ALLOCATE_COLLAPSE 2u
 #define WFSP_SEEK_DATA 0u
 #define WFSP_SEEK_HOLE 1u
 #define WFSP_REOPEN_OWNER 1u

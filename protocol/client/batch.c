@@ -115,6 +115,8 @@ static bool must_be_once(uint32_t code, uint32_t flags)
 		return true;
 	case WFSP_OP_WRITE:
 		return flags & WFSP_WRITE_APPEND;
+	case WFSP_OP_ALLOCATE:
+		return flags == WFSP_ALLOCATE_COLLAPSE;
 	default:
 		return false;
 	}

@@ -257,6 +257,12 @@ WFS_PUBLIC int wfs_seek(struct wfs *w, const struct wfs_cred *cred, const struct
                         unsigned what, uint64_t *ret);
 #define WFS_ALLOCATE_ZERO 0u /* reads as zeros, space is kept */
 #define WFS_ALLOCATE_PUNCH 1u /* reads as zeros, space is given back */
+/*
+ * The range is gone: what is behind it moves down, as with fallocate(2) and FALLOC_FL_COLLAPSE_RANGE. It is done once,
+ * and as a whole. -EINVAL: not of whole 64 KiB, or not before the end of the file; -EOPNOTSUPP: another file system
+ * than WFS v3, or in a transaction; -EPERM: immutable or append-only.
+ */
+#define WFS_ALLOCATE_COLLAPSE 2u
 WFS_PUBLIC int wfs_allocate(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned mode,
                             uint64_t offset, uint64_t len);
 

@@ -31,6 +31,8 @@ static bool has_result(const struct wfsp_op *op)
 		return true;
 	case WFSP_OP_WRITE:
 		return op->flags & WFSP_WRITE_APPEND;
+	case WFSP_OP_ALLOCATE:
+		return op->flags == WFSP_ALLOCATE_COLLAPSE;
 	default:
 		return false;
 	}

@@ -122,9 +122,11 @@ int op_allocate(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res
 	int err;
 
 	(void)res;
-	if (op->flags != WFSP_ALLOCATE_ZERO && op->flags != WFSP_ALLOCATE_PUNCH)
+	if (op->flags > WFSP_ALLOCATE_COLLAPSE)
 		return err_set(-EOPNOTSUPP, "a mode %u of allocation", op->flags);
 	err = compound_io(c, c->current, VFS_ACCESS_WRITE, &h);
+	if (!err && op->flags == WFSP_ALLOCATE_COLLAPSE)
+		return vfs_collapse(h, op->offset, op->len_bytes, compound_tag(c));
 	if (err || !op->len_bytes)
 		return err;
 	if (op->offset > VFS_FILE_BYTES_MAX || op->len_bytes > VFS_FILE_BYTES_MAX - op->offset)

@@ -317,6 +317,10 @@ class Client:
             return False
         return True
 
+    def collapse(self, fh: Handle, offset: int, length: int) -> None:
+        """The range is gone, what is behind it moves down."""
+        self._call("wfs_allocate", c.byref(fh), 2, c.c_uint64(offset), c.c_uint64(length))
+
     def sync(self, fh: Handle) -> None:
         self._call("wfs_sync", c.byref(fh))
 

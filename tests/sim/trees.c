@@ -117,36 +117,14 @@ static size_t len_of(unsigned version)
 	return version % 2 ? DATA_BYTES : SMALL_BYTES;
 }
 
-static int write_file(struct tree_model *t, struct vfs_handle *h, int o)
-{
-	static uint8_t buf[DATA_BYTES];
-	size_t len = len_of(t->version[o] + 1);
-	struct iovec iov = { buf, len };
-	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE, .size_bytes = rng_below(&t->rng, len) };
-	struct vfs_handle *data;
-	int rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_WRITE, &data);
-
-	if (rc)
-		return rc;
-	fill(buf, (unsigned)o, ++t->version[o]);
-	t->torn[o] = true;
-	if (len == SMALL_BYTES || rng_one_in(&t->rng, 2))
-		rc = vfs_set_attr(data, &vfs_cred_root, &cut, NULL);
-	if (!rc)
-		rc = vfs_write(data, &iov, 1, 0, 0);
-	t->torn[o] = rc != 0;
-	vfs_close(data);
-	return rc;
-}
-
-/* The same, but the data comes to its place by taking out what is before it. */
-static int write_behind(struct tree_model *t, struct vfs_handle *h, int o)
+/* @behind: the data comes to its place when what is before it is taken out. */
+static int write_file(struct tree_model *t, struct vfs_handle *h, int o, bool behind)
 {
 	static uint8_t buf[DATA_BYTES];
 	size_t len = len_of(t->version[o] + 1);
 	struct iovec iov = { buf, len }, junk = { buf, 100 };
-	struct vfs_set_attr empty = { .valid = VFS_SET_SIZE };
-	uint64_t distance = CELL_BYTES * (1 + rng_below(&t->rng, 3));
+	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE, .size_bytes = behind ? 0 : rng_below(&t->rng, len) };
+	uint64_t at = behind ? CELL_BYTES * (1 + rng_below(&t->rng, 3)) : 0;
 	struct vfs_handle *data;
 	int rc = vfs_open_handle(h, &vfs_cred_root, VFS_ACCESS_WRITE, &data);
 
@@ -154,15 +132,16 @@ static int write_behind(struct tree_model *t, struct vfs_handle *h, int o)
 		return rc;
 	fill(buf, (unsigned)o, ++t->version[o]);
 	t->torn[o] = true;
-	rc = vfs_set_attr(data, &vfs_cred_root, &empty, NULL);
-	if (!rc && rng_one_in(&t->rng, 2))
-		rc = vfs_write(data, &junk, 1, rng_below(&t->rng, distance), 0);
+	if (behind || len == SMALL_BYTES || rng_one_in(&t->rng, 2))
+		rc = vfs_set_attr(data, &vfs_cred_root, &cut, NULL);
+	if (!rc && behind && rng_one_in(&t->rng, 2))
+		rc = vfs_write(data, &junk, 1, rng_below(&t->rng, at), 0);
 	if (!rc)
-		rc = vfs_write(data, &iov, 1, distance, 0);
-	if (!rc && rng_one_in(&t->rng, 3))
+		rc = vfs_write(data, &iov, 1, at, 0);
+	if (!rc && behind && rng_one_in(&t->rng, 3))
 		rc = vfs_flush(data, 0);
-	if (!rc)
-		rc = vfs_collapse(data, 0, distance, NULL);
+	if (!rc && behind)
+		rc = vfs_collapse(data, 0, at, NULL);
 	t->torn[o] = rc != 0;
 	vfs_close(data);
 	return rc;
@@ -286,7 +265,7 @@ static int do_to_object(struct tree_model *t, const struct step *s, struct vfs_h
 	} else if (s->kind == 12) {
 		rc = flush_object(t, h, s->o);
 	} else if (t->now.o[s->o].type == VFS_TYPE_FILE) {
-		rc = s->kind == 15 ? write_behind(t, h, s->o) : write_file(t, h, s->o);
+		rc = write_file(t, h, s->o, s->kind == 15);
 	}
 	vfs_close(h);
 	return rc;

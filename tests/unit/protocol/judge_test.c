@@ -119,6 +119,7 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_XATTR_REPLACE, WFS_XATTR_REPLACE);
 	assert_int_equal(WFSP_ALLOCATE_ZERO, WFS_ALLOCATE_ZERO);
 	assert_int_equal(WFSP_ALLOCATE_PUNCH, WFS_ALLOCATE_PUNCH);
+	assert_int_equal(WFSP_ALLOCATE_COLLAPSE, WFS_ALLOCATE_COLLAPSE);
 	assert_int_equal(WFSP_SEEK_DATA, WFS_SEEK_DATA);
 	assert_int_equal(WFSP_SEEK_HOLE, WFS_SEEK_HOLE);
 	assert_int_equal(WFSP_REOPEN_OWNER, WFS_REOPEN_OWNER);

@@ -218,6 +218,9 @@ static void test_extended_attributes_figures_access_and_seeks(void **state)
 	assert_int_equal(wfs_access(t->w, NULL, &a, WFS_ACCESS_READ | WFS_ACCESS_WRITE, &access), 0);
 	assert_int_equal(access, WFS_ACCESS_READ | WFS_ACCESS_WRITE);
 	assert_int_equal(wfs_allocate(t->w, NULL, &a, WFS_ALLOCATE_ZERO, 4096, 8192), 0);
+	/* What this file system cannot do. */
+	assert_int_equal(wfs_allocate(t->w, NULL, &a, WFS_ALLOCATE_COLLAPSE, 0, 4096), -EOPNOTSUPP);
+	assert_int_equal(wfs_allocate(t->w, NULL, &a, 3, 0, 4096), -EOPNOTSUPP);
 	assert_int_equal(wfs_seek(t->w, NULL, &a, 10, WFS_SEEK_HOLE, &at), 0);
 	assert_int_equal(at, 4096);
 	assert_int_equal(wfs_seek(t->w, NULL, &a, 10, WFS_SEEK_DATA, &at), 0);
