@@ -40,6 +40,7 @@ const struct scenario scenarios[] = {
 	{ "tx-large", "the same, each up to a quarter of the log", scenario_tx_large, 40 },
 	{ "tx-io", "every request of some transactions fails", scenario_tx_io, 4 },
 	{ "tx-alloc", "every allocation of some transactions fails", scenario_tx_alloc, 3 },
+	{ "tx-import", "every request or allocation of the import after them fails", scenario_tx_import, 6 },
 	{ "sequences", "every sequence of up to three operations, then a flush", scenario_sequences, SEQUENCES },
 	{ "trees", "changes of a file tree at random, and all kinds of trouble", scenario_trees, 200 },
 	{ "random", "clients at random, and all kinds of trouble", scenario_random, 0 },

@@ -42,6 +42,7 @@ void scenario_transactions(uint64_t seed, uint64_t only);
 void scenario_tx_large(uint64_t seed, uint64_t only);
 void scenario_tx_io(uint64_t seed, uint64_t only);
 void scenario_tx_alloc(uint64_t seed, uint64_t only);
+void scenario_tx_import(uint64_t seed, uint64_t only);
 void scenario_sequences(uint64_t seed, uint64_t only);
 void scenario_cuts(uint64_t seed, uint64_t only);
 void scenario_wrap_cuts(uint64_t seed, uint64_t only);

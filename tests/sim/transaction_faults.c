@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every request, and every allocation, of some transactions fails, one by one. Whoever is told that a transaction was
- * not made finds that nothing of it was, at once and after whatever comes then; quotas count what there is.
+ * Every request, and every allocation, of some transactions fails, one by one; or of the import after them and a crash.
+ * Whoever is told that a transaction was not made finds that nothing of it was, at once and after whatever comes then;
+ * quotas count what there is.
  */
 #include <errno.h>
 
@@ -15,6 +16,7 @@
 struct one {
 	uint64_t seed;
 	uint64_t fail_at_request, fail_count, fail_at_alloc, more_allocs;
+	bool in_import;
 	bool hit; /* it came to that */
 };
 
@@ -101,31 +103,49 @@ static void compare(struct tx_work *w, uint64_t least, uint64_t most)
 		                (unsigned long long)least, (unsigned long long)most);
 }
 
+static void arm(struct machine *m, const struct one *o)
+{
+	m->power.requests = 0;
+	m->power.fail_at_request = o->fail_at_request;
+	m->power.fail_count = o->fail_count;
+	m->power.fail_error = -EIO;
+	if (o->fail_at_alloc)
+		alloc_arm(o->fail_at_alloc, o->more_allocs);
+}
+
+/* Something goes wrong in it: it may fail, and that may go on with the pool. */
+static void import_once(struct one *o, struct tx_work *w)
+{
+	arm(w->mo->m, o);
+	(void)run_import(w->mo);
+	o->hit = w->mo->m->power.failed || alloc_failures();
+	alloc_disarm();
+	run_end(w->mo, (enum disk_keep)(o->seed % DISK_KEEP_MODES), true);
+}
+
 static void run_one(void *arg)
 {
 	struct one *o = arg;
 	const struct base *b = &bases[o->seed % 2];
 	struct span found = { b->work.floor, b->work.floor };
+	bool clean, cuts = o->in_import || o->seed % 4 > 1;
 	struct tx_work w = b->work;
 	struct machine m;
-	bool clean;
 
 	w.rng = rng_new(o->seed, 62);
 	machine_clone(&m, &b->machine, o->seed);
 	w.mo = model_clone(b->work.mo, &m);
 	if (!run_import(w.mo))
 		model_violation("the pool could not be imported");
-	m.power.requests = 0;
-	m.power.fail_at_request = o->fail_at_request;
-	m.power.fail_count = o->fail_count;
-	m.power.fail_error = -EIO;
-	if (o->fail_at_alloc)
-		alloc_arm(o->fail_at_alloc, o->more_allocs);
+	if (!o->in_import)
+		arm(&m, o);
 	run_transactions(&w, &found);
 	o->hit = m.power.failed || alloc_failures();
 	alloc_disarm();
 	compare(&w, found.least, found.most);
-	clean = run_end(w.mo, (enum disk_keep)(o->seed % DISK_KEEP_MODES), o->seed % 4 > 1);
+	clean = run_end(w.mo, (enum disk_keep)(o->seed % DISK_KEEP_MODES), cuts);
+	if (o->in_import)
+		import_once(o, &w);
 	if (!run_import(w.mo))
 		model_violation("the pool could not be imported again");
 	compare(&w, clean ? found.least : w.floor, found.most);
@@ -162,4 +182,13 @@ void scenario_tx_alloc(uint64_t seed, uint64_t only)
 	struct one o = { .seed = seed, .more_allocs = seed % 3 == 2 ? 8 : 0 };
 
 	every_step(&o, only, &o.fail_at_alloc);
+}
+
+void scenario_tx_import(uint64_t seed, uint64_t only)
+{
+	struct one o = { .seed = seed, .in_import = true };
+
+	o.fail_count = seed % 4 < 2 ? 0 : UINT32_MAX;
+	o.more_allocs = seed % 4 < 2 ? 0 : 8;
+	every_step(&o, only, seed % 3 ? &o.fail_at_alloc : &o.fail_at_request);
 }
