@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,10 +29,22 @@ def program(name: str) -> str:
     return str(BUILD / name)
 
 
+_ports_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody else is given: not a second time here, and none of those that the kernel gives to whoever connects (from 32768 on)."""
+    while True:
+        port = random.randrange(15000, 32000)
+        if port in _ports_given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _ports_given.add(port)
+        return port
 
 
 def wait_for(condition, what: str, timeout_s: float = 20, interval_s: float = 0.02) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import Appliance, CommandResult, Settings, program
+from appliance import Appliance, CommandResult, Settings, program, wait_for
 
 MIB = 1 << 20
 
@@ -165,7 +165,7 @@ def test_a_restart_in_the_middle_of_a_transfer_is_survived(store: Store, tmp_pat
     (tmp_path / "big").write_bytes(data)
     env = {**os.environ, "WFS_CERTIFICATES": str(store.alice)}
     put = subprocess.Popen([program("wfs"), "put", str(tmp_path / "big"), store.place("any/big")], env=env)
-    time.sleep(0.1)
+    wait_for(lambda: store.box.metrics().sum("wfsd_rpc_written_bytes_total") > MIB, "the transfer to begin", interval_s=0.001)
     store.box.restart()
     assert put.wait(timeout=60) == 0
     store.ok(store.alice, "get", store.place("any/big"), str(tmp_path / "again"))
