@@ -14,6 +14,23 @@ static void tx_free(struct rpc_tx *t)
 	free(t);
 }
 
+/* Was it there? */
+static bool unlist(struct rpc_sessions *all, struct rpc_session *s, struct rpc_tx *t) SYNC_REQUIRES(all->lock)
+{
+	struct rpc_tx **at = &s->transactions;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = t->next;
+	s->transaction_count--;
+	s->account->transaction_count--;
+	t->refs--; /* the caller has one, too */
+	(void)all;
+	return true;
+}
+
 static int list_it(struct rpc_session *s, struct rpc_tx *t)
 {
 	int err = 0;
@@ -36,6 +53,51 @@ static int list_it(struct rpc_session *s, struct rpc_tx *t)
 	return err;
 }
 
+/* Of all sessions of the peer, each with a reference. */
+static unsigned collect(struct rpc_session *s, struct rpc_tx *ret[RPC_TRANSACTIONS_PEER_MAX])
+{
+	struct rpc_sessions *all = s->sessions;
+	unsigned count = 0;
+
+	sync_mutex_lock(&all->lock);
+	for (struct rpc_session *o = all->first; o; o = o->next) {
+		for (struct rpc_tx *t = o->account == s->account ? o->transactions : NULL;
+		     t && count < RPC_TRANSACTIONS_PEER_MAX; t = t->next) {
+			t->refs++;
+			ret[count++] = t;
+		}
+	}
+	sync_mutex_unlock(&all->lock);
+	return count;
+}
+
+/* Out of whatever session's list it is in. */
+static void forget_anywhere(struct rpc_session *s, struct rpc_tx *t)
+{
+	struct rpc_sessions *all = s->sessions;
+
+	sync_mutex_lock(&all->lock);
+	for (struct rpc_session *o = all->first; o; o = o->next)
+		if (o->account == s->account && unlist(all, o, t))
+			break;
+	sync_mutex_unlock(&all->lock);
+}
+
+/* Those whose time is over, and that nobody has given up, take no place. */
+static void forget_dead(struct rpc_session *s)
+{
+	struct rpc_tx *all[RPC_TRANSACTIONS_PEER_MAX];
+	unsigned count = collect(s, all);
+	struct vfs_tx_info info;
+
+	for (unsigned i = 0; i < count; i++) {
+		vfs_tx_get_info(all[i]->tx, &info);
+		if (info.state != VFS_TX_RUNNING)
+			forget_anywhere(s, all[i]);
+		rpc_tx_put(s, all[i]);
+	}
+}
+
 int rpc_tx_begin(struct rpc_session *s, struct rpc_tree *tree, const struct vfs_tx_args *args, bool listed,
                  struct rpc_tx **ret)
 {
@@ -54,6 +116,10 @@ int rpc_tx_begin(struct rpc_session *s, struct rpc_tree *tree, const struct vfs_
 		vfs_tx_get_info(t->tx, &info);
 		t->id = info.id;
 		err = listed ? list_it(s, t) : 0;
+	}
+	if (err == -EAGAIN && t->id) {
+		forget_dead(s);
+		err = list_it(s, t);
 	}
 	if (err)
 		tx_free(t);
@@ -95,22 +161,13 @@ static bool drop_ref(struct rpc_session *s, struct rpc_tx *t)
 
 void rpc_tx_forget(struct rpc_session *s, struct rpc_tx *t)
 {
-	struct rpc_tx **at;
+	struct rpc_sessions *all = s ? s->sessions : NULL;
 
-	if (!s)
+	if (!all)
 		return;
-	sync_mutex_lock(&s->sessions->lock);
-	at = &s->transactions;
-	while (*at && *at != t)
-		at = &(*at)->next;
-	/* The caller has a reference, too. */
-	if (*at) {
-		*at = t->next;
-		s->transaction_count--;
-		s->account->transaction_count--;
-		t->refs--;
-	}
-	sync_mutex_unlock(&s->sessions->lock);
+	sync_mutex_lock(&all->lock);
+	(void)unlist(all, s, t);
+	sync_mutex_unlock(&all->lock);
 }
 
 void rpc_tx_put(struct rpc_session *s, struct rpc_tx *t)

@@ -128,3 +128,31 @@ def test_transactions_end_by_time_and_with_their_session(box: Appliance, w: Clie
         return False
 
     wait_for(forgotten, "the transaction to be unknown")
+
+
+def test_transactions_whose_time_is_over_take_no_places(box: Appliance, w: Client) -> None:
+    """Neither of their session nor of its peer, although nobody has given them up."""
+    def fill(client: Client, ttl_ms: int) -> list[int]:
+        numbers = [begin(client, ttl_ms=ttl_ms) for _ in range(16)]
+        with pytest.raises(OSError) as caught:
+            begin(client)
+        assert caught.value.errno == errno.EAGAIN
+        return numbers
+
+    def state(number: int) -> int:
+        b = w.batch().put(w.root("home"))
+        what = b.tx_status(number)
+        b.run()
+        return what.state
+
+    short = fill(w, 2000)
+    others = [Client(f"unix:{box.rpc_socket}") for _ in range(8)]
+    for other in others[:7]:
+        fill(other, 60000)
+    with pytest.raises(OSError):  # 128 of the peer
+        begin(others[7])
+    wait_for(lambda: all(state(number) == ABORTED for number in short), "the end of their time")
+    begin(others[7], ttl_ms=60000)
+    begin(w, ttl_ms=60000)
+    for other in others:
+        other.close()
