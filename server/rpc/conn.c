@@ -238,24 +238,57 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	rpc_conn_run(c);
 }
 
+/* In which so much must have been received or sent. */
+static uint64_t time_for(const struct rpc_conn *c, size_t bytes)
+{
+	return c->server->stall_ns + bytes * SYNC_NS_PER_S / RPC_RATE_MIN_BYTES;
+}
+
+/* A part of a record is there: has it been for too long? */
+static bool receives_too_slowly(struct rpc_conn *c)
+{
+	size_t bytes = c->direct ? c->direct_got : record_rx_join_bytes(&c->rx);
+
+	if (!c->record_ns)
+		c->record_ns = c->wake_ns;
+	return c->wake_ns - c->record_ns > time_for(c, bytes);
+}
+
+/* Why the connection is not waited for any longer; NULL: it is. */
+static const char *stalled(struct rpc_conn *c)
+{
+	uint64_t stall_ns = c->server->stall_ns;
+	bool partial = c->reading && (c->direct || record_rx_partial(&c->rx));
+
+	if (!partial)
+		c->record_ns = 0;
+	if (partial && c->wake_ns - c->rx_ns > stall_ns)
+		return "half a record, then silence";
+	if (partial && receives_too_slowly(c))
+		return "a record takes too long";
+	if (c->shaking_hands && c->wake_ns - c->rx_ns > stall_ns)
+		return "no end of the TLS handshake";
+	if (c->send_first && c->wake_ns - c->tx_ns > TX_STALL_FACTOR * stall_ns)
+		return "answers are not taken";
+	if (c->send_first && c->wake_ns - c->answer_ns > TX_STALL_FACTOR * time_for(c, c->send_first->sent))
+		return "answers are taken too slowly";
+	return NULL;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct rpc_conn *c = arg;
-	uint64_t stall_ns = c->server->stall_ns;
 	struct rpc_notices *n = rpc_session_notices(c->server, c->session, false);
+	const char *why;
 
 	(void)fd;
 	(void)what;
 	c->wake_ns = sync_now_ns();
 	if (n)
 		rpc_notices_expire(n, c->wake_ns);
-	if (c->reading && (c->direct || record_rx_partial(&c->rx)) && c->wake_ns - c->rx_ns > stall_ns)
-		rpc_conn_bad(c, "half a record, then silence");
-	else if (c->shaking_hands && c->wake_ns - c->rx_ns > stall_ns)
-		rpc_conn_bad(c, "no end of the TLS handshake");
-	else if (c->send_first && c->wake_ns - c->tx_ns > TX_STALL_FACTOR * stall_ns)
-		rpc_conn_bad(c, "answers are not taken");
-	rpc_sessions_expire(&c->server->sessions, c->wake_ns);
+	why = stalled(c);
+	if (why)
+		rpc_conn_bad(c, why);
 	rpc_conn_run(c);
 }
 

@@ -29,6 +29,9 @@
 
 #define RPC_CONNECTIONS_MAX_DEFAULT 1024u
 #define RPC_STALL_MS_DEFAULT 30000u
+/* A record, and an answer, has the time of a stall and so much longer as it takes at this rate: nobody holds memory for
+ * ever by sending or taking a byte now and then. */
+#define RPC_RATE_MIN_BYTES (16u << 10) /* per second */
 #define RPC_REQUESTS_MAX 128u /* in flight on a connection */
 #define RPC_PAYLOAD_HELD_MAX (8u << 20) /* bytes of payload held by a connection */
 #define RPC_HANDLES_MAX 16384u /* open on a connection */
@@ -221,6 +224,8 @@ struct rpc_conn {
 	uint64_t wake_ns; /* when the current callback began */
 	uint64_t rx_ns; /* last byte received */
 	uint64_t tx_ns; /* last byte sent, or the queue became non-empty */
+	uint64_t record_ns; /* since when a part of one is there, as the timer saw it; 0: it did not */
+	uint64_t answer_ns; /* since when the first in the queue is that */
 
 	struct record_rx rx;
 	uint8_t *window;
@@ -298,6 +303,7 @@ struct rpc_server {
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
 	struct rpc_grace *grace;
+	struct event *session_timer; /* of the first loop */
 	size_t notice_bytes; /* of all sessions, not taken yet (atomic) */
 	struct sync_mutex lock;
 	struct sync_cond gone; /* a connection left */

@@ -277,6 +277,8 @@ void rpc_conn_parse(struct rpc_conn *c)
 		if (state == RECORD_MORE)
 			break;
 		taken = take_record(c, record, avail, len);
+		if (taken == TAKEN)
+			c->record_ns = 0;
 	}
 	if (taken != FAILED && !c->closing)
 		charge_join(c);
@@ -331,6 +333,7 @@ void rpc_conn_receive(struct rpc_conn *c)
 			struct rpc_op *op = c->direct;
 
 			c->direct = NULL;
+			c->record_ns = 0;
 			rpc_op_start(op);
 		}
 		if (!c->direct)

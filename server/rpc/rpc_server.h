@@ -56,7 +56,9 @@ struct rpc_server_config {
 	const struct rpc_lock_store *lock_store; /* NULL: none, and locks end with the server */
 	unsigned grace_s; /* how long a new server waits for those who had locks */
 	unsigned lease_max_s; /* the longest time that a session outlives its client's connections; 0: 900 */
-	unsigned stall_ms; /* a client silent in the middle of a record for this long is dropped; 0: 30,000 */
+	/* A client silent in the middle of a record for this long is dropped, or one that is slower than 16 KiB a
+	 * second for longer than this; 0: 30,000. */
+	unsigned stall_ms;
 };
 #define RPC_CLEAN_BOOTS_MAX 16
 

@@ -61,7 +61,7 @@ void rpc_conn_queue(struct rpc_conn *c, struct rpc_op *op)
 		c->send_last->next = op;
 	} else {
 		c->send_first = op;
-		c->tx_ns = c->wake_ns;
+		c->tx_ns = c->answer_ns = c->wake_ns;
 	}
 	c->send_last = op;
 }
@@ -78,6 +78,7 @@ static void sent(struct rpc_conn *c, size_t n)
 		}
 		n -= left;
 		c->send_first = op->next;
+		c->answer_ns = c->wake_ns;
 		if (!c->send_first)
 			c->send_last = NULL;
 		rpc_op_free(op);

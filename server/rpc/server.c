@@ -43,6 +43,37 @@ static int take_secret(struct rpc_server *s, const uint8_t *secret)
 	return 0;
 }
 
+/* Also while nobody is connected. */
+static void on_session_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct rpc_server *s = arg;
+
+	(void)fd;
+	(void)what;
+	rpc_sessions_expire(&s->sessions, sync_now_ns());
+}
+
+static void start_session_timer(void *arg)
+{
+	struct rpc_server *s = arg;
+	uint64_t period_us = s->stall_ns / 3000;
+	struct timeval tv = { .tv_sec = (time_t)(period_us / 1000000), .tv_usec = (suseconds_t)(period_us % 1000000) };
+
+	s->session_timer = event_new(loop_base(loop_set_get(s->loops, 0)), -1, EV_PERSIST, on_session_timer, s);
+	if (s->session_timer && event_add(s->session_timer, &tv) < 0) {
+		event_free(s->session_timer);
+		s->session_timer = NULL;
+	}
+}
+
+static void stop_session_timer(void *arg)
+{
+	struct rpc_server *s = arg;
+
+	event_free(s->session_timer);
+	s->session_timer = NULL;
+}
+
 int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **ret)
 {
 	struct rpc_server *s = calloc(1, sizeof(*s));
@@ -86,6 +117,11 @@ int rpc_server_new(const struct rpc_server_config *config, struct rpc_server **r
 	if (!err && config->metrics) {
 		s->metrics = config->metrics;
 		err = rpc_metrics_register(s);
+	}
+	if (!err) {
+		loop_call(loop_set_get(s->loops, 0), start_session_timer, s);
+		if (!s->session_timer)
+			err = err_set(-ENOMEM, "no memory for a timer");
 	}
 	if (err) {
 		rpc_server_free(s);
@@ -254,6 +290,8 @@ void rpc_server_stop(struct rpc_server *s)
 	while (s->conn_count)
 		sync_cond_wait(&s->gone, &s->lock);
 	sync_mutex_unlock(&s->lock);
+	if (s->session_timer)
+		loop_call(loop_set_get(s->loops, 0), stop_session_timer, s);
 	/* While there are workers, and before what their files are on is taken away. */
 	rpc_grace_end(s->grace);
 	rpc_sessions_end(&s->sessions);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Clients that leave, or hold on to, what others need: sessions, transactions, and memory for a byte now and then. */
+#include "protocol/wfs_notice.h"
+#include "server/rpc/session.h"
+#include "tests/unit/server/rpc/raw_compound.h"
+
+static const struct wfsp_op make = { .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = BYTES("f"), .mode = 0666 };
+
+static int connect_for(struct tree_fixture *t, uint8_t id, uint32_t lease_s)
+{
+	struct wfsp_hello_args a = { .client_id = { id }, .connection = 3, .client_name = "raw", .lease_s = lease_s };
+	static uint8_t buf[4096];
+	int fd = raw_connect(t->f);
+	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+
+	wfsp_put_hello_args(&w, &a);
+	raw_call_end(fd, &w);
+	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	return fd;
+}
+
+static void wait_until_no_session(struct tree_fixture *t)
+{
+	struct rpc_sessions *all = &t->f->server->sessions;
+	uint64_t until = sync_now_ns() + 20 * SYNC_NS_PER_S;
+
+	for (;;) {
+		bool none;
+
+		sync_mutex_lock(&all->lock);
+		none = !all->first && !all->retiring;
+		sync_mutex_unlock(&all->lock);
+		if (none)
+			return;
+		assert_true(sync_now_ns() < until);
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	}
+}
+
+static void test_a_session_ends_with_its_lease_while_nobody_is_connected(void **state)
+{
+	const struct wfsp_lock lock = { .owner = 7, .type = WFSP_LOCK_SHARED, .len_bytes = 10 };
+	struct wfsp_op ops[] = { root, make, { .code = WFSP_OP_LOCK, .lock = lock } };
+	struct tree_fixture *t = *state;
+	struct wfsp_op_res last;
+	uint32_t count;
+	int fd;
+
+	wfs_disconnect(t->w);
+	t->w = NULL;
+	fd = connect_for(t, 1, 1);
+	assert_int_equal(run(fd, plain, ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(t->f->lock_key_count, 1);
+	close(fd);
+	wait_until_no_session(t);
+	/* A server that starts now waits for nobody. */
+	assert_int_equal(t->f->lock_key_count, 0);
+}
+
+/* ---- a byte now and then ---- */
+
+/* Sends, or takes, a byte at a time, much more often than a stall takes, until the server has had enough of it: how
+ * many it was. */
+static size_t drip(int fd, const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		struct pollfd pfd = { .fd = fd, .events = bytes ? POLLIN : POLLHUP };
+		uint8_t byte;
+
+		if (poll(&pfd, 1, STALL_MS / 10) > 0 && (bytes || pfd.revents & POLLHUP))
+			return i;
+		if (bytes)
+			assert_int_equal(send(fd, &bytes[i], 1, MSG_NOSIGNAL), 1);
+		else
+			assert_int_equal(recv(fd, &byte, 1, 0), 1);
+	}
+	return len;
+}
+
+#define DRIPS 2000u
+
+static void test_who_sends_a_record_byte_by_byte_is_hung_up_on(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfsp_write_args a = { .len_bytes = 30u << 20 };
+	static uint8_t buf[32768];
+	int fd = raw_connect(t->f);
+	uint64_t handle = raw_open(fd);
+	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_WRITE);
+
+	a.handle = handle;
+	wfsp_put_write_args(&w, &a);
+	put_be32(buf, record_mark(w.pos - RECORD_MARK_BYTES + a.len_bytes));
+	raw_send(fd, buf, w.pos);
+	assert_true(drip(fd, buf, DRIPS) < DRIPS);
+	close(fd);
+	/* The same with a head that never ends. */
+	fd = raw_connect(t->f);
+	put_be32(buf, record_mark(10000));
+	assert_true(drip(fd, buf, DRIPS) < DRIPS);
+	close(fd);
+}
+
+static void test_who_takes_an_answer_byte_by_byte_is_hung_up_on(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f);
+	uint64_t handle = raw_open(fd);
+
+	for (uint32_t i = 0; i < 8; i++)
+		raw_read_call(fd, 2 + i, handle, 0, 1u << 20);
+	assert_true(drip(fd, NULL, DRIPS) < DRIPS);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
+		T(test_a_session_ends_with_its_lease_while_nobody_is_connected),
+		T(test_who_sends_a_record_byte_by_byte_is_hung_up_on),
+		T(test_who_takes_an_answer_byte_by_byte_is_hung_up_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
