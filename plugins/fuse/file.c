@@ -149,6 +149,26 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	free(buf);
 }
 
+/*
+ * What the kernel sees to itself before it writes to its cache: a file that is written has no capabilities any more.
+ * (That it is not setuid or setgid any more is the server's business.)
+ */
+static int drop_capability(struct mount *m, struct node *n)
+{
+	struct seen seen = { atomic_load(&m->events.changes), atomic_load(&m->sequence) };
+	int err;
+
+	if (node_now_ns() < atomic_load(&n->no_capability_until_ns))
+		return 0;
+	err = wfs_remove_xattr(m->client, NULL, &n->fh, "security.capability");
+	if (err && err != -ENODATA)
+		return err;
+	tell_begin(m);
+	learn_missing(m, n, seen, &n->no_capability_until_ns);
+	tell_end(m);
+	return 0;
+}
+
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t offset,
                      struct fuse_file_info *fi)
 {
@@ -157,15 +177,14 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct node *n = of->node;
 	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && !m->options->writeback, moved = false;
 	uint64_t size_after;
-	int err;
+	int err = of->direct ? drop_capability(m, n) : 0;
 
-	(void)ino;
 	node_touch(m, n);
 	/* The kernel believes the end to be at @offset. */
-	if (at_end) {
+	if (!err && at_end) {
 		err = wfs_append(of->file, buf, size, &size_after);
 		moved = !err && size_after != (uint64_t)offset + size;
-	} else {
+	} else if (!err) {
 		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, m->options->durable ? WFS_FUA : 0);
 	}
 	node_touch(m, n);
@@ -177,6 +196,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	 */
 	if (moved)
 		atomic_store(&n->cached_change, 0);
+	/* The mode that the kernel believes is that from before. */
+	if (of->direct && atomic_load(&n->setid))
+		(void)fuse_lowlevel_notify_inval_inode(m->session, ino, -1, 0);
 	if (err)
 		reply_err(req, err);
 	else

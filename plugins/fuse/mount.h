@@ -96,6 +96,7 @@ struct open_file {
 	struct wfs_file *file; /* NULL: only by what was read of it (small.c) */
 	struct small *small; /* NULL: not small, or not for reading */
 	unsigned access; /* WFS_ACCESS_* */
+	bool direct; /* the kernel hands on what is written to it, and keeps none of it */
 };
 
 /* What had happened before the server was asked. */

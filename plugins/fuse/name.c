@@ -354,6 +354,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (created) {
 		atomic_store(&n->cached_change, attr.change);
 		learn_missing(m, n, who.seen, &n->no_capability_until_ns);
+		/*
+		 * Nothing is in the kernel's cache, and what is written to it there would be dropped when the file is
+		 * next opened. Past it, the kernel does not ask for the file's capabilities before the first write.
+		 */
+		file_of(fi)->direct = access == WFS_ACCESS_WRITE && !m->options->writeback;
+		fi->direct_io = file_of(fi)->direct;
 	}
 	node_touch(m, n);
 	err = fuse_reply_create(req, &entry, fi);

@@ -150,6 +150,10 @@ static void learn(struct mount *m, struct node *n, struct seen seen, const struc
 {
 	bool small = attr->type == WFS_TYPE_FILE && attr->size_bytes <= SMALL_BYTES_MAX;
 
+	if (attr->mode & (S_ISUID | S_ISGID))
+		atomic_store(&n->setid, true);
+	else if (atomic_load(&n->touched) <= seen.own)
+		atomic_store(&n->setid, false);
 	if (attr->has_acl)
 		atomic_store(&n->no_acl_until_ns, 0);
 	else

@@ -316,6 +316,28 @@ def test_ranges_are_copied_by_the_server(here: Path) -> None:
     assert (here / "to").read_bytes() == data
 
 
+def test_what_the_maker_of_a_file_writes_is_seen_by_all_who_have_it_open(here: Path, there: Path) -> None:
+    """What is written through the descriptor that made a file does not pass the kernel's cache."""
+    maker = os.open(here / "file", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(maker, b"a" * 10000)
+        with open(here / "file", "r+b", buffering=0) as other, mmap.mmap(other.fileno(), 10000) as mapped:
+            assert mapped[:] == b"a" * 10000 == other.read()
+            os.pwrite(other.fileno(), b"other", 5000)
+            mapped[9000:9006] = b"mapped"
+            os.ftruncate(maker, 9500)
+            os.ftruncate(maker, 10000)
+            os.write(maker, b"b" * 10000)
+            assert os.pread(other.fileno(), 30000, 10000) == b"b" * 10000
+            wanted = b"a" * 5000 + b"other" + b"a" * 3995 + b"mapped" + b"a" * 494 + bytes(500) + b"b" * 10000
+            assert os.pread(other.fileno(), 30000, 0) == wanted
+            assert mapped[:] == wanted[:10000]
+            mapped.flush()
+            assert (there / "file").read_bytes() == wanted
+    finally:
+        os.close(maker)
+
+
 def test_mapped_memory_is_shared(here: Path, there: Path) -> None:
     (here / "file").write_bytes(b"\0" * 100_000)
     with open(here / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:

@@ -4,13 +4,14 @@
 import errno
 import os
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import mounts
-from mounts import error_as, error_of, here, pair, run_as, source  # noqa: F401 (fixtures)
+from mounts import error_as, error_of, here, pair, run_as, source, there  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
 
@@ -80,6 +81,35 @@ def test_setuid_is_cleared_by_a_write(here: Path) -> None:
     os.chmod(file, 0o6777)
     run_as(USER + 1, GROUP + 1, [], "open(sys.argv[1], 'r+').write('y')", file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o777
+
+
+def test_what_made_a_file_clears_its_privileges_when_it_writes(here: Path, there: Path) -> None:
+    """What is written through the descriptor that made a file does not pass the kernel's cache."""
+    code = """
+        import stat
+        fd = os.open(sys.argv[1], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o755)
+        os.write(fd, b'a')
+        for i in range(3):
+            os.fchmod(fd, 0o6755)
+            assert stat.S_IMODE(os.stat(sys.argv[1]).st_mode) == 0o6755
+            os.write(fd, b'b')
+            assert stat.S_IMODE(os.stat(sys.argv[1]).st_mode) == 0o755
+    """
+    run_as(USER, GROUP, [], code, here / "setuid")
+    assert (there / "setuid").read_bytes() == b"abbb"
+    capability = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+    fd = os.open(here / "capable", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o755)
+    try:
+        for _ in range(3):
+            os.write(fd, b"a")
+            os.setxattr(here / "capable", "security.capability", capability)
+            assert os.getxattr(there / "capable", "security.capability") == capability
+            os.write(fd, b"b")
+            assert error_of(lambda: os.getxattr(here / "capable", "security.capability")) == errno.ENODATA
+            assert error_of(lambda: os.getxattr(there / "capable", "security.capability")) == errno.ENODATA
+    finally:
+        os.close(fd)
+    assert (here / "capable").read_bytes() == b"ab" * 3
 
 
 def test_a_program_may_be_run_without_being_readable(here: Path) -> None:
