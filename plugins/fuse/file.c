@@ -29,6 +29,9 @@ int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned
 		return -ENOMEM;
 	*of = (struct open_file){ .node = n, .file = file, .access = access };
 	fi->fh = (uint64_t)(uintptr_t)of;
+	/* Closing it gives up locks, which the server would have to know of; and what was written to memory goes out,
+	 * if it can be written to. */
+	fi->noflush = m->options->local_locks && (fi->flags & O_ACCMODE) != O_RDWR;
 	pthread_mutex_lock(&m->open_lock);
 	atomic_fetch_add(&n->opens, 1);
 	pthread_mutex_unlock(&m->open_lock);

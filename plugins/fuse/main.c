@@ -25,6 +25,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	/* A listing is most often followed by a look at what was listed. */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	/* Without these the kernel keeps locks itself. */
+	if (m->options->local_locks)
+		conn->want &= ~(unsigned)(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
 	if (m->options->writeback)
 		conn->want |= conn->capable & FUSE_CAP_WRITEBACK_CACHE;
 }

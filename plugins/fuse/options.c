@@ -38,6 +38,7 @@ static const struct fuse_opt specs[] = {
 	{ "writeback_cache", AT(writeback), 1 },
 	{ "durable", AT(durable), 1 },
 	{ "no_shared_memory", AT(no_shm), 1 },
+	{ "local_locks", AT(local_locks), 1 },
 	{ "-f", AT(foreground), 1 },
 	{ "-d", AT(debug), 1 },
 	{ "debug", AT(debug), 1 },

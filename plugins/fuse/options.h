@@ -20,6 +20,7 @@ struct options {
 	unsigned threads;
 	int foreground, debug, help, version;
 	int writeback, read_only, no_shm, durable;
+	int local_locks; /* kept by the kernel for the programs on this mount, and by nobody else */
 };
 
 #define OPTIONS_SOCKET_DEFAULT "/run/wfsd/rpc.sock"

@@ -9,15 +9,17 @@ import signal
 import socket
 import stat
 import subprocess
+import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mounts
-from appliance import Appliance, program, wait_for
-from mounts import Mount, error_of, fallocate, here, pair, source, there  # noqa: F401 (fixtures)
+from appliance import Appliance, Settings, program, wait_for
+from mounts import Mount, create_tree, error_of, fallocate, here, pair, source, there  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
 
@@ -336,6 +338,37 @@ def test_what_the_maker_of_a_file_writes_is_seen_by_all_who_have_it_open(here: P
             assert (there / "file").read_bytes() == wanted
     finally:
         os.close(maker)
+
+
+def test_locks_may_be_left_to_this_machine(make_appliance: Callable[..., Appliance]) -> None:
+    """With local_locks programs see each other's locks on one mount, and not on two; closing gives them up."""
+    box = make_appliance(Settings())
+    where = create_tree(box)
+    mounted = [Mount(where, box.folder / name, "local_locks").start() for name in ("one", "two")]
+    code = """
+        import fcntl
+        with open(sys.argv[1], 'rb') as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with open(sys.argv[1], 'r+b') as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """
+    try:
+        file = mounted[0] / "file"
+        file.write_text("x" * 100)
+        wait_for((mounted[1] / "file").exists, "the file")
+        with open(file, "rb") as mine:
+            fcntl.lockf(mine, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            assert mounts.error_as(0, 0, [], "exec(sys.argv[2])", file, textwrap.dedent(code)) == "EAGAIN"
+            assert mounts.error_as(0, 0, [], "exec(sys.argv[2])", mounted[1] / "file", textwrap.dedent(code)) == ""
+            # As POSIX has it: with any descriptor of the file that the process closes.
+            with open(file, "rb"):
+                pass
+            assert mounts.error_as(0, 0, [], "exec(sys.argv[2])", file, textwrap.dedent(code)) == ""
+        assert box.metrics().sum("wfsd_rpc_tree_operations_total", operation="lock") == 0
+        assert [mount.stop() for mount in mounted] == [0, 0]
+    finally:
+        for mount in mounted:
+            mount.dispose()
 
 
 def test_mapped_memory_is_shared(here: Path, there: Path) -> None:
