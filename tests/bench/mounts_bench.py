@@ -3,7 +3,7 @@
 
 All stand on files in one folder; each round runs them one after the other, on mounts and pools of their own.
 
-usage: mounts_bench.py [--folder DIR] [--files N] [--rounds N] [--targets A,B]
+usage: mounts_bench.py [--folder DIR] [--files N] [--rounds N] [--targets "A;B"]
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from targets import Ours  # noqa: F401  makes the test harness importable
@@ -30,13 +30,13 @@ ZFS_POOL = f"wfsdbench{os.getpid()}"
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[Path]:
+def ours(folder: Path, options: str = "allow_other,suid,dev") -> Iterator[Path]:
     box = Appliance(folder / "ours", Settings(cache="512M"))
     box.start()
     mount = None
     try:
         box.create_pool("tank", SIZE)
-        mount = mounts.Mount(mounts.create_tree(box), folder / "ours" / "mnt").start()
+        mount = mounts.Mount(mounts.create_tree(box), folder / "ours" / "mnt", options).start()
         yield mount.path
         mount.stop()
     finally:
@@ -44,6 +44,11 @@ def ours(folder: Path) -> Iterator[Path]:
             mount.dispose()
         box.stop()
         box.dispose()
+
+
+def ours_local_locks(folder: Path) -> AbstractContextManager[Path]:
+    """As the others keep them."""
+    return ours(folder, "allow_other,suid,dev,local_locks")
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def fuse2fs(folder: Path) -> Iterator[Path]:
         time.sleep(1)
 
 
-TARGETS: dict[str, Callable] = {"ours": ours, "zfs-fuse": zfs_fuse, "fuse2fs": fuse2fs}
+TARGETS: dict[str, Callable] = {"ours": ours, "ours, local_locks": ours_local_locks, "zfs-fuse": zfs_fuse, "fuse2fs": fuse2fs}
 
 
 def measure(target: str, folder: Path, files: int) -> dict[str, float]:
@@ -99,11 +104,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where everything lies (default: a temporary folder)")
     parser.add_argument("--files", type=int, default=10000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--targets", default=";".join(TARGETS), help="separated by semicolons")
     chosen = parser.parse_args()
     if mounts.why_not():
         sys.exit(f"mounts_bench: {mounts.why_not()}")
-    wanted = [t for t in chosen.targets.split(",") if t == "ours" or shutil.which(t)]
+    wanted = [t for t in chosen.targets.split(";") if t.startswith("ours") or shutil.which(t)]
     runs: dict[str, list[dict[str, float]]] = {target: [] for target in wanted}
     top = Path(tempfile.mkdtemp(prefix="wfsd-bench-", dir=chosen.folder))
     top.chmod(0o755)
