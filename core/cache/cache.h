@@ -163,9 +163,15 @@ void cache_punch_end(struct cache_file *f, uint64_t offset, uint64_t len, bool f
  * Replacing whole pages as a part of something larger: what can fail or wait is done by begin, so that commit cannot.
  * Between the two, others are kept from the pages of the range [first page, last page] as by a punch. @pages ascend by
  * index, and are copied; @data NULL: zeros. After commit they are dirty, and count as logged: the caller's log has
- * their contents. begin: 0, -ENOMEM, or why the file's pages stay dirty; it waits at the dirty limit. commit and abort
- * never block and end it.
+ * their contents. begin: 0 or -ENOMEM; the caller has waited for room with cache_wait_room(). commit and abort never
+ * block and end it.
+ *
+ * cache_wait_room() waits like a writer of so many pages as long as too much is dirty, under no locks that write-back
+ * or a commit may need. @pace_ns: 0 at first, the cache's from then on: when whoever shares it may go on. @failed,
+ * which is asked now and then under a lock of the cache, ends the wait by telling why write-back does not help.
  */
+typedef int cache_failed_fn(void *ctx);
+int cache_wait_room(struct cache *c, uint64_t *pace_ns, uint64_t pages, cache_failed_fn *failed, void *ctx);
 struct cache_replacement;
 struct cache_new_page {
 	uint64_t index;

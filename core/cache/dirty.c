@@ -212,10 +212,16 @@ static bool have_room(const struct cache *c)
 	return l.used < l.max;
 }
 
-/* First come, first served. */
-static int throttle_wait(struct cache_file *f)
+static int file_failed(void *ctx)
 {
-	struct cache *c = f->cache;
+	const struct cache_file *f = ctx;
+
+	return __atomic_load_n(&f->wb_error, __ATOMIC_RELAXED);
+}
+
+/* First come, first served. @failed tells that it makes no sense to wait. */
+static int throttle_wait(struct cache *c, cache_failed_fn *failed, void *ctx)
+{
 	struct throttled me;
 	int rc = 0;
 
@@ -229,7 +235,7 @@ static int throttle_wait(struct cache_file *f)
 	writeback_kick(c);
 	sync_mutex_lock(&c->throttle_lock);
 	while (c->throttled.next != &me.link || !have_room(c)) {
-		rc = __atomic_load_n(&f->wb_error, __ATOMIC_RELAXED);
+		rc = failed(ctx);
 		if (rc)
 			break;
 		(void)sync_cond_wait_until(&me.cond, &c->throttle_lock, sync_now_ns() + THROTTLE_LOOK_NS);
@@ -240,19 +246,19 @@ static int throttle_wait(struct cache_file *f)
 		sync_cond_signal(&cds_list_first_entry(&c->throttled, struct throttled, link)->cond);
 	sync_mutex_unlock(&c->throttle_lock);
 	sync_cond_done(&me.cond);
-	return rc ? err_set(rc, "no room for more unwritten data: earlier write-back of the file failed") : 0;
+	return rc ? err_set(rc, "no room for more unwritten data: what is to be written back stays") : 0;
 }
 
 /* Above the background level. */
-static int wait_for_turn(struct cache_file *f, uint64_t pages, const struct pace_level *level, unsigned flags)
+static int wait_for_turn(struct cache *c, uint64_t *pace_ns, uint64_t pages, const struct pace_level *level,
+                         unsigned flags)
 {
-	struct cache *c = f->cache;
 	uint64_t now = sync_now_ns(), due;
 
 	sync_mutex_lock(&c->throttle_lock);
-	due = pace_due(f->pace_ns, now);
+	due = pace_due(*pace_ns, now);
 	if (due <= now || !(flags & CACHE_NOWAIT))
-		f->pace_ns = pace_order(&c->pace, f->pace_ns, now, pages, level);
+		*pace_ns = pace_order(&c->pace, *pace_ns, now, pages, level);
 	sync_mutex_unlock(&c->throttle_lock);
 	if (due <= now)
 		return 0;
@@ -265,23 +271,31 @@ static int wait_for_turn(struct cache_file *f, uint64_t pages, const struct pace
 	return 0;
 }
 
-int dirty_throttle(struct cache_file *f, uint64_t pages, unsigned flags)
+static int throttle(struct cache *c, uint64_t *pace_ns, uint64_t pages, unsigned flags, cache_failed_fn *failed,
+                    void *ctx)
 {
-	struct cache *c = f->cache;
 	struct pace_level level = level_of(c);
 	int rc = 0;
 
-	if (flags & CACHE_MAKES_ROOM)
-		return 0;
 	if (level.used > level.start)
-		rc = wait_for_turn(f, pages, &level, flags);
+		rc = wait_for_turn(c, pace_ns, pages, &level, flags);
 	if (rc || (have_room(c) && __atomic_load_n(&c->throttled_count, __ATOMIC_RELAXED) == 0))
 		return rc;
 	if (flags & CACHE_NOWAIT) {
 		writeback_kick(c);
 		return -EAGAIN;
 	}
-	return throttle_wait(f);
+	return throttle_wait(c, failed, ctx);
+}
+
+int dirty_throttle(struct cache_file *f, uint64_t pages, unsigned flags)
+{
+	return flags & CACHE_MAKES_ROOM ? 0 : throttle(f->cache, &f->pace_ns, pages, flags, file_failed, f);
+}
+
+int cache_wait_room(struct cache *c, uint64_t *pace_ns, uint64_t pages, cache_failed_fn *failed, void *ctx)
+{
+	return throttle(c, pace_ns, pages, 0, failed, ctx);
 }
 
 void dirty_written(struct cache *c, uint64_t from_ns, uint64_t pages)

@@ -67,14 +67,13 @@ int cache_replace_begin(struct cache_file *f, const struct cache_new_page pages[
 {
 	struct cache_replacement *r = malloc(sizeof(*r) + count * sizeof(r->pages[0]));
 	struct stash s = { .count = 0 };
-	int rc;
+	int rc = 0;
 
 	always(count);
 	if (!r)
 		return err_set(-ENOMEM, "no memory to replace %u pages", count);
 	r->file = f;
 	r->count = 0;
-	rc = dirty_throttle(f, count, 0);
 	for (unsigned i = 0; i < count && !rc; i++) {
 		always(!i || pages[i].index > pages[i - 1].index);
 		rc = take_page(r, &pages[i], &s, count - i);

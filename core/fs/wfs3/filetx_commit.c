@@ -459,13 +459,26 @@ static unsigned other_leaves(const struct vfs_answer *a)
 	return 4 + (a ? 1 + (unsigned)(a->len / ANSWER_PART_BYTES) : 0);
 }
 
-/* With room for what is written: in the pool, and for its owners. */
+/* Does it make no sense to wait for room in the cache? */
+static int wait_failed(void *ctx)
+{
+	const struct filetx_commit *c = ctx;
+
+	if (__atomic_load_n(&c->ds->pool->failed, __ATOMIC_ACQUIRE))
+		return -EIO;
+	return sync_now_ns() > c->tx->deadline_ns ? -ETIMEDOUT : 0;
+}
+
+/* With room for what is written: in memory, in the pool, and for its owners. */
 static int commit_prepared(struct filetx_commit *c)
 {
 	struct pool *p = c->ds->pool;
 	struct admission adm;
 	int rc = filetx_list_owners(c);
 
+	/* Not with the locks: whoever ends a group would wait, and everybody else for him. */
+	if (!rc && c->page_count)
+		rc = cache_wait_room(p->w->config.cache, &c->ds->tx_pace_ns, c->page_count, wait_failed, c);
 	if (!rc)
 		rc = filetx_take_quotas(c);
 	if (!rc) {

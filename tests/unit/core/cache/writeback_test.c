@@ -148,12 +148,22 @@ static void write_pages(void *arg)
 	}
 }
 
+/* Asked once or more: -ETIMEDOUT the third time. */
+static int lose_patience(void *ctx)
+{
+	unsigned *asked = ctx;
+
+	return ++*asked == 3 ? -ETIMEDOUT : 0;
+}
+
 static void test_writers_wait_at_the_dirty_limit(void **state)
 {
 	struct cache_config cfg = rig_config(8 * MIB);
 	struct rig r;
 	struct writer t = { .rig = &r, .count = 300 };
 	uint8_t buf[PAGE] = { 0 };
+	uint64_t pace_ns = 0;
+	unsigned asked = 0;
 
 	(void)state;
 	cfg.dirty_max_bytes = MIB;
@@ -167,8 +177,12 @@ static void test_writers_wait_at_the_dirty_limit(void **state)
 	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_NOWAIT), -EAGAIN);
 	assert_int_equal(rig_write(&r, 400 * PAGE, buf, PAGE, CACHE_MAKES_ROOM), 0);
 	assert_int_equal(stats_of(&r).dirty_bytes + stats_of(&r).writeback_bytes, MIB + PAGE);
+	/* Without a file, too, as long as the caller likes. */
+	assert_int_equal(cache_wait_room(r.cache, &pace_ns, 1, lose_patience, &asked), -ETIMEDOUT);
+	assert_int_equal(asked, 3);
 	store_set(&r.store, false, false, 0, 0);
 	sync_thread_join(&t.thread);
+	assert_int_equal(cache_wait_room(r.cache, &pace_ns, 1, lose_patience, &asked), 0);
 	assert_int_equal(t.rc, 0);
 	assert_int_equal(cache_flush(r.file, 0, UINT64_MAX), 0);
 	for (unsigned i = 0; i < 300; i++)
