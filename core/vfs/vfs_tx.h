@@ -11,7 +11,8 @@
  * entries are not a part of its attributes: two transactions may put different names into one directory.
  *
  * Errors of operations on handles inside: those of the operation outside; and once the transaction is over, why it is:
- * -EBUSY a conflict, -ETIMEDOUT its time, -E2BIG its bounds, -ECANCELED it was aborted, or committed. Permissions are
+ * -EBUSY a conflict, -ETIMEDOUT its time, -E2BIG its bounds, -ENOMEM those of all transactions together, -ECANCELED it
+ * was aborted, or committed. Permissions are
  * checked when an operation is asked for. Locks, holes, nameless files and flushes are not available inside
  * (-EOPNOTSUPP).
  *

@@ -71,6 +71,8 @@ static int tell_reason(const struct filetx *tx)
 		return err_set(-ETIMEDOUT, "the time of transaction %" PRIu64 " is over", tx->id);
 	case -E2BIG:
 		return err_set(-E2BIG, "transaction %" PRIu64 " is too large", tx->id);
+	case -ENOMEM:
+		return err_set(-ENOMEM, "there was no memory for transaction %" PRIu64, tx->id);
 	default:
 		return err_set(tx->reason, "transaction %" PRIu64 " was aborted", tx->id);
 	}
@@ -103,8 +105,9 @@ int filetx_charge(struct filetx *tx, size_t bytes)
 
 	if (tx->bytes + bytes > limits->bytes_max)
 		return filetx_fail(tx, -E2BIG);
+	if (!filetx_table_charge(tx->ds->pool->transactions, bytes))
+		return filetx_fail(tx, -ENOMEM);
 	tx->bytes += bytes;
-	filetx_table_charge(tx->ds->pool->transactions, bytes);
 	return 0;
 }
 

@@ -115,7 +115,7 @@ void filetx_leave(struct filetx *tx) SYNC_NO_ANALYSIS;
 int filetx_fail(struct filetx *tx, int reason);
 /* Likewise with -EBUSY. @name NULL: it is about the object. */
 int filetx_conflict(struct filetx *tx, uint64_t object, const char *name, size_t name_len);
-/* It is about to hold @bytes more. -E2BIG, and it is over. */
+/* It is about to hold @bytes more. -E2BIG, -ENOMEM, and it is over. */
 int filetx_charge(struct filetx *tx, size_t bytes);
 /* An object of the tree by its number. -ESTALE; -EBUSY; ... Blocks. */
 int filetx_get(struct filetx *tx, uint64_t number, struct filetx_object **ret);
@@ -141,7 +141,8 @@ const struct wfs3_tx_limits *filetx_limits(const struct filetx_table *t);
 /* -EAGAIN: too many run already. */
 int filetx_table_add(struct filetx_table *t, struct filetx *tx);
 void filetx_table_remove(struct filetx_table *t, struct filetx *tx);
-void filetx_table_charge(struct filetx_table *t, size_t bytes);
+/* False: transactions have their share of the memory, or there is none. */
+bool filetx_table_charge(struct filetx_table *t, size_t bytes);
 void filetx_table_uncharge(struct filetx_table *t, size_t bytes);
 /* It was aborted: that is remembered for a while. */
 void filetx_table_note(struct filetx_table *t, const struct filetx *tx);

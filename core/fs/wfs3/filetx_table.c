@@ -11,14 +11,19 @@
 
 #include "core/base/assert.h"
 #include "core/base/budget.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/fs/wfs3/filetx.h"
 
 #define EXPIRE_BATCH 16u
+/* Of the memory budget: what all together may hold, and what they are given however little is left. */
+#define SHARE 4u
+#define ASSURED_SHARE 16u
 
 struct filetx_table {
 	struct wfs3_tx_limits limits;
 	struct budget_consumer *consumer;
+	size_t bytes_max, assured_bytes;
 	struct sync_mutex lock; /* SYNC_RANK_LEAF */
 	struct cds_list_head running SYNC_GUARDED_BY(lock); /* those that have an owner */
 	unsigned count SYNC_GUARDED_BY(lock);
@@ -37,7 +42,10 @@ int filetx_table_new(struct budget *b, const struct wfs3_tx_limits *limits, stru
 		                             .ops_max = limits->ops_max ? limits->ops_max : 20000,
 		                             .count_max = limits->count_max ? limits->count_max : 256,
 		                             .age_max_ms = limits->age_max_ms ? limits->age_max_ms : 300000 };
-	t->consumer = budget_join(b, "transactions", 0, NULL, NULL);
+	/* Of the largest size there may be one, at least. */
+	t->bytes_max = max_u64(budget_limit(b) / SHARE, t->limits.bytes_max);
+	t->assured_bytes = min_u64(budget_limit(b) / ASSURED_SHARE, t->limits.bytes_max);
+	t->consumer = budget_join(b, "transactions", t->assured_bytes, NULL, NULL);
 	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "wfs3 transactions");
 	CDS_INIT_LIST_HEAD(&t->running);
 	*ret = t;
@@ -83,9 +91,16 @@ void filetx_table_remove(struct filetx_table *t, struct filetx *tx)
 	sync_mutex_unlock(&t->lock);
 }
 
-void filetx_table_charge(struct filetx_table *t, size_t bytes)
+bool filetx_table_charge(struct filetx_table *t, size_t bytes)
 {
-	budget_charge(t->consumer, bytes);
+	/* Several at once may pass the bounds by what each of them asks for. */
+	size_t used = budget_consumer_used(t->consumer) + bytes;
+
+	if (used <= t->assured_bytes) {
+		budget_charge(t->consumer, bytes);
+		return true;
+	}
+	return used <= t->bytes_max && budget_try_charge(t->consumer, bytes);
 }
 
 void filetx_table_uncharge(struct filetx_table *t, size_t bytes)

@@ -157,9 +157,63 @@ static void test_a_full_pool_refuses_it_and_nothing_is_changed(void **state)
 	tree_done(&t);
 }
 
+#define HOLDERS 16u
+#define HELD_BYTES (1u << 20)
+
+static int hold(struct vfs_node *top, const char *name, uint64_t bytes)
+{
+	uint8_t *data = malloc(65536);
+	struct vfs_node *n;
+	int rc = make_type(top, name, VFS_TYPE_FILE, &n);
+
+	memset(data, 5, 65536);
+	for (uint64_t at = 0; at < bytes && !rc; at += 65536)
+		rc = node_write(n, at, data, 65536, 0);
+	vfs_node_unref(n);
+	free(data);
+	return rc;
+}
+
+static void test_transactions_hold_a_share_of_the_memory_and_no_more(void **state)
+{
+	struct vfs_tx *all[HOLDERS], *late;
+	struct tree_fixture t;
+	struct vfs_node *top;
+	unsigned count = 0;
+	int rc = 0;
+
+	(void)state;
+	tree_init(&t, 192u << 20);
+	for (; count < HOLDERS && !rc; count++) {
+		all[count] = tx_begin(&t, VFS_TX_SNAPSHOT);
+		top = tx_top(&t, all[count]);
+		rc = hold(top, "f", HELD_BYTES);
+		vfs_node_unref(top);
+	}
+	assert_int_equal(rc, -ENOMEM);
+	assert_true(count >= 2);
+	/* It is over, and says why; others are not. */
+	assert_int_equal(tx_info(all[count - 1]).state, VFS_TX_ABORTED);
+	assert_int_equal(tx_info(all[count - 1]).reason, -ENOMEM);
+	assert_int_equal(tx_end(all[--count]), -ENOMEM);
+	assert_int_equal(lookup_error(t.top, "f"), -ENOENT);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(tx_info(all[i]).state, VFS_TX_RUNNING);
+		all[i]->ops->free(all[i]);
+	}
+	late = tx_begin(&t, VFS_TX_SNAPSHOT);
+	top = tx_top(&t, late);
+	assert_ok(hold(top, "f", 65536));
+	vfs_node_unref(top);
+	assert_ok(tx_end(late));
+	assert_ok(lookup_error(t.top, "f"));
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transactions_hold_a_share_of_the_memory_and_no_more),
 		cmocka_unit_test(test_bounds_abort_with_their_reason),
 		cmocka_unit_test(test_outcomes_are_known_by_number_also_after_a_restart),
 		cmocka_unit_test(test_what_was_committed_durably_survives_a_crash),
