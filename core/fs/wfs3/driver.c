@@ -417,27 +417,45 @@ static int driver_each(void *ctx, void (*fn)(void *fn_ctx, const struct pool_inf
 	return 0;
 }
 
+/* A pool whose devices are to change: nobody else administers any until change_end(). */
+static int change_begin(struct wfs3 *w, const char *name, struct pool **ret) SYNC_TRY_ACQUIRE(0, w->admin_lock)
+{
+	int rc = pool_get(w, name, ret);
+
+	if (rc)
+		return rc;
+	sync_mutex_lock(&w->admin_lock);
+	rc = pool_check_writable(*ret);
+	if (rc) {
+		sync_mutex_unlock(&w->admin_lock);
+		pool_put(*ret);
+	}
+	return rc;
+}
+
+static void change_end(struct wfs3 *w, struct pool *p) SYNC_RELEASE(w->admin_lock)
+{
+	sync_mutex_unlock(&w->admin_lock);
+	pool_put(p);
+}
+
 static int driver_attach(void *ctx, const char *name, const char *device, const char *new_device, bool force,
                          bool replace)
 {
 	struct wfs3 *w = ctx;
 	struct blk_dev *dev;
 	struct pool *p;
-	int ret = pool_get(w, name, &p);
+	int ret = change_begin(w, name, &p);
 
 	if (ret)
 		return ret;
-	sync_mutex_lock(&w->admin_lock);
-	ret = pool_check_writable(p);
-	if (!ret)
-		ret = w->config.open(w->config.open_ctx, new_device, 0, &dev);
+	ret = w->config.open(w->config.open_ctx, new_device, 0, &dev);
 	if (!ret) {
 		ret = members_attach(p, device, dev, force, replace);
 		if (ret)
 			w->config.close(w->config.open_ctx, dev);
 	}
-	sync_mutex_unlock(&w->admin_lock);
-	pool_put(p);
+	change_end(w, p);
 	return ret;
 }
 
@@ -445,16 +463,12 @@ static int driver_detach(void *ctx, const char *name, const char *device)
 {
 	struct wfs3 *w = ctx;
 	struct pool *p;
-	int ret = pool_get(w, name, &p);
+	int ret = change_begin(w, name, &p);
 
 	if (ret)
 		return ret;
-	sync_mutex_lock(&w->admin_lock);
-	ret = pool_check_writable(p);
-	if (!ret)
-		ret = members_detach(p, device);
-	sync_mutex_unlock(&w->admin_lock);
-	pool_put(p);
+	ret = members_detach(p, device);
+	change_end(w, p);
 	return ret;
 }
 
@@ -463,23 +477,18 @@ static int driver_online(void *ctx, const char *name, const char *path)
 	struct wfs3 *w = ctx;
 	struct blk_dev *dev;
 	struct pool *p;
-	int ret = pool_get(w, name, &p);
+	int ret = change_begin(w, name, &p);
 
 	if (ret)
 		return ret;
-	sync_mutex_lock(&w->admin_lock);
-	ret = pool_check_writable(p);
-	if (!ret) {
-		members_close_away(p, path);
-		ret = w->config.open(w->config.open_ctx, path, 0, &dev);
-	}
+	members_close_away(p, path);
+	ret = w->config.open(w->config.open_ctx, path, 0, &dev);
 	if (!ret) {
 		ret = members_online(p, dev);
 		if (ret)
 			w->config.close(w->config.open_ctx, dev);
 	}
-	sync_mutex_unlock(&w->admin_lock);
-	pool_put(p);
+	change_end(w, p);
 	return ret;
 }
 

@@ -9,42 +9,19 @@
 
 int driver_fs_create(void *ctx, const char *pool, const char *name)
 {
-	struct pool *p;
 	int ret = vfs_check_name(name, strlen(name));
 
-	if (!ret)
-		ret = pool_get(ctx, pool, &p);
-	if (ret)
-		return ret;
-	ret = dataset_create(p, DATASET_TYPE_TREE, name, 0);
-	pool_put(p);
-	return ret;
+	return ret ? ret : driver_dataset_create(ctx, DATASET_TYPE_TREE, pool, name, 0);
 }
 
 int driver_fs_rename(void *ctx, const char *pool, const char *name, const char *new_name)
 {
-	struct pool *p;
-	int ret = vfs_check_name(new_name, strlen(new_name));
-
-	if (!ret)
-		ret = pool_get(ctx, pool, &p);
-	if (ret)
-		return ret;
-	ret = dataset_rename(p, DATASET_TYPE_TREE, name, new_name);
-	pool_put(p);
-	return ret;
+	return driver_dataset_rename(ctx, DATASET_TYPE_TREE, pool, name, new_name);
 }
 
 int driver_fs_delete(void *ctx, const char *pool, const char *name)
 {
-	struct pool *p;
-	int ret = pool_get(ctx, pool, &p);
-
-	if (ret)
-		return ret;
-	ret = dataset_delete(p, DATASET_TYPE_TREE, name);
-	pool_put(p);
-	return ret;
+	return driver_dataset_delete(ctx, DATASET_TYPE_TREE, pool, name);
 }
 
 /* -ENOENT: it has no name any more, and only its space is still to be freed. */
@@ -53,11 +30,7 @@ static int fs_info(struct dataset *ds, struct fs_info *ret)
 	bool deleting;
 
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
-	sync_mutex_lock(&ds->pool->table_lock);
-	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
-	deleting = ds->state == DATASET_STATE_DELETING;
-	sync_mutex_unlock(&ds->pool->table_lock);
+	deleting = driver_dataset_names(ds, ret->pool, ret->name);
 	ret->id = ds->id;
 	ret->used_bytes = __atomic_load_n(&ds->used_blocks, __ATOMIC_RELAXED) * WFS3_BLOCK_BYTES;
 	ret->object_count = __atomic_load_n(&ds->object_count, __ATOMIC_RELAXED);
@@ -67,18 +40,14 @@ static int fs_info(struct dataset *ds, struct fs_info *ret)
 
 int driver_fs_get(void *ctx, const char *pool, const char *name, struct fs_info *ret_info)
 {
-	struct pool *p;
 	struct dataset *ds;
-	int ret = pool_get(ctx, pool, &p);
+	struct pool *p;
+	int ret = driver_dataset_find(ctx, DATASET_TYPE_TREE, pool, name, &p, &ds);
 
 	if (ret)
 		return ret;
-	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_TREE, &ds);
-	if (!ret) {
-		ret = fs_info(ds, ret_info);
-		vfs_node_unref(&ds->self.node);
-	}
-	pool_put(p);
+	ret = fs_info(ds, ret_info);
+	driver_dataset_put(p, ds);
 	return ret;
 }
 
@@ -102,12 +71,6 @@ static int each_fs_one(void *ctx, struct dataset *ds)
 int driver_fs_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, const struct fs_info *info), void *fn_ctx)
 {
 	struct each_fs e = { .fn = fn, .fn_ctx = fn_ctx };
-	struct pool *p;
-	int ret = pool_get(ctx, pool, &p);
 
-	if (ret)
-		return ret;
-	ret = dataset_each(p, each_fs_one, &e);
-	pool_put(p);
-	return ret;
+	return driver_dataset_each(ctx, pool, each_fs_one, &e);
 }

@@ -23,64 +23,34 @@ static int check_volume_args(const char *name, uint64_t size_bytes)
 
 int driver_volume_create(void *ctx, const char *pool, const char *name, uint64_t size_bytes)
 {
-	struct pool *p;
 	int ret = check_volume_args(name, size_bytes);
 
-	if (ret)
-		return ret;
-	ret = pool_get(ctx, pool, &p);
-	if (ret)
-		return ret;
-	ret = dataset_create(p, DATASET_TYPE_VOLUME, name, size_bytes);
-	pool_put(p);
-	return ret;
+	return ret ? ret : driver_dataset_create(ctx, DATASET_TYPE_VOLUME, pool, name, size_bytes);
 }
 
 int driver_volume_resize(void *ctx, const char *pool, const char *name, uint64_t size_bytes, bool shrink)
 {
-	struct pool *p;
 	struct dataset *ds;
+	struct pool *p;
 	int ret = check_volume_args(name, size_bytes);
 
+	if (!ret)
+		ret = driver_dataset_find(ctx, DATASET_TYPE_VOLUME, pool, name, &p, &ds);
 	if (ret)
 		return ret;
-	ret = pool_get(ctx, pool, &p);
-	if (ret)
-		return ret;
-	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_VOLUME, &ds);
-	if (!ret) {
-		ret = volume_resize(ds, size_bytes, shrink);
-		vfs_node_unref(&ds->self.node);
-	}
-	pool_put(p);
+	ret = volume_resize(ds, size_bytes, shrink);
+	driver_dataset_put(p, ds);
 	return ret;
 }
 
 int driver_volume_rename(void *ctx, const char *pool, const char *name, const char *new_name)
 {
-	struct pool *p;
-	int ret = vfs_check_name(new_name, strlen(new_name));
-
-	if (ret)
-		return ret;
-	ret = pool_get(ctx, pool, &p);
-	if (ret)
-		return ret;
-	ret = dataset_rename(p, DATASET_TYPE_VOLUME, name, new_name);
-	pool_put(p);
-	return ret;
+	return driver_dataset_rename(ctx, DATASET_TYPE_VOLUME, pool, name, new_name);
 }
 
 int driver_volume_delete(void *ctx, const char *pool, const char *name)
 {
-	struct pool *p;
-	int ret = pool_get(ctx, pool, &p);
-
-	if (ret)
-		return ret;
-	ret = dataset_delete(p, DATASET_TYPE_VOLUME, name);
-	pool_put(p);
-	return ret;
+	return driver_dataset_delete(ctx, DATASET_TYPE_VOLUME, pool, name);
 }
 
 /* -ENOENT: it has no name any more, and only its space is still to be freed. */
@@ -90,11 +60,7 @@ static int volume_info(struct dataset *ds, struct volume_info *ret)
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
-	snprintf(ret->pool, sizeof(ret->pool), "%s", ds->pool->name);
-	sync_mutex_lock(&ds->pool->table_lock);
-	snprintf(ret->name, sizeof(ret->name), "%s", ds->name);
-	deleting = ds->state == DATASET_STATE_DELETING;
-	sync_mutex_unlock(&ds->pool->table_lock);
+	deleting = driver_dataset_names(ds, ret->pool, ret->name);
 	err = deleting ? err_set(-ENOENT, "the volume is deleted") : dataset_load(ds);
 	ret->id = ds->id;
 	ret->size_bytes = __atomic_load_n(&ds->self.inode.size_bytes, __ATOMIC_RELAXED);
@@ -107,18 +73,14 @@ static int volume_info(struct dataset *ds, struct volume_info *ret)
 
 int driver_volume_get(void *ctx, const char *pool, const char *name, struct volume_info *ret_info)
 {
-	struct pool *p;
 	struct dataset *ds;
-	int ret = pool_get(ctx, pool, &p);
+	struct pool *p;
+	int ret = driver_dataset_find(ctx, DATASET_TYPE_VOLUME, pool, name, &p, &ds);
 
 	if (ret)
 		return ret;
-	ret = dataset_find(p, name, strlen(name), DATASET_TYPE_VOLUME, &ds);
-	if (!ret) {
-		ret = volume_info(ds, ret_info);
-		vfs_node_unref(&ds->self.node);
-	}
-	pool_put(p);
+	ret = volume_info(ds, ret_info);
+	driver_dataset_put(p, ds);
 	return ret;
 }
 
@@ -145,12 +107,6 @@ int driver_volume_each(void *ctx, const char *pool, void (*fn)(void *fn_ctx, con
                        void *fn_ctx)
 {
 	struct each_volume e = { .fn = fn, .fn_ctx = fn_ctx };
-	struct pool *p;
-	int ret = pool_get(ctx, pool, &p);
 
-	if (ret)
-		return ret;
-	ret = dataset_each(p, each_volume_one, &e);
-	pool_put(p);
-	return ret;
+	return driver_dataset_each(ctx, pool, each_volume_one, &e);
 }
