@@ -25,7 +25,7 @@ void log_set_level(enum log_level level)
 	__atomic_store_n(&log_level_max, (int)level, __ATOMIC_RELAXED);
 }
 
-static const char *level_name(enum log_level level)
+const char *log_level_name(enum log_level level)
 {
 	switch (level) {
 	case LOG_LEVEL_ERROR:
@@ -46,7 +46,7 @@ static const char *level_name(enum log_level level)
 static void to_stderr(enum log_level level, const char *area, const char *text)
 {
 	char line[LOG_TEXT_MAX + 128];
-	int n = snprintf(line, sizeof(line), "%s %s: %s\n", level_name(level), area, text);
+	int n = snprintf(line, sizeof(line), "%s %s: %s\n", log_level_name(level), area, text);
 
 	if (n < 0)
 		return;

@@ -14,6 +14,9 @@ enum log_level {
 	LOG_LEVEL_DEBUG = 7,
 };
 
+/* "error", "warning", "notice", "info", "debug". */
+const char *log_level_name(enum log_level level);
+
 typedef void log_sink_fn(void *ctx, enum log_level level, const char *area, const char *text);
 
 void log_set_sink(log_sink_fn *sink, void *ctx);

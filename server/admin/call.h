@@ -92,6 +92,15 @@ call_fn export_verb_add, export_verb_remove, verb_reload;
 int answer_pool(struct call *c, const char *pool);
 int answer_volume(struct call *c, const char *pool, const char *name);
 int answer_fs(struct call *c, const char *pool, const char *name);
+/*
+ * Rename or delete what the path names, unless it is in use, by a function of struct pool_driver. @what and @key: how
+ * people and the log call such a thing. As call_fn.
+ */
+typedef int call_answer_fn(struct call *c, const char *pool, const char *name);
+typedef int call_rename_fn(void *ctx, const char *pool, const char *name, const char *new_name);
+typedef int call_delete_fn(void *ctx, const char *pool, const char *name);
+int call_rename(struct call *c, const char *what, const char *key, call_rename_fn *rename, call_answer_fn *answer);
+int call_delete(struct call *c, const char *what, const char *key, call_delete_fn *remove);
 /* Refuse when an export uses what the path names, or a mount stands on it: -EBUSY. verb_lock is held. */
 int call_check_unused(struct call *c, const char *what);
 /* Refuse when a mount stands on what is at or below @path: -EBUSY. verb_lock is held. */

@@ -28,39 +28,10 @@ int fs_verb_create(struct call *c)
 
 int fs_verb_rename(struct call *c)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
-	const char *new_name;
-	const struct body_field fields[] = {
-		{ .key = "new_name", .type = BODY_STRING, .required = true, .max = VFS_NAME_MAX, .ret = &new_name },
-	};
-	int rc = body_read(c->body, fields, COUNT_OF(fields));
-
-	if (rc < 0)
-		return rc;
-	sync_mutex_lock(&c->admin->verb_lock);
-	rc = call_check_unused(c, "file system");
-	if (rc == 0)
-		rc = p->driver->fs_rename(p->ctx, c->names[0], c->names[1], new_name);
-	sync_mutex_unlock(&c->admin->verb_lock);
-	if (rc < 0)
-		return rc;
-	log_notice("admin", "file system renamed fs=%s/%s new_name=%s", c->names[0], c->names[1], new_name);
-	return answer_fs(c, c->names[0], new_name);
+	return call_rename(c, "file system", "fs", c->admin->config.pools.driver->fs_rename, answer_fs);
 }
 
 int fs_verb_delete(struct call *c)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
-	int rc = body_read(c->body, NULL, 0);
-
-	if (rc < 0)
-		return rc;
-	sync_mutex_lock(&c->admin->verb_lock);
-	rc = call_check_unused(c, "file system");
-	if (rc == 0)
-		rc = p->driver->fs_delete(p->ctx, c->names[0], c->names[1]);
-	sync_mutex_unlock(&c->admin->verb_lock);
-	if (rc == 0)
-		log_notice("admin", "file system deleted fs=%s/%s", c->names[0], c->names[1]);
-	return rc;
+	return call_delete(c, "file system", "fs", c->admin->config.pools.driver->fs_delete);
 }

@@ -71,9 +71,8 @@ int call_check_unused(struct call *c, const char *what)
 	return call_check_no_mount(c, path);
 }
 
-int volume_verb_rename(struct call *c)
+int call_rename(struct call *c, const char *what, const char *key, call_rename_fn *rename, call_answer_fn *answer)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
 	const char *new_name;
 	const struct body_field fields[] = {
 		{ .key = "new_name", .type = BODY_STRING, .required = true, .max = VFS_NAME_MAX, .ret = &new_name },
@@ -83,29 +82,38 @@ int volume_verb_rename(struct call *c)
 	if (rc < 0)
 		return rc;
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = call_check_unused(c, "volume");
+	rc = call_check_unused(c, what);
 	if (rc == 0)
-		rc = p->driver->volume_rename(p->ctx, c->names[0], c->names[1], new_name);
+		rc = rename(c->admin->config.pools.ctx, c->names[0], c->names[1], new_name);
 	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc < 0)
 		return rc;
-	log_notice("admin", "volume renamed volume=%s/%s new_name=%s", c->names[0], c->names[1], new_name);
-	return answer_volume(c, c->names[0], new_name);
+	log_notice("admin", "%s renamed %s=%s/%s new_name=%s", what, key, c->names[0], c->names[1], new_name);
+	return answer(c, c->names[0], new_name);
 }
 
-int volume_verb_delete(struct call *c)
+int call_delete(struct call *c, const char *what, const char *key, call_delete_fn *remove)
 {
-	const struct pool_admin *p = &c->admin->config.pools;
 	int rc = body_read(c->body, NULL, 0);
 
 	if (rc < 0)
 		return rc;
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = call_check_unused(c, "volume");
+	rc = call_check_unused(c, what);
 	if (rc == 0)
-		rc = p->driver->volume_delete(p->ctx, c->names[0], c->names[1]);
+		rc = remove(c->admin->config.pools.ctx, c->names[0], c->names[1]);
 	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc == 0)
-		log_notice("admin", "volume deleted volume=%s/%s", c->names[0], c->names[1]);
+		log_notice("admin", "%s deleted %s=%s/%s", what, key, c->names[0], c->names[1]);
 	return rc;
+}
+
+int volume_verb_rename(struct call *c)
+{
+	return call_rename(c, "volume", "volume", c->admin->config.pools.driver->volume_rename, answer_volume);
+}
+
+int volume_verb_delete(struct call *c)
+{
+	return call_delete(c, "volume", "volume", c->admin->config.pools.driver->volume_delete);
 }

@@ -13,22 +13,6 @@
 
 #define LOG_LINE_MAX 2048
 
-static const char *level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_LEVEL_ERROR:
-		return "error";
-	case LOG_LEVEL_WARNING:
-		return "warning";
-	case LOG_LEVEL_NOTICE:
-		return "notice";
-	case LOG_LEVEL_INFO:
-		return "info";
-	default:
-		return "debug";
-	}
-}
-
 size_t log_sink_format(char *buf, size_t len, bool journal, uint64_t wall_ns, enum log_level level, const char *area,
                        const char *text)
 {
@@ -44,7 +28,7 @@ size_t log_sink_format(char *buf, size_t len, bool journal, uint64_t wall_ns, en
 		if (gmtime_r(&seconds, &tm))
 			strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 		n = snprintf(buf, len, "%s.%03uZ %-7s %s: %s\n", stamp, (unsigned)(wall_ns / SYNC_NS_PER_MS % 1000),
-		             level_name(level), area, text);
+		             log_level_name(level), area, text);
 	}
 	if (n < 0)
 		return 0;

@@ -80,6 +80,17 @@ static int drop_beyond(struct fat_node *n, uint64_t size)
 	return rc;
 }
 
+/* What made the file longer failed with @rc, which is what counts. */
+static int undo(struct fat_node *n, uint64_t old_size, int rc)
+{
+	struct err e;
+
+	err_take(&e);
+	(void)drop_beyond(n, old_size);
+	err_restore(&e);
+	return rc;
+}
+
 static int grow_clusters(struct fat_node *n, uint64_t size)
 {
 	struct fat_fs *fs = n->fs;
@@ -146,14 +157,8 @@ static int extend(struct fat_node *n, uint64_t size)
 		rc = zero_clusters(n, (uint32_t)had, (uint32_t)div_round_up_u64(size, fs->g.cluster_bytes));
 	if (rc == 0)
 		rc = write_zeros(n, old, min_u64(size, covered));
-	if (rc) {
-		struct err e;
-
-		err_take(&e);
-		(void)drop_beyond(n, old);
-		err_restore(&e);
-		return rc;
-	}
+	if (rc)
+		return undo(n, old, rc);
 	sync_mutex_lock(&fs->lock);
 	set_size(n, size);
 	sync_mutex_unlock(&fs->lock);
@@ -173,14 +178,8 @@ static int write_beyond(struct fat_node *n, const struct iovec *iov, int iov_cou
 		rc = grow_clusters(n, end);
 	if (rc == 0)
 		rc = cache_write(n->data, offset, iov, iov_count, 0);
-	if (rc) {
-		struct err e;
-
-		err_take(&e);
-		(void)drop_beyond(n, old);
-		err_restore(&e);
-		return rc;
-	}
+	if (rc)
+		return undo(n, old, rc);
 	sync_mutex_lock(&fs->lock);
 	set_size(n, end);
 	fat_data_touch(n);
