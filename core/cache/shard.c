@@ -114,8 +114,14 @@ static struct chunk *find(struct cache_file *f, struct shard *sh, uint64_t hash,
 {
 	struct chunk *k = *bucket_of(f->cache, sh, hash);
 
-	while (k && (k->index != index || k->file != f))
+	while (k) {
+		/* Whoever looks for it will lock it and look for a page: with many small files each is a miss. */
+		__builtin_prefetch(&k->lock, 1);
+		__builtin_prefetch(&k->page);
+		if (k->index == index && k->file == f)
+			break;
 		k = k->hash_next;
+	}
 	return k;
 }
 

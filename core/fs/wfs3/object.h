@@ -53,6 +53,11 @@ struct object {
 	struct vfs_node node; /* first */
 	struct dataset *ds; /* of a tree's object: referenced */
 	uint64_t number;
+	/* What the table looks at is together. */
+	struct object *hash_next; /* under the lock of the table's shard */
+	enum object_state state; /* atomic; under the lock of the table's shard */
+	bool table_ref; /* under that lock: one of the references is the table's; of a nameless one, none is */
+	bool used; /* under that lock: since the clock's hand passed */
 	struct cache_file *file; /* atomic; NULL until it is needed */
 
 	/* Trees only. */
@@ -87,12 +92,7 @@ struct object {
 	bool behind_end; /* io_lock exclusively; something could not be dropped there: the file does not grow, and stays
 	                    in memory */
 
-	enum object_state state; /* atomic; under the lock of the table's shard */
-	/* Under the lock of the table's shard */
-	bool table_ref; /* one of the references is the table's; of a nameless one, none is */
-	bool used; /* since the clock's hand passed */
-	struct object *hash_next;
-	struct cds_list_head clock_link;
+	struct cds_list_head clock_link; /* under the lock of the table's shard */
 	struct cds_list_head reap_link; /* pool->reap_lock */
 };
 

@@ -138,7 +138,7 @@ static void insert(struct shard *s, struct object *o)
 {
 	struct object **b;
 
-	if (s->count >= 2 * s->bucket_count)
+	if (s->count >= s->bucket_count)
 		grow(s);
 	b = bucket_of(s, o->ds, o->number);
 	o->hash_next = *b;
