@@ -5,6 +5,7 @@
  *
  * usage: filebench ADDRESS EXPORT FILES LARGE_MIB
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +17,11 @@
 #define BATCH_FILES 32u
 #define CHUNK_BYTES (1u << 20)
 #define THREADS 4u
+#define WIDTH 40u /* requests of one thread under way */
 
 static struct wfs *client;
 static struct wfs_fh dir;
-static uint8_t small[SMALL_BYTES], back[BATCH_FILES][SMALL_BYTES];
+static uint8_t small[SMALL_BYTES];
 
 static void must(int err, const char *what)
 {
@@ -44,10 +46,14 @@ static void name_of(char *to, const char *prefix, unsigned i)
 
 enum deed { PUT, GET, UNLINK };
 
-static void add(struct wfs_batch *b, enum deed deed, const char *name, unsigned slot)
-{
-	static size_t lens[BATCH_FILES];
+/* Where the contents of a batch's files go. */
+struct place {
+	uint8_t data[BATCH_FILES][SMALL_BYTES];
+	size_t lens[BATCH_FILES];
+};
 
+static void add(struct wfs_batch *b, enum deed deed, const char *name, struct place *to, unsigned slot)
+{
 	switch (deed) {
 	case PUT:
 		wfs_batch_put(b, &dir);
@@ -56,7 +62,7 @@ static void add(struct wfs_batch *b, enum deed deed, const char *name, unsigned 
 	case GET:
 		wfs_batch_put(b, &dir);
 		wfs_batch_lookup(b, name);
-		wfs_batch_get_file(b, back[slot], SMALL_BYTES, &lens[slot], NULL, NULL);
+		wfs_batch_get_file(b, to->data[slot], SMALL_BYTES, &to->lens[slot], NULL, NULL);
 		break;
 	case UNLINK:
 		wfs_batch_put(b, &dir);
@@ -65,23 +71,106 @@ static void add(struct wfs_batch *b, enum deed deed, const char *name, unsigned 
 	}
 }
 
+/* The next batch of so many files from @from on; returns how many there are. */
+static unsigned fill(struct wfs_batch *b, enum deed deed, const char *prefix, unsigned from, unsigned count,
+                     unsigned at_once, struct place *to)
+{
+	unsigned n = count - from < at_once ? count - from : at_once;
+	char name[32];
+
+	wfs_batch_clear(b);
+	for (unsigned slot = 0; slot < n; slot++) {
+		name_of(name, prefix, from + slot);
+		add(b, deed, name, to, slot);
+	}
+	return n;
+}
+
 static void run_small(const char *title, enum deed deed, const char *prefix, unsigned count, unsigned at_once)
 {
+	static struct place to;
 	uint64_t start = sync_now_ns();
 	struct wfs_batch *b;
-	char name[32];
 
 	must(wfs_batch_new(client, &b), "a batch");
 	for (unsigned i = 0; i < count;) {
-		wfs_batch_clear(b);
-		for (unsigned slot = 0; slot < at_once && i < count; slot++, i++) {
-			name_of(name, prefix, i);
-			add(b, deed, name, slot);
-		}
+		i += fill(b, deed, prefix, i, count, at_once, &to);
 		must(wfs_batch_run(b, NULL, NULL), title);
 	}
 	row(title, "files/s", count, sync_now_ns() - start);
 	wfs_batch_free(b);
+}
+
+/* Batches of one thread that are under way at the same time, in as many lanes. */
+struct lanes {
+	const char *title, *prefix;
+	unsigned count, at_once;
+	unsigned next; /* atomic: the first file that nobody has begun with */
+	struct sync_mutex lock;
+	struct sync_cond ended;
+	unsigned running SYNC_GUARDED_BY(lock);
+};
+
+struct lane {
+	struct lanes *all;
+	struct wfs_batch *b;
+	struct place to;
+};
+
+static void lane_ended(void *ctx, struct wfs_batch *b, int err, unsigned done);
+
+static bool lane_go(struct lane *l)
+{
+	struct lanes *all = l->all;
+	unsigned from = __atomic_fetch_add(&all->next, all->at_once, __ATOMIC_RELAXED);
+
+	if (from >= all->count)
+		return false;
+	(void)fill(l->b, GET, all->prefix, from, all->count, all->at_once, &l->to);
+	must(wfs_batch_start(l->b, NULL, lane_ended, l), all->title);
+	return true;
+}
+
+static void lane_ended(void *ctx, struct wfs_batch *b, int err, unsigned done)
+{
+	struct lane *l = ctx;
+	struct lanes *all = l->all;
+
+	(void)b;
+	(void)done;
+	must(err, all->title);
+	if (lane_go(l))
+		return;
+	sync_mutex_lock(&all->lock);
+	all->running--;
+	sync_cond_signal(&all->ended);
+	sync_mutex_unlock(&all->lock);
+}
+
+static void run_lanes(const char *title, const char *prefix, unsigned count, unsigned at_once, unsigned width)
+{
+	struct lanes all = { .title = title, .prefix = prefix, .count = count, .at_once = at_once };
+	struct lane *lanes = calloc(width, sizeof(*lanes));
+	uint64_t start = sync_now_ns();
+
+	must(lanes ? 0 : -ENOMEM, "lanes");
+	sync_mutex_init(&all.lock, SYNC_RANK_LEAF, "lanes");
+	sync_cond_init(&all.ended);
+	sync_mutex_lock(&all.lock);
+	for (unsigned i = 0; i < width; i++) {
+		lanes[i].all = &all;
+		must(wfs_batch_new(client, &lanes[i].b), "a batch");
+		all.running += lane_go(&lanes[i]);
+	}
+	while (all.running)
+		sync_cond_wait(&all.ended, &all.lock);
+	sync_mutex_unlock(&all.lock);
+	row(title, "files/s", count, sync_now_ns() - start);
+	for (unsigned i = 0; i < width; i++)
+		wfs_batch_free(lanes[i].b);
+	free(lanes);
+	sync_cond_done(&all.ended);
+	sync_mutex_done(&all.lock);
 }
 
 struct job {
@@ -146,6 +235,8 @@ int main(int argc, char **argv)
 	run_small("create 4K, batches", PUT, "many", count, BATCH_FILES);
 	run_small("read 4K, one by one", GET, "one", count, 1);
 	run_small("read 4K, batches", GET, "many", count, BATCH_FILES);
+	run_lanes("read 4K, one by one, 40 under way", "one", count, 1, WIDTH);
+	run_lanes("read 4K, batches, 4 under way", "many", count, BATCH_FILES, 4);
 	run_small("unlink, one by one", UNLINK, "one", count, 1);
 	run_small("unlink, batches", UNLINK, "many", count, BATCH_FILES);
 	must(wfs_create(client, NULL, &dir, "large", 0644, 0, WFS_ACCESS_READ | WFS_ACCESS_WRITE, &f, NULL, NULL, NULL),
