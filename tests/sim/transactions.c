@@ -281,7 +281,7 @@ int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action 
 
 bool tx_is_expected(const struct tx_work *w, int rc)
 {
-	return rc == -EBUSY || (rc == -EDQUOT && w->quotas);
+	return rc == -EBUSY || (rc == -EDQUOT && w->quotas) || (rc == -ENOSPC && w->mo->tight);
 }
 
 static void client_main(void *arg)
@@ -440,6 +440,8 @@ static void episode(void *arg)
 	if (!run_import(w.mo))
 		model_violation("a new pool could not be imported");
 	tx_make_tree(&w);
+	if (e->seed % 5 == 1)
+		run_fill_pool(w.mo, 64 * 1024 + rng_below(&w.rng, 4 * MIB));
 	for (unsigned i = 0; i < 4; i++) {
 		where->step = i + 1;
 		round_of_work(&w);

@@ -44,7 +44,7 @@ void tx_outsider_main(void *client);
 /* Make the file, or replace its contents. */
 int tx_write_file(struct vfs_handle *top, const char *name, const void *buf, size_t len);
 void tx_name_of(unsigned file, uint64_t version, char name[8]);
-/* An error that is no trouble: somebody else was faster, or an owner has all that it may have. */
+/* An error that is no trouble: somebody else was faster, or there is no more room, for an owner or at all. */
 bool tx_is_expected(const struct tx_work *w, int rc);
 /* Outside of transactions: all is as the state says, whose number is *@ret_number. */
 int tx_check(struct tx_work *w, uint64_t *ret_number);
