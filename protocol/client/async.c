@@ -289,3 +289,47 @@ int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_
 	start(a, p);
 	return 0;
 }
+
+/* Is it on its way on this connection? Then *ret_xid. */
+static bool find_under_way(struct wfs_conn *c, const struct wfs_batch *b, uint32_t *ret_xid, uint64_t *ret_generation)
+{
+	bool found = false;
+
+	sync_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < CLIENT_BUCKETS && !found; i++) {
+		for (struct wfs_call *call = c->buckets[i]; call && !found; call = call->bucket_next) {
+			found = call->async && ((struct pending *)call)->batch == b;
+			*ret_xid = call->xid;
+		}
+	}
+	*ret_generation = c->generation;
+	sync_mutex_unlock(&c->lock);
+	return found;
+}
+
+int wfs_batch_cancel(struct wfs *w, const struct wfs_batch *b)
+{
+	uint8_t reply[WFSP_SMALL_RESULT_BYTES_MAX];
+	uint64_t generation;
+	struct wfs_call call;
+	struct rd results;
+	uint32_t xid = 0;
+	unsigned i = 0;
+	int err;
+
+	while (i < w->conn_count && !find_under_way(&w->conns[i], b, &xid, &generation))
+		i++;
+	if (i == w->conn_count)
+		return err_set(-ENOENT, "the batch is not on its way");
+	wfs_call_init(&call, WFSP_CANCEL);
+	call.reply = reply;
+	call.reply_size = sizeof(reply);
+	wr_be32(&call.args, xid);
+	err = wfs_call_run(&w->conns[i], generation, &call);
+	if (err)
+		err = err_set(-ENOTCONN, "the connection was lost");
+	else
+		err = wfs_call_result(&call, &results);
+	wfs_call_done(&call);
+	return err;
+}

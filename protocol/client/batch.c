@@ -23,6 +23,7 @@ void wfs_batch_init(struct wfs_batch *b, struct wfs *w)
 	b->ops = wr_init(b->small, sizeof(b->small));
 	b->reply_bytes = ERROR_BYTES;
 	b->count = 0;
+	b->within_ms = 0;
 	b->once = b->changes = false;
 	b->err = 0;
 }
@@ -57,8 +58,14 @@ void wfs_batch_clear(struct wfs_batch *b)
 	b->ops.bad = false;
 	b->reply_bytes = ERROR_BYTES;
 	b->count = 0;
+	b->within_ms = 0;
 	b->once = b->changes = false;
 	b->err = 0;
+}
+
+void wfs_batch_within(struct wfs_batch *b, unsigned within_ms)
+{
+	b->within_ms = within_ms;
 }
 
 /* Room for @bytes more. */
@@ -375,7 +382,11 @@ void wfs_batch_put_head(struct wfs_batch *b, const struct wfs_cred *cred, struct
                         uint32_t sequence)
 {
 	struct wfsp_compound_args args = {
-		.slot = slot, .sequence = sequence, .reply_max_bytes = (uint32_t)b->reply_bytes, .op_count = b->count
+		.slot = slot,
+		.sequence = sequence,
+		.reply_max_bytes = (uint32_t)b->reply_bytes,
+		.within_ms = b->within_ms,
+		.op_count = b->count,
 	};
 	const struct rpc_auth_sys *who = b->client->tell_who ? &b->client->self : NULL;
 	struct rpc_auth_sys sys;

@@ -33,6 +33,7 @@ struct wfs_batch {
 	unsigned count;
 	bool once; /* it has something that must not be done twice */
 	bool changes; /* something that is to be durable, if the client wants that of everything */
+	unsigned within_ms; /* 0: no limit */
 	int err; /* why an operation could not be added */
 	struct batch_item items[WFS_BATCH_OPS_MAX];
 	uint8_t small[BATCH_SMALL_BYTES];

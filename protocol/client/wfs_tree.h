@@ -283,6 +283,9 @@ WFS_PUBLIC void wfs_batch_free(struct wfs_batch *b); /* NULL is fine */
 WFS_PUBLIC void wfs_batch_clear(struct wfs_batch *b); /* for the next one */
 /* 0: all done. Else why operation *ret_done (may be NULL) failed; those before it are done. */
 WFS_PUBLIC int wfs_batch_run(struct wfs_batch *b, const struct wfs_cred *cred, unsigned *ret_done);
+/* Operations that the server has not begun so many milliseconds after the batch came to it are not done: -ETIMEDOUT. 0:
+ * no limit. Until wfs_batch_clear(). */
+WFS_PUBLIC void wfs_batch_within(struct wfs_batch *b, unsigned within_ms);
 
 /*
  * The same without waiting: @fn is called, by a thread of libwfs's own, when the batch has been run, or failed for
@@ -298,6 +301,13 @@ WFS_PUBLIC int wfs_batch_run(struct wfs_batch *b, const struct wfs_cred *cred, u
 #define WFS_ASYNC_MAX 1024u
 typedef void wfs_batch_fn(void *ctx, struct wfs_batch *b, int err, unsigned done);
 WFS_PUBLIC int wfs_batch_start(struct wfs_batch *b, const struct wfs_cred *cred, wfs_batch_fn *fn, void *ctx);
+/*
+ * What the server has not begun of a batch that was started will not be done; @fn is called as ever, with -ECANCELED if
+ * anything was left. Blocks for a round trip; any thread; @b only stands for the batch, and may be gone.
+ * 0; -ENOENT: it has been done, or is not on its way; -ENOTCONN: the connection was lost, and the batch will be sent
+ * again.
+ */
+WFS_PUBLIC int wfs_batch_cancel(struct wfs *w, const struct wfs_batch *b);
 
 /*
  * Transactions on the file tree of an export whose top is in that tree. BEGIN and USE make what follows in the batch

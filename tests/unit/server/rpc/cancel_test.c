@@ -16,7 +16,7 @@ static uint64_t block_writers(struct tree_fixture *t, int fd)
 
 	memfs_gate(&t->f->mem, true);
 	for (uint32_t i = 0; i < BLOCKERS; i++)
-		raw_write_call(fd, FIRST_BLOCKER + i, h, 4096, "x", 1);
+		raw_write_call(fd, FIRST_BLOCKER + i, h, 4096 + i, "x", 1);
 	memfs_await_waiting(&t->f->mem, BLOCKERS);
 	return h;
 }
@@ -79,7 +79,7 @@ static void test_a_write_that_waits_is_not_done_once_cancelled(void **state)
 	uint64_t h = block_writers(t, fd);
 	unsigned started = t->f->mem.started;
 
-	raw_write_call(fd, QUEUED, h, 4096, "y", 1);
+	raw_write_call(fd, QUEUED, h, 8192, "y", 1);
 	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
 	memfs_gate(&t->f->mem, false);
 	assert_int_equal(status_of(fd, QUEUED, false), WFSP_ERR_CANCELED);
@@ -136,6 +136,82 @@ static void test_a_compound_in_a_slot_is_answered_with_its_cancellation_again(vo
 	close(fd);
 }
 
+struct ended {
+	struct sync_mutex lock;
+	struct sync_cond changed;
+	bool yes;
+	int err;
+	unsigned done;
+};
+
+static void note_end(void *ctx, struct wfs_batch *b, int err, unsigned done)
+{
+	struct ended *e = ctx;
+
+	(void)b;
+	sync_mutex_lock(&e->lock);
+	e->yes = true;
+	e->err = err;
+	e->done = done;
+	sync_cond_signal(&e->changed);
+	sync_mutex_unlock(&e->lock);
+}
+
+/* A batch of the client that makes a file from the export's root. */
+static struct wfs_batch *start_making(struct tree_fixture *t, struct ended *e, unsigned within_ms)
+{
+	struct wfs_batch *b;
+
+	memset(e, 0, sizeof(*e));
+	sync_mutex_init(&e->lock, SYNC_RANK_LEAF, "ended");
+	sync_cond_init(&e->changed);
+	assert_int_equal(wfs_batch_new(t->w, &b), 0);
+	wfs_batch_root(b, "tree");
+	wfs_batch_create(b, "d", 0644, WFS_CREATE_EXCLUSIVE, 0, NULL);
+	wfs_batch_within(b, within_ms);
+	assert_int_equal(wfs_batch_start(b, NULL, note_end, e), 0);
+	return b;
+}
+
+static void await_end(struct ended *e, struct wfs_batch *b, int err)
+{
+	sync_mutex_lock(&e->lock);
+	while (!e->yes)
+		sync_cond_wait(&e->changed, &e->lock);
+	sync_mutex_unlock(&e->lock);
+	assert_int_equal(e->err, err);
+	assert_int_equal(e->done, err ? 0 : 2);
+	sync_cond_done(&e->changed);
+	sync_mutex_done(&e->lock);
+	wfs_batch_free(b);
+}
+
+static void test_a_batch_of_the_library_is_cancelled_or_comes_too_late(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = raw_connect(t->f);
+	struct ended cancelled, late, done;
+	struct wfs_batch *to_cancel, *to_be_late, *to_do;
+	uint64_t sent_ns;
+
+	block_writers(t, fd);
+	to_cancel = start_making(t, &cancelled, 0);
+	to_be_late = start_making(t, &late, 1);
+	assert_int_equal(wfs_batch_cancel(t->w, to_cancel), 0);
+	sent_ns = sync_now_ns();
+	while (sync_now_ns() - sent_ns <= SYNC_NS_PER_MS)
+		;
+	memfs_gate(&t->f->mem, false);
+	await_end(&cancelled, to_cancel, -ECANCELED);
+	await_end(&late, to_be_late, -ETIMEDOUT);
+	assert_int_equal(t->tree->creates, 0);
+	to_do = start_making(t, &done, 60000);
+	await_end(&done, to_do, 0);
+	assert_int_equal(wfs_batch_cancel(t->w, to_do), -ENOENT);
+	assert_int_equal(t->tree->creates, 1);
+	close(fd);
+}
+
 static void test_a_compound_is_not_begun_behind_its_time(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -174,6 +250,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_compound_in_a_slot_is_answered_with_its_cancellation_again,
 		                                tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_a_compound_is_not_begun_behind_its_time, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_a_batch_of_the_library_is_cancelled_or_comes_too_late, tree_setup,
 		                                tree_teardown),
 	};
 
