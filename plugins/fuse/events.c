@@ -119,8 +119,11 @@ static void change(struct mount *m, const struct wfs_event *e)
 	forget(m, n);
 }
 
-/* False: no memory; the kernel may still believe something. */
-static bool everything_changed(struct mount *m)
+/*
+ * False: no memory; the kernel may still believe something. Unless the server is @reached, pages and directories may be
+ * locked by requests that nobody answers now, and what would wait for them is left for later.
+ */
+static bool everything_changed(struct mount *m, bool reached)
 {
 	struct node **all;
 	size_t count;
@@ -128,11 +131,14 @@ static bool everything_changed(struct mount *m)
 
 	count_change(m, all, err ? 0 : count);
 	small_cache_clear(m);
-	told_forget_all(m);
+	if (reached)
+		told_forget_all(m);
+	else
+		told_forget_at_once(m);
 	if (err)
 		return false;
 	for (size_t i = 0; i < count; i++) {
-		object_changed(m, all[i], true);
+		object_changed(m, all[i], reached);
 		forget(m, all[i]);
 	}
 	free(all);
@@ -239,8 +245,15 @@ static void out_of_reach(struct mount *m)
 	bool was_coherent = v->coherent;
 
 	set_coherent(m, false);
-	if (was_coherent || v->lost)
-		v->lost = !everything_changed(m);
+	if (!v->gone_ns)
+		v->gone_ns = node_now_ns();
+	/* Nobody waits longer for a lock than for anything else. */
+	if (node_now_ns() - v->gone_ns >= m->options->timeout_s * UINT64_C(1000) * NS_PER_MS)
+		lock_gone(m);
+	if (!was_coherent)
+		return;
+	(void)everything_changed(m, false);
+	v->lost = true;
 }
 
 static void *run_events(void *arg)
@@ -257,11 +270,12 @@ static void *run_events(void *arg)
 		if (err) {
 			out_of_reach(m);
 		} else {
+			v->gone_ns = 0;
 			if (v->restarted && reclaim_locks(m))
 				v->restarted = false;
 			watch(m);
 			if (v->lost)
-				v->lost = !everything_changed(m);
+				v->lost = !everything_changed(m, true);
 			set_coherent(m, v->watched && !v->lost);
 		}
 		/* What was told before the connection was lost, or has not been handed out yet, is there at once. */

@@ -178,6 +178,16 @@ void lock_ask_again(struct mount *m)
 	pthread_mutex_unlock(&q->lock);
 }
 
+void lock_gone(struct mount *m)
+{
+	struct lock_queue *q = &m->locks;
+
+	pthread_mutex_lock(&q->lock);
+	q->gone = true;
+	pthread_cond_signal(&q->changed);
+	pthread_mutex_unlock(&q->lock);
+}
+
 /* *ret_until: when there will be some at the latest, if there is none now; 0: not before something changes. */
 static struct lock_wait *find_work(struct lock_queue *q, uint64_t *ret_until)
 {
@@ -211,21 +221,22 @@ static void ask_again(struct lock_queue *q, struct lock_wait *w)
 	pthread_mutex_lock(&q->lock);
 }
 
-/* The server cannot be told for so long that requests fail now: nobody who was interrupted waits any longer. */
-static void give_up(struct lock_queue *q)
+/* The server cannot be told for so long that requests fail now: who was interrupted, or @all, do not wait any longer.
+ */
+static void give_up(struct lock_queue *q, bool all)
 {
 	for (struct lock_wait *w = q->first, *next; w; w = next) {
 		fuse_req_t req = w->req;
 
 		next = w->next;
-		if (w->asking || !w->interrupted || !req || w->retry_ns)
+		if (w->asking || !(all || w->interrupted) || !req || w->retry_ns)
 			continue;
 		w->req = NULL;
 		w->cancelled = true;
 		w->asking = true; /* so it stays on the list */
 		pthread_mutex_unlock(&q->lock);
 		fuse_req_interrupt_func(req, NULL, NULL);
-		reply_err(req, -EINTR);
+		reply_err(req, w->interrupted ? -EINTR : -ETIMEDOUT);
 		pthread_mutex_lock(&q->lock);
 		w->asking = false;
 		w->unwanted = w->ended && !w->result;
@@ -247,7 +258,7 @@ static void cancel(struct mount *m, struct lock_queue *q, struct lock_wait *w)
 	err = wfs_lock_cancel(m->client, id);
 	pthread_mutex_lock(&q->lock);
 	if (err == -ETIMEDOUT)
-		give_up(q);
+		give_up(q, false);
 }
 
 static void give_back(struct mount *m, struct lock_queue *q, struct lock_wait *w)
@@ -268,8 +279,12 @@ static void *waiter(void *arg)
 
 	pthread_mutex_lock(&q->lock);
 	while (!q->stop) {
-		struct lock_wait *w = find_work(q, &until);
+		struct lock_wait *w;
 
+		if (q->gone)
+			give_up(q, true);
+		q->gone = false;
+		w = find_work(q, &until);
 		if (!w && until)
 			thread_wait_until(&q->changed, &q->lock, until);
 		else if (!w)

@@ -321,7 +321,7 @@ int loop_run(struct fuse_session *session, unsigned threads_max)
 	pthread_mutex_lock(&l.lock);
 	err = start_worker(&l);
 	pthread_mutex_unlock(&l.lock);
-	/* A signal that ends it interrupts that; or it came just before. */
+	/* Who ends it does not tell. */
 	while (!err && !fuse_session_exited(session))
 		wait_for_end(&l);
 	end_workers(&l);

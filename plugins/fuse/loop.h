@@ -9,8 +9,8 @@
 struct fuse_session;
 
 /*
- * Serve a mounted session until it ends, by up to @threads_max threads (at least 1). Signals that end it are handled by
- * the calling thread; the process's SIGUSR1 does nothing from then on. 0, -ENOMEM or -EAGAIN when there is no thread,
+ * Serve a mounted session until it ends, by up to @threads_max threads (at least 1). That it was to end is seen
+ * within a second; the process's SIGUSR1 does nothing from then on. 0, -ENOMEM or -EAGAIN when there is no thread,
  * or why the kernel's requests could not be read.
  */
 int loop_run(struct fuse_session *session, unsigned threads_max);

@@ -111,20 +111,19 @@ static int run(struct mount *m)
 		openlog("wfs-fuse", LOG_PID, LOG_DAEMON);
 		fuse_set_log_func(log_to_syslog);
 	}
-	err = fuse_set_signal_handlers(m->session);
-	if (err)
-		return err;
-	err = lock_queue_start(m);
+	err = ending_begin(m);
+	if (!err)
+		err = lock_queue_start(m);
 	if (!err)
 		err = close_queue_start(m);
 	if (!err)
 		err = events_start(m);
 	if (!err)
 		err = loop_run(m->session, m->options->threads);
+	ending_done(m);
 	events_stop(m);
 	close_queue_stop(m);
 	lock_queue_stop(m);
-	fuse_remove_signal_handlers(m->session);
 	return err;
 }
 

@@ -24,6 +24,7 @@ struct lock_queue {
 	pthread_cond_t changed;
 	pthread_t thread;
 	bool started, stop;
+	bool gone; /* so is the server, for longer than requests wait for it */
 	struct lock_wait *first;
 	uint64_t last_id;
 };
@@ -37,6 +38,7 @@ struct mount_events {
 	 * changes may have been missed; locks may be gone. */
 	bool watched, lost, restarted;
 	uint64_t watch_at_ns, watch_pause_ns;
+	uint64_t gone_ns; /* of the thread, too: the server cannot be reached since then; 0: it can */
 	pthread_t thread;
 	bool started, stop;
 	pthread_mutex_t stop_lock;
@@ -51,6 +53,12 @@ struct told_names {
 	pthread_mutex_t lock; /* of everything below */
 	struct told_name *first, **last; /* those that are believed longest at the end */
 	unsigned count;
+};
+
+/* The end by a signal (ending.c). */
+struct ending {
+	pthread_t thread;
+	bool started;
 };
 
 /* Files that are to be closed (close.c). */
@@ -83,6 +91,7 @@ struct mount {
 	struct lock_queue locks;
 	struct mount_events events;
 	struct told_names told;
+	struct ending ending;
 	struct close_queue closes;
 	struct small_cache kept;
 	pthread_mutex_t open_lock; /* while it is held no file is opened */
@@ -199,6 +208,12 @@ bool events_fresh(struct mount *m, struct seen seen);
 double events_believed_s(struct mount *m, struct seen seen, double otherwise_s);
 uint64_t events_believed_ns(struct mount *m, struct seen seen);
 
+/* ending.c */
+/* From now on a signal ends the thread of events.c and then the session, whose loop the caller is about to enter. */
+int ending_begin(struct mount *m);
+/* It has left that loop. */
+void ending_done(struct mount *m);
+
 /* told.c */
 /* The file system is mounted. */
 void told_init(struct mount *m);
@@ -212,6 +227,8 @@ double told_name_s(struct mount *m, const struct node *dir, const char *name, st
 void told_moved(struct mount *m, const struct node *dir, const char *name);
 /* The kernel is to ask for all names again. Blocks as long as requests that change directories are under way. */
 void told_forget_all(struct mount *m);
+/* The same if it can be said with one word, which never blocks. */
+void told_forget_at_once(struct mount *m);
 /* The same, told name by name: of those that were remembered. */
 void told_expire_names(struct mount *m);
 
@@ -262,6 +279,8 @@ int lock_queue_start(struct mount *m);
 void lock_queue_stop(struct mount *m);
 /* The server told how a wait ended. */
 void lock_ended(struct mount *m, uint64_t id, int err);
+/* The server cannot be reached for so long that requests fail. */
+void lock_gone(struct mount *m);
 /* The server has forgotten what waits. */
 void lock_ask_again(struct mount *m);
 /* The owner closes a descriptor of the file: its byte-range locks go. */

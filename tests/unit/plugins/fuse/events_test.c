@@ -38,7 +38,7 @@ struct fixture {
 	unsigned timeout_ms; /* of the last call */
 	int watch_err;
 	unsigned watches;
-	unsigned root_invals, node_invals, asked_again;
+	unsigned root_invals, node_invals, data_invals, asked_again, locks_gone;
 	bool coherent_when_invalidated;
 };
 
@@ -115,6 +115,12 @@ void lock_ask_again(struct mount *m)
 	fixture->asked_again++;
 }
 
+void lock_gone(struct mount *m)
+{
+	(void)m;
+	fixture->locks_gone++;
+}
+
 int fuse_session_fd(struct fuse_session *se)
 {
 	(void)se;
@@ -126,9 +132,9 @@ int fuse_lowlevel_notify_inval_inode(struct fuse_session *se, fuse_ino_t ino, of
 	struct fixture *f = fixture;
 
 	(void)se;
-	(void)off;
 	(void)len;
 	pthread_mutex_lock(&f->lock);
+	f->data_invals += off >= 0;
 	if (ino == FUSE_ROOT_ID)
 		f->root_invals++;
 	else if (ino == (fuse_ino_t)(uintptr_t)f->n)
@@ -145,8 +151,9 @@ static int setup(void **state)
 	struct wfs_attr attr = { .fsid = 1, .file_id = 2, .type = WFS_TYPE_DIR };
 	struct wfs_fh fh = { 0 };
 
-	f->options =
-	        (struct options){ .attr_timeout_s = SHORT_S, .entry_timeout_s = SHORT_S, .coherent_timeout_s = LONG_S };
+	f->options = (struct options){
+		.timeout_s = 600, .attr_timeout_s = SHORT_S, .entry_timeout_s = SHORT_S, .coherent_timeout_s = LONG_S
+	};
 	f->m.options = &f->options;
 	pthread_rwlock_init(&f->m.events.lock, NULL);
 	pthread_mutex_init(&f->m.small_lock, NULL);
@@ -253,6 +260,8 @@ static void test_with_the_connection_goes_what_was_told(void **state)
 	step(f, -ENOTCONN, 0);
 	assert_int_equal(f->root_invals, 1);
 	assert_int_equal(f->node_invals, 1);
+	/* Pages may be locked by requests that nobody answers now. */
+	assert_int_equal(f->data_invals, 0);
 	assert_false(f->coherent_when_invalidated);
 	assert_false(believed_for_long(f, before));
 	assert_false(believed_for_long(f, now(f)));
@@ -263,6 +272,8 @@ static void test_with_the_connection_goes_what_was_told(void **state)
 	assert_int_equal(f->timeout_ms, 0);
 	step(f, 0, 0);
 	assert_int_equal(f->watches, 1);
+	assert_int_equal(f->data_invals, 2);
+	assert_false(f->coherent_when_invalidated);
 	assert_false(believed_for_long(f, before));
 	assert_true(believed_for_long(f, now(f)));
 }
@@ -319,6 +330,21 @@ static void test_a_server_that_always_refuses_is_asked_ever_more_rarely(void **s
 	/* A new one is asked at once. */
 	step(f, 0, WFS_EVENT_RESET);
 	assert_int_equal(f->watches, 11);
+}
+
+static void test_locks_are_not_waited_for_longer_than_the_server(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	step(f, -ENOTCONN, 0);
+	assert_int_equal(f->locks_gone, 0);
+	f->m.events.gone_ns -= UINT64_C(600000000000);
+	step(f, -ECONNREFUSED, 0);
+	assert_int_equal(f->locks_gone, 1);
+	step(f, 0, 0);
+	step(f, -ENOTCONN, 0);
+	assert_int_equal(f->locks_gone, 1);
 }
 
 static void test_without_wish_for_it_the_server_is_not_asked_to_watch(void **state)
@@ -426,6 +452,7 @@ int main(void)
 		CASE(test_a_new_server_is_believed_when_it_watches_and_all_before_that_is_dropped),
 		CASE(test_a_watch_that_fails_is_asked_for_again_and_nothing_believed_for_long_until_then),
 		CASE(test_a_server_that_always_refuses_is_asked_ever_more_rarely),
+		CASE(test_locks_are_not_waited_for_longer_than_the_server),
 		CASE(test_without_wish_for_it_the_server_is_not_asked_to_watch),
 		CASE(test_names_that_were_told_for_long_are_expired_one_by_one),
 		CASE(test_names_in_a_directory_that_the_kernel_has_forgotten_are_not_told),

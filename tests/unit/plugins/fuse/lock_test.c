@@ -312,6 +312,20 @@ static void test_who_is_interrupted_when_the_server_is_gone_for_good_does_not_wa
 	assert_int_equal(f->asked, 4);
 }
 
+static void test_nobody_waits_on_when_the_server_is_gone_for_good(void **state)
+{
+	struct fixture *f = *state;
+
+	server_says(f, -EINPROGRESS);
+	want(f, 0, true);
+	want(f, 1, true);
+	lock_gone(&f->m);
+	expect_reply(f, 0, ETIMEDOUT);
+	expect_reply(f, 1, ETIMEDOUT);
+	lock_ended(&f->m, f->last_id, 0);
+	wait_for(f, &f->unlocks, 1);
+}
+
 static void test_whoever_waits_when_the_mount_ends_is_answered(void **state)
 {
 	struct fixture *f = *state;
@@ -335,6 +349,7 @@ int main(void)
 		CASE(test_who_waits_for_a_restarted_server_can_be_interrupted),
 		CASE(test_an_interrupted_wait_is_cancelled),
 		CASE(test_who_is_interrupted_when_the_server_is_gone_for_good_does_not_wait_on),
+		CASE(test_nobody_waits_on_when_the_server_is_gone_for_good),
 		CASE(test_whoever_waits_when_the_mount_ends_is_answered),
 	};
 
