@@ -122,6 +122,8 @@ struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_se
  * 0, which nobody has, without. -ENOLCK: too many. */
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
 
+/* Files that all connections of its peer have open; atomic. */
+unsigned *rpc_session_handle_count(struct rpc_session *s);
 /* What the locks of all sessions of its peer count to. */
 struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s);
 

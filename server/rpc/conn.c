@@ -388,7 +388,7 @@ int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct tls_contex
 	c->shaking_hands = tls != NULL;
 	budget_charge(s->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	record_rx_init(&c->rx, c->window, RPC_WINDOW_BYTES);
-	rpc_handles_init(&c->handles);
+	rpc_handles_init(&c->handles, &s->handle_count);
 	rpc_trees_init(&c->trees);
 	c->server = s;
 	c->loop = l;

@@ -7,6 +7,7 @@
 #include "core/base/assert.h"
 #include "core/base/err.h"
 #include "server/rpc/internal.h"
+#include "server/rpc/share.h"
 
 _Static_assert(EXPORT_NAME_MAX == WFSP_NAME_MAX, "names of exports travel whole");
 
@@ -15,9 +16,18 @@ _Static_assert(EXPORT_NAME_MAX == WFSP_NAME_MAX, "names of exports travel whole"
 
 _Static_assert(RPC_HANDLES_MAX <= 1u << SLOT_BITS, "every place has a number");
 
-void rpc_handles_init(struct rpc_handles *t)
+SYNC_NO_ANALYSIS void rpc_handles_init(struct rpc_handles *t, unsigned *all_count)
 {
+	t->all_count = all_count;
+	t->peer_count = NULL;
 	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "rpc handles");
+}
+
+void rpc_handles_set_peer(struct rpc_handles *t, unsigned *count)
+{
+	sync_mutex_lock(&t->lock);
+	t->peer_count = count;
+	sync_mutex_unlock(&t->lock);
 }
 
 static void count_open(struct rpc_handles *t, int change)
@@ -69,18 +79,43 @@ static int grow(struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 	return 0;
 }
 
+/* It counts to what its peer, and all together, have open. */
+static int count_in(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->lock)
+{
+	if (t->peer_count && !rpc_share_take(t->peer_count, RPC_HANDLES_PEER_MAX))
+		return err_set(-EMFILE, "%u files are open on all connections of a peer", RPC_HANDLES_PEER_MAX);
+	if (!rpc_share_take(t->all_count, RPC_HANDLES_ALL_MAX)) {
+		if (t->peer_count)
+			rpc_share_give(t->peer_count);
+		return err_set(-EMFILE, "%u files are open on all connections", RPC_HANDLES_ALL_MAX);
+	}
+	h->peer_count = t->peer_count;
+	return 0;
+}
+
+static void count_out(const struct rpc_handles *t, const struct rpc_handle *h)
+{
+	if (h->peer_count)
+		rpc_share_give(h->peer_count);
+	rpc_share_give(t->all_count);
+}
+
 /* Into the reserved place; gives that back on errors. */
 static int enter(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->lock)
 {
 	unsigned slot = t->free_from;
+	int err;
 
 	if (t->closed)
 		return err_set(-ESHUTDOWN, "the connection is gone");
 	while (slot < t->slot_count && t->slots[slot])
 		slot++;
-	if (slot == t->slot_count && grow(t)) {
+	err = slot == t->slot_count ? grow(t) : 0;
+	if (!err)
+		err = count_in(t, h);
+	if (err) {
 		unreserve(t);
-		return -ENOMEM;
+		return err;
 	}
 	t->free_from = slot + 1;
 	h->id = ++t->next_serial << SLOT_BITS | slot;
@@ -118,6 +153,7 @@ int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, struct r
                          unsigned access, uint64_t *ret_id)
 {
 	struct rpc_handle *h = calloc(1, sizeof(*h) + 1);
+	unsigned max;
 	int err;
 
 	if (!h)
@@ -129,8 +165,8 @@ int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, struct r
 	h->in_tree = true;
 	h->access = access;
 	sync_mutex_lock(&t->lock);
-	err = reserve(t, RPC_HANDLES_MAX) ? enter(t, h)
-	                                  : err_set(-EMFILE, "%u files open on this connection", RPC_HANDLES_MAX);
+	max = t->peer_count ? RPC_HANDLES_MAX : RPC_EXPORTS_OPEN_MAX;
+	err = reserve(t, max) ? enter(t, h) : err_set(-EMFILE, "%u files open on this connection", max);
 	*ret_id = h->id;
 	sync_mutex_unlock(&t->lock);
 	if (err)
@@ -183,6 +219,7 @@ bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uin
 		if ((unsigned)(at - t->slots) < t->free_from)
 			t->free_from = (unsigned)(at - t->slots);
 		unreserve(t);
+		count_out(t, h);
 	}
 	sync_mutex_unlock(&t->lock);
 	if (h)
@@ -204,8 +241,10 @@ void rpc_handles_done(struct rpc_handles *t, struct export_table *exports)
 	count_open(t, -(int)t->open_count);
 	sync_mutex_unlock(&t->lock);
 	for (unsigned i = 0; i < count; i++) {
-		if (slots[i])
-			rpc_handle_unref(exports, slots[i]);
+		if (!slots[i])
+			continue;
+		count_out(t, slots[i]);
+		rpc_handle_unref(exports, slots[i]);
 	}
 	free(slots);
 }

@@ -35,7 +35,9 @@
 #define RPC_REQUESTS_MAX 128u /* in flight on a connection */
 #define RPC_PAYLOAD_HELD_MAX (8u << 20) /* bytes of payload held by a connection */
 #define RPC_HANDLES_MAX 16384u /* open on a connection */
-#define RPC_EXPORTS_OPEN_MAX 1024u /* and when an export is opened */
+#define RPC_HANDLES_PEER_MAX (1u << 17) /* of all connections of a peer that have said HELLO */
+#define RPC_HANDLES_ALL_MAX (1u << 20)
+#define RPC_EXPORTS_OPEN_MAX 1024u /* on a connection when an export is opened, or a file before HELLO */
 #define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
 #define RPC_BYTES_PER_WAKE (1u << 20)
 #define RPC_WINDOW_BYTES (64u << 10)
@@ -68,6 +70,7 @@ struct rpc_buf {
 struct rpc_handle {
 	struct vfs_handle *vfs;
 	uint64_t id;
+	unsigned *peer_count; /* that it counts to; NULL: opened before HELLO */
 	unsigned refs; /* the table's and those of operations (atomic) */
 	uint64_t fsid;
 	bool read_only; /* the export is */
@@ -80,6 +83,8 @@ struct rpc_handle {
 /* Any thread. */
 struct rpc_handles {
 	struct sync_mutex lock;
+	unsigned *all_count; /* atomic: of all connections */
+	unsigned *peer_count SYNC_GUARDED_BY(lock); /* atomic: of all of the session's peer; NULL: before HELLO */
 	struct rpc_handle **slots SYNC_GUARDED_BY(lock);
 	unsigned slot_count SYNC_GUARDED_BY(lock);
 	unsigned free_from SYNC_GUARDED_BY(lock); /* no free place is before this */
@@ -303,6 +308,7 @@ struct rpc_server {
 	uint8_t secret[RPC_SECRET_BYTES];
 	struct rpc_sessions sessions;
 	struct rpc_grace *grace;
+	unsigned handle_count; /* open on all connections (atomic) */
 	struct event *session_timer; /* of the first loop */
 	size_t notice_bytes; /* of all sessions, not taken yet (atomic) */
 	struct sync_mutex lock;
@@ -329,11 +335,13 @@ void rpc_shm_drop(struct rpc_conn *c); /* no operation uses it */
 int rpc_shm_take(struct rpc_op *op);
 
 /* handles.c */
-void rpc_handles_init(struct rpc_handles *t);
+void rpc_handles_init(struct rpc_handles *t, unsigned *all_count);
+/* HELLO was said: what is opened from now on counts to @count, which outlives the table's end. */
+void rpc_handles_set_peer(struct rpc_handles *t, unsigned *count);
 bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is being opened; false: no more */
 void rpc_handles_unreserve(struct rpc_handles *t);
-/* Enter an opened export into its reserved place; sets ok->handle. 0 or -ENOMEM (the place is given back, @vfs stays
- * the caller's). */
+/* Enter an opened export into its reserved place; sets ok->handle. 0, -ENOMEM or -EMFILE (the place is given back, @vfs
+ * stays the caller's). */
 int rpc_handles_add(struct rpc_handles *t, struct vfs_handle *vfs, struct rpc_export_stats *stats,
                     struct wfsp_open_ok *ok);
 /* A file of a tree. 0, -EMFILE, -ENOMEM, -ESHUTDOWN (the connection is gone); then @vfs stays the caller's. */

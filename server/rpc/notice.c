@@ -41,22 +41,6 @@ struct wait {
 	bool done; /* told already */
 };
 
-bool rpc_share_take(unsigned *count, unsigned max)
-{
-	unsigned now = __atomic_load_n(count, __ATOMIC_RELAXED);
-
-	do {
-		if (now >= max)
-			return false;
-	} while (!__atomic_compare_exchange_n(count, &now, now + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-	return true;
-}
-
-void rpc_share_give(unsigned *count)
-{
-	__atomic_sub_fetch(count, 1, __ATOMIC_RELAXED);
-}
-
 struct rpc_notices *rpc_notices_new(struct rpc_server *s, struct rpc_notice_share *peer)
 {
 	struct rpc_notices *n = calloc(1, sizeof(*n));

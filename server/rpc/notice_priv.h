@@ -5,6 +5,7 @@
 
 #include "protocol/wfs_notice.h"
 #include "server/rpc/notice.h"
+#include "server/rpc/share.h"
 
 struct lease;
 struct wait;
@@ -48,9 +49,6 @@ struct rpc_notices {
 bool rpc_notices_push(struct rpc_notices *n, const struct notice *what, const char *name) SYNC_REQUIRES(n->lock);
 /* May something be begun that tells how it ended? 0; -ENOLCK: too much of that was not taken yet. */
 int rpc_notices_room(const struct rpc_notices *n) SYNC_REQUIRES(n->lock);
-/* One more of what a peer has @max of; false: he has them. */
-bool rpc_share_take(unsigned *count, unsigned max);
-void rpc_share_give(unsigned *count);
 /* All leases of the session are given back. */
 void rpc_leases_end(struct rpc_notices *n);
 

@@ -330,6 +330,8 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 	sync_mutex_lock(&s->lock);
 	c->session = session;
 	c->origin = session ? rpc_session_origin(session) : 0;
+	if (session)
+		rpc_handles_set_peer(&c->handles, rpc_session_handle_count(session));
 	for (old = s->conns; old; old = old->next) {
 		if (old != c && old->has_identity && !old->successor && old->client_conn == args->connection &&
 		    old->session && old->session == session)

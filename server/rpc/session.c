@@ -369,6 +369,11 @@ struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s)
 	return &s->account->locks;
 }
 
+unsigned *rpc_session_handle_count(struct rpc_session *s)
+{
+	return &s->account->handle_count;
+}
+
 const uint8_t *rpc_session_key(const struct rpc_session *s)
 {
 	return s->key;

@@ -42,6 +42,7 @@ struct rpc_account {
 	size_t reply_bytes, answer_bytes;
 	struct vfs_lock_share locks; /* the VFS's */
 	struct rpc_notice_share notices; /* atomic */
+	unsigned handle_count; /* open on all connections; atomic */
 };
 
 struct rpc_session {

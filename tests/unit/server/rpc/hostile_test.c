@@ -58,6 +58,62 @@ static void test_a_session_ends_with_its_lease_while_nobody_is_connected(void **
 	assert_int_equal(t->f->lock_key_count, 0);
 }
 
+/* ---- open files ---- */
+
+static uint32_t open_file(int fd, uint64_t *ret)
+{
+	const struct wfsp_op ops[] = { root, make, { .code = WFSP_OP_OPEN, .access = WFSP_ACCESS_READ } };
+	struct wfsp_op_res last;
+	uint32_t count;
+
+	assert_int_equal(run(fd, plain, ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(count, 3);
+	*ret = last.descriptor;
+	return last.status;
+}
+
+static void close_file(int fd, uint64_t descriptor)
+{
+	const struct wfsp_op op = { .code = WFSP_OP_CLOSE, .descriptor = descriptor };
+	struct wfsp_op_res last;
+	uint32_t count;
+
+	assert_int_equal(run(fd, plain, &op, 1, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+}
+
+static unsigned load(const unsigned *count)
+{
+	return __atomic_load_n(count, __ATOMIC_SEQ_CST);
+}
+
+static void test_files_open_on_all_connections_of_a_peer_are_bounded(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = connect_as(t, 1), again = connect_as(t, 2);
+	struct rpc_sessions *all = &t->f->server->sessions;
+	unsigned *of_peer, *of_all = &t->f->server->handle_count;
+	uint64_t first, other;
+
+	sync_mutex_lock(&all->lock);
+	of_peer = &all->first->account->handle_count;
+	sync_mutex_unlock(&all->lock);
+	__atomic_add_fetch(of_peer, RPC_HANDLES_PEER_MAX - 1, __ATOMIC_SEQ_CST);
+	assert_int_equal(open_file(fd, &first), WFSP_OK);
+	assert_int_equal(open_file(again, &other), WFSP_ERR_MFILE);
+	close_file(fd, first);
+	assert_int_equal(open_file(again, &other), WFSP_OK);
+	/* The end of the connection closes it. */
+	close(again);
+	while (load(of_all))
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_int_equal(load(of_peer), RPC_HANDLES_PEER_MAX - 1);
+	__atomic_add_fetch(of_all, RPC_HANDLES_ALL_MAX, __ATOMIC_SEQ_CST);
+	assert_int_equal(open_file(fd, &first), WFSP_ERR_MFILE);
+	assert_int_equal(load(of_peer), RPC_HANDLES_PEER_MAX - 1);
+	close(fd);
+}
+
 /* ---- a byte now and then ---- */
 
 /* Sends, or takes, a byte at a time, much more often than a stall takes, until the server has had enough of it: how
@@ -119,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
 		T(test_a_session_ends_with_its_lease_while_nobody_is_connected),
+		T(test_files_open_on_all_connections_of_a_peer_are_bounded),
 		T(test_who_sends_a_record_byte_by_byte_is_hung_up_on),
 		T(test_who_takes_an_answer_byte_by_byte_is_hung_up_on),
 	};
