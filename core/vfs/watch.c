@@ -40,6 +40,7 @@ struct watch_hub *watch_hub_new(void)
 		CDS_INIT_LIST_HEAD(&hub->children[i]);
 	}
 	CDS_INIT_LIST_HEAD(&hub->far);
+	hub->child_max = WATCH_CHILDREN_ALL_MAX;
 	return hub;
 }
 

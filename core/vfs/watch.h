@@ -15,6 +15,7 @@
 #define WATCH_DEPTH_MAX 256u
 /* Objects with a name in a watched directory that are remembered; with more, it hears of all in the file system. */
 #define WATCH_CHILDREN_MAX 65536u
+#define WATCH_CHILDREN_ALL_MAX 262144u /* of all watches; likewise */
 
 struct watch_child {
 	struct cds_list_head link; /* bucket */
@@ -48,6 +49,7 @@ struct watch_hub {
 	struct sync_mutex lock; /* SYNC_RANK_WATCH */
 	struct cds_list_head buckets[WATCH_BUCKETS];
 	struct cds_list_head children[WATCH_BUCKETS];
+	unsigned child_count, child_max; /* WATCH_CHILDREN_ALL_MAX, and less in tests */
 	struct cds_list_head far;
 };
 

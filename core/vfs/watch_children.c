@@ -28,6 +28,7 @@ static void drop(struct watch_child *c)
 	cds_list_del(&c->link);
 	cds_list_del(&c->of_watch);
 	c->watch->child_count--;
+	c->watch->vfs->watches->child_count--;
 	free(c);
 }
 
@@ -45,7 +46,7 @@ void watch_child_add(struct watch_hub *hub, struct vfs_watch *w, uint64_t fsid, 
 
 	if (w->full || find(hub, w, fsid, object))
 		return;
-	c = w->child_count < WATCH_CHILDREN_MAX ? malloc(sizeof(*c)) : NULL;
+	c = w->child_count < WATCH_CHILDREN_MAX && hub->child_count < hub->child_max ? malloc(sizeof(*c)) : NULL;
 	if (!c) {
 		w->full = true;
 		watch_children_drop(w);
@@ -55,6 +56,7 @@ void watch_child_add(struct watch_hub *hub, struct vfs_watch *w, uint64_t fsid, 
 	cds_list_add(&c->link, watch_children_at(hub, fsid, object));
 	cds_list_add(&c->of_watch, &w->children);
 	w->child_count++;
+	hub->child_count++;
 }
 
 void watch_child_remove(struct watch_hub *hub, struct vfs_watch *w, uint64_t fsid, uint64_t object)

@@ -153,6 +153,30 @@ static void test_data_and_attributes_are_told_of_what_is_in_the_directory(void *
 	vfs_watch_close(w.watch);
 }
 
+static void test_names_that_are_not_remembered_are_told_of_all_the_same(void **state)
+{
+	struct tree_env *e = *state;
+	struct watch_hub *hub = e->vfs->watches;
+	struct watcher a, b;
+
+	make(e, "/t/one", VFS_TYPE_DIR, 0755);
+	make(e, "/t/two", VFS_TYPE_DIR, 0755);
+	make(e, "/t/one/x", VFS_TYPE_FILE, 0644);
+	make(e, "/t/one/y", VFS_TYPE_FILE, 0644);
+	make(e, "/t/two/z", VFS_TYPE_FILE, 0644);
+	hub->child_max = 2;
+	watch(e, "/t/one", false, &a);
+	watch(e, "/t/two", false, &b);
+	assert_int_equal(hub->child_count, 2);
+	set_attr_at(e, "/t/one/y", &(struct vfs_set_attr){ .valid = VFS_SET_MODE, .mode = 0600 });
+	set_attr_at(e, "/t/two/z", &(struct vfs_set_attr){ .valid = VFS_SET_MODE, .mode = 0600 });
+	assert_true(a.count >= 1);
+	assert_true(b.count >= 1);
+	vfs_watch_close(a.watch);
+	vfs_watch_close(b.watch);
+	assert_int_equal(hub->child_count, 0);
+}
+
 static void test_a_subtree_is_told_of_at_any_depth(void **state)
 {
 	struct tree_env *e = *state;
@@ -341,6 +365,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_removed_name_and_a_link_are_told, tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_data_and_attributes_are_told_of_what_is_in_the_directory,
 		                                tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_names_that_are_not_remembered_are_told_of_all_the_same, tree_setup,
+		                                tree_teardown),
 		cmocka_unit_test_setup_teardown(test_a_subtree_is_told_of_at_any_depth, tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_names_that_may_not_be_read_are_not_told, tree_setup,
 		                                tree_teardown),
