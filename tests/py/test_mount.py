@@ -533,13 +533,16 @@ def test_fsync_after_a_crash_tells_once_of_every_kind_of_change(appliance: Appli
             os.write(files[name], b"x" * 10_000)
             os.fsync(files[name])
         os.pwrite(files["written"], b"y", 5)
+        # Each open file that wrote is told, once.
+        files["again"] = os.open(mount / "written", os.O_RDWR)
+        os.pwrite(files["again"], b"y", 6)
         os.write(files["appended"], b"y")
         os.ftruncate(files["cut"], 5_000)
         fallocate(files["allocated"], 0, 0, 20_000)
         assert os.copy_file_range(files["unchanged"], files["copied"], 5_000, 0, 5_000) == 5_000
         appliance.kill9()
         appliance.start()
-        for name in names[:-1]:
+        for name in (*names[:-1], "again"):
             assert error_of(lambda fd=files[name]: os.fsync(fd)) == errno.EIO, name
         for fd in files.values():
             os.fsync(fd)
