@@ -64,6 +64,7 @@ struct pages {
 	uint32_t cold_head; /* free, given back to the system */
 	uint32_t front, end; /* pages between these were never used */
 	bool *huge; /* for each block of pages (atomic): the system is asked for a huge page */
+	unsigned small_blocks; /* of who adds blocks: so many more without huge pages */
 	bool blocks_used_up; /* atomic: no whole block was left */
 	uint64_t charged; /* atomic: pages charged */
 	uint64_t used; /* atomic: pages handed out */
@@ -83,7 +84,7 @@ unsigned pages_take(struct pages *p, uint32_t *ids, unsigned want);
 unsigned pages_take_fresh(struct pages *p, uint32_t *ids, unsigned want, bool press);
 /* Are fewer than @free_pages free and resident, while a block may be added? */
 bool pages_want_block(const struct pages *p, uint64_t free_pages);
-/* Add a block of free pages. False: there is none, or no room. May take some milliseconds. */
+/* Add a block of free pages. False: there is none, or no room. May take some milliseconds. One thread at a time. */
 bool pages_add_block(struct pages *p);
 /* Back to the free lists, resident. Their count is ignored. */
 void pages_put(struct pages *p, const uint32_t *ids, unsigned count);

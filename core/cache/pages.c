@@ -5,8 +5,9 @@
  *
  * The arena grows from both ends: from the front by blocks of the size of a huge page, which somebody adds who has time
  * for it (stock.c), since the system may take long to find one; from the end by a few small pages for whoever needs
- * them now. A block of which something was given back consists of small pages from then on, since a huge page could
- * only become resident as a whole.
+ * them now. A host may take very long to find a huge page for a virtual machine: then blocks consist of small pages for
+ * a while. So does, for good, a block of which something was given back, since a huge page could only become resident
+ * as a whole.
  */
 #include "core/cache/cache_priv.h"
 
@@ -24,6 +25,8 @@
 #define BLOCK_BYTES (2u << 20) /* a huge page; where those are larger, nothing is lost but speed */
 #define BLOCK_PAGES (BLOCK_BYTES / CACHE_PAGE_BYTES)
 #define GIVE_BACK_BATCH 512u
+#define HUGE_NS_MAX (SYNC_NS_PER_MS / 2) /* the small pages of a block take about so long */
+#define SMALL_BLOCKS 32u /* so many blocks are small pages when a huge one took longer */
 #define BLOCK_MARGIN 8u /* no blocks are added for the last eighth of the budget */
 
 static void *map_lazily(size_t bytes)
@@ -241,6 +244,23 @@ static bool front_take(struct pages *p, uint32_t *ret_first)
 	return taken;
 }
 
+/* As one huge page, unless these take long to get. */
+static void make_resident(struct pages *p, uint32_t first)
+{
+	uint64_t start_ns = sync_now_ns();
+	bool huge = !p->small_blocks && madvise(page_data(p, first), BLOCK_BYTES, MADV_HUGEPAGE) == 0;
+
+	__atomic_store_n(&p->huge[block_of(first)], huge, __ATOMIC_RELAXED);
+	/* One fault, or one for each page, but not one call: that would keep others from changing any mapping
+	 * meanwhile. */
+	for (unsigned i = 0; i < BLOCK_PAGES; i++)
+		*(volatile uint8_t *)page_data(p, first + i) = 0;
+	if (p->small_blocks)
+		p->small_blocks--;
+	else if (sync_now_ns() - start_ns > HUGE_NS_MAX)
+		p->small_blocks = SMALL_BLOCKS;
+}
+
 bool pages_add_block(struct pages *p)
 {
 	uint32_t ids[BLOCK_PAGES], first;
@@ -252,10 +272,7 @@ bool pages_add_block(struct pages *p)
 		budget_uncharge(p->consumer, BLOCK_PAGES * PAGE_COST);
 		return false;
 	}
-	/* Whatever the system refuses here, it provides when the pages are used. */
-	if (madvise(page_data(p, first), BLOCK_BYTES, MADV_HUGEPAGE) == 0)
-		__atomic_store_n(&p->huge[block_of(first)], true, __ATOMIC_RELAXED);
-	(void)madvise(page_data(p, first), BLOCK_BYTES, MADV_POPULATE_WRITE);
+	make_resident(p, first);
 	/* They are taken from the list in ascending order. */
 	for (unsigned i = 0; i < BLOCK_PAGES; i++)
 		ids[i] = first + BLOCK_PAGES - 1 - i;
