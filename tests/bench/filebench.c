@@ -4,6 +4,7 @@
  * line of JSON for each row.
  *
  * usage: filebench ADDRESS EXPORT FILES LARGE_MIB
+ * Without FILES or LARGE_MIB (0) that part is left out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -212,13 +213,38 @@ static void run_large(const char *title, struct wfs_file *f, bool write, uint64_
 	row(title, "GB/s", (double)bytes / 1e9, sync_now_ns() - start);
 }
 
+static void run_all_small(unsigned count)
+{
+	run_small("create 4K, one by one", PUT, "one", count, 1);
+	run_small("create 4K, batches", PUT, "many", count, BATCH_FILES);
+	run_small("read 4K, one by one", GET, "one", count, 1);
+	run_small("read 4K, batches", GET, "many", count, BATCH_FILES);
+	run_lanes("read 4K, one by one, 40 under way", "one", count, 1, WIDTH);
+	run_lanes("read 4K, batches, 4 under way", "many", count, BATCH_FILES, 4);
+	run_small("unlink, one by one", UNLINK, "one", count, 1);
+	run_small("unlink, batches", UNLINK, "many", count, BATCH_FILES);
+}
+
+static void run_all_large(uint64_t bytes)
+{
+	struct wfs_file *f;
+
+	must(wfs_create(client, NULL, &dir, "large", 0644, 0, WFS_ACCESS_READ | WFS_ACCESS_WRITE, &f, NULL, NULL, NULL),
+	     "create");
+	run_large("write, 1 thread", f, true, bytes, 1);
+	run_large("overwrite, 4 threads", f, true, bytes, THREADS);
+	run_large("read, 1 thread", f, false, bytes, 1);
+	run_large("read, 4 threads", f, false, bytes, THREADS);
+	wfs_close(f);
+	must(wfs_unlink(client, NULL, &dir, "large", 0), "unlink");
+}
+
 int main(int argc, char **argv)
 {
 	struct wfs_options options = { .client_name = "filebench", .connections = THREADS };
 	struct wfs_new folder = { .type = WFS_TYPE_DIR, .mode = 0755 };
 	unsigned count;
 	uint64_t bytes;
-	struct wfs_file *f;
 	struct wfs_fh root;
 
 	if (argc != 5) {
@@ -231,22 +257,10 @@ int main(int argc, char **argv)
 	must(wfs_connect(argv[1], &options, &client), "connect");
 	must(wfs_attach(client, NULL, argv[2], &root, NULL), "attach");
 	must(wfs_make(client, NULL, &root, "filebench", &folder, &dir, NULL), "mkdir");
-	run_small("create 4K, one by one", PUT, "one", count, 1);
-	run_small("create 4K, batches", PUT, "many", count, BATCH_FILES);
-	run_small("read 4K, one by one", GET, "one", count, 1);
-	run_small("read 4K, batches", GET, "many", count, BATCH_FILES);
-	run_lanes("read 4K, one by one, 40 under way", "one", count, 1, WIDTH);
-	run_lanes("read 4K, batches, 4 under way", "many", count, BATCH_FILES, 4);
-	run_small("unlink, one by one", UNLINK, "one", count, 1);
-	run_small("unlink, batches", UNLINK, "many", count, BATCH_FILES);
-	must(wfs_create(client, NULL, &dir, "large", 0644, 0, WFS_ACCESS_READ | WFS_ACCESS_WRITE, &f, NULL, NULL, NULL),
-	     "create");
-	run_large("write, 1 thread", f, true, bytes, 1);
-	run_large("overwrite, 4 threads", f, true, bytes, THREADS);
-	run_large("read, 1 thread", f, false, bytes, 1);
-	run_large("read, 4 threads", f, false, bytes, THREADS);
-	wfs_close(f);
-	must(wfs_unlink(client, NULL, &dir, "large", 0), "unlink");
+	if (count)
+		run_all_small(count);
+	if (bytes)
+		run_all_large(bytes);
 	must(wfs_unlink(client, NULL, &root, "filebench", 1), "rmdir");
 	wfs_disconnect(client);
 	return 0;
