@@ -11,6 +11,8 @@
 #include "core/base/err.h"
 #include "server/rpc/compound.h"
 
+#define RECALL_BYTES 4096u
+
 const struct vfs_tag *compound_tag(const struct compound *c)
 {
 	return c->tagged ? &c->tag : NULL;
@@ -89,20 +91,52 @@ static int enter_created(struct compound *c, uint64_t number, unsigned access)
 	return err;
 }
 
-/* It may have been answered, and lost, before its data was durable: the data goes to the same place once more. */
+/*
+ * Data that was written, and answered for, may have been lost before it was durable; of that a crash leaves zeros, or
+ * nothing. What else is there somebody has written since, and it stays. 1: some is missing, and all there is otherwise
+ * is this data; 0: not so.
+ */
+static int is_missing(struct vfs_handle *file, const struct wfsp_op *op, uint64_t offset)
+{
+	uint8_t there[RECALL_BYTES];
+	const uint8_t *data = op->data.p;
+	struct vfs_handle *h;
+	int ret = 0, err = vfs_open_handle(file, NULL, VFS_ACCESS_READ, &h);
+
+	if (err)
+		return err;
+	for (size_t at = 0, n = 1; n && !err && at < op->data.len_bytes && ret >= 0; at += n) {
+		size_t left = op->data.len_bytes - at;
+		struct iovec iov = { there, left < sizeof(there) ? left : sizeof(there) };
+
+		err = vfs_read_some(h, &iov, 1, offset + at, 0, &n);
+		for (size_t i = 0; !err && i < n && ret >= 0; i++)
+			if (there[i] != data[at + i])
+				ret = there[i] ? -1 : 1;
+		if (!err && n < iov.iov_len && ret == 0)
+			ret = 1;
+	}
+	vfs_close(h);
+	return err ? err : ret > 0;
+}
+
+/* What is missing of the data of an append goes to the same place once more. */
 static int append_again(struct compound *c, const struct wfsp_op *op, uint64_t offset)
 {
 	unsigned flags = op->flags & WFSP_WRITE_FUA ? VFS_FUA : 0;
 	struct iovec iov = { (void *)(uintptr_t)op->data.p, op->data.len_bytes };
 	struct vfs_handle *h;
 	struct vfs_stat st;
-	int err = compound_io(c, c->current, VFS_ACCESS_WRITE, &h);
+	int missing, err = compound_io(c, c->current, VFS_ACCESS_WRITE, &h);
 
 	if (!err)
 		err = vfs_stat(h, &st);
 	/* Somebody has made the file shorter since, or it takes data at its end only. */
 	if (err || st.size_bytes < offset || !iov.iov_len || st.flags)
 		return err;
+	missing = is_missing(c->current->h, op, offset);
+	if (missing <= 0)
+		return missing || !flags ? missing : vfs_flush(h, 0);
 	return vfs_write(h, &iov, 1, offset, flags);
 }
 
@@ -116,7 +150,8 @@ static int put_file_again(struct compound *c, const struct wfsp_op *op, uint64_t
 		return err;
 	if (!c->current)
 		return err_set(-ESTALE, "the file is gone by now");
-	if (iov.iov_len)
+	err = is_missing(c->current->h, op, 0);
+	if (err > 0)
 		err = vfs_write(c->current->h, &iov, 1, 0, 0);
 	if (!err)
 		err = vfs_stat(c->current->h, &st);

@@ -96,6 +96,47 @@ static void test_an_append_is_done_once(void **state)
 	assert_memory_equal(entry(t, "f")->node->data, "onceonce", 8);
 }
 
+/* Data that was lost in a crash comes back, and what others have written since stays. */
+static void test_data_is_written_again_only_where_nobody_else_wrote(void **state)
+{
+	struct tree_fixture *t = *state;
+	const struct wfsp_op append[] = {
+		root,
+		{ .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = BYTES("f"), .access = WFSP_ACCESS_WRITE },
+		{ .code = WFSP_OP_WRITE, .flags = WFSP_WRITE_APPEND, .data = BYTES("once") }
+	};
+	const struct wfsp_op put[] = {
+		root, { .code = WFSP_OP_PUT_FILE, .name = BYTES("g"), .mode = 0644, .data = BYTES("text") }
+	};
+	const struct {
+		const struct wfsp_op *ops;
+		uint32_t count;
+		const char *name, *before, *after;
+	} cases[] = {
+		{ append, 3, "f", "o\0\0e", "once" }, { append, 3, "f", "else", "else" },
+		{ append, 3, "f", "on\0X", "on\0X" }, { put, 2, "g", "\0\0\0\0", "text" },
+		{ put, 2, "g", "else", "else" },
+	};
+
+	for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct wfsp_op_res last;
+		uint32_t n;
+		int fd = connect_as(t, 1);
+
+		assert_int_equal(run(fd, SLOT(1, 1 + i), cases[i].ops, cases[i].count, &n, &last), WFSP_OK);
+		assert_int_equal(last.status, WFSP_OK);
+		restart(t);
+		close(fd);
+		memcpy(entry(t, cases[i].name)->node->data, cases[i].before, 4);
+		fd = connect_as(t, 1);
+		assert_int_equal(run(fd, SLOT(1, 1 + i), cases[i].ops, cases[i].count, &n, &last), WFSP_OK);
+		assert_int_equal(last.status, WFSP_OK);
+		assert_memory_equal(entry(t, cases[i].name)->node->data, cases[i].after, 4);
+		assert_int_equal(mt_unlink(&t->tree->nodes[0]->node, cases[i].name, 1, false, NULL), 0);
+		close(fd);
+	}
+}
+
 static void test_a_guard_is_passed_again_when_what_it_guards_was_done(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -387,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_changes_of_names_are_answered_after_a_restart),
 		T(test_an_append_is_done_once),
+		T(test_data_is_written_again_only_where_nobody_else_wrote),
 		T(test_a_guard_is_passed_again_when_what_it_guards_was_done),
 		T(test_a_whole_file_is_put_once),
 		T(test_what_was_not_done_is_done),
