@@ -21,7 +21,7 @@ from mounts import Mount, create_tree, here, pair, source, there  # noqa: F401 (
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
 
-RANDOM_IO_S = float(os.environ.get("WFSD_RANDOM_IO_S", "20"))
+RANDOM_IO_S = float(os.environ.get("WFSD_RANDOM_IO_S", "60"))
 RANDOM_IO = Path(__file__).with_name("random_io.py")
 
 
