@@ -261,6 +261,7 @@ int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action 
 	struct vfs_tx_args args = { .isolation = serializable ? VFS_TX_SERIALIZABLE : VFS_TX_SNAPSHOT };
 	struct vfs_handle *top = NULL;
 	struct state s = { 0 };
+	struct tx_answer kept;
 	struct vfs_tx *tx;
 	int rc = vfs_tx_begin(outside, &args, &tx);
 
@@ -272,7 +273,8 @@ int tx_transact(struct tx_client *c, struct vfs_handle *outside, enum tx_action 
 		rc = act(c, top, action, &s);
 	if (!rc && !gives_up) {
 		*ret_number = action == TX_CHANGE ? s.number : 0;
-		rc = vfs_tx_commit(tx, durable, NULL);
+		tx_make_answer(s.number, &kept);
+		rc = vfs_tx_commit(tx, durable, action == TX_CHANGE ? &kept.answer : NULL);
 	}
 	vfs_close(top);
 	vfs_tx_free(tx);
@@ -347,6 +349,8 @@ int tx_check(struct tx_work *w, uint64_t *ret_number)
 		rc = read_state(top, &s);
 	if (!rc)
 		rc = check_files(w, top, &s);
+	if (!rc)
+		rc = tx_check_answer(top, s.number);
 	vfs_close(top);
 	if (!rc)
 		*ret_number = s.number;
@@ -403,6 +407,7 @@ void tx_make_tree(struct tx_work *w)
 	const struct vfs_tx_args args = { .isolation = VFS_TX_SNAPSHOT };
 	struct machine *m = w->mo->m;
 	struct vfs_handle *top;
+	struct tx_answer kept;
 	struct vfs_tx *tx;
 
 	if (m->admin.driver->fs_create(m->admin.ctx, POOL_NAME, "fs"))
@@ -411,9 +416,13 @@ void tx_make_tree(struct tx_work *w)
 		limit(m, &user);
 		limit(m, &group);
 	}
-	/* The first one of a pool's life writes the labels, of which a power cut may leave one torn. */
+	/* The first one of a pool's life, and the first answer, write the labels, of which a power cut may leave one
+	 * torn. */
 	if (tx_open_top(m, &top) || vfs_tx_begin(top, &args, &tx))
 		model_violation("a transaction could not be begun");
+	tx_make_answer(0, &kept);
+	if (vfs_tx_commit(tx, false, &kept.answer))
+		model_violation("a transaction could not be committed");
 	vfs_tx_free(tx);
 	vfs_close(top);
 }

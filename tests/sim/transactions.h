@@ -3,7 +3,7 @@
 #ifndef WFSD_TESTS_SIM_TRANSACTIONS_H
 #define WFSD_TESTS_SIM_TRANSACTIONS_H
 
-#include "core/vfs/vfs_tree.h"
+#include "core/vfs/vfs_tx.h"
 #include "tests/sim/run.h"
 
 #define TX_FILES 6u
@@ -31,6 +31,15 @@ enum tx_action {
 	TX_ACTIONS
 };
 
+/* transaction_answers.c: what is kept with the transaction that makes the state of that number. */
+struct tx_answer {
+	struct vfs_tag tag;
+	struct vfs_answer answer;
+	uint8_t buf[12000];
+};
+void tx_make_answer(uint64_t number, struct tx_answer *ret);
+/* It is there, and none of a later one. */
+int tx_check_answer(struct vfs_handle *top, uint64_t number);
 /* A file system for them in the machine's pool, which is imported: with quotas if there are to be some. */
 void tx_make_tree(struct tx_work *w);
 int tx_open_top(struct machine *m, struct vfs_handle **ret);
