@@ -74,11 +74,21 @@ static int put_inode(struct dataset *ds, const struct item_change *c)
 	return 0;
 }
 
+/* What a record of the map has dropped may still stand in a leaf that was not in memory then. */
+static int delete_contents(struct dataset *ds, uint64_t number)
+{
+	const struct item_change c = { .op = ITEM_DELETE, .key = { .object = number, .kind = WFS3_KIND_INLINE } };
+
+	return apply(ds, &c);
+}
+
 static int delete_inode(struct dataset *ds, const struct item_change *c)
 {
 	struct inode old;
 	int rc = read_inode(ds, c->key.object, &old);
 
+	if (!rc && S_ISREG(old.mode))
+		rc = delete_contents(ds, c->key.object);
 	if (!rc)
 		rc = apply(ds, c);
 	if (!rc)

@@ -268,6 +268,45 @@ static void test_contents_that_cannot_be_read_are_an_error_of_the_device(void **
 	tree_done(&t);
 }
 
+static bool is_there(struct tree_fixture *t, uint64_t number)
+{
+	struct wfs3_key key = { .object = number, .kind = WFS3_KIND_INODE };
+	uint8_t buf[INODE_BYTES];
+	size_t len;
+
+	return edit_read(filetree_object(t->top)->ds, &key, buf, sizeof(buf), &len) != -ENOENT;
+}
+
+/* Attributes between the inode and the contents: in recovery these are in a leaf that is not in memory. */
+static void test_contents_far_from_their_inode_go_with_it_in_recovery(void **state)
+{
+	static uint8_t value[60000];
+	struct tree_fixture t;
+	struct vfs_node *n;
+	struct object *o;
+	uint64_t number;
+
+	(void)state;
+	fill(6);
+	tree_init(&t, 64 * MIB);
+	o = written(&t, "f", 1000, &n);
+	assert_true(o->inode.has_inline);
+	number = o->number;
+	assert_ok(n->ops->set_xattr(n, "user.long", value, sizeof(value), 0, NULL));
+	vfs_node_unref(n);
+	/* The leaf is in memory when it is removed, so that the log tells nothing of it but that the block is a hole.
+	 */
+	expect(&t, "f", data, 1000);
+	assert_ok(remove_name(t.top, "f", false));
+	/* All of it is given back, and that is in the log only. */
+	while (is_there(&t, number))
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_ok(t.top->ops->flush(t.top, 0));
+	tree_crash(&t, 1);
+	tree_restart(&t);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_flushed_contents_survive_power_cuts),
 		cmocka_unit_test(test_inode_is_valid_at_every_moment_while_contents_come_and_go),
 		cmocka_unit_test(test_contents_that_cannot_be_read_are_an_error_of_the_device),
+		cmocka_unit_test(test_contents_far_from_their_inode_go_with_it_in_recovery),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
