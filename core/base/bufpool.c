@@ -112,8 +112,3 @@ size_t bufpool_trim(struct bufpool *p)
 		budget_uncharge(p->charge, freed);
 	return freed;
 }
-
-size_t bufpool_buf_bytes(const struct bufpool *p)
-{
-	return p->buf_bytes;
-}

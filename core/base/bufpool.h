@@ -21,6 +21,5 @@ void *bufpool_get(struct bufpool *p);
 void bufpool_put(struct bufpool *p, void *buf); /* NULL is fine */
 /* Give kept buffers back to the system. Returns the bytes freed. */
 size_t bufpool_trim(struct bufpool *p);
-size_t bufpool_buf_bytes(const struct bufpool *p);
 
 #endif

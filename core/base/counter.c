@@ -48,18 +48,3 @@ void histogram_read(const struct histogram *h, struct histogram_view *ret)
 	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
 		ret->count += ret->buckets[i];
 }
-
-uint64_t histogram_quantile_ns(const struct histogram_view *v, double q)
-{
-	double want = q * (double)v->count;
-	uint64_t seen = 0;
-
-	if (!v->count)
-		return 0;
-	for (int i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
-		seen += v->buckets[i];
-		if (seen && (double)seen >= want)
-			return (UINT64_C(1) << i) * 1000;
-	}
-	return UINT64_MAX;
-}

@@ -51,8 +51,6 @@ static inline uint64_t counter_read_slot(const struct counter *c, unsigned slot)
 }
 void histogram_add(struct histogram *h, uint64_t ns);
 void histogram_read(const struct histogram *h, struct histogram_view *ret);
-/* Upper bound of the bucket that holds quantile @q (0..1), in nanoseconds; 0 when empty, UINT64_MAX in the last one. */
-uint64_t histogram_quantile_ns(const struct histogram_view *v, double q);
 
 struct metrics;
 struct metrics *metrics_new(void); /* NULL when memory is short */

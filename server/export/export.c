@@ -333,15 +333,10 @@ bool export_find_user(struct export_table *t, const char *path, char ret_name[EX
 		if (strncmp(e->info.path, path, len) == 0 && (e->info.path[len] == '\0' || e->info.path[len] == '/'))
 			break;
 	}
-	if (e && ret_name)
+	if (e)
 		memcpy(ret_name, e->info.name, sizeof(e->info.name));
 	sync_rwlock_rdunlock(&t->lock);
 	return e != NULL;
-}
-
-bool export_uses_path(struct export_table *t, const char *path)
-{
-	return export_find_user(t, path, NULL);
 }
 
 /* The entry that @name means, referenced. NULL when there is none. */

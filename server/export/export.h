@@ -81,9 +81,7 @@ int export_remove(struct export_table *t, const char *name);
 int export_get(struct export_table *t, const char *name, struct export_info *ret);
 /* Calls @fn with each (no lock is held against other readers; @fn must not call back). */
 void export_each(struct export_table *t, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
-/* Is any export's path equal to or below @path? */
-bool export_uses_path(struct export_table *t, const char *path);
-/* Likewise, and tell the name of one that is (@ret_name may be NULL). */
+/* Is any export's path equal to or below @path? The name of one that is. */
 bool export_find_user(struct export_table *t, const char *path, char ret_name[EXPORT_NAME_MAX + 1]);
 
 /*

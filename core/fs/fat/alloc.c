@@ -135,11 +135,6 @@ uint32_t fat_alloc_hold_led_to(struct fat_alloc *a)
 	return held;
 }
 
-void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count)
-{
-	turn(a, first - FAT_FIRST_CLUSTER, count, false);
-}
-
 /* The first free bit at or after @i; a->count when there is none. */
 static uint32_t find_free(const struct fat_alloc *a, uint32_t i)
 {

@@ -28,8 +28,6 @@ size_t fat_alloc_bytes(uint32_t cluster_count);
 int fat_alloc_give(struct fat_alloc *a, uint32_t first, uint32_t count);
 /* The same for what belonged to a file: nothing leads there any more. */
 int fat_alloc_free(struct fat_alloc *a, uint32_t first, uint32_t count);
-/* A free run becomes used. */
-void fat_alloc_claim(struct fat_alloc *a, uint32_t first, uint32_t count);
 bool fat_alloc_is_free(const struct fat_alloc *a, uint32_t cluster);
 
 /* An entry of the FAT, or a name, leads to this cluster, which is one. False: something else does, too. */

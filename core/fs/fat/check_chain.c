@@ -24,11 +24,6 @@ static void set_bit(uint64_t *bits, uint32_t cluster, bool on)
 	bits[cluster / 64] = on ? bits[cluster / 64] | mask : bits[cluster / 64] & ~mask;
 }
 
-bool fat_check_is_seen(const struct fat_check *c, uint32_t cluster)
-{
-	return bit(c->seen, cluster);
-}
-
 static bool is_in_chain(struct fat_check *c, uint32_t first, uint32_t count, uint32_t wanted)
 {
 	uint32_t cluster = first;

@@ -44,7 +44,6 @@ bool fat_check_found(struct fat_check *c, enum fat_finding_kind kind, bool repai
         __attribute__((format(printf, 4, 5)));
 
 /* check_chain.c */
-bool fat_check_is_seen(const struct fat_check *c, uint32_t cluster);
 /*
  * Own the clusters of a chain, at most @max. It is cut where it cannot go on, and what is wrong is told. *@ret_count is
  * how many clusters it has then; with 0 the owner must forget its first cluster. *@ret_clusters: malloc'ed, unless it

@@ -70,7 +70,6 @@ int fat_sync(struct fat_fs *fs);
 struct fat_node *fat_root(struct fat_fs *fs);
 void fat_node_get(struct fat_node *n);
 void fat_node_put(struct fat_node *n);
-struct fat_fs *fat_node_fs(struct fat_node *n);
 /* A place for a pointer of whoever uses the engine: NULL at first, and there as long as the node is referenced. */
 void **fat_node_user(struct fat_node *n);
 

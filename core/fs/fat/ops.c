@@ -365,11 +365,6 @@ void **fat_node_user(struct fat_node *n)
 	return &n->user;
 }
 
-struct fat_fs *fat_node_fs(struct fat_node *n)
-{
-	return n->fs;
-}
-
 struct fat_node *fat_root(struct fat_fs *fs)
 {
 	fat_node_get(fs->root);

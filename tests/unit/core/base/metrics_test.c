@@ -68,21 +68,6 @@ static void test_histogram_bounds_are_inclusive(void **state)
 	assert_int_equal(v.buckets[25], 2);
 }
 
-static void test_quantile_is_a_bucket_bound(void **state)
-{
-	struct histogram_view v = { .count = 100 };
-
-	(void)state;
-	v.buckets[0] = 50;
-	v.buckets[3] = 49;
-	v.buckets[HISTOGRAM_BUCKETS - 1] = 1;
-	assert_int_equal(histogram_quantile_ns(&v, 0.5), 1000);
-	assert_int_equal(histogram_quantile_ns(&v, 0.51), 8000);
-	assert_true(histogram_quantile_ns(&v, 1.0) == UINT64_MAX);
-	v.count = 0;
-	assert_int_equal(histogram_quantile_ns(&v, 0.5), 0);
-}
-
 static double gauge(void *ctx)
 {
 	return *(double *)ctx;
@@ -215,7 +200,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_count_is_lost_between_threads),
 		cmocka_unit_test(test_histogram_bounds_are_inclusive),
-		cmocka_unit_test(test_quantile_is_a_bucket_bound),
 		cmocka_unit_test(test_render_groups_families_and_escapes_help),
 		cmocka_unit_test(test_render_makes_histogram_buckets_cumulative),
 		cmocka_unit_test(test_register_refuses_what_is_taken),

@@ -246,12 +246,13 @@ static void test_user_of_a_path_is_found_at_whole_components(void **state)
 	char name[EXPORT_NAME_MAX + 1];
 
 	assert_int_equal(add(f, "x", "/p/a"), 0);
-	assert_true(export_uses_path(f->table, "/p"));
+	assert_true(export_find_user(f->table, "/p", name));
+	assert_string_equal(name, "x");
 	assert_true(export_find_user(f->table, "/p/a", name));
 	assert_string_equal(name, "x");
-	assert_false(export_uses_path(f->table, "/p/"));
-	assert_false(export_uses_path(f->table, "/p/aa"));
-	assert_false(export_uses_path(f->table, "/q"));
+	assert_false(export_find_user(f->table, "/p/", name));
+	assert_false(export_find_user(f->table, "/p/aa", name));
+	assert_false(export_find_user(f->table, "/q", name));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
