@@ -5,10 +5,14 @@
  */
 #include "core/cache/cache_priv.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "core/base/checked.h"
 
 /* It is filled up when less than half of it is left, so that the thread is not woken for each write. */
 #define LOW_DIVISOR 2u
+#define NICEST 19
 #define STOCK_BYTES_MAX (256u << 20)
 
 static uint64_t stock_pages(const struct cache *c)
@@ -31,6 +35,8 @@ static void thread_main(void *arg)
 	struct cache *c = arg;
 	bool added = true;
 
+	/* Only where a processor has time for it: whoever finds no stock has small pages as quickly. */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICEST);
 	sync_mutex_lock(&c->stock_lock);
 	while (!c->stock_stop) {
 		if (added && pages_want_block(&c->pages, stock_pages(c))) {

@@ -19,7 +19,7 @@ POOL_MIB_PER_LARGE = 4
 
 
 def measure(folder: Path, files: int, large_mib: int) -> dict[str, tuple[float, str]]:
-    """One run, each part with a daemon and a pool of its own: what the one leaves to be written does not slow down the other."""
+    """One run. Each part has a daemon of its own: what the one leaves to be written does not slow down the other."""
     return {**measure_part(folder / "small", files, 0), **measure_part(folder / "large", 0, large_mib)}
 
 
