@@ -8,6 +8,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "server/audit/audit.h"
 #include "server/conf/schema.h"
@@ -387,18 +388,19 @@ static int check_pools(struct conf_walk *w)
 
 #define RPC_CONNECTIONS_BESIDE_NBD 960u /* by default */
 
-/* Each NBD connection has one of RPC. */
+/* Each NBD connection has one of RPC, and all of them are one user's, who may have three quarters. */
 static int check_connections(struct conf_walk *w)
 {
 	struct conf *c = w->conf;
+	unsigned least = c->nbd.max_connections + (c->nbd.max_connections + 2) / 3;
 
 	if (!c->rpc.max_connections)
-		c->rpc.max_connections = c->nbd.max_connections + RPC_CONNECTIONS_BESIDE_NBD;
-	if (c->rpc.max_connections < c->nbd.max_connections)
-		return complain(
-		        w, top_value(w, "rpc"),
-		        "'max_connections' of rpc is less than that of nbd (%u), whose connections are among them",
-		        c->nbd.max_connections);
+		c->rpc.max_connections = (unsigned)max_u64(c->nbd.max_connections + RPC_CONNECTIONS_BESIDE_NBD, least);
+	if (c->rpc.max_connections < least)
+		return complain(w, top_value(w, "rpc"),
+		                "'max_connections' of rpc must be %u at least, as nbd's (%u) are three quarters of "
+		                "them at most",
+		                least, c->nbd.max_connections);
 	return 0;
 }
 

@@ -52,7 +52,8 @@ struct rpc_server_config {
 	size_t clean_boot_count; /* those beyond RPC_CLEAN_BOOTS_MAX are left out */
 	/* RPC_SECRET_BYTES that prove file handles to be ours, the same at every start. NULL: random. Copied. */
 	const uint8_t *secret;
-	unsigned connections_max; /* 0: 1024. Of other machines three quarters, of one address a half */
+	unsigned connections_max; /* 0: 1024. Of other machines, or of one user here, three quarters, of one address a
+	                             half */
 	const struct rpc_lock_store *lock_store; /* NULL: none, and locks end with the server */
 	unsigned grace_s; /* how long a new server waits for those who had locks */
 	unsigned lease_max_s; /* the longest time that a session outlives its client's connections; 0: 900 */

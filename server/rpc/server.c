@@ -185,19 +185,25 @@ static bool tune_unix(int fd)
 	return true;
 }
 
-/* Others than those on this machine leave it a quarter, and one address others a half: whoever opens connections
- * without end, which needs no permission, does not keep everybody out. */
+/* Those on other machines leave a quarter to this one, one address leaves a half to others, and a user of this machine,
+ * but for root and the daemon's own, a quarter: whoever opens connections without end, which needs no permission, does
+ * not keep everybody out. */
 static int admit(const struct rpc_server *s, const struct rpc_peer *peer) SYNC_REQUIRES(s->lock)
 {
 	unsigned remote = 0, same = 0, max = s->connections_max;
 
 	if (s->conn_count >= max)
 		return err_set(-EMFILE, "%u RPC connections already", s->conn_count);
-	for (const struct rpc_conn *c = peer->is_unix ? NULL : s->conns; c; c = c->next) {
+	for (const struct rpc_conn *c = peer->trusted ? NULL : s->conns; c; c = c->next) {
 		remote += !c->peer.is_unix;
-		same += !c->peer.is_unix && memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0;
+		if (c->peer.is_unix != peer->is_unix)
+			continue;
+		same += peer->is_unix ? c->peer.uid == peer->uid
+		                      : memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0;
 	}
-	if (remote < max - max / 4 && same < max - max / 2)
+	if (peer->is_unix && same >= max - max / 4)
+		return err_set(-EMFILE, "%u RPC connections of user %u", same, peer->uid);
+	if (peer->is_unix || (remote < max - max / 4 && same < max - max / 2))
 		return 0;
 	return err_set(-EMFILE, "%u RPC connections of other machines, %u of this one", remote, same);
 }

@@ -61,7 +61,7 @@ def test_sample_with_its_comments_taken_as_settings_is_right(tmp_path) -> None:
         ("nbd:\n  max_connections: 0\n", 2, "max_connections"),
         ("nbd:\n  max_connections: -1\n", 2, "-1"),
         ("rpc:\n  max_connections: 0\n", 2, "between 1 and 16384"),
-        ("rpc:\n  max_connections: 63\n", 2, "less than that of nbd"),
+        ("rpc:\n  max_connections: 85\n", 2, "must be 86 at least"),
         ("nbd:\n  handshake_timeout_ms: 99\n", 2, "between 100 and 600000"),
         ("memory:\n  commit_age_ms: 0\n", 2, "between 100 and 60000"),
         ("memory:\n  commit_age_ms: 60001\n", 2, "between 100 and 60000"),

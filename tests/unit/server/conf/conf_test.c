@@ -75,7 +75,7 @@ static void test_all_values_arrive(void **state)
 	                       "threads: {loops: 3, read: 4, write: 5, admin: 6}\n"
 	                       "admin: {socket: /a, mode: 0600, group: wheel}\n"
 	                       "metrics: {listen: \"127.0.0.1:9809\"}\n"
-	                       "rpc: {socket: /c, listen: [\":1\", \"[::1]:2\"], max_connections: 9}\n"
+	                       "rpc: {socket: /c, listen: [\":1\", \"[::1]:2\"], max_connections: 12}\n"
 	                       "nbd:\n"
 	                       "  listen: [\"0.0.0.0:10809\"]\n"
 	                       "  socket: /n\n"
@@ -110,7 +110,7 @@ static void test_all_values_arrive(void **state)
 	assert_string_equal(c->metrics.listen, "127.0.0.1:9809");
 	assert_int_equal(c->rpc.listen_count, 2);
 	assert_string_equal(c->rpc.listen[1], "[::1]:2");
-	assert_int_equal(c->rpc.max_connections, 9);
+	assert_int_equal(c->rpc.max_connections, 12);
 	assert_string_equal(c->nbd.socket, "/n");
 	assert_string_equal(c->nbd.user_group, "g");
 	assert_int_equal(c->pool_count, 1);
@@ -182,9 +182,15 @@ static void test_ranges_are_checked_with_their_line(void **state)
 	complains("nbd:\n  listen: ['::1:10809']\n", "test.yaml:2: 'listen': '::1:10809' is not an address");
 	complains("nbd:\n  listen: 'x:1'\n", "test.yaml:2: 'listen' must be a list");
 	complains("rpc:\n  max_connections: 16385\n", "test.yaml:2: 'max_connections' must be between 1 and 16384");
-	complains(
-	        "nbd:\n  max_connections: 8\nrpc:\n  max_connections: 7\n",
-	        "test.yaml:4: 'max_connections' of rpc is less than that of nbd (8), whose connections are among them");
+	complains("nbd:\n  max_connections: 8\nrpc:\n  max_connections: 10\n",
+	          "test.yaml:4: 'max_connections' of rpc must be 11 at least, as nbd's (8) are three quarters of them "
+	          "at most");
+	{
+		struct conf *c = parse("nbd:\n  max_connections: 4096\n");
+
+		assert_int_equal(c->rpc.max_connections, 5462);
+		conf_free(c);
+	}
 	complains("nbd:\n  max_connections: 5000\n", "test.yaml:2: 'max_connections' must be between 1 and 4096");
 }
 

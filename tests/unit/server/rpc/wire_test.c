@@ -397,6 +397,37 @@ static void test_one_address_leaves_connections_to_others(void **state)
 	close(listener);
 }
 
+/* A connection of that user, who is told so by whoever makes the socket. */
+static int connect_as_user(struct fixture *f, uid_t uid, int *ret_fd)
+{
+	uid_t me = geteuid();
+	int pair[2];
+
+	assert_int_equal(seteuid(uid), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(seteuid(me), 0);
+	*ret_fd = pair[0];
+	return rpc_server_accept(f->server, pair[1]);
+}
+
+static void test_one_user_leaves_connections_to_others(void **state)
+{
+	struct fixture *f = *state;
+	int fds[1024], err = 0;
+	unsigned count = 0;
+
+	if (geteuid() != 0)
+		skip();
+	while (!err && count < 1024)
+		err = connect_as_user(f, 1000, &fds[count++]);
+	assert_int_equal(err, -EMFILE);
+	assert_int_equal(count, 769);
+	assert_int_equal(connect_as_user(f, 1001, &fds[count++]), 0);
+	assert_int_equal(connect_as_user(f, 0, &fds[count++]), 0);
+	while (count)
+		close(fds[--count]);
+}
+
 /* Whatever arrives: no crash, no leak, and others go on. */
 static void test_random_bytes_and_mutated_calls_do_no_harm(void **state)
 {
@@ -485,6 +516,7 @@ int main(void)
 		T(test_stop_waits_for_operations_under_way),
 		T(test_connections_are_bounded),
 		T(test_one_address_leaves_connections_to_others),
+		T(test_one_user_leaves_connections_to_others),
 		T(test_hanging_up_while_an_export_is_opened_leaves_nothing_open),
 		T(test_open_files_are_found_by_the_process_that_has_them),
 		T(test_random_bytes_and_mutated_calls_do_no_harm),
