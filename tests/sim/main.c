@@ -37,7 +37,7 @@ const struct scenario scenarios[] = {
 	{ "alloc", "every allocation of a script fails", scenario_alloc_failures, 3 },
 	{ "media", "bits that flip, writes that are lost or go elsewhere", scenario_media, 800 },
 	{ "transactions", "transactions on a file tree, and all kinds of trouble", scenario_transactions, 200 },
-	{ "tx-large", "the same, each up to a quarter of the log", scenario_tx_large, 40 },
+	{ "tx-large", "the same, each up to a quarter of the log", scenario_tx_large, 70 },
 	{ "tx-io", "every request of some transactions fails", scenario_tx_io, 4 },
 	{ "tx-alloc", "every allocation of some transactions fails", scenario_tx_alloc, 3 },
 	{ "tx-import", "every request or allocation of the import after them fails", scenario_tx_import, 6 },
