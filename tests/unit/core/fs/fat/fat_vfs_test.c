@@ -2,8 +2,8 @@
 /* A FAT volume in the VFS's namespace: what front ends do with it. */
 #include "core/fs/fat/fat_vfs.h"
 
-#include "core/base/sync.h"
 #include "tests/unit/core/fs/fat/fat_fixture.h"
+#include "tests/unit/core/vfs/mounted.h"
 
 struct env {
 	struct volume v;
@@ -61,25 +61,6 @@ static struct vfs_handle *create(struct env *e, struct vfs_handle *dir, const ch
 	(void)e;
 	must(vfs_create(dir, &vfs_cred_root, name, strlen(name), &attr, access, &h, NULL));
 	return h;
-}
-
-static void put(struct vfs_handle *h, const char *text, uint64_t offset, unsigned flags)
-{
-	struct iovec iov = { .iov_len = strlen(text) };
-
-	memcpy(&iov.iov_base, &text, sizeof(text));
-	must(vfs_write(h, &iov, 1, offset, flags));
-}
-
-static void assert_content(struct vfs_handle *h, const char *text)
-{
-	char got[256] = "";
-	struct iovec iov = { .iov_base = got, .iov_len = sizeof(got) - 1 };
-	size_t len;
-
-	must(vfs_read_some(h, &iov, 1, 0, 0, &len));
-	assert_int_equal(len, strlen(text));
-	assert_string_equal(got, text);
 }
 
 static void test_files_are_written_appended_and_read(void **state)
@@ -227,58 +208,13 @@ static void test_a_forced_unmount_leaves_stale_handles(void **state)
 	vol_done(&e.v);
 }
 
-#define FINDERS 3u
-#define FINDS 2000u
-
-struct finder {
-	struct sync_thread thread;
-	struct vfs *vfs;
-	unsigned failed;
-};
-
-static void find_often(void *arg)
-{
-	struct finder *f = arg;
-
-	for (unsigned i = 0; i < FINDS; i++) {
-		struct vfs_handle *h;
-
-		if (vfs_open(f->vfs, "/stick/f", false, &h))
-			f->failed++;
-		else
-			vfs_close(h);
-	}
-}
-
 static void test_an_object_has_one_node_however_it_was_found(void **state)
 {
-	const struct vfs_lock mine = { .owner = 1, .type = VFS_LOCK_EXCLUSIVE, .len_bytes = UINT64_MAX };
-	const struct vfs_lock other = { .owner = 2, .type = VFS_LOCK_SHARED, .len_bytes = 1 };
-	struct finder finders[FINDERS];
-	struct vfs_handle *h, *again;
 	struct env e;
 
 	(void)state;
 	setup(&e);
-	h = create(&e, e.root, "f", VFS_TYPE_FILE);
-	assert_int_equal(vfs_open(e.vfs, "/stick/f", false, &again), 0);
-	assert_int_equal(vfs_lock(h, &mine, NULL, NULL, NULL), 0);
-	assert_int_equal(vfs_lock(again, &other, NULL, NULL, NULL), -EAGAIN);
-	vfs_close(h);
-	assert_int_equal(vfs_lock(again, &other, NULL, NULL, NULL), -EAGAIN);
-	vfs_unlock_owner(e.vfs, 1);
-	assert_int_equal(vfs_lock(again, &other, NULL, NULL, NULL), 0);
-	vfs_unlock_owner(e.vfs, 2);
-	vfs_close(again);
-	/* The node comes and goes under many. */
-	for (unsigned i = 0; i < FINDERS; i++) {
-		finders[i] = (struct finder){ .vfs = e.vfs };
-		assert_int_equal(sync_thread_start(&finders[i].thread, "finder", find_often, &finders[i]), 0);
-	}
-	for (unsigned i = 0; i < FINDERS; i++) {
-		sync_thread_join(&finders[i].thread);
-		assert_int_equal(finders[i].failed, 0);
-	}
+	check_one_node(e.vfs, create(&e, e.root, "f", VFS_TYPE_FILE), "/stick/f");
 	finish(&e);
 }
 
