@@ -181,6 +181,28 @@ def test_many_clients_at_once_lose_nothing(files: Files, tree: Path) -> None:
         assert len(files.names(f"home/t{i}")) == len(os.listdir(tree))
 
 
+def test_what_is_done_is_counted_by_dataset_and_goes_with_it(files: Files, tmp_path: Path) -> None:
+    def counted(what: str, **labels: str) -> float:
+        return files.box.metrics().sum(f"wfsd_dataset_{what}_total", pool="tank", **labels)
+
+    local = tmp_path / "file"
+    local.write_bytes(b"x" * 100_000)
+    files.box.wfs("fs", "create", "tank/other")
+    files.box.add_export("tank/other", "other")
+    before = {op: counted("operations", dataset="home", operation=op) for op in ("read", "write", "change")}
+    assert files.box.run_wfs("--server", f"unix:{files.box.rpc_socket}", "put", str(local), "home/counted").status == 0
+    assert files.box.run_wfs("--server", f"unix:{files.box.rpc_socket}", "get", "home/counted", str(tmp_path / "back")).status == 0
+    assert counted("bytes", dataset="home", operation="write") >= 100_000
+    assert counted("bytes", dataset="home", operation="read") >= 100_000
+    for op, count in before.items():
+        assert counted("operations", dataset="home", operation=op) > count, op
+    assert counted("operations", dataset="other", operation="write") == 0
+    files.box.wfs("export", "remove", "other")
+    files.box.wfs("fs", "delete", "tank/other", "--yes")
+    with pytest.raises(KeyError):
+        counted("operations", dataset="other")
+
+
 class Watch:
     """`wfs watch`, running: its lines, one by one."""
 

@@ -381,5 +381,6 @@ int edit_run(struct edit *e)
 			break;
 		ret = tree_fetch(e->ds->tree, &missing);
 	}
+	dataset_note(e->ds, DATASET_CHANGE, ret, 0);
 	return ret ? err_add(ret, "change file tree %" PRIu64, e->ds->id) : 0;
 }

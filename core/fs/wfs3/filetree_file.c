@@ -46,6 +46,7 @@ int filetree_read(struct vfs_node *n, const struct iovec *iov, int iov_count, ui
 	rc = cache_read(file, offset, iov, iov_count, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0);
 	if (!rc)
 		object_accessed(o);
+	dataset_note(o->ds, DATASET_READ, rc, iov_len(iov, iov_count));
 	dataset_exit(o->ds);
 	return rc;
 }
@@ -72,6 +73,7 @@ int filetree_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsigned 
 	}
 	if (!rc)
 		object_accessed(o);
+	dataset_note(o->ds, DATASET_READ, rc, len);
 	dataset_exit(o->ds);
 	if (!rc)
 		*ret = (struct vfs_ref){
@@ -292,6 +294,7 @@ static int write_tagged(struct vfs_node *n, const struct iovec *iov, int iov_cou
 	admit_done(ds->pool, &adm);
 	if (!rc && flags & VFS_FUA)
 		rc = txg_sync_log(ds);
+	dataset_note(ds, DATASET_WRITE, rc, len);
 	dataset_exit(ds);
 	return rc;
 }

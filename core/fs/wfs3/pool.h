@@ -50,8 +50,19 @@ enum dataset_gate {
 
 /* Operations in flight, spread over threads. Not a part of the dataset, whose list would have to be over-aligned with
  * it. */
+/* Operations on a dataset, as they are counted. */
+enum dataset_op {
+	DATASET_READ,
+	DATASET_WRITE,
+	DATASET_CHANGE, /* of names and attributes */
+	DATASET_OPS
+};
 struct dataset_slot {
 	_Alignas(64) uint64_t count; /* atomic */
+	/* Since the import; atomics */
+	uint64_t operations[DATASET_OPS];
+	uint64_t bytes[DATASET_CHANGE];
+	uint64_t errors[DATASET_OPS];
 };
 
 struct check_job;
@@ -333,6 +344,14 @@ int dataset_load(struct dataset *ds);
 /* Bracket an operation. VFS_NOWAIT: -EAGAIN instead of waiting for a quiesced one. -ESTALE. */
 int dataset_enter(struct dataset *ds, unsigned flags);
 void dataset_exit(struct dataset *ds);
+/* dataset_metrics.c */
+/* An operation on the dataset, which was entered, ended with @rc; -EAGAIN: it is done again. */
+void dataset_note(struct dataset *ds, enum dataset_op op, int rc, uint64_t bytes);
+struct metrics;
+int dataset_register_metrics(struct pool *p, struct metrics *m);
+/* pool="NAME" */
+#define POOL_LABEL_BYTES 160
+void pool_label(const struct pool *p, char ret[POOL_LABEL_BYTES]);
 /* Stop new operations and wait for those in flight; then reopen or kill. Caller holds ds->lock. */
 void dataset_quiesce(struct dataset *ds) SYNC_REQUIRES(ds->lock);
 void dataset_unquiesce(struct dataset *ds, enum dataset_gate gate) SYNC_REQUIRES(ds->lock);

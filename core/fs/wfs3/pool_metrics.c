@@ -65,20 +65,18 @@ void pool_get_info(struct pool *p, struct pool_info *ret)
 	}
 }
 
-/* pool="NAME" */
-#define LABEL_BYTES 160
-static void label_of(const struct pool *p, char ret[LABEL_BYTES])
+void pool_label(const struct pool *p, char ret[POOL_LABEL_BYTES])
 {
 	char name[2 * sizeof(p->name)];
 
-	snprintf(ret, LABEL_BYTES, "pool=\"%s\"", metrics_escape(p->name, name, sizeof(name)));
+	snprintf(ret, POOL_LABEL_BYTES, "pool=\"%s\"", metrics_escape(p->name, name, sizeof(name)));
 }
 
 static void collect_space(void *ctx, struct metrics_sink *sink)
 {
 	struct pool *p = ctx;
 	struct space_stats s;
-	char label[LABEL_BYTES], labels[LABEL_BYTES + 32];
+	char label[POOL_LABEL_BYTES], labels[POOL_LABEL_BYTES + 32];
 	const struct {
 		const char *state;
 		uint64_t blocks;
@@ -87,7 +85,7 @@ static void collect_space(void *ctx, struct metrics_sink *sink)
 	};
 	uint64_t values[5];
 
-	label_of(p, label);
+	pool_label(p, label);
 	space_get_stats(p->space, &s);
 	values[0] = s.used_blocks;
 	values[1] = s.in_flight_blocks;
@@ -102,9 +100,9 @@ static void collect_space(void *ctx, struct metrics_sink *sink)
 
 static void emit(struct pool *p, struct metrics_sink *sink, double value)
 {
-	char labels[LABEL_BYTES];
+	char labels[POOL_LABEL_BYTES];
 
-	label_of(p, labels);
+	pool_label(p, labels);
 	metrics_emit(sink, labels, value);
 }
 
@@ -142,7 +140,7 @@ static int emit_quotas(void *ctx, struct dataset *ds)
 	struct quota *q = __atomic_load_n(&ds->quota, __ATOMIC_ACQUIRE);
 	const struct quota_sink *s = ctx;
 	struct quota_item *all;
-	char labels[2 * LABEL_BYTES];
+	char labels[2 * POOL_LABEL_BYTES];
 	size_t count;
 
 	if (!q || quota_copy(q, &all, &count))
@@ -166,10 +164,10 @@ static int emit_quotas(void *ctx, struct dataset *ds)
 
 static void collect_quotas(struct pool *p, struct metrics_sink *sink, bool objects)
 {
-	char label[LABEL_BYTES];
+	char label[POOL_LABEL_BYTES];
 	struct quota_sink s = { .sink = sink, .label = label, .objects = objects };
 
-	label_of(p, label);
+	pool_label(p, label);
 	(void)dataset_each(p, emit_quotas, &s);
 }
 
@@ -204,12 +202,12 @@ static int register_quotas(struct pool *p, struct metrics *m, const char *labels
 int pool_register_metrics(struct pool *p)
 {
 	struct metrics *m = p->w->config.metrics;
-	char labels[LABEL_BYTES];
+	char labels[POOL_LABEL_BYTES];
 	int ret;
 
 	if (!m)
 		return 0;
-	label_of(p, labels);
+	pool_label(p, labels);
 	ret = metrics_add_histogram(m, p, "wfsd_txg_commit_seconds", "Time to commit a transaction group.", labels,
 	                            &p->stats->commit_time);
 	if (!ret)
@@ -237,6 +235,8 @@ int pool_register_metrics(struct pool *p)
 		ret = pool_register_log_metrics(p, m, labels);
 	if (!ret)
 		ret = register_quotas(p, m, labels);
+	if (!ret)
+		ret = dataset_register_metrics(p, m);
 	if (!ret)
 		ret = scrub_register_metrics(p->scrub, m);
 	if (!ret)

@@ -90,6 +90,7 @@ static int volume_read(struct vfs_node *n, const struct iovec *iov, int iov_coun
 	ret = check_range(ds, offset, iov_len(iov, iov_count), -EINVAL);
 	if (!ret)
 		ret = cache_read(ds->self.file, offset, iov, iov_count, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0);
+	dataset_note(ds, DATASET_READ, ret, iov_len(iov, iov_count));
 	dataset_exit(ds);
 	return ret;
 }
@@ -113,6 +114,7 @@ static int volume_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsi
 		if (!err)
 			err = cache_read_ref(ds->self.file, offset, len, flags & VFS_NOWAIT ? CACHE_NOWAIT : 0,
 			                     &ref->cache);
+		dataset_note(ds, DATASET_READ, err, len);
 		dataset_exit(ds);
 	}
 	if (err) {
@@ -173,6 +175,7 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 		admit_done(ds->pool, &adm);
 		if (!ret && flags & VFS_FUA)
 			ret = txg_sync_log(ds);
+		dataset_note(ds, DATASET_WRITE, ret, len);
 		dataset_exit(ds);
 	} else {
 		admit_done(ds->pool, &adm);
