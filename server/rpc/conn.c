@@ -33,6 +33,7 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 		op->conn = c;
 	}
 	op->next = NULL;
+	op->procedure = WFSP_NULL;
 	op->handle = NULL;
 	op->offset = op->len_bytes = 0;
 	op->flags = 0;
