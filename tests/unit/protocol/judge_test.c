@@ -70,7 +70,7 @@ static void test_constants_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_ERR_CANCELED, WFS_ERR_CANCELED);
 	assert_int_equal(WFSP_ERR_NOTEMPTY, WFS_ERR_NOTEMPTY);
 	assert_int_equal(WFSP_ERR_CHANGED, WFS_ERR_CHANGED);
-	assert_int_equal(WFSP_STATUSES, WFS_ERR_TIMEDOUT + 1);
+	assert_int_equal(WFSP_STATUSES, WFS_ERR_DONE + 1);
 }
 
 static void test_constants_of_trees_are_those_of_the_law(void **state)
