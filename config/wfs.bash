@@ -59,7 +59,7 @@ _wfs() {
 		esac
 	else
 		case "$noun $verb" in
-		" ") words="pool volume fs export mount mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr tx quota project label" ;;
+		" ") words="pool volume fs export mount drive mkfs fsck fat wfs2 convert status stats reload ls cat get put cp mv rm mkdir stat find watch xattr tx quota project label" ;;
 		"pool ") words="create list status import export destroy sync attach replace detach online check scrub" ;;
 		"volume ") words="create list show resize rename delete" ;;
 		"fs ") words="create list rename delete" ;;
@@ -85,6 +85,9 @@ _wfs() {
 		"mount add") COMPREPLY=($(compgen -f -- "$cur")) && words="fat nfs wfs2" ;;
 		"mount remove") words=$(_wfs_names mount) ;;
 		"mount list") ;;
+		"drive ") words="set list remove" ;;
+		"drive set") words="$(_wfs_names mount) $(_wfs_names pool | sed 's|^|/|')" ;;
+		"drive remove") words=$(_wfs_names drive) ;;
 		"mount "*) COMPREPLY=($(compgen -d -- "$cur")) && return ;;
 		"export remove") words=$(_wfs_names export) ;;
 		"mkfs " | "fsck ") words="fat wfs2" ;;

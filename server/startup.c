@@ -70,6 +70,7 @@ void startup_pools(const struct pool_admin *pools, const struct conf *c, struct 
 void startup_mounts(struct mount_table *t, struct state *state, struct daemon_status *status)
 {
 	restore_mounts(t, state, status, false);
+	restore_drives(t, state, status);
 }
 
 static void restore_export(void *ctx, const struct export_info *info)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The table of mounts, and the directory at the top of the namespace that shows it. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -351,6 +352,43 @@ int vfs_set_drive(struct vfs *v, const char *path, char letter)
 		m->drive = drive;
 	sync_mutex_unlock(&v->lock);
 	return ret;
+}
+
+bool drive_is_named(const char *path)
+{
+	return drive_letter(path[0]) && path[1] == ':' && (!path[2] || path[2] == '/' || path[2] == '\\');
+}
+
+void drive_slashes(char *path)
+{
+	for (char *p = path; *p; p++)
+		if (*p == '\\')
+			*p = '/';
+}
+
+int vfs_drive_path(struct vfs *v, const char *path, char ret[VFS_PATH_MAX])
+{
+	const struct vfs_mount_point *m;
+	int len = -1;
+
+	if (!drive_is_named(path)) {
+		len = snprintf(ret, VFS_PATH_MAX, "%s", path);
+		return len < VFS_PATH_MAX ? 0 : err_set(-ENAMETOOLONG, "the path is too long");
+	}
+	sync_mutex_lock(&v->lock);
+	m = find_drive(v, drive_letter(path[0]));
+	if (m && m->path_len + strlen(path + 2) < VFS_PATH_MAX) {
+		len = snprintf(ret, VFS_PATH_MAX, "%s%s", m->path, path + 2);
+		drive_slashes(ret + m->path_len);
+	}
+	sync_mutex_unlock(&v->lock);
+	if (!m)
+		return err_set(-ENOENT, "%s: no mount has that drive letter", path);
+	if (len < 0)
+		return err_set(-ENAMETOOLONG, "the path is too long");
+	while (len > 1 && ret[len - 1] == '/')
+		ret[--len] = '\0';
+	return 0;
 }
 
 /* ---- the top directory ---- */

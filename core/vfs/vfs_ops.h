@@ -180,6 +180,9 @@ int vfs_unmount(struct vfs *v, const char *path, bool force);
 /* Give a mount a drive letter, 'A'..'Z' (or lower case, which is the same), or take it away: 0. -ENOENT, -EEXIST
  * (another mount has it), -EINVAL. */
 int vfs_set_drive(struct vfs *v, const char *path, char letter);
+/* The path from the top of what may begin with a drive letter: "C:\\dir" is "/tank/dir" when /tank is drive C; other
+ * paths are copied. 0; -ENOENT: no mount has that letter; -ENAMETOOLONG. */
+int vfs_drive_path(struct vfs *v, const char *path, char ret[VFS_PATH_MAX]);
 
 /* One path component or a pool's or volume's name: 1..VFS_NAME_MAX bytes, no '/', no control characters, not "." or
  * "..". 0 or -EINVAL / -ENAMETOOLONG with context. */

@@ -77,6 +77,8 @@ void mount_unref(struct vfs_mount_point *m); /* NULL is fine */
 /* The root of what is mounted under that name in the top directory, or has that drive letter; -ENOENT. */
 int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret);
 int mount_find_drive(struct vfs *v, char letter, struct place *ret);
+bool drive_is_named(const char *path); /* "C:", "C:/dir", "C:\\dir" */
+void drive_slashes(char *path); /* '\\' is as good as '/' behind a drive letter */
 /* Is something mounted over the directory? Then @at becomes the root of that. */
 void mount_cross(struct vfs *v, struct place *at);
 /* The root of the next mount, by id, that lies over a directory of @m, or of one that does; *id: 0 at first. */

@@ -224,23 +224,13 @@ static int walk_component(struct walk *w, size_t *pos, unsigned flags)
 	return ret;
 }
 
-/* "C:", "C:/dir", "C:\\dir" */
-static bool names_drive(const char *path)
-{
-	bool letter = (path[0] >= 'A' && path[0] <= 'Z') || (path[0] >= 'a' && path[0] <= 'z');
-
-	return letter && path[1] == ':' && (!path[2] || path[2] == '/' || path[2] == '\\');
-}
-
 /* The drive is a root of its own, and '\' is as good as '/'. */
 static int start_at_drive(struct walk *w)
 {
 	char letter = w->rest[0];
 
 	memmove(w->rest, w->rest + 2, strlen(w->rest + 2) + 1);
-	for (char *p = w->rest; *p; p++)
-		if (*p == '\\')
-			*p = '/';
+	drive_slashes(w->rest);
 	return mount_find_drive(w->vfs, letter, &w->root);
 }
 
@@ -250,7 +240,7 @@ static int start(struct walk *w, const struct vfs_handle *root, const struct vfs
 
 	if (root)
 		place_copy(&w->root, &(struct place){ .mount = root->mount, .node = root->node });
-	else if (!base && names_drive(w->rest))
+	else if (!base && drive_is_named(w->rest))
 		ret = start_at_drive(w);
 	if (ret)
 		return ret;

@@ -83,6 +83,8 @@ call_fn volume_verb_create, volume_verb_resize, volume_verb_rename, volume_verb_
 call_fn fs_verb_create, fs_verb_rename, fs_verb_delete;
 /* mount_verbs.c */
 call_fn mount_verb_add, mount_verb_remove, read_mounts;
+/* drive_verbs.c */
+call_fn drive_verb_set, drive_verb_remove, read_drives;
 /* quota_verbs.c */
 call_fn read_quotas, quota_verb_set;
 /* export_verbs.c */

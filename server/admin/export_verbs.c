@@ -9,6 +9,7 @@
 #include "server/conf/policy.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
+#include "server/mount/mount.h"
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -33,10 +34,12 @@ int export_verb_add(struct call *c)
 	if (rc < 0)
 		return rc;
 	snprintf(info.name, sizeof(info.name), "%s", name);
-	snprintf(info.path, sizeof(info.path), "%s", path);
+	rc = mount_drive_path(config->mounts, path, info.path);
+	if (rc < 0)
+		return rc;
 	snprintf(info.description, sizeof(info.description), "%s", description);
 	sync_mutex_lock(&c->admin->verb_lock);
-	rc = call_check_no_image(c, path);
+	rc = call_check_no_image(c, info.path);
 	if (rc == 0)
 		rc = export_add(config->exports, &info);
 	if (rc == 0) {
@@ -47,7 +50,7 @@ int export_verb_add(struct call *c)
 	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc < 0)
 		return rc;
-	log_notice("admin", "export added export=%s path=%s read_only=%d", name, path, info.read_only);
+	log_notice("admin", "export added export=%s path=%s read_only=%d", name, info.path, info.read_only);
 	return answer_object(c, 201, encode_export(&info));
 }
 

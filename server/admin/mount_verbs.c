@@ -10,6 +10,7 @@
 #include "server/admin/body.h"
 #include "server/admin/call.h"
 #include "server/admin/encode.h"
+#include "server/admin/restore.h"
 #include "server/admin/status.h"
 #include "server/conf/state.h"
 #include "server/export/export.h"
@@ -81,6 +82,7 @@ static int add_and_remember(struct call *c, struct mount_spec *spec)
 			(void)mount_remove(config->mounts, spec->path, true, NULL, NULL, &removal);
 		else
 			daemon_problem_clear(config->status, spec->path);
+		restore_drives(config->mounts, config->state, config->status);
 	}
 	sync_mutex_unlock(&c->admin->verb_lock);
 	return rc;

@@ -84,6 +84,7 @@ int pool_verb_import(struct call *c)
 	rc = remember(c, name, &devices, read_only);
 	sync_mutex_lock(&c->admin->verb_lock);
 	restore_mounts(c->admin->config.mounts, c->admin->config.state, c->admin->config.status, true);
+	restore_drives(c->admin->config.mounts, c->admin->config.state, c->admin->config.status);
 	sync_mutex_unlock(&c->admin->verb_lock);
 	if (rc == 0)
 		rc = answer_pool(c, name);

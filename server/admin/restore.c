@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Mounting what the state file names: at the start, and again when a pool was imported. */
+/* Mounting what the state file names, and drive letters: at the start, and again when a pool was imported. */
 #include "server/admin/restore.h"
 
 #include <errno.h>
@@ -39,4 +39,25 @@ void restore_mounts(struct mount_table *t, struct state *state, struct daemon_st
 	struct restore r = { .mounts = t, .status = status, .again = again };
 
 	state_each_mount(state, restore_mount, &r);
+}
+
+static void restore_drive(void *ctx, char letter, const char *path)
+{
+	const char name[] = { letter, ':', '\0' };
+	const struct restore *r = ctx;
+	int rc;
+
+	err_clear();
+	rc = mount_set_drive(r->mounts, path, letter);
+	if (rc < 0)
+		daemon_problem_set_error(r->status, "drive", name, rc);
+	else
+		(void)daemon_problem_clear(r->status, name);
+}
+
+void restore_drives(struct mount_table *t, struct state *state, struct daemon_status *status)
+{
+	struct restore r = { .mounts = t, .status = status };
+
+	state_each_drive(state, restore_drive, &r);
 }

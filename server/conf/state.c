@@ -81,6 +81,14 @@ static bool is_mount(const json_t *v)
 	       is_id(json_object_get(v, "gid")) && is_id(json_object_get(v, "umask"));
 }
 
+static bool is_drive(const json_t *v)
+{
+	const json_t *letter = json_object_get(v, "letter");
+
+	return is_text(letter, 1) && json_string_value(letter)[0] >= 'A' && json_string_value(letter)[0] <= 'Z' &&
+	       is_text(json_object_get(v, "path"), VFS_PATH_MAX - 1);
+}
+
 static bool is_boot(const json_t *v)
 {
 	return is_text(v, BOOT_DIGITS) && strspn(json_string_value(v), "0123456789abcdef") == BOOT_DIGITS;
@@ -125,6 +133,8 @@ static int state_check(const char *dir, json_t *root)
 	if (rc == 0)
 		rc = check_newer_list(dir, root, "mounts", is_mount);
 	if (rc == 0)
+		rc = check_newer_list(dir, root, "drives", is_drive);
+	if (rc == 0)
 		rc = check_newer_list(dir, root, "lock_holders", is_lock_holder);
 	if (rc == 0)
 		rc = check_list(dir, root, "exports", is_export);
@@ -137,8 +147,8 @@ static int state_load(struct state *s) SYNC_NO_ANALYSIS
 	json_error_t error;
 
 	if (fd < 0 && errno == ENOENT) {
-		s->root = json_pack("{s:i, s:[], s:[], s:[], s:[], s:[]}", "version", STATE_VERSION, "pools", "mounts",
-		                    "exports", "clean_boots", "lock_holders");
+		s->root = json_pack("{s:i, s:[], s:[], s:[], s:[], s:[], s:[]}", "version", STATE_VERSION, "pools",
+		                    "mounts", "drives", "exports", "clean_boots", "lock_holders");
 		return s->root ? 0 : err_set(-ENOMEM, "%s/" STATE_FILE, s->dir);
 	}
 	if (fd < 0)
@@ -259,6 +269,18 @@ void state_each_mount(struct state *s, void (*fn)(void *ctx, const struct mount_
 		copy_text(spec.path, sizeof(spec.path), v, "path");
 		fn(ctx, &spec);
 	}
+	sync_mutex_unlock(&s->lock);
+}
+
+void state_each_drive(struct state *s, void (*fn)(void *ctx, char letter, const char *path), void *ctx)
+{
+	const json_t *v;
+	size_t i;
+
+	sync_mutex_lock(&s->lock);
+	json_array_foreach (json_object_get(s->root, "drives"), i, v)
+		fn(ctx, json_string_value(json_object_get(v, "letter"))[0],
+		   json_string_value(json_object_get(v, "path")));
 	sync_mutex_unlock(&s->lock);
 }
 
@@ -411,6 +433,16 @@ int state_put_mount(struct state *s, const struct mount_spec *spec)
 	return state_change(s, "mounts", "path", spec->path, entry);
 }
 
+int state_put_drive(struct state *s, char letter, const char *path)
+{
+	char id[] = { letter, '\0' };
+	json_t *entry = json_pack("{s:s, s:s}", "letter", id, "path", path);
+
+	if (!entry)
+		return err_set(-EINVAL, "drive %c: its path must be UTF-8", letter);
+	return state_change(s, "drives", "letter", id, entry);
+}
+
 int state_put_export(struct state *s, const struct export_info *info)
 {
 	json_t *entry = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "name", info->name, "path", info->path,
@@ -430,6 +462,13 @@ int state_drop_pool(struct state *s, const char *name)
 int state_drop_mount(struct state *s, const char *path)
 {
 	return state_change(s, "mounts", "path", path, NULL);
+}
+
+int state_drop_drive(struct state *s, char letter)
+{
+	char id[] = { letter, '\0' };
+
+	return state_change(s, "drives", "letter", id, NULL);
 }
 
 int state_drop_export(struct state *s, const char *name)

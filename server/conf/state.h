@@ -36,15 +36,18 @@ void state_close(struct state *s); /* NULL is fine */
 /* @fn must not call back. */
 void state_each_pool(struct state *s, void (*fn)(void *ctx, const struct state_pool *pool), void *ctx);
 void state_each_mount(struct state *s, void (*fn)(void *ctx, const struct mount_spec *spec), void *ctx);
+void state_each_drive(struct state *s, void (*fn)(void *ctx, char letter, const char *path), void *ctx);
 void state_each_export(struct state *s, void (*fn)(void *ctx, const struct export_info *info), void *ctx);
 
 /* Replaces one of the same name, or at the same path. */
 int state_put_pool(struct state *s, const struct state_pool *pool);
 int state_put_mount(struct state *s, const struct mount_spec *spec);
+int state_put_drive(struct state *s, char letter, const char *path);
 int state_put_export(struct state *s, const struct export_info *info);
 /* 0 also when there is none. */
 int state_drop_pool(struct state *s, const char *name);
 int state_drop_mount(struct state *s, const char *path);
+int state_drop_drive(struct state *s, char letter);
 int state_drop_export(struct state *s, const char *name);
 
 /*

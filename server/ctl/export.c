@@ -16,8 +16,11 @@ static char *export_path(const char *given, const char **ret_name)
 	struct volume_name name;
 	char *path = NULL;
 
-	if (given[0] == '/') {
-		*ret_name = strrchr(given, '/') + 1;
+	/* "C:\\dir" and "C:/dir" are paths of what is mounted with that drive letter. */
+	if (given[0] == '/' || (given[0] && given[1] == ':')) {
+		const char *slash = strrchr(given, '/'), *backslash = given[0] == '/' ? NULL : strrchr(given, '\\');
+
+		*ret_name = slash && (!backslash || slash > backslash) ? slash + 1 : backslash ? backslash + 1 : "";
 		return strdup(given);
 	}
 	if (volume_name_parse(given, &name)) {

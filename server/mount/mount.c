@@ -114,6 +114,16 @@ bool mount_find_source(struct mount_table *t, const char *path, char ret_path[VF
 	return found;
 }
 
+int mount_set_drive(struct mount_table *t, const char *path, char letter)
+{
+	return vfs_set_drive(t->config.vfs, path, letter);
+}
+
+int mount_drive_path(struct mount_table *t, const char *path, char ret[VFS_PATH_MAX])
+{
+	return vfs_drive_path(t->config.vfs, path, ret);
+}
+
 /* ---- adding ---- */
 
 static int check_spec(const struct mount_spec *spec, const struct mount_kind **ret)

@@ -92,6 +92,10 @@ bool mount_find_user(struct mount_table *t, const char *path, char ret_path[VFS_
 /* Is the file at @path in the namespace the source of a mount? Likewise. */
 bool mount_find_source(struct mount_table *t, const char *path, char ret_path[VFS_PATH_MAX]);
 
+/* Drive letters of whatever is mounted, pools among it: vfs_set_drive() and vfs_drive_path(). */
+int mount_set_drive(struct mount_table *t, const char *path, char letter);
+int mount_drive_path(struct mount_table *t, const char *path, char ret[VFS_PATH_MAX]);
+
 /* At the end: remove all by force, the newest first. 0, or the error of one whose last sync failed. */
 int mount_table_stop(struct mount_table *t);
 

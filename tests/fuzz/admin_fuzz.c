@@ -149,6 +149,8 @@ static const char *const paths[] = {
 	"/v1/slow",
 	"/v1/mounts",
 	"/v1/mounts/remove",
+	"/v1/drives",
+	"/v1/drives/*",
 	"/v1/filesystems/*/*",
 	"/v1/quotas/*/*",
 	"/v1/reload",

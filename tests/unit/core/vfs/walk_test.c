@@ -373,6 +373,43 @@ static void test_drive_letters_are_given_once(void **state)
 	assert_int_equal(vfs_unmount(e->vfs, "/u", false), 0);
 }
 
+static void expect_drive_path(struct tree_env *e, const char *given, const char *path)
+{
+	char got[VFS_PATH_MAX];
+
+	assert_int_equal(vfs_drive_path(e->vfs, given, got), 0);
+	assert_string_equal(got, path);
+}
+
+static void test_a_path_with_a_drive_is_told_from_the_top(void **state)
+{
+	struct tree_env *e = *state;
+	char got[VFS_PATH_MAX], *path;
+
+	assert_int_equal(vfs_drive_path(e->vfs, "C:\\a", got), -ENOENT);
+	assert_int_equal(vfs_set_drive(e->vfs, "/t", 'C'), 0);
+	expect_drive_path(e, "C:", "/t");
+	expect_drive_path(e, "c:\\", "/t");
+	expect_drive_path(e, "C:\\a/b\\f", "/t/a/b/f");
+	expect_drive_path(e, "C:/a/", "/t/a");
+	expect_drive_path(e, "/t/a\\b", "/t/a\\b");
+	expect_drive_path(e, "C:a", "C:a");
+	expect_drive_path(e, "", "");
+	path = malloc(VFS_PATH_MAX + 8u);
+	memset(path, 'x', VFS_PATH_MAX + 7u);
+	path[VFS_PATH_MAX + 7] = '\0';
+	assert_int_equal(vfs_drive_path(e->vfs, path, got), -ENAMETOOLONG);
+	memcpy(path, "C:/", 3);
+	assert_int_equal(vfs_drive_path(e->vfs, path, got), -ENAMETOOLONG);
+	/* "/t" is as long as "C:". */
+	path[VFS_PATH_MAX] = '\0';
+	assert_int_equal(vfs_drive_path(e->vfs, path, got), -ENAMETOOLONG);
+	path[VFS_PATH_MAX - 1] = '\0';
+	assert_int_equal(vfs_drive_path(e->vfs, path, got), 0);
+	assert_int_equal(strlen(got), VFS_PATH_MAX - 1);
+	free(path);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, tree_teardown)
@@ -396,6 +433,7 @@ int main(void)
 		T(test_a_drive_is_reached_with_slashes_of_both_kinds),
 		T(test_a_confined_walk_knows_no_drives),
 		T(test_drive_letters_are_given_once),
+		T(test_a_path_with_a_drive_is_told_from_the_top),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,6 +127,30 @@ static void test_mounts_are_known_by_their_paths(void **state)
 	assert_true(found.read_only);
 }
 
+static void find_drive(void *ctx, char letter, const char *path)
+{
+	struct found *found = ctx;
+
+	found->count++;
+	snprintf(found->name, sizeof(found->name), "%c:%s", letter, path);
+}
+
+static void test_drives_are_known_by_their_letters(void **state)
+{
+	struct fixture *f = *state;
+	struct found found = { 0 };
+
+	assert_int_equal(state_put_drive(f->state, 'C', "/tank"), 0);
+	assert_int_equal(state_put_drive(f->state, 'D', "/stick"), 0);
+	assert_int_equal(state_put_drive(f->state, 'D', "/other"), 0);
+	assert_int_equal(state_drop_drive(f->state, 'C'), 0);
+	assert_int_equal(state_drop_drive(f->state, 'E'), 0);
+	reopen(f);
+	state_each_drive(f->state, find_drive, &found);
+	assert_int_equal(found.count, 1);
+	assert_string_equal(found.name, "D:/other");
+}
+
 static void test_file_from_before_there_were_mounts_is_read(void **state)
 {
 	struct fixture *f = *state;
@@ -279,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_pool_is_there_after_reopen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_mounts_are_known_by_their_paths, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_drives_are_known_by_their_letters, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_from_before_there_were_mounts_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_put_replaces_and_drop_removes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_name_that_is_not_utf8_is_refused_and_changes_nothing, set_up,
