@@ -37,14 +37,45 @@ void histogram_add(struct histogram *h, uint64_t ns)
 	__atomic_fetch_add(&h->slots[slot].buckets[bucket_of(ns)], 1, __ATOMIC_RELAXED);
 }
 
+static void add_slot(struct histogram_view *ret, const uint64_t *sum_ns, const uint64_t buckets[HISTOGRAM_BUCKETS])
+{
+	ret->sum_ns += __atomic_load_n(sum_ns, __ATOMIC_RELAXED);
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t n = __atomic_load_n(&buckets[i], __ATOMIC_RELAXED);
+
+		ret->buckets[i] += n;
+		ret->count += n;
+	}
+}
+
 void histogram_read(const struct histogram *h, struct histogram_view *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	for (int s = 0; s < METRIC_SLOTS; s++) {
-		ret->sum_ns += __atomic_load_n(&h->slots[s].sum_ns, __ATOMIC_RELAXED);
-		for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
-			ret->buckets[i] += __atomic_load_n(&h->slots[s].buckets[i], __ATOMIC_RELAXED);
+	for (int s = 0; s < METRIC_SLOTS; s++)
+		add_slot(ret, &h->slots[s].sum_ns, h->slots[s].buckets);
+}
+
+void histogram_small_add(struct histogram_small *h, uint64_t ns)
+{
+	__atomic_fetch_add(&h->sum_ns, ns, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&h->buckets[bucket_of(ns)], 1, __ATOMIC_RELAXED);
+}
+
+void histogram_small_read(const struct histogram_small *h, struct histogram_view *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	add_slot(ret, &h->sum_ns, h->buckets);
+}
+
+uint64_t histogram_percentile_us(const struct histogram_view *v, unsigned percent)
+{
+	/* Rounded up, without overflow: the whole hundreds, and what is left of them. */
+	uint64_t want = v->count / 100 * percent + (v->count % 100 * percent + 99) / 100, sum = 0;
+
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS && want; i++) {
+		sum += v->buckets[i];
+		if (sum >= want)
+			return UINT64_C(1) << i;
 	}
-	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
-		ret->count += ret->buckets[i];
+	return 0;
 }

@@ -274,25 +274,23 @@ void metrics_emit(struct metrics_sink *sink, const char *labels, double value)
 	put_value(sink->out, value);
 }
 
-static void put_histogram(FILE *out, const struct entry *e)
+void metrics_emit_histogram(struct metrics_sink *sink, const char *labels, const struct histogram_view *v)
 {
-	const char *comma = *e->labels ? "," : "";
-	struct histogram_view v;
+	const char *comma = *labels ? "," : "";
 	uint64_t sum = 0;
 
-	histogram_read(e->u.histogram, &v);
 	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		sum += v.buckets[i];
+		sum += v->buckets[i];
 		if (i == HISTOGRAM_BUCKETS - 1)
-			fprintf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", e->name, e->labels, comma, sum);
+			fprintf(sink->out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", sink->name, labels, comma, sum);
 		else
-			fprintf(out, "%s_bucket{%s%sle=\"%.9g\"} %" PRIu64 "\n", e->name, e->labels, comma,
+			fprintf(sink->out, "%s_bucket{%s%sle=\"%.9g\"} %" PRIu64 "\n", sink->name, labels, comma,
 			        (double)(UINT64_C(1) << i) / 1e6, sum);
 	}
-	fprintf(out, "%s_sum%s%s%s %.9f\n", e->name, *e->labels ? "{" : "", e->labels, *e->labels ? "}" : "",
-	        (double)v.sum_ns / 1e9);
-	fprintf(out, "%s_count%s%s%s %" PRIu64 "\n", e->name, *e->labels ? "{" : "", e->labels, *e->labels ? "}" : "",
-	        v.count);
+	fprintf(sink->out, "%s_sum%s%s%s %.9f\n", sink->name, *labels ? "{" : "", labels, *labels ? "}" : "",
+	        (double)v->sum_ns / 1e9);
+	fprintf(sink->out, "%s_count%s%s%s %" PRIu64 "\n", sink->name, *labels ? "{" : "", labels, *labels ? "}" : "",
+	        v->count);
 }
 
 static void put_head(FILE *out, const struct entry *e)
@@ -312,6 +310,7 @@ static void put_head(FILE *out, const struct entry *e)
 static void put_entry(FILE *out, const struct entry *e)
 {
 	struct metrics_sink sink = { .out = out, .name = e->name };
+	struct histogram_view v;
 
 	switch (e->kind) {
 	case ENTRY_COUNTER:
@@ -319,7 +318,8 @@ static void put_entry(FILE *out, const struct entry *e)
 		fprintf(out, "%" PRIu64 "\n", counter_read(e->u.counter));
 		break;
 	case ENTRY_HISTOGRAM:
-		put_histogram(out, e);
+		histogram_read(e->u.histogram, &v);
+		metrics_emit_histogram(&sink, e->labels, &v);
 		break;
 	case ENTRY_GAUGE:
 		metrics_emit(&sink, e->labels, e->u.gauge(e->ctx));

@@ -31,6 +31,12 @@ struct histogram {
 	} slots[METRIC_SLOTS];
 };
 
+/* The same in one place for all threads: for those of which there are very many. */
+struct histogram_small {
+	uint64_t sum_ns;
+	uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
 struct histogram_view {
 	uint64_t sum_ns;
 	uint64_t count;
@@ -51,6 +57,11 @@ static inline uint64_t counter_read_slot(const struct counter *c, unsigned slot)
 }
 void histogram_add(struct histogram *h, uint64_t ns);
 void histogram_read(const struct histogram *h, struct histogram_view *ret);
+void histogram_small_add(struct histogram_small *h, uint64_t ns);
+void histogram_small_read(const struct histogram_small *h, struct histogram_view *ret);
+/* So many microseconds @percent (1 to 100) of the values take at most: a bucket's bound; 2^25 when they are in the last
+ * one, 0 when there are none. */
+uint64_t histogram_percentile_us(const struct histogram_view *v, unsigned percent);
 
 struct metrics;
 struct metrics *metrics_new(void); /* NULL when memory is short */
@@ -76,10 +87,13 @@ int metrics_add_histogram(struct metrics *m, const void *owner, const char *name
                           const struct histogram *h);
 int metrics_add_gauge(struct metrics *m, const void *owner, const char *name, const char *help, const char *labels,
                       metrics_gauge_fn *fn, void *ctx);
-/* @type: "counter" or "gauge". Collectors of several owners may share a name when they emit different labels. */
+/* @type: "counter", "gauge" or "histogram". Collectors of several owners may share a name when they emit different
+ * labels. */
 int metrics_add_collector(struct metrics *m, const void *owner, const char *name, const char *type, const char *help,
                           metrics_collect_fn *fn, void *ctx);
 void metrics_emit(struct metrics_sink *sink, const char *labels, double value);
+/* @labels may be "". */
+void metrics_emit_histogram(struct metrics_sink *sink, const char *labels, const struct histogram_view *v);
 /* Drop everything registered with @owner. On return nothing of it is being rendered. */
 void metrics_unregister(struct metrics *m, const void *owner);
 

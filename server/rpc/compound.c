@@ -107,6 +107,12 @@ static const struct {
 	[WFSP_OP_TX_STATUS] = { op_tx_status, NEEDS_CURRENT },
 };
 
+/* Or makes them durable. */
+static bool makes_changes(uint32_t code)
+{
+	return code == WFSP_OP_COMMIT || code == WFSP_OP_TX_COMMIT || (ops[code].needs & CHANGES);
+}
+
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
 {
 	struct rd r = rd_init(op->payload, op->len_bytes);
@@ -115,8 +121,7 @@ bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)
 	*ret_changes = false;
 	for (uint32_t i = 0; i < op->args.compound.op_count && !r.bad; i++) {
 		wfsp_get_op(&r, &one);
-		*ret_changes = *ret_changes || one.code == WFSP_OP_COMMIT || one.code == WFSP_OP_TX_COMMIT ||
-		               (ops[one.code].needs & CHANGES);
+		*ret_changes = *ret_changes || makes_changes(one.code);
 	}
 	return !r.bad && rd_left(&r) == 0;
 }
@@ -251,8 +256,7 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	uint64_t read_bytes = c->op->read_bytes, written_bytes = c->op->written_bytes;
 	size_t start = c->w.pos;
 	const struct node *subject = c->current;
-	bool audited = c->conn->server->audit != NULL;
-	uint64_t start_ns = audited || !nowait_here() ? sync_now_ns() : 0;
+	uint64_t start_ns = c->begun_ns;
 	bool enters_tx = op->code == WFSP_OP_TX_BEGIN || op->code == WFSP_OP_TX_USE;
 	int err = allowed(c, op), todo = 1;
 
@@ -275,16 +279,21 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 		c->w.bad = false;
 		c->w.pos = start;
 	}
-	if (!nowait_here())
-		note_time(c, op, sync_now_ns() - start_ns);
 	if (err == -EAGAIN && nowait_here())
 		return err;
+	c->begun_ns = sync_now_ns(); /* the next one */
+	if (!nowait_here())
+		note_time(c, op, c->begun_ns - start_ns);
 	if (!subject)
 		subject = c->current;
 	if (subject && subject->tree)
-		rpc_export_count(subject->tree->stats, err != 0, c->op->read_bytes - read_bytes,
-		                 c->op->written_bytes - written_bytes);
-	if (audited)
+		rpc_export_count(subject->tree->stats,
+		                 &(struct rpc_export_done){ .failed = err != 0,
+		                                            .change = makes_changes(op->code),
+		                                            .read_bytes = c->op->read_bytes - read_bytes,
+		                                            .written_bytes = c->op->written_bytes - written_bytes,
+		                                            .took_ns = c->begun_ns - start_ns });
+	if (c->conn->server->audit)
 		rpc_audit_operation(c, op, subject, err, start_ns);
 	return err;
 }
@@ -394,8 +403,9 @@ static int run(struct rpc_op *op, bool nowait)
 	struct compound *c = op->compound;
 	int err;
 
+	c->begun_ns = sync_now_ns();
 	if (nowait) {
-		c->loop_until_ns = sync_now_ns() + LOOP_NS_MAX;
+		c->loop_until_ns = c->begun_ns + LOOP_NS_MAX;
 		nowait_begin();
 	}
 	err = run_all(c);

@@ -170,6 +170,7 @@ struct compound {
 	uint32_t index; /* of the running operation */
 	uint32_t done; /* operations with results */
 	uint64_t slowest_ns; /* of the operations on a worker */
+	uint64_t begun_ns; /* when the running operation was */
 	uint64_t loop_until_ns; /* on the loop: when a worker is to go on */
 	bool created; /* by the running PUT_FILE, which has made its file already */
 	struct node *current, *saved;

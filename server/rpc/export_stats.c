@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is counted by export: operations, errors and bytes since the daemon's start, under the names that exports had.
+/*
+ * What is counted by export: operations, errors, bytes and latencies since the daemon's start, under the names that
+ * exports had.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,29 +34,40 @@ struct rpc_export_stats *rpc_export_stats(struct rpc_server *s, const char *name
 	return e ? e : &s->other_exports;
 }
 
-void rpc_export_count(struct rpc_export_stats *e, bool failed, uint64_t read_bytes, uint64_t written_bytes)
+void rpc_export_count(struct rpc_export_stats *e, const struct rpc_export_done *done)
 {
 	if (!e)
 		return;
 	ADD(e->operations, 1);
-	if (failed)
+	if (done->failed)
 		ADD(e->errors, 1);
-	if (read_bytes)
-		ADD(e->read_bytes, read_bytes);
-	if (written_bytes)
-		ADD(e->written_bytes, written_bytes);
+	if (done->read_bytes)
+		ADD(e->read_bytes, done->read_bytes);
+	if (done->written_bytes)
+		ADD(e->written_bytes, done->written_bytes);
+	histogram_small_add(done->change ? &e->change_latency : &e->read_latency, done->took_ns);
+}
+
+/* Room for its labels: a name that is all of what is escaped, and which operation. */
+#define LABELS_BYTES (2 * EXPORT_NAME_MAX + 48)
+
+static char *put_labels(const struct rpc_export_stats *e, const char *more, char labels[LABELS_BYTES])
+{
+	char name[2 * EXPORT_NAME_MAX + 1];
+
+	snprintf(labels, LABELS_BYTES, "export=\"%s\"%s", metrics_escape(e->name, name, sizeof(name)), more);
+	return labels;
 }
 
 static void emit(struct rpc_server *s, struct metrics_sink *sink, size_t offset)
 {
-	char labels[2 * EXPORT_NAME_MAX + 16], name[2 * EXPORT_NAME_MAX + 1];
+	char labels[LABELS_BYTES];
 
 	sync_mutex_lock(&s->export_stats_lock);
 	for (struct rpc_export_stats *e = s->export_stats; e; e = e->next) {
 		const uint64_t *value = (const uint64_t *)(const void *)((const char *)e + offset);
 
-		snprintf(labels, sizeof(labels), "export=\"%s\"", metrics_escape(e->name, name, sizeof(name)));
-		metrics_emit(sink, labels, (double)LOAD(*value));
+		metrics_emit(sink, put_labels(e, "", labels), (double)LOAD(*value));
 	}
 	sync_mutex_unlock(&s->export_stats_lock);
 }
@@ -79,6 +92,25 @@ static void emit_written(void *ctx, struct metrics_sink *sink)
 	emit(ctx, sink, offsetof(struct rpc_export_stats, written_bytes));
 }
 
+static void emit_latency(void *ctx, struct metrics_sink *sink)
+{
+	struct rpc_server *s = ctx;
+	char labels[LABELS_BYTES];
+	struct histogram_view v;
+
+	sync_mutex_lock(&s->export_stats_lock);
+	for (struct rpc_export_stats *e = s->export_stats; e; e = e->next) {
+		/* There are many lines of each: none where nothing was done. */
+		histogram_small_read(&e->read_latency, &v);
+		if (v.count)
+			metrics_emit_histogram(sink, put_labels(e, ",operation=\"read\"", labels), &v);
+		histogram_small_read(&e->change_latency, &v);
+		if (v.count)
+			metrics_emit_histogram(sink, put_labels(e, ",operation=\"change\"", labels), &v);
+	}
+	sync_mutex_unlock(&s->export_stats_lock);
+}
+
 int rpc_export_stats_register(struct rpc_server *s)
 {
 	const struct {
@@ -94,6 +126,11 @@ int rpc_export_stats_register(struct rpc_server *s)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !err; i++)
 		err = metrics_add_collector(s->metrics, s, rows[i].name, "counter", rows[i].help, rows[i].fn, s);
+	if (!err)
+		err = metrics_add_collector(s->metrics, s, "wfsd_export_latency_seconds", "histogram",
+		                            "Time that operations on an export took: requests from their arrival to "
+		                            "their answer, those of a compound each by itself.",
+		                            emit_latency, s);
 	return err;
 }
 

@@ -58,6 +58,7 @@ struct rpc_export_stats {
 	struct rpc_export_stats *next;
 	char name[EXPORT_NAME_MAX + 1];
 	uint64_t operations, errors, read_bytes, written_bytes;
+	struct histogram_small read_latency, change_latency; /* changes: and what makes them durable */
 };
 
 /* A payload's memory, aligned to 4 KiB. */
@@ -388,8 +389,12 @@ void rpc_conn_parse(struct rpc_conn *c);
 /* export_stats.c */
 /* Under that name, found or made; never NULL. */
 struct rpc_export_stats *rpc_export_stats(struct rpc_server *s, const char *name);
-/* One operation; @e NULL: of no export. */
-void rpc_export_count(struct rpc_export_stats *e, bool failed, uint64_t read_bytes, uint64_t written_bytes);
+/* One operation; @e NULL: of no export. @change: it changed something, or made changes durable. */
+struct rpc_export_done {
+	bool failed, change;
+	uint64_t read_bytes, written_bytes, took_ns;
+};
+void rpc_export_count(struct rpc_export_stats *e, const struct rpc_export_done *done);
 int rpc_export_stats_register(struct rpc_server *s);
 void rpc_export_stats_done(struct rpc_server *s) SYNC_NO_ANALYSIS;
 

@@ -126,6 +126,12 @@ static void count(uint64_t *to, uint64_t n)
 	__atomic_store_n(to, *to + n, __ATOMIC_RELAXED);
 }
 
+static bool changes(uint32_t procedure)
+{
+	return procedure == WFSP_WRITE || procedure == WFSP_FLUSH || procedure == WFSP_DISCARD ||
+	       procedure == WFSP_ZERO;
+}
+
 void rpc_count(const struct rpc_op *op, uint64_t now)
 {
 	struct rpc_stats *st = &op->conn->server->stats;
@@ -147,7 +153,11 @@ void rpc_count(const struct rpc_op *op, uint64_t now)
 	if (op->shm)
 		counter_add(&st->shm_requests, 1);
 	if (op->handle)
-		rpc_export_count(op->handle->stats, op->err != 0, read_bytes, written_bytes);
+		rpc_export_count(op->handle->stats, &(struct rpc_export_done){ .failed = op->err != 0,
+		                                                               .change = changes(op->procedure),
+		                                                               .read_bytes = read_bytes,
+		                                                               .written_bytes = written_bytes,
+		                                                               .took_ns = now - op->start_ns });
 	count(&c->done_so_far.requests, 1);
 	count(&c->done_so_far.errors, op->err ? 1 : 0);
 	count(&c->done_so_far.read_bytes, read_bytes);

@@ -68,6 +68,49 @@ static void test_histogram_bounds_are_inclusive(void **state)
 	assert_int_equal(v.buckets[25], 2);
 }
 
+static struct histogram_small small;
+
+static void count_small(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < ROUNDS; i++)
+		histogram_small_add(&small, 1500);
+}
+
+static void test_a_small_histogram_counts_as_a_large_one(void **state)
+{
+	struct sync_thread t[THREADS];
+	struct histogram_view v;
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(sync_thread_start(&t[i], "count", count_small, NULL), 0);
+	for (int i = 0; i < THREADS; i++)
+		sync_thread_join(&t[i]);
+	histogram_small_read(&small, &v);
+	assert_int_equal(v.count, THREADS * ROUNDS);
+	assert_int_equal(v.buckets[1], THREADS * ROUNDS);
+	assert_int_equal(v.sum_ns, THREADS * ROUNDS * 1500);
+}
+
+static void test_percentiles_are_bounds_of_buckets(void **state)
+{
+	struct histogram_view v = { .count = 0 };
+
+	(void)state;
+	assert_int_equal(histogram_percentile_us(&v, 50), 0);
+	v = (struct histogram_view){ .count = 100, .buckets = { [2] = 50, [5] = 49, [25] = 1 } };
+	assert_int_equal(histogram_percentile_us(&v, 1), 4);
+	assert_int_equal(histogram_percentile_us(&v, 50), 4);
+	assert_int_equal(histogram_percentile_us(&v, 51), 32);
+	assert_int_equal(histogram_percentile_us(&v, 99), 32);
+	assert_int_equal(histogram_percentile_us(&v, 100), 1u << 25);
+	v = (struct histogram_view){ .count = 1, .buckets = { [7] = 1 } };
+	assert_int_equal(histogram_percentile_us(&v, 1), 128);
+	v = (struct histogram_view){ .count = UINT64_MAX / 2, .buckets = { [3] = UINT64_MAX / 2 } };
+	assert_int_equal(histogram_percentile_us(&v, 99), 8);
+}
+
 static double gauge(void *ctx)
 {
 	return *(double *)ctx;
@@ -128,6 +171,33 @@ static void test_render_makes_histogram_buckets_cumulative(void **state)
 	assert_non_null(strstr(text, "lat_seconds_bucket{op=\"read\",le=\"+Inf\"} 2\n"));
 	assert_non_null(strstr(text, "lat_seconds_sum{op=\"read\"} 0.000003500\n"));
 	assert_non_null(strstr(text, "lat_seconds_count{op=\"read\"} 2\n"));
+	free(text);
+	metrics_free(m);
+}
+
+static void collect_histograms(void *ctx, struct metrics_sink *sink)
+{
+	const struct histogram_view v = { .sum_ns = 5000, .count = 2, .buckets = { [1] = 1, [2] = 1 } };
+
+	(void)ctx;
+	metrics_emit_histogram(sink, "pool=\"a\"", &v);
+	metrics_emit_histogram(sink, "pool=\"b\"", &v);
+}
+
+static void test_render_takes_histograms_of_a_collector(void **state)
+{
+	struct metrics *m = metrics_new();
+	char *text;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(metrics_add_collector(m, m, "l_seconds", "histogram", "L", collect_histograms, NULL), 0);
+	text = metrics_render(m, &len);
+	assert_ptr_equal(strstr(text, "# HELP l_seconds L\n# TYPE l_seconds histogram\n"), text);
+	assert_non_null(strstr(text, "l_seconds_bucket{pool=\"a\",le=\"2e-06\"} 1\n"));
+	assert_non_null(strstr(text, "l_seconds_bucket{pool=\"b\",le=\"+Inf\"} 2\n"));
+	assert_non_null(strstr(text, "l_seconds_sum{pool=\"b\"} 0.000005000\n"));
+	assert_non_null(strstr(text, "l_seconds_count{pool=\"b\"} 2\n"));
 	free(text);
 	metrics_free(m);
 }
@@ -200,6 +270,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_count_is_lost_between_threads),
 		cmocka_unit_test(test_histogram_bounds_are_inclusive),
+		cmocka_unit_test(test_a_small_histogram_counts_as_a_large_one),
+		cmocka_unit_test(test_percentiles_are_bounds_of_buckets),
+		cmocka_unit_test(test_render_takes_histograms_of_a_collector),
 		cmocka_unit_test(test_render_groups_families_and_escapes_help),
 		cmocka_unit_test(test_render_makes_histogram_buckets_cumulative),
 		cmocka_unit_test(test_register_refuses_what_is_taken),
