@@ -291,13 +291,10 @@ int events_start(struct mount *m)
 	struct mount_events *v = &m->events;
 	int err;
 
-	told_init(m);
 	pthread_mutex_init(&v->stop_lock, NULL);
 	thread_cond_init(&v->stopped);
 	err = thread_start(&v->thread, run_events, m);
 	v->started = !err;
-	if (err)
-		told_done(m);
 	return err;
 }
 
@@ -315,6 +312,7 @@ void events_stop(struct mount *m)
 	pthread_join(v->thread, NULL);
 	pthread_cond_destroy(&v->stopped);
 	pthread_mutex_destroy(&v->stop_lock);
-	told_done(m);
+	/* Requests may still be answered, and nobody tells any more. */
+	set_coherent(m, false);
 	v->started = false;
 }

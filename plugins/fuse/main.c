@@ -111,6 +111,7 @@ static int run(struct mount *m)
 		openlog("wfs-fuse", LOG_PID, LOG_DAEMON);
 		fuse_set_log_func(log_to_syslog);
 	}
+	told_init(m);
 	err = ending_begin(m);
 	if (!err)
 		err = lock_queue_start(m);
@@ -124,6 +125,7 @@ static int run(struct mount *m)
 	events_stop(m);
 	close_queue_stop(m);
 	lock_queue_stop(m);
+	told_done(m);
 	return err;
 }
 

@@ -215,8 +215,9 @@ int ending_begin(struct mount *m);
 void ending_done(struct mount *m);
 
 /* told.c */
-/* The file system is mounted. */
+/* The file system is mounted, and no request was answered yet. */
 void told_init(struct mount *m);
+/* None is answered any more. */
 void told_done(struct mount *m);
 /*
  * How long the kernel may believe that a name stands for what it was told, or for nothing. Between tell_begin() and

@@ -166,6 +166,7 @@ static int setup(void **state)
 	attr.file_id = 3;
 	f->n = node_get(&f->m.nodes, &attr, &fh);
 	*state = fixture = f;
+	told_init(&f->m);
 	return 0;
 }
 
@@ -174,6 +175,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	events_stop(&f->m);
+	told_done(&f->m);
 	small_cache_done(&f->m);
 	node_table_done(&f->m.nodes);
 	close(f->kernel[0]);
@@ -375,7 +377,6 @@ static void by_name(struct fixture *f)
 {
 	char drop[64];
 
-	told_init(&f->m);
 	while (read(f->kernel[0], drop, sizeof(drop)) > 0)
 		;
 	f->m.told.by_name = true;
@@ -414,7 +415,6 @@ static void test_names_that_were_told_for_long_are_expired_one_by_one(void **sta
 	assert_true(read(f->kernel[0], &byte, 1) < 0);
 	told_expire_names(&f->m);
 	assert_true(read(f->kernel[0], &byte, 1) < 0);
-	told_done(&f->m);
 }
 
 static void test_names_in_a_directory_that_the_kernel_has_forgotten_are_not_told(void **state)
@@ -427,7 +427,6 @@ static void test_names_in_a_directory_that_the_kernel_has_forgotten_are_not_told
 	node_forget(&f->m.nodes, f->n, 1);
 	told_expire_names(&f->m);
 	assert_true(read(f->kernel[0], &byte, 1) < 0);
-	told_done(&f->m);
 }
 
 static void test_names_that_are_not_believed_any_more_are_not_remembered(void **state)
@@ -439,7 +438,20 @@ static void test_names_that_are_not_believed_any_more_are_not_remembered(void **
 	for (int i = 0; i < 10; i++)
 		told_moved(&f->m, f->n, "x");
 	assert_true(f->m.told.count <= 2);
-	told_done(&f->m);
+}
+
+static void test_what_is_answered_after_the_end_is_not_believed_for_long(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	by_name(f);
+	assert_true(told_name_s(&f->m, f->n, "before", now(f), SHORT_S) >= LONG_S);
+	events_stop(&f->m);
+	told_moved(&f->m, f->n, "moved");
+	assert_true(told_name_s(&f->m, f->n, "after", now(f), SHORT_S) < LONG_S);
+	assert_false(believed_for_long(f, now(f)));
+	assert_int_equal(f->m.told.count, 2);
 }
 
 int main(void)
@@ -454,6 +466,7 @@ int main(void)
 		CASE(test_a_server_that_always_refuses_is_asked_ever_more_rarely),
 		CASE(test_locks_are_not_waited_for_longer_than_the_server),
 		CASE(test_without_wish_for_it_the_server_is_not_asked_to_watch),
+		CASE(test_what_is_answered_after_the_end_is_not_believed_for_long),
 		CASE(test_names_that_were_told_for_long_are_expired_one_by_one),
 		CASE(test_names_in_a_directory_that_the_kernel_has_forgotten_are_not_told),
 		CASE(test_names_that_are_not_believed_any_more_are_not_remembered),
