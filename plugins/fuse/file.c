@@ -159,12 +159,16 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 static int drop_capability(struct mount *m, struct node *n)
 {
 	struct seen seen = { atomic_load(&m->events.changes), atomic_load(&m->sequence) };
+	size_t len;
 	int err;
 
 	if (node_now_ns() < atomic_load(&n->no_capability_until_ns))
 		return 0;
-	err = wfs_remove_xattr(m->client, NULL, &n->fh, "security.capability");
-	if (err && err != -ENODATA)
+	/* Everybody may look whether there is one; not everybody may remove what there is not. */
+	err = wfs_get_xattr(m->client, NULL, &n->fh, "security.capability", NULL, 0, &len);
+	if (!err)
+		err = wfs_remove_xattr(m->client, NULL, &n->fh, "security.capability");
+	if (err && err != -ENODATA && err != -EOPNOTSUPP)
 		return err;
 	tell_begin(m);
 	learn_missing(m, n, seen, &n->no_capability_until_ns);
@@ -179,6 +183,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct open_file *of = file_of(fi);
 	struct node *n = of->node;
 	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && !m->options->writeback, moved = false;
+	/* Otherwise the kernel asks for that itself, after the write. */
+	bool durable = of->direct && (fi->flags & O_DSYNC);
 	uint64_t size_after;
 	int err = of->direct ? drop_capability(m, n) : 0;
 
@@ -187,8 +193,10 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (!err && at_end) {
 		err = wfs_append(of->file, buf, size, &size_after);
 		moved = !err && size_after != (uint64_t)offset + size;
+		if (!err && durable)
+			err = wfs_flush(of->file);
 	} else if (!err) {
-		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, m->options->durable ? WFS_FUA : 0);
+		err = wfs_pwrite(of->file, buf, size, (uint64_t)offset, m->options->durable || durable ? WFS_FUA : 0);
 	}
 	node_touch(m, n);
 	/*

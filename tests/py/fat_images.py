@@ -46,9 +46,9 @@ def remove(box: Appliance, path: str, *options: str) -> None:
 
 
 @contextmanager
-def mounted(source: str, folder: Path) -> Iterator[Mount]:
+def mounted(source: str, folder: Path, *options: str) -> Iterator[Mount]:
     """By the kernel, on this machine."""
-    mount = Mount(source, folder).start()
+    mount = Mount(source, folder, *options).start()
     try:
         yield mount
         assert mount.stop() == 0

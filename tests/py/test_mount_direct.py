@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mounts
-from appliance import SLOW
+from appliance import SLOW, Appliance
 from mounts import here, pair, source, there  # noqa: F401  pylint: disable=unused-import
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
@@ -115,3 +115,17 @@ def test_fio_verifies_what_it_wrote_directly(here: Path, bs: str) -> None:  # no
          "--numjobs=2", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--io_size=4m", "--output-format=terse"],
         capture_output=True, text=True, timeout=120 * SLOW, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_what_the_maker_of_a_file_writes_with_o_dsync_is_durable_each_time(shared: Appliance, here: Path, flags: int) -> None:  # noqa: F811
+    def syncs() -> float:
+        return shared.metrics().sum("wfsd_log_syncs_total")
+
+    before = syncs()
+    fd = os.open(here / "log", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_DSYNC | flags, 0o644)
+    for i in range(50):
+        assert os.write(fd, b"line %02d\n" % i) == 8
+    os.close(fd)
+    assert syncs() - before >= 50
+    assert (here / "log").stat().st_size == 50 * 8

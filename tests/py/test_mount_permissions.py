@@ -6,11 +6,13 @@ import os
 import stat
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mounts
+from appliance import Appliance, Settings
 from mounts import error_as, error_of, here, pair, run_as, source, there  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
@@ -110,6 +112,34 @@ def test_what_made_a_file_clears_its_privileges_when_it_writes(here: Path, there
     finally:
         os.close(fd)
     assert (here / "capable").read_bytes() == b"ab" * 3
+
+
+def test_who_may_not_change_capabilities_writes_to_what_he_made(make_appliance: Callable[..., Appliance]) -> None:
+    box = make_appliance(Settings(rpc_tcp=True))
+    source = mounts.create_tree(box)
+    options = "coherent_timeout=0,attr_timeout=0,entry_timeout=0"
+    local = mounts.Mount(source, box.folder / "local").start()
+    mount = mounts.Mount(f"127.0.0.1:{box.rpc_port}/files", box.folder / "squashed", options)
+    try:
+        os.chmod(local.path, 0o777)
+        mount.start()
+        fd = os.open(mount / "file", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        for part in (b"one ", b"two ", b"three"):
+            assert os.write(fd, part) == len(part)
+        # An append-only file keeps its attributes, too.
+        subprocess.run(["chattr", "+a", str(local / "file")], check=True)
+        log = os.open(local / "log", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+        subprocess.run(["chattr", "+a", str(local / "log")], check=True)
+        assert os.write(log, b"line") == 4
+        os.close(fd)
+        os.close(log)
+        subprocess.run(["chattr", "-a", str(local / "file"), str(local / "log")], check=True)
+        assert (local / "file").read_bytes() == b"one two three"
+        assert (local / "log").read_bytes() == b"line"
+        assert local.stop() == 0 and mount.stop() == 0
+    finally:
+        local.dispose()
+        mount.dispose()
 
 
 def test_a_program_may_be_run_without_being_readable(here: Path) -> None:

@@ -320,6 +320,25 @@ def test_programs_use_a_mount_through_the_kernel(appliance: Appliance, tmp_path:
     run("diff", "-r", source, tmp_path / "judge")
 
 
+def test_the_maker_of_a_file_writes_to_it_later(appliance: Appliance, tmp_path: Path) -> None:
+    """Through the descriptor that made it, on a file system without extended attributes."""
+    if why_not():
+        pytest.skip(str(why_not()))
+    image = make_fat(tmp_path / "stick.img")
+    appliance.wfs("mount", "add", "fat", str(image), "/stick")
+    appliance.add_export("/stick", "stick")
+    options = "coherent_timeout=0,attr_timeout=0,entry_timeout=0"
+    with mounted(f"unix:{appliance.rpc_socket}/stick", tmp_path / "mnt", options) as here:
+        fd = os.open(here / "file", os.O_CREAT | os.O_WRONLY)
+        for part in (b"one ", b"two ", b"three"):
+            assert os.write(fd, part) == len(part)
+        os.close(fd)
+        assert (here / "file").read_bytes() == b"one two three"
+    appliance.wfs("export", "remove", "stick")
+    remove(appliance, "/stick")
+    assert read_fat(image, "file") == b"one two three"
+
+
 def test_image_that_is_cut_off_makes_errors_and_can_be_let_go(appliance: Appliance, tmp_path: Path) -> None:
     if why_not():
         pytest.skip(str(why_not()))
