@@ -61,24 +61,28 @@ static int move_range(struct object *o, struct collapse *c, uint64_t from, uint6
 static int forget(struct object *o)
 {
 	struct wfs3_key orphan = filetree_orphan_key(o->number);
-	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
+	uint64_t size_bytes = LOAD(o->inode.size_bytes);
+	struct cache_file *file;
 	struct edit e;
 	int rc;
 
+	/* Of a write that failed at the same time; or there was an error, and it is not known. */
+	if (o->behind_end)
+		filetree_drop_tail(o, size_bytes, size_bytes, false);
 	edit_init(&e, o->ds);
-	/* It stands for a file without a name, too. */
-	if (LOAD(o->inode.link_count))
+	/* It stands for a file without a name, too, and for what is behind the end. */
+	if (LOAD(o->inode.link_count) && !o->behind_end)
 		edit_delete(&e, &orphan);
 	else
 		edit_put(&e, &orphan, NULL, 0);
 	rc = edit_run(&e);
 	if (rc)
 		return rc;
+	file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
 	if (file)
-		cache_file_resize(file, LOAD(o->inode.size_bytes));
+		cache_file_resize(file, size_bytes);
 	/* A transaction may have read some of it. */
 	object_stamp(o);
-	o->behind_end = false;
 	__atomic_store_n(&o->shifting, false, __ATOMIC_RELEASE);
 	return 0;
 }

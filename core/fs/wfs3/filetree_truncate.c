@@ -155,15 +155,19 @@ int filetree_finish_truncation(struct object *o)
 void filetree_trim(struct object *o, uint64_t until)
 {
 	uint64_t size_bytes;
-	int rc = 0;
+	int rc;
 
+	sync_mutex_lock(&o->lock);
 	sync_rwlock_wrlock(&o->io_lock);
+	/* Cells behind the end may be some that are still to come before it. */
+	rc = filetree_settle_locked(o);
 	size_bytes = LOAD(o->inode.size_bytes);
-	if (until > size_bytes)
+	if (!rc && until > size_bytes)
 		rc = drop_behind(o, size_bytes, until);
 	o->behind_end |= rc != 0;
 	object_touch(o);
 	sync_rwlock_wrunlock(&o->io_lock);
+	sync_mutex_unlock(&o->lock);
 	if (rc)
 		log_warning("wfs3",
 		            "pool=%s dataset=%" PRIu64 " object=%" PRIu64

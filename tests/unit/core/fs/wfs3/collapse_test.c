@@ -384,6 +384,69 @@ static void test_an_error_in_the_middle_keeps_the_data_back_until_it_is_over(voi
 	free(data);
 }
 
+static void test_what_a_failed_write_drops_behind_the_end_is_none_of_what_is_still_to_move(void **state)
+{
+	size_t size = CUT_CELLS * CELL, left;
+	struct tree_fixture t;
+	struct vfs_node *n;
+
+	(void)state;
+	for (unsigned step = 0; step < 5; step += 2) {
+		uint8_t *data = bytes_new(size + CELL, step + 1);
+
+		tree_init(&t, 64 * MIB);
+		n = make_file(t.top, "f");
+		assert_ok(node_write(n, 0, data, size, 0));
+		stop_at(filetree_object(n), step, BY_LOG);
+		/* As a write does that would have made the file longer. */
+		filetree_trim(filetree_object(n), size + CELL);
+		assert_false(filetree_object(n)->shifting || filetree_object(n)->behind_end);
+		left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+		expect_data(n, data, left);
+		assert_ok(node_truncate(n, size));
+		memset(data + left, 0, size - left);
+		expect_data(n, data, size);
+		vfs_node_unref(n);
+		tree_restart(&t);
+		expect_cut(&t, data, size);
+		tree_done(&t);
+		free(data);
+	}
+}
+
+static void test_what_a_failed_write_left_is_dropped_when_an_error_is_over(void **state)
+{
+	size_t size = CUT_CELLS * CELL, left;
+	uint8_t *data = bytes_new(size + CELL, 7);
+	struct tree_fixture t;
+	struct vfs_node *n;
+	struct object *o;
+
+	(void)state;
+	tree_init(&t, 64 * MIB);
+	n = make_file(t.top, "f");
+	o = filetree_object(n);
+	assert_ok(node_write(n, 0, data, size + CELL, 0));
+	assert_ok(object_flush(NULL, o));
+	/* The last cell is what a write has left that failed, and the size never came to. */
+	__atomic_store_n(&o->inode.size_bytes, size, __ATOMIC_RELAXED);
+	stop_at(o, 3, BY_LOG);
+	o->ds->pool->read_only = true;
+	filetree_trim(o, size + CELL);
+	assert_true(o->shifting && o->behind_end);
+	o->ds->pool->read_only = false;
+	left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+	expect_data(n, data, left);
+	assert_false(o->behind_end);
+	assert_ok(node_truncate(n, size));
+	memset(data + left, 0, size - left);
+	expect_data(n, data, size);
+	vfs_node_unref(n);
+	tree_restart(&t);
+	tree_done(&t);
+	free(data);
+}
+
 static void test_the_vfs_refuses_what_must_not_or_cannot_be_done(void **state)
 {
 	struct vfs_set_attr freeze = { .valid = VFS_SET_FLAGS, .flags = VFS_FLAG_APPEND };
@@ -451,6 +514,8 @@ int main(void)
 		cmocka_unit_test(test_whoever_wants_the_data_finishes_it_first),
 		cmocka_unit_test(test_a_file_without_a_name_goes_as_any_other),
 		cmocka_unit_test(test_an_error_in_the_middle_keeps_the_data_back_until_it_is_over),
+		cmocka_unit_test(test_what_a_failed_write_drops_behind_the_end_is_none_of_what_is_still_to_move),
+		cmocka_unit_test(test_what_a_failed_write_left_is_dropped_when_an_error_is_over),
 		cmocka_unit_test(test_the_vfs_refuses_what_must_not_or_cannot_be_done),
 		cmocka_unit_test(test_states_that_make_no_sense_are_refused),
 	};
