@@ -131,8 +131,7 @@ int vfs_tx_commit(struct vfs_tx *tx, bool durable, const struct vfs_answer *answ
 
 	if (nowait_here())
 		return -EAGAIN;
-	tx->answer = answer;
-	err = tx->ops->commit(tx, durable, watch_any(tx->vfs) ? note : NULL, &all);
+	err = tx->ops->commit(tx, durable, answer, watch_any(tx->vfs) ? note : NULL, &all);
 	/* Also when only making it durable failed. */
 	tell_all(tx, &all);
 	return err;

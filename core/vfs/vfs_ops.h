@@ -120,8 +120,9 @@ struct vfs_tx_ops {
 	void (*free)(struct vfs_tx *tx);
 	/* *ret is referenced. */
 	int (*node)(struct vfs_tx *tx, struct vfs_node *outside, struct vfs_node **ret);
-	/* @fn, unless NULL, hears of all that was changed once it is. */
-	int (*commit)(struct vfs_tx *tx, bool durable, vfs_tx_change_fn *fn, void *ctx);
+	/* @answer: to be kept with it, or NULL. @fn, unless NULL, hears of all that was changed once it is. */
+	int (*commit)(struct vfs_tx *tx, bool durable, const struct vfs_answer *answer, vfs_tx_change_fn *fn,
+	              void *ctx);
 	int (*abort)(struct vfs_tx *tx, int reason);
 	void (*get_info)(struct vfs_tx *tx, struct vfs_tx_info *ret);
 };
@@ -129,7 +130,6 @@ struct vfs_tx_ops {
 struct vfs_mount_point;
 struct vfs_tx {
 	const struct vfs_tx_ops *ops;
-	const struct vfs_answer *answer; /* during a commit: to be kept with it; or NULL */
 	/* The VFS's. */
 	struct vfs *vfs;
 	struct vfs_mount_point *mount;

@@ -250,6 +250,12 @@ static void note_time(struct compound *c, const struct wfsp_op *op, uint64_t too
 	c->op->slowest = wfsp_op_name(op->code);
 }
 
+/* An earlier life of the server may have done it: nothing is told to be left undone until that is known. */
+static bool may_be_done(const struct compound *c)
+{
+	return c->slot_state != RPC_SLOT_NEW && c->op->changes && !c->tx;
+}
+
 static int run_op(struct compound *c, const struct wfsp_op *op)
 {
 	struct wfsp_op_res res = { .status = WFSP_OK, .code = op->code };
@@ -269,6 +275,8 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 		todo = compound_begin_tx(c, op);
 		err = todo < 0 ? todo : 0;
 	}
+	if (!err && todo && may_be_done(c) && (enters_tx || (ops[op->code].needs & CHANGES)))
+		err = rpc_op_over(c->op);
 	if (!err && todo)
 		err = ops[op->code].run(c, op, &res);
 	if (!err && !(ops[op->code].needs & DIRECT) && (todo || !enters_tx))
@@ -327,7 +335,7 @@ static int run_all(struct compound *c)
 
 		wfsp_get_op(&c->args, &one);
 		always(!c->args.bad); /* it was checked */
-		err = rpc_op_over(c->op);
+		err = may_be_done(c) ? 0 : rpc_op_over(c->op);
 		if (!err)
 			err = nowait_here() && must_wait(c, &one) ? -EAGAIN : run_op(c, &one);
 		if (err == -EAGAIN && nowait_here()) {

@@ -75,7 +75,7 @@ void rpc_session_put(struct rpc_session *s);
 /* What is granted to whoever wants that. */
 uint32_t rpc_lease_s(const struct rpc_sessions *t, uint32_t wanted_s);
 /* Forget those whose client has been away for longer than the lease. */
-void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns);
+void rpc_sessions_expire(struct rpc_sessions *t);
 void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config *config);
 /* All go, with what they have open; no connection is left. By workers, for whom it waits. */
 void rpc_sessions_end(struct rpc_sessions *t);

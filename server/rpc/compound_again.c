@@ -45,6 +45,8 @@ static int recall_tag(struct compound *c, const struct vfs_tag *tag, struct vfs_
 {
 	int err = vfs_recall(c->current->h, tag, ret);
 
+	if (!err && c->slot_unkept)
+		free(ret->answer);
 	if (c->slot_unkept || (err == -EOPNOTSUPP && c->slot_state == RPC_SLOT_FORGOTTEN))
 		return err_set(-ENOMEM, "the answer of this slot could not be kept");
 	if (err == -ENOENT || err == -EOPNOTSUPP)
@@ -223,13 +225,6 @@ int compound_begin_change(struct compound *c, const struct wfsp_op *op, struct w
 	return 1;
 }
 
-bool compound_guard_passed(struct compound *c)
-{
-	struct vfs_result r;
-
-	return c->op->args.compound.slot && c->slot_state != RPC_SLOT_NEW && recall(c, c->index + 1, &r) == 1;
-}
-
 /* ---- transactions ---- */
 
 /* How the file system knows the transaction that the operation at @index enters, as the @nth one. */
@@ -241,6 +236,29 @@ static void tx_tag(const struct compound *c, uint32_t index, uint32_t nth, struc
 		rpc_slot_tx_tag(c->conn->session, c->conn->client_conn, a, ret);
 	else
 		rpc_slot_tag(c->conn->session, c->conn->client_conn, a, index, ret);
+}
+
+bool compound_guard_passed(struct compound *c)
+{
+	uint32_t next = c->index + 1;
+	struct rd at = c->args;
+	struct vfs_result r;
+	struct wfsp_op one;
+	struct vfs_tag tag;
+	int done;
+
+	if (!c->op->args.compound.slot || c->slot_state == RPC_SLOT_NEW || c->tx ||
+	    next >= c->op->args.compound.op_count)
+		return false;
+	wfsp_get_op(&at, &one);
+	if (one.code == WFSP_OP_TX_BEGIN || one.code == WFSP_OP_TX_USE)
+		tx_tag(c, next, c->tx_count, &tag);
+	else
+		rpc_slot_tag(c->conn->session, c->conn->client_conn, &c->op->args.compound, next, &tag);
+	done = recall_tag(c, &tag, &r);
+	if (done == 1)
+		free(r.answer);
+	return done == 1;
 }
 
 /* How many operations there were, too: so a request that has another one's number is told from it. */

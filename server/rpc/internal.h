@@ -131,6 +131,7 @@ struct rpc_sessions {
 	struct rpc_session *first SYNC_GUARDED_BY(lock);
 	struct rpc_account *accounts SYNC_GUARDED_BY(lock);
 	unsigned count SYNC_GUARDED_BY(lock);
+	unsigned away_count SYNC_GUARDED_BY(lock); /* of them: without a connection */
 	unsigned retiring SYNC_GUARDED_BY(lock); /* on their way to an end, not in the list */
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
 	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions */

@@ -53,6 +53,7 @@ static void refuse(struct rpc_conn *c, struct rpc_op *op, enum rpc_accept_stat s
 {
 	counter_add(&c->server->stats.refused_calls, 1);
 	rpc_op_encode_refusal(op, stat);
+	op->procedure = WFSP_NULL; /* it is no answer of that procedure */
 	rpc_conn_queue(c, op);
 }
 

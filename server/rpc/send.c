@@ -88,7 +88,7 @@ static void sent(struct rpc_conn *c, size_t n)
 /* The descriptor of the shared memory travels with the first byte of the answer to HELLO. */
 static bool brings_shm(const struct rpc_conn *c, const struct rpc_op *op)
 {
-	return op->procedure == WFSP_HELLO && c->shm_fd >= 0;
+	return op->procedure == WFSP_HELLO && !op->err && c->shm_fd >= 0;
 }
 
 union fd_control {

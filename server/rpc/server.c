@@ -50,7 +50,7 @@ static void on_session_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	rpc_sessions_expire(&s->sessions, sync_now_ns());
+	rpc_sessions_expire(&s->sessions);
 }
 
 static void start_session_timer(void *arg)

@@ -21,7 +21,7 @@
 #include "server/rpc/grace.h"
 #include "server/rpc/notice.h"
 
-#define SESSIONS_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
+#define AWAY_ALL_MAX 4096u /* beyond, those whose clients are away are forgotten early, the oldest first */
 #define AWAY_MAX 256u /* of one peer; likewise */
 /* Whoever ever took a lock is remembered to the session's end, as nobody says that a process of the client is gone. */
 #define OWNERS_MAX 16384u /* of a session */
@@ -181,6 +181,7 @@ static void retire(struct rpc_sessions *t, struct rpc_session **at) SYNC_REQUIRE
 	*at = s->next;
 	t->count--;
 	s->account->away_count--;
+	t->away_count--;
 	t->retiring++;
 	s->work.run = session_free;
 	workers_queue(t->config.workers, WORKER_LANE_ADMIN, &s->work);
@@ -204,9 +205,9 @@ static void make_room(struct rpc_sessions *t, const struct rpc_account *a) SYNC_
 {
 	struct rpc_session **at = NULL;
 
-	if (a->away_count > AWAY_MAX || t->count > SESSIONS_MAX)
+	if (a->away_count > AWAY_MAX || t->away_count > AWAY_ALL_MAX)
 		at = oldest_away(t, a);
-	if (!at && t->count > SESSIONS_MAX)
+	if (!at && t->away_count > AWAY_ALL_MAX)
 		at = oldest_away(t, NULL);
 	if (at)
 		retire(t, at);
@@ -231,11 +232,14 @@ SYNC_NO_ANALYSIS void rpc_sessions_done(struct rpc_sessions *t)
 	sync_mutex_done(&t->lock);
 }
 
-void rpc_sessions_expire(struct rpc_sessions *t, uint64_t now_ns)
+void rpc_sessions_expire(struct rpc_sessions *t)
 {
 	struct rpc_session **at;
+	uint64_t now_ns;
 
 	sync_mutex_lock(&t->lock);
+	/* Not before anybody has left. */
+	now_ns = sync_now_ns();
 	at = &t->first;
 	while (*at) {
 		struct rpc_session *s = *at;
@@ -268,6 +272,7 @@ static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_
 	a->session_count++;
 	/* Until it is counted as connected. */
 	a->away_count++;
+	t->away_count++;
 	memcpy(s->key, key, sizeof(s->key));
 	s->origin = ++t->next_origin;
 	s->next = t->first;
@@ -299,8 +304,10 @@ struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *clien
 	if (!s)
 		s = session_new(t, peer, key);
 	if (s) {
-		if (!s->connections++)
+		if (!s->connections++) {
 			s->account->away_count--;
+			t->away_count--;
+		}
 		s->lease_ns = rpc_lease_s(t, wanted_s) * SYNC_NS_PER_S;
 		make_room(t, s->account);
 	}
@@ -317,6 +324,7 @@ void rpc_session_put(struct rpc_session *s)
 	if (--s->connections == 0) {
 		s->left_ns = sync_now_ns();
 		s->account->away_count++;
+		t->away_count++;
 		make_room(t, s->account);
 	}
 	sync_mutex_unlock(&t->lock);

@@ -178,10 +178,19 @@ void rpc_tx_put(struct rpc_session *s, struct rpc_tx *t)
 
 void rpc_txs_end(struct rpc_session *s)
 {
-	while (s->transactions) {
-		struct rpc_tx *t = s->transactions;
+	struct rpc_sessions *all = s->sessions;
+	struct rpc_tx *t;
 
-		s->transactions = t->next;
-		tx_free(t);
-	}
+	do {
+		sync_mutex_lock(&all->lock);
+		t = s->transactions;
+		if (t)
+			s->transactions = t->next;
+		sync_mutex_unlock(&all->lock);
+		if (t) {
+			(void)vfs_tx_abort(t->tx, -ECANCELED);
+			/* Another session of the peer may be looking at it: forget_dead(). */
+			rpc_tx_put(s, t);
+		}
+	} while (t);
 }

@@ -55,6 +55,7 @@ void filetx_drop_overlay(struct filetx *tx)
 	memset(tx->name_buckets, 0, sizeof(tx->name_buckets));
 	filetx_table_uncharge(table, tx->bytes);
 	tx->bytes = 0;
+	filetx_table_over(table);
 	__atomic_sub_fetch(&tx->ds->tx_count, 1, __ATOMIC_SEQ_CST);
 }
 

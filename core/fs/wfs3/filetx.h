@@ -93,6 +93,7 @@ struct filetx {
 	uint64_t committed_ns;
 	uint64_t snapshot; /* ds->tx_clock of the moment that it sees */
 	uint64_t op_count;
+	const struct vfs_answer *answer; /* during a commit: to be kept with it; or NULL */
 	size_t bytes; /* of memory that is charged */
 	struct filetx_object *objects, *object_buckets[FILETX_BUCKETS];
 	struct filetx_name *names, *name_buckets[FILETX_BUCKETS];
@@ -140,7 +141,8 @@ void filetx_table_free(struct filetx_table *t); /* none is left. NULL is fine */
 const struct wfs3_tx_limits *filetx_limits(const struct filetx_table *t);
 /* -EAGAIN: too many run already. */
 int filetx_table_add(struct filetx_table *t, struct filetx *tx);
-void filetx_table_remove(struct filetx_table *t, struct filetx *tx);
+void filetx_table_over(struct filetx_table *t); /* one that was added runs no more */
+void filetx_table_remove(struct filetx_table *t, struct filetx *tx); /* one of these */
 /* False: transactions have their share of the memory, or there is none. */
 bool filetx_table_charge(struct filetx_table *t, size_t bytes);
 void filetx_table_uncharge(struct filetx_table *t, size_t bytes);
@@ -228,6 +230,6 @@ bool filetx_writes(const struct filetx_object *x);
 
 /* ---- filetx_commit.c ---- */
 
-int filetx_commit(struct vfs_tx *t, bool durable, vfs_tx_change_fn *fn, void *ctx);
+int filetx_commit(struct vfs_tx *t, bool durable, const struct vfs_answer *answer, vfs_tx_change_fn *fn, void *ctx);
 
 #endif

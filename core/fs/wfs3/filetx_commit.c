@@ -330,7 +330,7 @@ static int apply_counted(struct filetx_commit *c, struct quota_change *usage, st
 		store(c, c->objects[i], stamp);
 	}
 	ds->outcome_count += 1 - c->items.forgotten;
-	if (c->tx->tx.answer)
+	if (c->tx->answer)
 		__atomic_store_n(&ds->has_results, true, __ATOMIC_RELEASE);
 	txg_changed(ds->pool, ds, c->txg);
 	return 0;
@@ -482,7 +482,7 @@ static int commit_prepared(struct filetx_commit *c)
 	if (!rc)
 		rc = filetx_take_quotas(c);
 	if (!rc) {
-		rc = admit_transaction(p, c->page_count, c->object_count + other_leaves(c->tx->tx.answer), &adm);
+		rc = admit_transaction(p, c->page_count, c->object_count + other_leaves(c->tx->answer), &adm);
 		if (!rc) {
 			rc = commit_admitted(c);
 			admit_done(p, &adm);
@@ -524,7 +524,7 @@ static int commit_entered(struct filetx *tx, vfs_tx_change_fn *fn, void *ctx)
 	struct filetx_commit c = { .tx = tx, .ds = tx->ds };
 	int rc = pool_check_writable(tx->ds->pool);
 
-	if (!rc && tx->tx.answer)
+	if (!rc && tx->answer)
 		rc = allow_answers(tx->ds->pool);
 	if (!rc)
 		rc = list_objects(&c);
@@ -543,13 +543,14 @@ static int commit_entered(struct filetx *tx, vfs_tx_change_fn *fn, void *ctx)
 	return 0;
 }
 
-int filetx_commit(struct vfs_tx *t, bool durable, vfs_tx_change_fn *fn, void *ctx)
+int filetx_commit(struct vfs_tx *t, bool durable, const struct vfs_answer *answer, vfs_tx_change_fn *fn, void *ctx)
 {
 	struct filetx *tx = (struct filetx *)t;
 	int rc = filetx_enter(tx);
 
 	if (rc)
 		return rc;
+	tx->answer = answer;
 	rc = dataset_enter(tx->ds, 0);
 	if (!rc) {
 		rc = commit_entered(tx, fn, ctx);
@@ -557,6 +558,7 @@ int filetx_commit(struct vfs_tx *t, bool durable, vfs_tx_change_fn *fn, void *ct
 			rc = txg_sync_log(tx->ds);
 		dataset_exit(tx->ds);
 	}
+	tx->answer = NULL;
 	filetx_leave(tx);
 	return rc;
 }

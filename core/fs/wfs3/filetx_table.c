@@ -25,8 +25,8 @@ struct filetx_table {
 	struct budget_consumer *consumer;
 	size_t bytes_max, assured_bytes;
 	struct sync_mutex lock; /* SYNC_RANK_LEAF */
-	struct cds_list_head running SYNC_GUARDED_BY(lock); /* those that have an owner */
-	unsigned count SYNC_GUARDED_BY(lock);
+	struct cds_list_head owned SYNC_GUARDED_BY(lock); /* those that have an owner; some may be over */
+	unsigned count SYNC_GUARDED_BY(lock); /* that are not */
 	unsigned next SYNC_GUARDED_BY(lock); /* place of the next one that is aborted */
 	struct vfs_tx_info aborted[FILETX_OUTCOMES] SYNC_GUARDED_BY(lock);
 	uint64_t aborted_fsid[FILETX_OUTCOMES] SYNC_GUARDED_BY(lock); /* 0: nothing there */
@@ -47,7 +47,7 @@ int filetx_table_new(struct budget *b, const struct wfs3_tx_limits *limits, stru
 	t->assured_bytes = min_u64(budget_limit(b) / ASSURED_SHARE, t->limits.bytes_max);
 	t->consumer = budget_join(b, "transactions", t->assured_bytes, NULL, NULL);
 	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "wfs3 transactions");
-	CDS_INIT_LIST_HEAD(&t->running);
+	CDS_INIT_LIST_HEAD(&t->owned);
 	*ret = t;
 	return t->consumer ? 0 : err_set(-ENOMEM, "no memory for transactions");
 }
@@ -56,7 +56,7 @@ void filetx_table_free(struct filetx_table *t)
 {
 	if (!t)
 		return;
-	always(cds_list_empty(&t->running));
+	always(cds_list_empty(&t->owned));
 	if (t->consumer)
 		budget_leave(t->consumer);
 	sync_mutex_done(&t->lock);
@@ -77,16 +77,22 @@ int filetx_table_add(struct filetx_table *t, struct filetx *tx)
 		rc = -EAGAIN;
 	} else {
 		t->count++;
-		cds_list_add_tail(&tx->link, &t->running);
+		cds_list_add_tail(&tx->link, &t->owned);
 	}
 	sync_mutex_unlock(&t->lock);
 	return rc ? err_set(rc, "%u transactions are running already", t->limits.count_max) : 0;
 }
 
-void filetx_table_remove(struct filetx_table *t, struct filetx *tx)
+void filetx_table_over(struct filetx_table *t)
 {
 	sync_mutex_lock(&t->lock);
 	t->count--;
+	sync_mutex_unlock(&t->lock);
+}
+
+void filetx_table_remove(struct filetx_table *t, struct filetx *tx)
+{
+	sync_mutex_lock(&t->lock);
 	cds_list_del(&tx->link);
 	sync_mutex_unlock(&t->lock);
 }
@@ -127,7 +133,7 @@ void filetx_table_expire(struct filetx_table *t)
 	unsigned count = 0;
 
 	sync_mutex_lock(&t->lock);
-	cds_list_for_each_entry (tx, &t->running, link)
+	cds_list_for_each_entry (tx, &t->owned, link)
 		if (count < EXPIRE_BATCH && tx->deadline_ns < now_ns) {
 			__atomic_add_fetch(&tx->refs, 1, __ATOMIC_RELAXED);
 			due[count++] = tx;
@@ -135,7 +141,7 @@ void filetx_table_expire(struct filetx_table *t)
 	/* The others come first next time. */
 	for (unsigned i = 0; i < count; i++) {
 		cds_list_del(&due[i]->link);
-		cds_list_add_tail(&due[i]->link, &t->running);
+		cds_list_add_tail(&due[i]->link, &t->owned);
 	}
 	sync_mutex_unlock(&t->lock);
 	for (unsigned i = 0; i < count; i++) {
@@ -171,7 +177,7 @@ static bool is_running(struct filetx_table *t, const struct dataset *ds, uint64_
 	bool found = false;
 
 	sync_mutex_lock(&t->lock);
-	cds_list_for_each_entry (tx, &t->running, link)
+	cds_list_for_each_entry (tx, &t->owned, link)
 		found |= tx->id == id && tx->ds == ds;
 	sync_mutex_unlock(&t->lock);
 	return found;

@@ -276,13 +276,13 @@ static int add_result(struct filetx_items *it, const struct filetx *tx, struct r
 	if (!value)
 		return no_memory();
 	result_encode(r, value);
-	return add(it, ITEM_PUT, result_key(tx->tx.answer->tag->client, place), value, RESULT_BYTES + r->part_len);
+	return add(it, ITEM_PUT, result_key(tx->answer->tag->client, place), value, RESULT_BYTES + r->part_len);
 }
 
 /* The answer to its request, in parts; without them when they make it too large for the log. */
 static int add_answer(struct filetx_items *it, const struct filetx *tx)
 {
-	const struct vfs_answer *a = tx->tx.answer;
+	const struct vfs_answer *a = tx->answer;
 	struct result_item r;
 	size_t len = a ? a->len : 0, done = 0;
 	uint64_t place;

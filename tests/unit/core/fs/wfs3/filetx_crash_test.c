@@ -131,7 +131,7 @@ static void transact(struct run *r)
 	if (abort_it)
 		assert_ok(tx->ops->abort(tx, -ECANCELED));
 	else
-		assert_ok(tx->ops->commit(tx, durable, NULL, NULL));
+		assert_ok(tx->ops->commit(tx, durable, NULL, NULL, NULL));
 	tx->ops->free(tx);
 	note_state(r->t.top, r->history[r->op]);
 	if (!abort_it)

@@ -36,7 +36,7 @@ static inline struct vfs_tx_info tx_info(struct vfs_tx *tx)
 /* Commit and free. */
 static inline int tx_end(struct vfs_tx *tx)
 {
-	int rc = tx->ops->commit(tx, false, NULL, NULL);
+	int rc = tx->ops->commit(tx, false, NULL, NULL, NULL);
 
 	tx->ops->free(tx);
 	return rc;

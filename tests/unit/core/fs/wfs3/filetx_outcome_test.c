@@ -105,7 +105,7 @@ static void test_what_was_committed_durably_survives_a_crash(void **state)
 	vfs_node_unref(n);
 	vfs_node_unref(top);
 	id = tx_info(tx).id;
-	assert_ok(tx->ops->commit(tx, true, NULL, NULL));
+	assert_ok(tx->ops->commit(tx, true, NULL, NULL, NULL));
 	tx->ops->free(tx);
 	tree_crash(&t, 5);
 	n = node_at(t.top, "f");
@@ -146,7 +146,7 @@ static void test_a_full_pool_refuses_it_and_nothing_is_changed(void **state)
 	assert_ok(node_write(n, 0, data, sizeof(data), 0));
 	vfs_node_unref(n);
 	vfs_node_unref(top);
-	assert_int_equal(tx->ops->commit(tx, true, NULL, NULL), -ENOSPC);
+	assert_int_equal(tx->ops->commit(tx, true, NULL, NULL, NULL), -ENOSPC);
 	assert_int_equal(tx_info(tx).reason, -ENOSPC);
 	tx->ops->free(tx);
 	assert_string_equal(text_of(t.top, "old"), "before");

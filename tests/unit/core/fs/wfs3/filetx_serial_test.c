@@ -105,7 +105,7 @@ static void one(struct worker *w)
 	if (!rc)
 		rc = run_inside(w, top, &d);
 	if (!rc)
-		rc = tx->ops->commit(tx, false, NULL, NULL);
+		rc = tx->ops->commit(tx, false, NULL, NULL, NULL);
 	assert_true(rc == 0 || rc == -EBUSY);
 	w->conflicts += rc != 0;
 	vfs_node_unref(top);

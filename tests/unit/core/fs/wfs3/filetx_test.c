@@ -63,7 +63,7 @@ static void test_abort_leaves_nothing(void **state)
 	assert_ok(tx->ops->abort(tx, -ECANCELED));
 	assert_int_equal(node_read(file, 0, &byte, 1), -ECANCELED);
 	assert_int_equal(lookup_error(top, "a"), -ECANCELED);
-	assert_int_equal(tx->ops->commit(tx, false, NULL, NULL), -ECANCELED);
+	assert_int_equal(tx->ops->commit(tx, false, NULL, NULL, NULL), -ECANCELED);
 	tx->ops->free(tx);
 	vfs_node_unref(file);
 	vfs_node_unref(top);
@@ -90,7 +90,7 @@ static void test_first_committer_wins_and_the_loser_is_told_about_what(void **st
 		vfs_node_unref(top[i]);
 	}
 	assert_ok(tx_end(tx[1]));
-	assert_int_equal(tx[0]->ops->commit(tx[0], false, NULL, NULL), -EBUSY);
+	assert_int_equal(tx[0]->ops->commit(tx[0], false, NULL, NULL, NULL), -EBUSY);
 	info = tx_info(tx[0]);
 	assert_int_equal(info.state, VFS_TX_ABORTED);
 	assert_int_equal(info.reason, -EBUSY);
@@ -170,7 +170,7 @@ static void test_the_same_name_conflicts(void **state)
 		vfs_node_unref(top[i]);
 	}
 	assert_ok(tx_end(tx[0]));
-	assert_int_equal(tx[1]->ops->commit(tx[1], false, NULL, NULL), -EBUSY);
+	assert_int_equal(tx[1]->ops->commit(tx[1], false, NULL, NULL, NULL), -EBUSY);
 	assert_string_equal(tx_info(tx[1]).conflict_name, "same");
 	tx[1]->ops->free(tx[1]);
 	tree_done(&t);

@@ -152,7 +152,7 @@ static void test_a_transaction_beyond_a_quota_changes_nothing(void **state)
 			vfs_node_unref(n);
 		}
 		vfs_node_unref(top);
-		assert_int_equal(tx->ops->commit(tx, true, NULL, NULL), -EDQUOT);
+		assert_int_equal(tx->ops->commit(tx, true, NULL, NULL, NULL), -EDQUOT);
 		assert_int_equal(tx_info(tx).reason, -EDQUOT);
 		tx->ops->free(tx);
 		assert_string_equal(text_of(t.top, "old"), "before");
