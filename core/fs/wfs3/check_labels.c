@@ -167,9 +167,9 @@ out:
 }
 
 /* 0: as it should be; else why not, with context. *ret_crash: a crash may have left it so: labels are written in the
- * back first, then in front. */
-static int look_at(const struct check_member *m, bool back, uint64_t offset, uint8_t *block, const uint8_t *want,
-                   bool *ret_crash)
+ * back first, then in front; and a device that was @given_up may have lost any that was being written. */
+static int look_at(const struct check_member *m, bool back, bool given_up, uint64_t offset, uint8_t *block,
+                   const uint8_t *want, bool *ret_crash)
 {
 	struct label l;
 	int rc = blk_read(m->dev, offset, block, WFS3_BLOCK_BYTES);
@@ -186,7 +186,7 @@ static int look_at(const struct check_member *m, bool back, uint64_t offset, uin
 		return 0;
 	if (memcmp(l.pool_uuid, m->label.pool_uuid, 16) != 0)
 		return err_set(-EUCLEAN, "it is of another pool");
-	*ret_crash = !back && l.generation < m->label.generation;
+	*ret_crash = (!back || given_up) && l.generation < m->label.generation;
 	return err_set(-EUCLEAN, "it is stale: generation %" PRIu64 ", the other one has %" PRIu64, l.generation,
 	               m->label.generation);
 }
@@ -195,6 +195,7 @@ static void check_copies_of(struct check *c, unsigned index, uint8_t *blocks)
 {
 	const struct check_member *m = &c->members[index];
 	const uint64_t offsets[2] = { 0, label_back_offset(m->label.layout.device_bytes) };
+	bool given_up = c->label.devices[index].state != LABEL_ONLINE;
 
 	label_encode(&m->label, blocks + WFS3_BLOCK_BYTES);
 	for (unsigned i = 0; i < 2; i++) {
@@ -203,7 +204,7 @@ static void check_copies_of(struct check *c, unsigned index, uint8_t *blocks)
 		struct pool_finding *f = NULL;
 		char why[CHECK_WHY_BYTES];
 		bool crash;
-		int rc = look_at(m, i, offset, blocks, blocks + WFS3_BLOCK_BYTES, &crash);
+		int rc = look_at(m, i, given_up, offset, blocks, blocks + WFS3_BLOCK_BYTES, &crash);
 
 		if (rc && crash)
 			f = check_note(c, POOL_FINDING_LABEL, "%s label: %s (it was being written at a crash)", where,
