@@ -45,7 +45,8 @@ _wfs() {
 		"label "*) words+=" --color --icon --server" ;;
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description --auth-sys --squash --anon --clients --tls --certificate-names" ;;
-		"stats ") words+=" slow clients --watch --interval --count" ;;
+		"stats export") words+=" --server" ;;
+		"stats ") words+=" slow clients export --watch --interval --count" ;;
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;
 		"mount list") ;;

@@ -18,6 +18,7 @@ enum kind {
 	STATFS,
 	DIRENTS, /* a count and the items */
 	NAMES,
+	COUNTERS,
 };
 
 struct field {
@@ -114,6 +115,9 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	                          R_MAX(TEXT, name, WFSP_NAME_MAX), R(U64, tx.committed_ns) } },
 	[WFSP_OP_LEASE] = { "lease", { A(U32, type), A(U64, id) }, { { 0 } } },
 	[WFSP_OP_LEASE_RETURN] = { "lease_return", { A(U64, id) }, { { 0 } } },
+	[WFSP_OP_STATISTICS] = { "statistics",
+	                         { A(U32, scope), A_MAX(TEXT, name, WFSP_NAME_MAX) },
+	                         { R(COUNTERS, items) } },
 };
 
 const char *wfsp_op_name(uint32_t code)
@@ -123,9 +127,10 @@ const char *wfsp_op_name(uint32_t code)
 
 size_t wfsp_op_res_bytes_min(uint32_t code)
 {
-	static const uint8_t bytes[] = { [U32] = 4,   [U64] = 8,     [BOOL] = 4,     [BYTES] = 4,
-		                         [NAME] = 4,  [TEXT] = 4,    [SETATTR] = 48, [ATTR] = WFSP_NODE_ATTR_BYTES,
-		                         [LOCK] = 28, [STATFS] = 60, [DIRENTS] = 4,  [NAMES] = 4 };
+	static const uint8_t bytes[] = { [U32] = 4,     [U64] = 8,     [BOOL] = 4,     [BYTES] = 4,
+		                         [NAME] = 4,    [TEXT] = 4,    [SETATTR] = 48, [ATTR] = WFSP_NODE_ATTR_BYTES,
+		                         [LOCK] = 28,   [STATFS] = 60, [DIRENTS] = 4,  [NAMES] = 4,
+		                         [COUNTERS] = 4 };
 	size_t sum = 8; /* status and code */
 
 	for (const struct field *f = shapes[code].results; f->kind != END; f++)
@@ -300,17 +305,24 @@ void wfsp_put_dirent(struct wr *w, const struct wfsp_dirent *v)
 /* Read all items once, so that whoever reads them again finds them sound. */
 static void get_items(struct rd *r, enum kind kind, struct wfsp_op_res *ret)
 {
+	uint32_t max = kind == COUNTERS ? WFSP_COUNTERS_MAX : WFSP_COMPOUND_MAX;
+	uint32_t bytes_min = kind == DIRENTS ? WFSP_DIRENT_BYTES_MIN
+	                     : kind == NAMES ? NAME_BYTES_MIN
+	                                     : WFSP_COUNTER_BYTES_MIN;
+	struct wfsp_counter counter;
 	struct wfsp_dirent entry;
 	struct wfsp_bytes name;
 	size_t start;
 
-	ret->item_count = xdr_get_count(r, WFSP_COMPOUND_MAX, kind == DIRENTS ? WFSP_DIRENT_BYTES_MIN : NAME_BYTES_MIN);
+	ret->item_count = xdr_get_count(r, max, bytes_min);
 	start = r->pos;
 	for (uint32_t i = 0; i < ret->item_count && !r->bad; i++) {
 		if (kind == DIRENTS)
 			wfsp_get_dirent(r, &entry);
-		else
+		else if (kind == NAMES)
 			wfsp_get_name(r, &name);
+		else
+			wfsp_get_counter(r, &counter);
 	}
 	ret->items = (struct wfsp_bytes){ r->base + start, (uint32_t)(r->pos - start) };
 }
@@ -354,6 +366,7 @@ static void get_field(struct rd *r, const struct field *f, void *base)
 		break;
 	case DIRENTS:
 	case NAMES:
+	case COUNTERS:
 		get_items(r, f->kind, base);
 		break;
 	}
@@ -395,6 +408,7 @@ static void put_field(struct wr *w, const struct field *f, const void *base)
 		break;
 	case DIRENTS:
 	case NAMES:
+	case COUNTERS:
 		wr_be32(w, res->item_count);
 		wr_copy(w, res->items.p, res->items.len_bytes);
 		break;

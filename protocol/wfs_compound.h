@@ -82,7 +82,8 @@ enum wfsp_op_code {
 	WFSP_OP_TX_STATUS = 49,
 	WFSP_OP_LEASE = 50,
 	WFSP_OP_LEASE_RETURN = 51,
-	WFSP_OP_CODES = 52, /* the numbers below are used, but for 0 */
+	WFSP_OP_STATISTICS = 52,
+	WFSP_OP_CODES = 53, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u
@@ -134,6 +135,10 @@ enum wfsp_op_code {
 #define WFSP_TX_RUNNING 1u
 #define WFSP_TX_COMMITTED 2u
 #define WFSP_TX_ABORTED 3u
+
+#define WFSP_SCOPE_EXPORT 1u
+#define WFSP_SCOPE_DATASET 2u
+#define WFSP_SCOPE_SESSION 3u
 
 #define WFSP_LOCK_NONE 0u
 #define WFSP_LOCK_SHARED 1u
@@ -191,6 +196,7 @@ struct wfsp_op {
 	uint64_t id;
 	uint32_t what;
 	uint32_t isolation, ttl_ms;
+	uint32_t scope;
 	struct wfsp_bytes name, new_name;
 	struct wfsp_bytes path; /* also CREATE's target */
 	struct wfsp_bytes handle;
@@ -221,7 +227,8 @@ struct wfsp_op_res {
 	uint64_t id;
 	struct wfsp_tx_status tx; /* and a name */
 	struct wfsp_bytes name;
-	/* READDIR's entries, LIST_XATTR's names: checked, encoded, to be read with wfsp_get_dirent() or _get_name(). */
+	/* READDIR's entries, LIST_XATTR's names, STATISTICS' counters: checked, encoded, to be read with
+	 * wfsp_get_dirent(), _get_name() or _get_counter(). */
 	uint32_t item_count;
 	struct wfsp_bytes items;
 };
@@ -254,7 +261,7 @@ void wfsp_get_op(struct rd *r, struct wfsp_op *ret);
 void wfsp_put_op(struct wr *w, const struct wfsp_op *v);
 
 /*
- * put: READDIR's and LIST_XATTR's items are written as they are. get: fields that the code does not have are zero.
+ * put: items are written as they are. get: fields that the code does not have are zero.
  */
 void wfsp_get_op_res(struct rd *r, struct wfsp_op_res *ret);
 void wfsp_put_op_res(struct wr *w, const struct wfsp_op_res *v);

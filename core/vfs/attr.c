@@ -155,6 +155,14 @@ int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret)
 	return err;
 }
 
+int vfs_get_figures(struct vfs_handle *h, struct vfs_figures *ret)
+{
+	if (!h->node->ops->get_figures)
+		return err_set(-EOPNOTSUPP, "the file system does not count what is done in it");
+	h->node->ops->get_figures(h->node, ret);
+	return 0;
+}
+
 int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret)
 {
 	if (!h->node->ops->recall)

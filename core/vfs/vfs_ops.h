@@ -70,6 +70,7 @@ struct vfs_node_ops {
 	int (*remove_xattr)(struct vfs_node *n, const char *name, const struct vfs_tag *tag);
 	int (*list_xattr)(struct vfs_node *n, vfs_xattr_fn *fn, void *ctx);
 	int (*statfs)(struct vfs_node *n, struct vfs_statfs *ret);
+	void (*get_figures)(struct vfs_node *n, struct vfs_figures *ret);
 	/* Of any node of the mount: another one by its place. -ESTALE: there is none. *ret is referenced. */
 	int (*by_object)(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret);
 

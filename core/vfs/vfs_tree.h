@@ -177,6 +177,15 @@ struct vfs_statfs {
 };
 int vfs_statfs(struct vfs_handle *h, struct vfs_statfs *ret);
 
+/* What was done in the file system (of WFS v3: in the dataset) since it was mounted, whoever asked for it. */
+struct vfs_figures {
+	uint64_t reads, read_errors, read_bytes;
+	uint64_t writes, write_errors, written_bytes;
+	uint64_t changes, change_errors; /* of names and attributes */
+};
+/* 0; -EOPNOTSUPP: it does not count. Any thread; does not wait. */
+int vfs_get_figures(struct vfs_handle *h, struct vfs_figures *ret);
+
 /* Write at the end of the file, wherever that is then; otherwise as vfs_write(). */
 int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, unsigned flags, const struct vfs_tag *tag);
 

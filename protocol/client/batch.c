@@ -252,6 +252,31 @@ static void hand_out_names(const struct batch_item *item, const struct wfsp_op_r
 	}
 }
 
+static void hand_out_counters(const struct batch_item *item, const struct wfsp_op_res *res)
+{
+	struct rd r = rd_init(res->items.p, res->items.len_bytes);
+
+	for (uint32_t i = 0; i < res->item_count; i++) {
+		struct wfsp_counter v;
+
+		wfsp_get_counter(&r, &v);
+		item->counter_fn(item->ctx, v.name, v.value);
+	}
+}
+
+static void hand_out_statfs(struct wfs_statfs *to, const struct wfsp_statfs *v)
+{
+	*to = (struct wfs_statfs){ .fsid = v->fsid,
+		                   .total_bytes = v->total_bytes,
+		                   .free_bytes = v->free_bytes,
+		                   .available_bytes = v->available_bytes,
+		                   .objects = v->objects,
+		                   .objects_free = v->objects_free,
+		                   .block_bytes = v->block_bytes,
+		                   .name_max = v->name_max,
+		                   .read_only = v->read_only };
+}
+
 static int hand_out_data(const struct batch_item *item, const struct wfsp_bytes *data)
 {
 	if (data->len_bytes > item->cap)
@@ -299,6 +324,9 @@ static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res
 	case WFSP_OP_LIST_XATTR:
 		hand_out_names(item, res);
 		return 0;
+	case WFSP_OP_STATISTICS:
+		hand_out_counters(item, res);
+		return 0;
 	case WFSP_OP_READ:
 	case WFSP_OP_GET_FILE:
 		return hand_out_data(item, &res->data);
@@ -306,15 +334,7 @@ static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res
 		*item->len = res->len32_bytes;
 		return hand_out_data(&(struct batch_item){ .data = item->data, .cap = item->cap }, &res->data);
 	case WFSP_OP_STATFS:
-		*(struct wfs_statfs *)item->data = (struct wfs_statfs){ .fsid = res->statfs.fsid,
-			                                                .total_bytes = res->statfs.total_bytes,
-			                                                .free_bytes = res->statfs.free_bytes,
-			                                                .available_bytes = res->statfs.available_bytes,
-			                                                .objects = res->statfs.objects,
-			                                                .objects_free = res->statfs.objects_free,
-			                                                .block_bytes = res->statfs.block_bytes,
-			                                                .name_max = res->statfs.name_max,
-			                                                .read_only = res->statfs.read_only };
+		hand_out_statfs(item->data, &res->statfs);
 		return 0;
 	case WFSP_OP_ACCESS:
 		*item->access = res->access;

@@ -23,6 +23,7 @@ struct batch_item {
 	int *flag;
 	wfs_dirent_fn *dirent_fn;
 	wfs_name_fn *name_fn;
+	wfs_counter_fn *counter_fn;
 	void *ctx;
 };
 

@@ -11,6 +11,8 @@
 #define NOTHING 0u
 #define LOCK_BYTES 28u
 #define STATFS_BYTES 60u
+/* Each with a name of full length, and its length. */
+#define COUNTERS_BYTES (WFSP_COUNTERS_MAX * (WFSP_COUNTER_BYTES_MIN + WFSP_COUNTER_NAME_MAX + 1))
 /* A count or a length, and what pads a text. */
 #define LENGTH_BYTES 8u
 
@@ -41,7 +43,7 @@ static int add_named(struct wfs_batch *b, struct wfsp_op op, const char *name, s
 	if (op.name.len_bytes > WFSP_NAME_MAX)
 		return fail(
 		        b, err_set(-ENAMETOOLONG, "'%.40s...': the name is longer than %u bytes", name, WFSP_NAME_MAX));
-	if (!op.name.len_bytes && op.code != WFSP_OP_ROOT)
+	if (!op.name.len_bytes && op.code != WFSP_OP_ROOT && op.code != WFSP_OP_STATISTICS)
 		return fail(b, err_set(-ENOENT, "an empty name"));
 	return add(b, op, item, result_bytes);
 }
@@ -276,6 +278,15 @@ int wfs_batch_remove_xattr(struct wfs_batch *b, const char *name)
 int wfs_batch_statfs(struct wfs_batch *b, struct wfs_statfs *ret)
 {
 	return add(b, (struct wfsp_op){ .code = WFSP_OP_STATFS }, (struct batch_item){ .data = ret }, STATFS_BYTES);
+}
+
+int wfs_batch_statistics(struct wfs_batch *b, enum wfs_scope scope, const char *export_name, wfs_counter_fn *fn,
+                         void *ctx)
+{
+	struct wfsp_op op = { .code = WFSP_OP_STATISTICS, .scope = scope };
+
+	return add_named(b, op, export_name ? export_name : "", (struct batch_item){ .counter_fn = fn, .ctx = ctx },
+	                 COUNTERS_BYTES + LENGTH_BYTES);
 }
 
 int wfs_batch_access(struct wfs_batch *b, unsigned access, unsigned *ret)

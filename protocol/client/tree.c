@@ -188,6 +188,15 @@ int wfs_statfs(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *
 	return finish(&b, cred);
 }
 
+int wfs_statistics_of(struct wfs *w, enum wfs_scope scope, const char *export_name, wfs_counter_fn *fn, void *ctx)
+{
+	struct wfs_batch b;
+
+	wfs_batch_init(&b, w);
+	(void)wfs_batch_statistics(&b, scope, export_name, fn, ctx);
+	return finish(&b, NULL);
+}
+
 int wfs_access(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access, unsigned *ret)
 {
 	struct wfs_batch b;

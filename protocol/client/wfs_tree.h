@@ -174,6 +174,20 @@ struct wfs_statfs {
 };
 WFS_PUBLIC int wfs_statfs(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, struct wfs_statfs *ret);
 
+/*
+ * Figures since the server's start, by name (docs/PROTOCOL.md lists them): of an export, of the file system that it is
+ * in, of what this client did on all of its connections. wfs_statistics() has the server's.
+ */
+enum wfs_scope {
+	WFS_SCOPE_EXPORT = 1,
+	WFS_SCOPE_DATASET = 2,
+	WFS_SCOPE_SESSION = 3,
+};
+/* @export_name: any export, also one that is a file; NULL with WFS_SCOPE_SESSION. -EACCES: it is not for this client.
+ * -EOPNOTSUPP: nothing is counted for it. -EINVAL: the server does not know the scope. */
+WFS_PUBLIC int wfs_statistics_of(struct wfs *w, enum wfs_scope scope, const char *export_name, wfs_counter_fn *fn,
+                                 void *ctx);
+
 #define WFS_ACCESS_EXEC 1u
 #define WFS_ACCESS_WRITE 2u
 #define WFS_ACCESS_READ 4u
@@ -381,6 +395,9 @@ WFS_PUBLIC int wfs_batch_set_xattr(struct wfs_batch *b, const char *name, const 
 WFS_PUBLIC int wfs_batch_list_xattr(struct wfs_batch *b, wfs_name_fn *fn, void *ctx);
 WFS_PUBLIC int wfs_batch_remove_xattr(struct wfs_batch *b, const char *name);
 WFS_PUBLIC int wfs_batch_statfs(struct wfs_batch *b, struct wfs_statfs *ret);
+/* @export_name NULL or "": the export of the current handle, or open file. */
+WFS_PUBLIC int wfs_batch_statistics(struct wfs_batch *b, enum wfs_scope scope, const char *export_name,
+                                    wfs_counter_fn *fn, void *ctx);
 WFS_PUBLIC int wfs_batch_access(struct wfs_batch *b, unsigned access, unsigned *ret);
 WFS_PUBLIC int wfs_batch_lock(struct wfs_batch *b, const struct wfs_lock *lock);
 WFS_PUBLIC int wfs_batch_lock_test(struct wfs_batch *b, const struct wfs_lock *lock, struct wfs_lock *ret);

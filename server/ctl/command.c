@@ -23,6 +23,8 @@ struct command {
 static const struct command commands[] = {
 	{ "status", NULL, 0, 0, 0, cmd_status, "", "how the daemon is doing" },
 	{ "stats", "clients", 0, 0, 0, cmd_stats_clients, "", "who is connected, and what they did so far" },
+	{ "stats", "export", 1, 1, ARGS_SERVER, cmd_stats_export, "EXPORT",
+	  "what was done on an export, and in its file system, so far" },
 	{ "stats", "slow", 0, 0, 0, cmd_stats_slow, "",
 	  "the slowest requests of the last ten minutes, and what they waited for" },
 	{ "stats", NULL, 0, 0, ARGS_WATCH | ARGS_INTERVAL | ARGS_COUNT, cmd_stats,

@@ -100,6 +100,7 @@ enum ctl_status cmd_get(struct ctl *c);
 enum ctl_status cmd_stats(struct ctl *c);
 enum ctl_status cmd_stats_slow(struct ctl *c);
 enum ctl_status cmd_stats_clients(struct ctl *c);
+enum ctl_status cmd_stats_export(struct ctl *c);
 enum ctl_status cmd_status(struct ctl *c);
 enum ctl_status cmd_reload(struct ctl *c);
 

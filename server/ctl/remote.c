@@ -48,7 +48,7 @@ static bool is_unreachable(int err)
 	return err == -ECONNREFUSED || err == -ENOENT || err == -EACCES || err == -ETIMEDOUT || err == -EHOSTUNREACH;
 }
 
-enum ctl_status remote_open(const struct ctl *c, const char *text, struct remote *ret)
+enum ctl_status remote_connect(const struct ctl *c, const char *text, struct remote *ret, const char **ret_export)
 {
 	struct wfs_options options = { .client_name = "wfs", .timeout_ms = 30000 };
 	struct remote r = { .text = strdup(text) };
@@ -70,20 +70,34 @@ enum ctl_status remote_open(const struct ctl *c, const char *text, struct remote
 	else
 		r.path = export_name + strlen(export_name);
 	err = wfs_connect(address, &options, &r.w);
-	if (err) {
+	if (err)
 		status = command_fail(is_unreachable(err) ? CTL_UNREACHABLE : CTL_FAILED, "%s: %s", address,
 		                      wfs_error_text(why, sizeof(why)));
-		goto out;
-	}
-	err = wfs_attach(r.w, NULL, export_name, &r.root, NULL);
-	if (err)
-		status = remote_fail("cannot use export", export_name);
 out:
 	free(address);
-	if (status != CTL_OK)
+	if (status != CTL_OK) {
 		remote_close(&r);
-	else
+	} else {
 		*ret = r;
+		*ret_export = export_name;
+	}
+	return status;
+}
+
+enum ctl_status remote_open(const struct ctl *c, const char *text, struct remote *ret)
+{
+	const char *export_name;
+	struct remote r;
+	enum ctl_status status = remote_connect(c, text, &r, &export_name);
+
+	if (status != CTL_OK)
+		return status;
+	if (wfs_attach(r.w, NULL, export_name, &r.root, NULL)) {
+		status = remote_fail("cannot use export", export_name);
+		remote_close(&r);
+	} else {
+		*ret = r;
+	}
 	return status;
 }
 

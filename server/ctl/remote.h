@@ -18,6 +18,8 @@ struct remote {
 
 /* CTL_USAGE, CTL_UNREACHABLE, CTL_FAILED; one line on standard error has said why. */
 enum ctl_status remote_open(const struct ctl *c, const char *text, struct remote *ret);
+/* The same without using the export, which may be a file: only its name is wanted; within ret->text. */
+enum ctl_status remote_connect(const struct ctl *c, const char *text, struct remote *ret, const char **ret_export);
 void remote_close(struct remote *r);
 /* One line: what could not be done with @path, and why. CTL_FAILED. */
 enum ctl_status remote_fail(const char *doing, const char *path);

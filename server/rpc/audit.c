@@ -51,6 +51,7 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_GET_XATTR:
 	case WFSP_OP_LIST_XATTR:
 	case WFSP_OP_STATFS:
+	case WFSP_OP_STATISTICS:
 	case WFSP_OP_ACCESS:
 	case WFSP_OP_SEEK:
 	case WFSP_OP_GET_FILE:

@@ -105,6 +105,7 @@ static const struct {
 	[WFSP_OP_TX_COMMIT] = { op_tx_commit, NEEDS_NOTHING },
 	[WFSP_OP_TX_ABORT] = { op_tx_abort, NEEDS_NOTHING },
 	[WFSP_OP_TX_STATUS] = { op_tx_status, NEEDS_CURRENT },
+	[WFSP_OP_STATISTICS] = { op_statistics, NEEDS_NOTHING },
 };
 
 /* Or makes them durable. */
@@ -345,12 +346,14 @@ static int run_all(struct compound *c)
 		counter_add(&c->conn->server->stats.operations[one.code], 1);
 		if (err) {
 			counter_add(&c->conn->server->stats.operation_errors[one.code], 1);
+			c->op->failed_operations = 1;
 			put_error(c, err);
 		}
 		c->after[c->index] = c->current;
 		c->done++;
 	}
 	put_be32(c->w.base, c->done);
+	c->op->operations = c->done;
 	return 0;
 }
 

@@ -122,6 +122,8 @@ struct rpc_notices *rpc_session_notices(struct rpc_server *server, struct rpc_se
  * 0, which nobody has, without. -ENOLCK: too many. */
 int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t owner, bool make, uint64_t *ret);
 
+/* What its connections did that are gone; under the server's lock. */
+struct rpc_done *rpc_session_done(struct rpc_session *s);
 /* Files that all connections of its peer have open; atomic. */
 unsigned *rpc_session_handle_count(struct rpc_session *s);
 /* What the locks of all sessions of its peer count to. */
@@ -245,7 +247,7 @@ bool compound_guard_passed(struct compound *c);
 void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const struct node *subject, int err,
                          uint64_t start_ns);
 
-/* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c,
+/* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c, compound_stats.c,
  * compound_tx.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
         op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;
@@ -253,6 +255,7 @@ compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_p
 compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_statfs, op_access, op_lock, op_lock_test,
         op_unlock;
 compound_op_fn op_lock_reclaim, op_reclaimed;
+compound_op_fn op_statistics;
 compound_op_fn op_tx_begin, op_tx_use, op_tx_commit, op_tx_abort, op_tx_status;
 compound_op_fn op_watch, op_unwatch, op_lock_wait, op_lock_cancel, op_lease, op_lease_return;
 

@@ -49,6 +49,7 @@ struct rpc_op *rpc_op_new(struct rpc_conn *c)
 	op->begun_ns = 0;
 	op->slowest = NULL;
 	op->read_bytes = op->written_bytes = 0;
+	op->operations = op->failed_operations = 0;
 	op->held_bytes = 0;
 	op->buf.p = NULL;
 	op->has_ref = false;

@@ -48,6 +48,31 @@ void rpc_export_count(struct rpc_export_stats *e, const struct rpc_export_done *
 	histogram_small_add(done->change ? &e->change_latency : &e->read_latency, done->took_ns);
 }
 
+static void put_latency(const struct histogram_small *h, const char *const names[4], struct wr *w)
+{
+	struct histogram_view v;
+
+	histogram_small_read(h, &v);
+	rpc_put_counter(w, names[0], v.count);
+	rpc_put_counter(w, names[1], v.sum_ns / 1000);
+	rpc_put_counter(w, names[2], histogram_percentile_us(&v, 50));
+	rpc_put_counter(w, names[3], histogram_percentile_us(&v, 99));
+}
+
+uint32_t rpc_export_put_figures(const struct rpc_export_stats *e, struct wr *w)
+{
+	static const char *const reads[] = { "reads", "reads_us", "reads_p50_us", "reads_p99_us" };
+	static const char *const changes[] = { "changes", "changes_us", "changes_p50_us", "changes_p99_us" };
+
+	rpc_put_counter(w, "operations", LOAD(e->operations));
+	rpc_put_counter(w, "errors", LOAD(e->errors));
+	rpc_put_counter(w, "read_bytes", LOAD(e->read_bytes));
+	rpc_put_counter(w, "written_bytes", LOAD(e->written_bytes));
+	put_latency(&e->read_latency, reads, w);
+	put_latency(&e->change_latency, changes, w);
+	return 12;
+}
+
 /* Room for its labels: a name that is all of what is escaped, and which operation. */
 #define LABELS_BYTES (2 * EXPORT_NAME_MAX + 48)
 

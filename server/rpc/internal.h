@@ -156,6 +156,7 @@ struct rpc_op {
 	uint64_t begun_ns, ended_ns;
 	struct waits waits; /* of the worker, for it */
 	uint64_t read_bytes, written_bytes; /* COMPOUND: of data */
+	uint32_t operations, failed_operations; /* COMPOUND: that it ran */
 	const char *slowest; /* COMPOUND: the operation that took the worker longest, NULL: not known */
 	uint32_t xid;
 	uint32_t procedure;
@@ -197,6 +198,14 @@ struct rpc_op {
 	uint8_t head[RPC_OP_HEAD_BYTES];
 };
 
+/* What a connection did so far. */
+struct rpc_done {
+	uint64_t requests, errors; /* errors: requests that were refused */
+	uint64_t operations, failed_operations; /* those of compounds, and all other requests */
+	uint64_t read_bytes, written_bytes;
+	uint64_t latency_ns; /* of all requests but NOTICES */
+};
+
 struct rpc_conn {
 	struct rpc_server *server;
 	struct loop *loop;
@@ -221,10 +230,7 @@ struct rpc_conn {
 	size_t wanted_bytes; /* payload of the request that made it so */
 	bool short_window; /* large payloads arrive: keep the window short, so that they are not copied */
 	unsigned op_count; /* from decoding to the answer being sent; written by the loop, read anywhere (atomic) */
-	/* What it did so far; likewise. */
-	struct {
-		uint64_t requests, errors, read_bytes, written_bytes;
-	} done_so_far;
+	struct rpc_done done_so_far; /* likewise */
 	uint64_t since_ns;
 	char program[RPC_PROGRAM_NAME_MAX + 1]; /* from HELLO on; guarded by the server's lock */
 	size_t held_bytes; /* of requests and answers under way; the session's notices come on top of it */
@@ -356,6 +362,9 @@ void rpc_handles_done(struct rpc_handles *t, struct export_table *exports);
 
 /* server.c */
 void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c); /* frees it, unless somebody still posts to it */
+/* All connections of a session, those that are gone included. *ret_connections: that are there. */
+void rpc_server_session_done(struct rpc_server *s, struct rpc_session *session, struct rpc_done *ret,
+                             unsigned *ret_connections);
 /* Take over the identity of a client's connection. True: answer now; false: hello_task will be run. */
 bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct wfsp_hello_args *args);
 
@@ -364,6 +373,7 @@ int rpc_metrics_register(struct rpc_server *s);
 /* A request that ended @now; on the loop. */
 void rpc_count(const struct rpc_op *op, uint64_t now);
 void rpc_put_statistics(struct rpc_server *s, struct wr *w);
+void rpc_put_counter(struct wr *w, const char *name, uint64_t value);
 
 /* conn.c */
 /* The connection owns @fd only when this succeeds. */
@@ -396,6 +406,8 @@ struct rpc_export_done {
 	uint64_t read_bytes, written_bytes, took_ns;
 };
 void rpc_export_count(struct rpc_export_stats *e, const struct rpc_export_done *done);
+/* Its figures as counters: how many. */
+uint32_t rpc_export_put_figures(const struct rpc_export_stats *e, struct wr *w);
 int rpc_export_stats_register(struct rpc_server *s);
 void rpc_export_stats_done(struct rpc_server *s) SYNC_NO_ANALYSIS;
 

@@ -83,7 +83,7 @@ int rpc_metrics_register(struct rpc_server *s)
 	return err ? err : rpc_export_stats_register(s);
 }
 
-static void put(struct wr *w, const char *name, uint64_t value)
+void rpc_put_counter(struct wr *w, const char *name, uint64_t value)
 {
 	struct wfsp_counter v = { .value = value };
 
@@ -98,24 +98,24 @@ void rpc_put_statistics(struct rpc_server *s, struct wr *w)
 	char name[WFSP_COUNTER_NAME_MAX + 1];
 
 	wr_be32(w, 0);
-	put(w, "uptime_ms", (sync_now_ns() - s->start_ns) / SYNC_NS_PER_MS);
-	put(w, "connections", rpc_server_connections(s));
-	put(w, "read_bytes", counter_read(&s->stats.read_bytes));
-	put(w, "written_bytes", counter_read(&s->stats.written_bytes));
-	put(w, "deferred", counter_read(&s->stats.deferred));
-	put(w, "shm_requests", counter_read(&s->stats.shm_requests));
+	rpc_put_counter(w, "uptime_ms", (sync_now_ns() - s->start_ns) / SYNC_NS_PER_MS);
+	rpc_put_counter(w, "connections", rpc_server_connections(s));
+	rpc_put_counter(w, "read_bytes", counter_read(&s->stats.read_bytes));
+	rpc_put_counter(w, "written_bytes", counter_read(&s->stats.written_bytes));
+	rpc_put_counter(w, "deferred", counter_read(&s->stats.deferred));
+	rpc_put_counter(w, "shm_requests", counter_read(&s->stats.shm_requests));
 	for (uint32_t p = 0; p < WFSP_PROCEDURES; p++) {
 		if (p == WFSP_READ_SHM || p == WFSP_WRITE_SHM)
 			continue;
 		snprintf(name, sizeof(name), "%s_requests", wfsp_procedure_name(p));
-		put(w, name, counter_read(&s->stats.requests[p]));
+		rpc_put_counter(w, name, counter_read(&s->stats.requests[p]));
 		snprintf(name, sizeof(name), "%s_errors", wfsp_procedure_name(p));
-		put(w, name, counter_read(&s->stats.errors[p]));
+		rpc_put_counter(w, name, counter_read(&s->stats.errors[p]));
 		n += 2;
 	}
 	for (uint32_t code = 1; code < WFSP_OP_CODES; code++, n++) {
 		snprintf(name, sizeof(name), "tree_%s", wfsp_op_name(code));
-		put(w, name, counter_read(&s->stats.operations[code]));
+		rpc_put_counter(w, name, counter_read(&s->stats.operations[code]));
 	}
 	wr_be32(&count, n);
 }
@@ -136,7 +136,7 @@ void rpc_count(const struct rpc_op *op, uint64_t now)
 {
 	struct rpc_stats *st = &op->conn->server->stats;
 	struct rpc_conn *c = op->conn;
-	uint64_t read_bytes = op->read_bytes, written_bytes = op->written_bytes;
+	uint64_t read_bytes = op->read_bytes, written_bytes = op->written_bytes, operations = 1;
 
 	if (!op->err && op->procedure == WFSP_READ)
 		read_bytes = op->len_bytes;
@@ -158,6 +158,12 @@ void rpc_count(const struct rpc_op *op, uint64_t now)
 		                                                               .read_bytes = read_bytes,
 		                                                               .written_bytes = written_bytes,
 		                                                               .took_ns = now - op->start_ns });
+	if (op->procedure == WFSP_COMPOUND && !op->err)
+		operations = op->operations;
+	count(&c->done_so_far.operations, operations);
+	count(&c->done_so_far.failed_operations, op->err ? 1 : op->failed_operations);
+	/* That waits until there is something to tell. */
+	count(&c->done_so_far.latency_ns, op->procedure == WFSP_NOTICES ? 0 : now - op->start_ns);
 	count(&c->done_so_far.requests, 1);
 	count(&c->done_so_far.errors, op->err ? 1 : 0);
 	count(&c->done_so_far.read_bytes, read_bytes);

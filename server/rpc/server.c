@@ -303,6 +303,34 @@ void rpc_server_stop(struct rpc_server *s)
 	rpc_sessions_end(&s->sessions);
 }
 
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
+static void add_done(struct rpc_done *to, const struct rpc_done *d)
+{
+	to->requests += LOAD(d->requests);
+	to->errors += LOAD(d->errors);
+	to->operations += LOAD(d->operations);
+	to->failed_operations += LOAD(d->failed_operations);
+	to->read_bytes += LOAD(d->read_bytes);
+	to->written_bytes += LOAD(d->written_bytes);
+	to->latency_ns += LOAD(d->latency_ns);
+}
+
+void rpc_server_session_done(struct rpc_server *s, struct rpc_session *session, struct rpc_done *ret,
+                             unsigned *ret_connections)
+{
+	*ret_connections = 0;
+	sync_mutex_lock(&s->lock);
+	*ret = *rpc_session_done(session);
+	for (const struct rpc_conn *c = s->conns; c; c = c->next) {
+		if (c->session != session)
+			continue;
+		add_done(ret, &c->done_so_far);
+		*ret_connections += 1;
+	}
+	sync_mutex_unlock(&s->lock);
+}
+
 void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c)
 {
 	struct rpc_conn *successor;
@@ -314,6 +342,8 @@ void rpc_server_conn_gone(struct rpc_server *s, struct rpc_conn *c)
 		return;
 	}
 	unlink_conn(s, c);
+	if (c->session)
+		add_done(rpc_session_done(c->session), &c->done_so_far);
 	successor = c->successor;
 	/* It waits with an operation under way, so it is still there. */
 	if (successor)
@@ -353,8 +383,6 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 	sync_mutex_unlock(&s->lock);
 	return !old;
 }
-
-#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
 void rpc_server_each_connection(struct rpc_server *s, void (*fn)(void *ctx, const struct rpc_connection_info *info),
                                 void *ctx)

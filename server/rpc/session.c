@@ -387,6 +387,11 @@ const uint8_t *rpc_session_key(const struct rpc_session *s)
 	return s->key;
 }
 
+struct rpc_done *rpc_session_done(struct rpc_session *s)
+{
+	return &s->done;
+}
+
 uint64_t rpc_session_origin(const struct rpc_session *s)
 {
 	return s->origin;

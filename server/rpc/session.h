@@ -62,6 +62,7 @@ struct rpc_session {
 	struct rpc_owner *owners[RPC_OWNER_BUCKETS];
 	unsigned owner_count;
 	uint64_t origin;
+	struct rpc_done done; /* of connections that are gone; under the server's lock */
 	struct rpc_tx *transactions;
 	unsigned transaction_count;
 	struct rpc_notices *notices; /* changes once; read anywhere (atomic) */

@@ -62,6 +62,7 @@ static void put_good_compound(struct wr *w, struct rd *r)
 	static const uint8_t bytes[64];
 	struct wfsp_compound_args args;
 	struct wfsp_dirent entry = { .cookie = 9, .type = 1, .name = { (const uint8_t *)"abc", 3 }, .has_attr = true };
+	struct wfsp_counter counter = { "reads", 3 };
 
 	wfsp_get_compound_args(r, &args);
 	wr_be32(w, args.op_count);
@@ -79,6 +80,8 @@ static void put_good_compound(struct wr *w, struct rd *r)
 		res.item_count = 1;
 		if (op.code == WFSP_OP_READDIR)
 			wfsp_put_dirent(&to, &entry);
+		else if (op.code == WFSP_OP_STATISTICS)
+			wfsp_put_counter(&to, &counter);
 		else
 			xdr_put_opaque(&to, "user.x", 6);
 		res.items = (struct wfsp_bytes){ items, (uint32_t)to.pos };

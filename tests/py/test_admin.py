@@ -254,6 +254,20 @@ def test_slow_requests_are_told_with_their_stages(appliance: Appliance, tmp_path
         assert request["client"].startswith("pid ") and request["procedure"], request
 
 
+def test_figures_of_a_volume_are_told_by_its_exports_name(appliance: Appliance) -> None:
+    server = ("--server", f"unix:{appliance.rpc_socket}")
+    appliance.wfs("volume", "create", "tank/vm", "1M")
+    appliance.add_export("tank/vm", "vm")
+    assert appliance.wfs(*server, "stats", "export", "vm")["dataset"]["written_bytes"] == 0
+    write_bytes(appliance.nbd_uri("vm"), b"x" * 8192)
+    told = appliance.wfs(*server, "stats", "export", "vm")
+    assert told["dataset"]["written_bytes"] == 8192 and told["dataset"]["writes"] >= 1
+    assert set(told["export"]) >= {"operations", "errors", "reads", "changes", "changes_p99_us"}
+    text = appliance.run_wfs(*server, "stats", "export", "vm").out
+    assert re.search(r"^dataset +written_bytes +8K$", text, re.MULTILINE), text
+    assert "none" in appliance.wfs_fails(*server, "stats", "export", "none")
+
+
 def test_clients_are_told_with_what_they_did(appliance: Appliance) -> None:
     appliance.wfs("fs", "create", "tank/home")
     appliance.add_export("tank/home", "home")
@@ -265,6 +279,12 @@ def test_clients_are_told_with_what_they_did(appliance: Appliance) -> None:
             w.batch().put(root).put_file("small", b"y" * 1000).put(root).lookup("small").get_file(5000).run()
             [mine] = appliance.wfs("stats", "clients")["rpc"]
     metrics = appliance.metrics()
+    told = appliance.wfs("--server", f"unix:{appliance.rpc_socket}", "stats", "export", "home")
+    assert told["export"]["written_bytes"] == told["dataset"]["written_bytes"] == 101000
+    assert told["export"]["read_bytes"] == told["dataset"]["read_bytes"] == 1000
+    assert told["export"]["changes"] == metrics.sum("wfsd_export_latency_seconds_count", export="home", operation="change") > 0
+    assert told["export"]["reads"] == metrics.sum("wfsd_export_latency_seconds_count", export="home", operation="read") > 0
+    assert told["export"]["reads_p99_us"] >= told["export"]["reads_p50_us"] > 0
     assert metrics.sum("wfsd_export_read_bytes_total", export="home") == 1000
     assert metrics.sum("wfsd_export_written_bytes_total", export="home") == 101000
     assert metrics.sum("wfsd_export_operations_total", export="home") > 5

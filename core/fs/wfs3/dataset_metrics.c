@@ -26,6 +26,33 @@ void dataset_note(struct dataset *ds, enum dataset_op op, int rc, uint64_t bytes
 		__atomic_add_fetch(&s->bytes[op], bytes, __ATOMIC_RELAXED);
 }
 
+/* Of all slots, one number of each; @offset: of that in a slot. */
+static uint64_t sum_of(const struct dataset *ds, size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < DATASET_SLOTS; i++)
+		sum += __atomic_load_n((const uint64_t *)(const void *)((const char *)&ds->in_flight[i] + offset),
+		                       __ATOMIC_RELAXED);
+	return sum;
+}
+
+#define SUM_OF(ds, member) sum_of(ds, offsetof(struct dataset_slot, member))
+
+void dataset_get_figures(const struct dataset *ds, struct vfs_figures *ret)
+{
+	*ret = (struct vfs_figures){
+		.reads = SUM_OF(ds, operations[DATASET_READ]),
+		.read_errors = SUM_OF(ds, errors[DATASET_READ]),
+		.read_bytes = SUM_OF(ds, bytes[DATASET_READ]),
+		.writes = SUM_OF(ds, operations[DATASET_WRITE]),
+		.write_errors = SUM_OF(ds, errors[DATASET_WRITE]),
+		.written_bytes = SUM_OF(ds, bytes[DATASET_WRITE]),
+		.changes = SUM_OF(ds, operations[DATASET_CHANGE]),
+		.change_errors = SUM_OF(ds, errors[DATASET_CHANGE]),
+	};
+}
+
 struct emission {
 	struct metrics_sink *sink;
 	size_t offset; /* of the array in a slot */
@@ -46,16 +73,8 @@ static int emit_dataset(void *ctx, struct dataset *ds)
 		return 0;
 	pool_label(ds->pool, pool);
 	for (unsigned op = 0; op < e->op_count; op++) {
-		uint64_t sum = 0;
-
-		for (unsigned i = 0; i < DATASET_SLOTS; i++) {
-			const uint64_t *all =
-			        (const uint64_t *)(const void *)((const char *)&ds->in_flight[i] + e->offset);
-
-			sum += __atomic_load_n(&all[op], __ATOMIC_RELAXED);
-		}
 		snprintf(labels, sizeof(labels), "%s,dataset=\"%s\",operation=\"%s\"", pool, name, ops[op]);
-		metrics_emit(e->sink, labels, (double)sum);
+		metrics_emit(e->sink, labels, (double)sum_of(ds, e->offset + op * sizeof(uint64_t)));
 	}
 	return 0;
 }

@@ -360,6 +360,11 @@ static int filetree_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	return rc;
 }
 
+static void filetree_get_figures(struct vfs_node *n, struct vfs_figures *ret)
+{
+	dataset_get_figures(filetree_object(n)->ds, ret);
+}
+
 const struct vfs_node_ops filetree_node_ops = {
 	.nowait = true,
 	.release = object_release,
@@ -379,6 +384,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.remove_xattr = filetree_remove_xattr,
 	.list_xattr = filetree_list_xattr,
 	.statfs = filetree_statfs,
+	.get_figures = filetree_get_figures,
 	.by_object = filetree_by_object,
 	.recall = filetree_recall,
 	.read = filetree_read,

@@ -405,6 +405,11 @@ static int tx_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	return filetree_statfs_of(filetx_object(n)->tx->ds, ret);
 }
 
+static void tx_get_figures(struct vfs_node *n, struct vfs_figures *ret)
+{
+	dataset_get_figures(filetx_object(n)->tx->ds, ret);
+}
+
 static struct vfs_node *tx_outside(struct vfs_node *n)
 {
 	struct filetx_object *x = filetx_object(n);
@@ -557,6 +562,7 @@ const struct vfs_node_ops filetx_node_ops = {
 	.remove_xattr = filetx_remove_xattr,
 	.list_xattr = filetx_list_xattr,
 	.statfs = tx_statfs,
+	.get_figures = tx_get_figures,
 	.by_object = tx_by_object,
 	.read = filetx_read,
 	.write = filetx_write,

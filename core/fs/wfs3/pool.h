@@ -347,6 +347,8 @@ void dataset_exit(struct dataset *ds);
 /* dataset_metrics.c */
 /* An operation on the dataset, which was entered, ended with @rc; -EAGAIN: it is done again. */
 void dataset_note(struct dataset *ds, enum dataset_op op, int rc, uint64_t bytes);
+/* All of it so far. */
+void dataset_get_figures(const struct dataset *ds, struct vfs_figures *ret);
 struct metrics;
 int dataset_register_metrics(struct pool *p, struct metrics *m);
 /* pool="NAME" */

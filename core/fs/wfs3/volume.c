@@ -343,6 +343,11 @@ static int volume_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object
 	return pool_find_object(to_dataset(any)->pool, fsid, object, ret);
 }
 
+static void volume_get_figures(struct vfs_node *n, struct vfs_figures *ret)
+{
+	dataset_get_figures(to_dataset(n), ret);
+}
+
 const struct vfs_node_ops volume_node_ops = {
 	.release = dataset_release,
 	.stat = volume_stat,
@@ -357,4 +362,5 @@ const struct vfs_node_ops volume_node_ops = {
 	.extents = volume_extents_op,
 	.prefetch = volume_prefetch,
 	.by_object = volume_by_object,
+	.get_figures = volume_get_figures,
 };

@@ -68,6 +68,7 @@ static const struct wfsp_op sample_op = { .flags = 1,
 	                                  .descriptor = 0x1122334455667788,
 	                                  .id = 0x99,
 	                                  .what = 5,
+	                                  .scope = 2,
 	                                  .name = SAMPLE_BYTES("name"),
 	                                  .new_name = SAMPLE_BYTES("other"),
 	                                  .path = SAMPLE_BYTES("some/where"),
@@ -111,6 +112,9 @@ static inline struct wfsp_op_res sample_result(uint32_t code, uint8_t *buf, size
 	if (code == WFSP_OP_READDIR) {
 		wfsp_put_dirent(&w, &sample_dirents[0]);
 		wfsp_put_dirent(&w, &sample_dirents[1]);
+	} else if (code == WFSP_OP_STATISTICS) {
+		wfsp_put_counter(&w, &sample_counter);
+		wfsp_put_counter(&w, &sample_counter);
 	} else {
 		wr_copy(&w, "\0\0\0\1a\0\0\0\0\0\0\4bcde", 16);
 	}

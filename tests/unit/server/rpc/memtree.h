@@ -551,6 +551,7 @@ static const struct vfs_node_ops mt_ops = {
 	.recall = mt_recall,
 	.list_xattr = mt_list_xattr,
 	.statfs = mt_statfs,
+	.get_figures = mt_get_figures,
 	.by_object = mt_by_object,
 	.read = mt_read,
 	.write = mt_write,

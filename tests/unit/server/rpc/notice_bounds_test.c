@@ -168,29 +168,6 @@ static struct rpc_account *account_of_unix(struct tree_fixture *t)
 	return a;
 }
 
-/* A connection that comes from an address. */
-static int connect_from_address(struct tree_fixture *t, uint8_t id)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
-	static uint8_t buf[4096];
-	socklen_t len = sizeof(at);
-
-	assert_true(listener >= 0 && fd >= 0);
-	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	other = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	assert_true(other >= 0);
-	close(listener);
-	assert_int_equal(rpc_server_accept(t->f->server, other), 0);
-	raw_hello_call(fd, 1, id);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
-}
-
 static void test_one_peer_can_have_a_quarter_of_all_watches(void **state)
 {
 	struct tree_fixture *t = *state;

@@ -3,6 +3,8 @@
 #ifndef WFSD_TESTS_UNIT_SERVER_RPC_RAW_COMPOUND_H
 #define WFSD_TESTS_UNIT_SERVER_RPC_RAW_COMPOUND_H
 
+#include <netinet/in.h>
+
 #include "protocol/wfs_compound.h"
 #include "tests/unit/server/rpc/tree_fixture.h"
 
@@ -61,6 +63,29 @@ static inline int connect_as(struct tree_fixture *t, uint8_t id)
 	static uint8_t buf[4096];
 	int fd = raw_connect(t->f);
 
+	raw_hello_call(fd, 1, id);
+	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	return fd;
+}
+
+/* A connection that comes from an address. */
+static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
+	static uint8_t buf[4096];
+	socklen_t len = sizeof(at);
+
+	assert_true(listener >= 0 && fd >= 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	other = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(other >= 0);
+	close(listener);
+	assert_int_equal(rpc_server_accept(t->f->server, other), 0);
 	raw_hello_call(fd, 1, id);
 	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
 	return fd;
