@@ -162,10 +162,13 @@ static void test_who_takes_an_answer_byte_by_byte_is_hung_up_on(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f);
+	struct pollfd answered = { .fd = fd, .events = POLLIN };
 	uint64_t handle = raw_open(fd);
 
 	for (uint32_t i = 0; i < 8; i++)
 		raw_read_call(fd, 2 + i, handle, 0, 1u << 20);
+	/* From when there is something to take. */
+	assert_int_equal(poll(&answered, 1, 20000), 1);
 	assert_true(drip(fd, NULL, DRIPS) < DRIPS);
 	close(fd);
 }
