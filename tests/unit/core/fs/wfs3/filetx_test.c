@@ -467,6 +467,37 @@ static void test_hundreds_of_files_in_one(void **state)
 	tree_done(&t);
 }
 
+static void test_those_that_are_over_take_no_place(void **state)
+{
+	const struct vfs_tx_args args = { .isolation = VFS_TX_SNAPSHOT };
+	struct vfs_tx *over[300], *running[300];
+	struct tree_fixture t;
+	unsigned count = 0;
+	int rc;
+
+	(void)state;
+	tree_init(&t, DEVICE_BYTES);
+	for (unsigned i = 0; i < 300; i++) {
+		over[i] = tx_begin(&t, VFS_TX_SNAPSHOT);
+		if (i % 2)
+			assert_ok(over[i]->ops->abort(over[i], -ECANCELED));
+		else
+			assert_ok(over[i]->ops->commit(over[i], false, NULL, NULL, NULL));
+	}
+	while ((rc = t.top->ops->tx_begin(t.top, &args, &running[count])) == 0)
+		count++;
+	assert_int_equal(rc, -EAGAIN);
+	assert_int_equal(count, 256);
+	for (unsigned i = 0; i < 300; i++)
+		over[i]->ops->free(over[i]);
+	assert_int_equal(t.top->ops->tx_begin(t.top, &args, &running[count]), -EAGAIN);
+	running[0]->ops->free(running[0]);
+	running[0] = tx_begin(&t, VFS_TX_SNAPSHOT);
+	for (unsigned i = 0; i < count; i++)
+		running[i]->ops->free(running[i]);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_attributes_links_and_removed_objects),
 		cmocka_unit_test(test_directories_that_move_into_each_other_conflict),
 		cmocka_unit_test(test_hundreds_of_files_in_one),
+		cmocka_unit_test(test_those_that_are_over_take_no_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
