@@ -5,12 +5,14 @@
  * changed meanwhile are left out, and all of them when that is the directory itself.
  */
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "plugins/fuse/mount.h"
 
 #define FETCH_BYTES (256u << 10)
+#define NS_PER_S 1e9
 /* The kernel's offsets: "." and "..", then the server's cookies, moved up. */
 #define OFFSET_DOT 0u
 #define OFFSET_DOT_DOT 1u
@@ -147,6 +149,7 @@ struct page {
 	char *buf;
 	size_t size, used;
 	bool plus;
+	struct seen seen; /* before its first entries were fetched */
 };
 
 /* False: it does not fit. Without @node the kernel only gets the name, type and number in @e->attr. */
@@ -214,6 +217,7 @@ static int fill(struct mount *m, struct open_dir *d, struct page *p, uint64_t of
 	if (offset < OFFSET_FIRST && !put_dots(m, d->node, p, &offset))
 		return 0;
 	err = fetch(m, d, offset, p->plus);
+	p->seen = d->seen;
 	while (!err && d->pos < d->count) {
 		const struct entry *e = &d->entries[d->pos];
 		bool fits;
@@ -232,6 +236,35 @@ static int fill(struct mount *m, struct open_dir *d, struct page *p, uint64_t of
 	return p->used ? 0 : err;
 }
 
+static void shorten(uint64_t *s, uint32_t *ns, double most_s)
+{
+	if ((double)*s + *ns / NS_PER_S <= most_s)
+		return;
+	*s = (uint64_t)most_s;
+	*ns = (uint32_t)((most_s - (double)*s) * NS_PER_S);
+}
+
+/* Something was told since the page was begun: the kernel is to believe nothing of it for long. */
+static void shorten_all(const struct mount *m, struct page *p)
+{
+	struct fuse_direntplus *e;
+
+	for (size_t at = 0; at < p->used; at += FUSE_DIRENTPLUS_SIZE(e)) {
+		e = (struct fuse_direntplus *)(void *)(p->buf + at);
+		shorten(&e->entry_out.entry_valid, &e->entry_out.entry_valid_nsec, m->options->entry_timeout_s);
+		shorten(&e->entry_out.attr_valid, &e->entry_out.attr_valid_nsec, m->options->attr_timeout_s);
+	}
+}
+
+static void reply_page(struct mount *m, struct page *p)
+{
+	tell_begin(m);
+	if (p->plus && !events_fresh(m, p->seen))
+		shorten_all(m, p);
+	(void)fuse_reply_buf(p->req, p->buf, p->used);
+	tell_end(m);
+}
+
 static void read_dir(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
 	struct open_dir *d = dir_of(fi);
@@ -246,7 +279,7 @@ static void read_dir(fuse_req_t req, size_t size, off_t offset, struct fuse_file
 	if (err)
 		reply_err(req, err);
 	else
-		(void)fuse_reply_buf(req, page.buf, page.used);
+		reply_page(mount_of(req), &page);
 	free(page.buf);
 }
 
