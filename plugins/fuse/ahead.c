@@ -108,7 +108,7 @@ static unsigned add_next(struct mount *m, struct wfs_batch *b, const struct call
 
 	/* Nothing will be kept otherwise. */
 	tell_begin(m);
-	fresh = events_fresh(m, who->seen);
+	fresh = events_fresh(m, seen_of(m, items[0].node->fsid, who->seen));
 	tell_end(m);
 	if (fresh)
 		picked = ahead_pick(m, items[0].node, next, AHEAD_FILES_MAX);

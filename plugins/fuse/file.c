@@ -67,8 +67,29 @@ static int open_program(struct mount *m, struct node *n, const struct caller *wh
 	return err ? err : wfs_open_fh(m->client, NULL, &n->fh, WFS_ACCESS_READ, ret);
 }
 
+/*
+ * A file is about to be opened, with that change counter. If others have changed it, what the kernel believes of its
+ * size is old, unless it is told of that anyway; it asks again then. Returns whether the kernel's pages are good:
+ * nobody changed the file since a time when they were.
+ */
+static bool opened_at(struct mount *m, struct node *n, fuse_ino_t ino, const struct caller *who, uint64_t change)
+{
+	uint64_t told = atomic_exchange(&n->attr_change, change);
+	bool ours = atomic_load(&n->touched) > atomic_load(&n->attr_own);
+
+	if (ours) {
+		tell_begin(m);
+		ours = events_fresh(m, seen_of(m, n->fsid, who->seen));
+		tell_end(m);
+	}
+	if (told && told != change && !ours)
+		(void)fuse_lowlevel_notify_inval_inode(m->session, ino, -1, 0);
+	return atomic_exchange(&n->cached_change, change) == change;
+}
+
 /* False: it is not to be opened by its contents. */
-static bool open_small(fuse_req_t req, struct node *n, const struct caller *who, struct fuse_file_info *fi)
+static bool open_small(fuse_req_t req, struct node *n, fuse_ino_t ino, const struct caller *who,
+                       struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct open_file *of;
@@ -86,7 +107,7 @@ static bool open_small(fuse_req_t req, struct node *n, const struct caller *who,
 	}
 	of = file_of(fi);
 	of->small = small;
-	fi->keep_cache = atomic_exchange(&n->cached_change, change) == change || small_store(m, n, small);
+	fi->keep_cache = opened_at(m, n, ino, who, change) || small_store(m, n, small);
 	if (fuse_reply_open(req, fi) != 0) {
 		small_close(m, n, small);
 		file_detach(of);
@@ -105,7 +126,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int err = 0;
 
 	caller_get(req, &who);
-	if (open_small(req, n, &who, fi))
+	if (open_small(req, n, ino, &who, fi))
 		return;
 	if (fi->flags & O_TRUNC)
 		err = truncate_for_open(m, n, &who);
@@ -122,9 +143,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
-	/* The kernel's pages are good if nobody changed the file since a time when they were. */
 	wfs_get_info(file, &info);
-	fi->keep_cache = atomic_exchange(&n->cached_change, info.change) == info.change;
+	fi->keep_cache = opened_at(m, n, ino, &who, info.change);
 	if (fuse_reply_open(req, fi) != 0) {
 		wfs_close(file);
 		file_detach(file_of(fi));

@@ -127,6 +127,12 @@ static inline struct mount *mount_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+/* What counts for an answer about an object: of other file systems below the export the server does not tell. */
+static inline struct seen seen_of(const struct mount *m, uint64_t fsid, struct seen seen)
+{
+	return fsid == m->root->fsid ? seen : (struct seen){ TOLD_NEVER, seen.own };
+}
+
 static inline struct node *node_of(struct mount *m, fuse_ino_t ino)
 {
 	return ino == FUSE_ROOT_ID ? m->root : (struct node *)ino;

@@ -30,6 +30,9 @@ struct node {
 	_Atomic uint64_t no_default_acl_until_ns; /* what is made in it inherits no ACL */
 	_Atomic uint64_t no_capability_until_ns; /* it has no security.capability */
 	_Atomic uint64_t cached_change; /* the change counter that the kernel's pages belong to, at least */
+	/* The change counter of the attributes that the kernel was told last (0: none), and when by @touched's count.
+	 */
+	_Atomic uint64_t attr_change, attr_own;
 	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
 	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
 	_Atomic unsigned opens; /* files that the kernel has open, or is about to; grows under the mount's open_lock */

@@ -142,7 +142,7 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 void learn_missing(struct mount *m, struct node *n, struct seen seen, _Atomic uint64_t *until)
 {
 	if (atomic_load(&n->touched) <= seen.own)
-		atomic_store(until, node_now_ns() + events_believed_ns(m, seen));
+		atomic_store(until, node_now_ns() + events_believed_ns(m, seen_of(m, n->fsid, seen)));
 }
 
 /* What an answer from the server tells for a while, unless it is older than a change of this mount. */
@@ -158,6 +158,8 @@ static void learn(struct mount *m, struct node *n, struct seen seen, const struc
 		atomic_store(&n->no_acl_until_ns, 0);
 	else
 		learn_missing(m, n, seen, &n->no_acl_until_ns);
+	atomic_store(&n->attr_change, attr->change);
+	atomic_store(&n->attr_own, seen.own);
 	if (atomic_load(&n->touched) <= seen.own)
 		atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }
@@ -175,7 +177,7 @@ void reply_attr(fuse_req_t req, struct node *n, struct seen seen, const struct w
 	stat_fill(m, attr, &st);
 	tell_begin(m);
 	learn(m, n, seen, attr);
-	(void)fuse_reply_attr(req, &st, events_believed_s(m, seen, m->options->attr_timeout_s));
+	(void)fuse_reply_attr(req, &st, events_believed_s(m, seen_of(m, n->fsid, seen), m->options->attr_timeout_s));
 	tell_end(m);
 }
 
@@ -186,6 +188,7 @@ int entry_fill(struct mount *m, struct node *dir, const char *name, struct seen 
 
 	if (!n)
 		return -ENOMEM;
+	seen = seen_of(m, n->fsid, seen);
 	learn(m, n, seen, attr);
 	atomic_store(&n->parent_id, dir->file_id);
 	/* Numbers of objects are never used again, so they tell the lives of a node's address apart. */

@@ -147,7 +147,7 @@ void small_cache_put(struct mount *m, struct node *n, struct small *s)
 	struct small_cache *c = &m->kept;
 
 	tell_begin(m);
-	if (events_fresh(m, s->who.seen)) {
+	if (events_fresh(m, seen_of(m, n->fsid, s->who.seen))) {
 		s->until_ns = node_now_ns() + events_believed_ns(m, s->who.seen);
 		pthread_mutex_lock(&c->lock);
 		if (n->kept_small)

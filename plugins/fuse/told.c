@@ -133,7 +133,7 @@ static bool remember(struct mount *m, const struct node *dir, const char *name, 
 
 double told_name_s(struct mount *m, const struct node *dir, const char *name, struct seen seen, double otherwise_s)
 {
-	double believed_s = name ? events_believed_s(m, seen, otherwise_s) : otherwise_s;
+	double believed_s = name ? events_believed_s(m, seen_of(m, dir->fsid, seen), otherwise_s) : otherwise_s;
 
 	if (believed_s > otherwise_s && m->told.by_name && !remember(m, dir, name, TOLD_MAX))
 		return otherwise_s;

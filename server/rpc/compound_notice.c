@@ -28,6 +28,9 @@ int op_watch(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *r
 		return err;
 	if (op->flags & ~(WFSP_WATCH_SUBTREE | WFSP_WATCH_OTHERS))
 		return err_set(-EINVAL, "unknown flags %#x of WATCH", op->flags);
+	/* Whoever wants to hear of all that others do believes what he knows until he hears. */
+	if (op->flags & WFSP_WATCH_OTHERS && spec.subtree && vfs_is_remote(c->current->h))
+		return err_set(-EOPNOTSUPP, "what others change on another server is not told");
 	if (op->flags & WFSP_WATCH_OTHERS)
 		spec.skip_origin = c->conn->origin;
 	err = notices_of(c, &n);

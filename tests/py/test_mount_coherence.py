@@ -14,6 +14,7 @@ import pytest
 
 import mounts
 from appliance import SLOW, Appliance, Settings, program, wait_for
+from fat_images import make_fat
 from mounts import Mount, create_tree, error_of
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
@@ -222,6 +223,56 @@ def test_who_may_not_read_a_file_does_not_get_what_another_has_read(make_applian
         os.chmod(two / "f5", 0o600)
         wait_for(lambda: mounts.error_as(5000, 5000, [6000], call, files[5]) == "EACCES", "the new mode", SOON_S * SLOW)
         assert one.stop() == 0 and two.stop() == 0
+    finally:
+        one.dispose()
+        two.dispose()
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_an_opened_file_is_as_long_as_another_client_made_it(shared: Appliance, there: Path, size: int) -> None:
+    """Though the kernel may believe its attributes for long, and nobody tells."""
+    options = "coherent_timeout=0,attr_timeout=3600,entry_timeout=3600,negative_timeout=0"
+    alone = mount(shared, f"unix:{shared.rpc_socket}/coherent", f"alone{size}", options)
+    try:
+        file = alone / f"{there.name}/f"
+        (there / "f").write_bytes(b"a" * size)
+        assert file.stat().st_size == size
+        with open(there / "f", "ab") as longer:
+            longer.write(b"b" * 1000)
+        assert file.read_bytes() == b"a" * size + b"b" * 1000
+        # The pages are there, too.
+        with open(there / "f", "ab") as longer:
+            longer.write(b"c" * 1000)
+        assert file.read_bytes() == b"a" * size + b"b" * 1000 + b"c" * 1000
+        os.truncate(there / "f", 10)
+        assert file.read_bytes() == b"a" * 10
+        assert alone.stop() == 0
+    finally:
+        alone.dispose()
+
+
+def test_what_is_mounted_below_is_not_believed_for_long(make_appliance: Callable[..., Appliance], tmp_path: Path) -> None:
+    """Nobody tells of it."""
+    box = make_appliance(Settings())
+    source = create_tree(box)
+    image = make_fat(tmp_path / "stick.img")
+    assert box.run_wfs("mkdir", "files/place", "--server", f"unix:{box.rpc_socket}").status == 0
+    box.wfs("mount", "add", "fat", str(image), "/tank/files/place")
+    one = mount(box, source, "one", FOR_EVER)
+    two = mount(box, source, "two", FOR_EVER)
+    try:
+        (one / "place/f").write_bytes(b"first")
+        assert (two / "place/f").read_bytes() == b"first"
+        assert (two / "place/f").stat().st_size == 5
+        assert not (two / "place/g").exists()
+        (one / "place/f").write_bytes(b"the second one")
+        (one / "place/g").touch()
+        # The usual time-outs.
+        wait_for(lambda: (two / "place/f").stat().st_size == 14, "the new size", 5 * SLOW)
+        wait_for((two / "place/g").exists, "the new name", 5 * SLOW)
+        assert (two / "place/f").read_bytes() == b"the second one"
+        assert one.stop() == 0 and two.stop() == 0
+        box.wfs("mount", "remove", "/tank/files/place")
     finally:
         one.dispose()
         two.dispose()

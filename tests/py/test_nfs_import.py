@@ -90,6 +90,27 @@ def test_attributes_are_those_of_the_server(share: Ganesha, appliance: Appliance
 
 
 @pytest.mark.skipif(mount_helper.why_not() is not None, reason=str(mount_helper.why_not()))
+def test_what_clients_of_the_server_change_is_seen_by_a_mount(share: Ganesha, appliance: Appliance, tmp_path: Path) -> None:
+    """They are not heard of, and so nothing is believed for long."""
+    add(appliance, share)
+    appliance.add_export("/nas", "nas")
+    mount = mount_helper.Mount(f"unix:{appliance.rpc_socket}/nas", tmp_path / "mnt", "coherent_timeout=86400").start()
+    try:
+        wait_for(lambda: appliance.metrics().sum("wfsd_rpc_tree_operations_total", operation="watch"), "the attempt to watch")
+        (share.export / "file").write_bytes(b"first")
+        wait_for((mount / "file").exists, "the file")
+        assert not (mount / "other").exists()
+        assert (mount / "file").stat().st_size == 5
+        (share.export / "file").write_bytes(b"the second one")
+        (share.export / "other").touch()
+        wait_for((mount / "other").exists, "the new name", 30)
+        wait_for(lambda: (mount / "file").stat().st_size == 14, "the new size", 30)
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
+
+
+@pytest.mark.skipif(mount_helper.why_not() is not None, reason=str(mount_helper.why_not()))
 def test_programs_work_on_a_mounted_share(share: Ganesha, appliance: Appliance, tmp_path: Path) -> None:
     add(appliance, share)
     appliance.add_export("/nas", "nas")

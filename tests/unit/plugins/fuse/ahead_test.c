@@ -29,6 +29,7 @@ static int setup(void **state)
 	f->options = (struct options){ .attr_timeout_s = 1, .coherent_timeout_s = 60 };
 	f->m.options = &f->options;
 	f->m.root = &f->root;
+	f->root.fsid = 1;
 	f->m.events.coherent = true;
 	pthread_rwlock_init(&f->m.events.lock, NULL);
 	assert_int_equal(node_table_init(&f->m.nodes), 0);

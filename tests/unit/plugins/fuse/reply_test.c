@@ -19,6 +19,7 @@ struct fixture {
 	struct mount m;
 	struct node root, n;
 	struct fuse_ctx ctx;
+	double attr_timeout_s; /* of the last answer */
 };
 
 static struct fixture *fixture;
@@ -39,7 +40,7 @@ int fuse_reply_attr(fuse_req_t req, const struct stat *attr, double timeout_s)
 {
 	(void)req;
 	(void)attr;
-	(void)timeout_s;
+	fixture->attr_timeout_s = timeout_s;
 	return 0;
 }
 
@@ -90,6 +91,20 @@ static void test_an_answer_is_believed_for_as_long_as_the_server_tells(void **st
 	assert_int_equal(atomic_load(&f->n.small_bytes), 100);
 	answer(f, ask(), 1);
 	assert_int_equal(atomic_load(&f->n.no_acl_until_ns), 0);
+}
+
+static void test_of_another_file_system_nothing_is_believed_for_long(void **state)
+{
+	struct fixture *f = *state;
+
+	f->n.fsid = 1;
+	answer(f, ask(), 0);
+	assert_true(atomic_load(&f->n.no_acl_until_ns) > 0);
+	assert_true(atomic_load(&f->n.no_acl_until_ns) <= node_now_ns() + UINT64_C(1000000000));
+	assert_true(f->attr_timeout_s <= 1);
+	f->n.fsid = 0;
+	answer(f, ask(), 0);
+	assert_true(f->attr_timeout_s >= 60);
 }
 
 static void test_an_answer_that_was_on_its_way_when_an_acl_was_set_does_not_hide_it(void **state)
@@ -143,6 +158,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_an_answer_is_believed_for_as_long_as_the_server_tells, setup,
+		                                teardown),
+		cmocka_unit_test_setup_teardown(test_of_another_file_system_nothing_is_believed_for_long, setup,
 		                                teardown),
 		cmocka_unit_test_setup_teardown(test_an_answer_that_was_on_its_way_when_an_acl_was_set_does_not_hide_it,
 		                                setup, teardown),

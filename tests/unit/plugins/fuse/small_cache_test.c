@@ -37,6 +37,7 @@ static int setup(void **state)
 	f->options = (struct options){ .attr_timeout_s = 1, .coherent_timeout_s = COHERENT_S };
 	f->m.options = &f->options;
 	f->m.root = &f->root;
+	f->root.fsid = 1;
 	f->m.events.coherent = true;
 	pthread_rwlock_init(&f->m.events.lock, NULL);
 	assert_int_equal(node_table_init(&f->m.nodes), 0);
@@ -195,9 +196,23 @@ static void test_it_goes_with_the_node_and_with_the_mount(void **state)
 	assert_int_equal(f->m.kept.bytes, 0);
 }
 
+static void test_nothing_is_kept_of_what_is_mounted_below_the_export(void **state)
+{
+	struct fixture *f = *state;
+
+	f->root.fsid = 2;
+	keep(f, f->n, ask(f, 100));
+	assert_false(has(f, f->n, &f->who));
+	f->root.fsid = 1;
+	keep(f, f->n, ask(f, 100));
+	assert_true(has(f, f->n, &f->who));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_nothing_is_kept_of_what_is_mounted_below_the_export, setup,
+		                                teardown),
 		cmocka_unit_test_setup_teardown(test_what_was_read_is_there_for_the_same_caller_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_change_of_the_file_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_is_kept_over_a_notice_or_when_none_come, setup, teardown),
