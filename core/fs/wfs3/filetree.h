@@ -108,7 +108,14 @@ int filetree_collapse(struct vfs_node *n, uint64_t offset, uint64_t len, const s
 /* It is going to be done, also after a crash, and the file has its new size. o->lock and io_lock are held, exclusively.
  */
 int filetree_collapse_begin(struct object *o, uint64_t offset, uint64_t len, const struct vfs_tag *tag);
-/* A range that is being taken out is, before anybody sees the data. No locks are held. Blocks. */
+/* If ds->orphans_unknown: a range may be being taken out, which the tree is still to be asked for. Nobody uses the
+ * data. */
+void filetree_doubt(struct object *o);
+/* Then ask, so that o->shifting is what it says, and o->behind_end is set for a truncation that is not finished.
+ * o->lock is held. -EUCLEAN, -EIO, -EAGAIN: it is not known. Blocks. */
+int filetree_ask(struct object *o);
+/* A range that is being taken out is, before anybody sees the data. -EIO: it is, and the pool is read-only. No locks
+ * are held. Blocks. */
 int filetree_settle(struct object *o);
 /* The same with o->lock and io_lock, exclusively. */
 int filetree_settle_locked(struct object *o);
@@ -161,7 +168,8 @@ bool filetree_reap_later(struct object *o);
 int filetree_reap(struct object *o);
 /* The reaper's turn: what was handed over, and once what the last life of the pool left. Blocks. */
 int filetree_reap_all(struct pool *p);
-/* Truncations that a crash interrupted, before anybody uses the pool. Blocks. */
+/* Truncations, and ranges that are being taken out, that a crash interrupted, before anybody uses the pool. What cannot
+ * be read, or not be changed, is seen to when a file is used. Blocks. */
 int filetree_finish_all(struct pool *p);
 /* All items and blocks of a tree that is deleted, in steps. @stopping tells when to stop. Blocks. */
 int filetree_reap_dataset(struct dataset *ds, bool (*stopping)(struct pool *p));

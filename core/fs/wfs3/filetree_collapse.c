@@ -87,8 +87,40 @@ static int forget(struct object *o)
 	return 0;
 }
 
-/* One piece. o->lock and io_lock are held. */
-static int shift(struct object *o)
+void filetree_doubt(struct object *o)
+{
+	if (!LOAD(o->ds->orphans_unknown) || o->node.type != VFS_TYPE_FILE || LOAD(o->shifting))
+		return;
+	__atomic_store_n(&o->shift_unasked, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->shifting, true, __ATOMIC_RELEASE);
+}
+
+int filetree_ask(struct object *o)
+{
+	struct wfs3_key orphan = filetree_orphan_key(o->number);
+	struct collapse c;
+	uint8_t value[1];
+	size_t len;
+	int rc;
+
+	if (!LOAD(o->shift_unasked))
+		return 0;
+	rc = object_get_collapse(o, &c);
+	/* An empty item stands for a truncation. */
+	if (rc == -ENOENT && LOAD(o->inode.link_count) && !o->ds->pool->read_only) {
+		rc = edit_read(o->ds, &orphan, value, sizeof(value), &len);
+		o->behind_end |= rc == 0;
+		rc = rc ? rc : -ENOENT;
+	}
+	if (rc && rc != -ENOENT)
+		return err_add(rc, "find out whether a range is being taken out of object %" PRIu64, o->number);
+	__atomic_store_n(&o->shift_unasked, false, __ATOMIC_RELAXED);
+	if (rc)
+		__atomic_store_n(&o->shifting, false, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int shift_known(struct object *o)
 {
 	struct collapse c;
 	uint64_t from;
@@ -96,6 +128,9 @@ static int shift(struct object *o)
 
 	if (rc == -ENOENT)
 		rc = err_set(-EUCLEAN, "object %" PRIu64 ": nothing tells which range is being taken out", o->number);
+	if (!rc && o->ds->pool->read_only)
+		rc = err_set(-EIO, "a range is being taken out of object %" PRIu64 ", and the pool is read-only",
+		             o->number);
 	if (!rc && c.next == c.first)
 		rc = object_punch(o, c.first * WFS3_CELL_BLOCKS, (c.first + c.count) * WFS3_CELL_BLOCKS);
 	if (!rc)
@@ -104,9 +139,25 @@ static int shift(struct object *o)
 		rc = move_range(o, &c, from, min_u64(from + PIECE_CELLS, WFS3_CELLS_MAX));
 	else if (rc == -ENOENT)
 		rc = forget(o);
-	/* It stays in memory as long as its data is not what it should be. */
-	o->behind_end |= rc != 0;
+	/* Whatever is behind the end then is dropped when it is over. */
+	o->behind_end |= rc && rc != -EAGAIN;
 	return rc ? err_add(rc, "take a range out of object %" PRIu64 " of dataset %" PRIu64, o->number, o->ds->id) : 0;
+}
+
+/* One piece. o->lock and io_lock are held. */
+static int shift(struct object *o)
+{
+	bool unasked = LOAD(o->shift_unasked);
+	uint64_t size_bytes = LOAD(o->inode.size_bytes);
+	int rc = filetree_ask(o);
+
+	if (rc)
+		return rc;
+	if (LOAD(o->shifting))
+		return shift_known(o);
+	if (unasked && o->behind_end)
+		filetree_drop_tail(o, size_bytes, size_bytes, true);
+	return 0;
 }
 
 int filetree_settle_locked(struct object *o)

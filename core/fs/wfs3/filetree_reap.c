@@ -132,12 +132,11 @@ int filetree_reap(struct object *o)
 
 /* ---- what was left over ---- */
 
-/* The next orphan from @number on. -ENOENT. */
+/* The next orphan from @number on, whatever its item says. -ENOENT. */
 static int next_orphan(struct dataset *ds, uint64_t number, uint64_t *ret)
 {
 	struct wfs3_key from = filetree_orphan_key(number), to = filetree_orphan_key(UINT64_MAX), key, missing;
 	uint8_t value[COLLAPSE_BYTES];
-	struct collapse collapse;
 	size_t len;
 	int rc;
 
@@ -146,13 +145,17 @@ static int next_orphan(struct dataset *ds, uint64_t number, uint64_t *ret)
 		if (rc)
 			return rc;
 	}
+	/* One that makes no sense is its object's, and not in the way of the others. */
 	if (rc == -ERANGE)
-		rc = err_set(-EUCLEAN, "the item of an orphan has %zu bytes", len);
-	if (!rc && len)
-		rc = collapse_decode(value, len, &collapse);
+		rc = 0;
 	if (!rc)
 		*ret = key.offset;
 	return rc;
+}
+
+static bool is_damage(int rc)
+{
+	return rc == -EUCLEAN || rc == -EIO;
 }
 
 /* Call @fn for each of the dataset's orphans. */
@@ -163,7 +166,7 @@ static int each_orphan(struct dataset *ds, int (*fn)(struct dataset *ds, uint64_
 
 	while ((rc = next_orphan(ds, number, &number)) == 0) {
 		rc = fn(ds, number);
-		if (rc)
+		if (rc || number == UINT64_MAX)
 			return rc;
 		number++;
 	}
@@ -195,9 +198,17 @@ static int finish_one(struct dataset *ds, uint64_t number)
 {
 	struct object *o;
 	int rc = object_get(ds, number, &o);
+	char text[256];
 
 	if (rc == -ESTALE)
 		return 0;
+	if (is_damage(rc)) {
+		__atomic_store_n(&ds->orphans_unknown, true, __ATOMIC_RELEASE);
+		log_warning("wfs3",
+		            "pool=%s dataset=%" PRIu64 " object=%" PRIu64 ": a truncation cannot be finished: %s",
+		            ds->pool->name, ds->id, number, err_text(err_get(), rc, 0, text, sizeof(text)));
+		return 0;
+	}
 	if (!rc) {
 		/* Such a file can still be read; it does not grow. */
 		if (filetree_finish_truncation(o))
@@ -222,15 +233,26 @@ static bool is_live_tree(struct dataset *ds)
 /* Damage in one tree does not keep the pool from being used. */
 static int finish_dataset(void *ctx, struct dataset *ds)
 {
-	int rc = is_live_tree(ds) ? each_orphan(ds, finish_one) : 0;
 	char text[256];
+	int rc = 0;
 
 	(void)ctx;
-	if (rc != -EUCLEAN && rc != -EIO)
-		return rc;
-	log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": truncations cannot be finished: %s", ds->pool->name, ds->id,
-	            err_text(err_get(), rc, 0, text, sizeof(text)));
-	return 0;
+	if (!is_live_tree(ds))
+		return 0;
+	if (ds->pool->read_only)
+		__atomic_store_n(&ds->orphans_unknown, true, __ATOMIC_RELEASE);
+	else
+		rc = each_orphan(ds, finish_one);
+	if (is_damage(rc)) {
+		__atomic_store_n(&ds->orphans_unknown, true, __ATOMIC_RELEASE);
+		log_warning("wfs3", "pool=%s dataset=%" PRIu64 ": truncations cannot be finished: %s", ds->pool->name,
+		            ds->id, err_text(err_get(), rc, 0, text, sizeof(text)));
+		rc = 0;
+	}
+	/* Those that the recovery brought into memory. */
+	if (!rc)
+		rc = object_table_each(ds->pool->objects, ds, filetree_doubt);
+	return rc;
 }
 
 int filetree_finish_all(struct pool *p)

@@ -44,7 +44,10 @@ int filetree_victim_edit(struct edit *e, struct filetree_victim *v)
 		i->link_count = links - 1;
 		return 0;
 	}
-	rc = goes_at_once(o, &v->at_once);
+	/* What the item says does not matter any more, but whether it is there. */
+	rc = filetree_ask(o);
+	if (!rc || rc == -EUCLEAN)
+		rc = goes_at_once(o, &v->at_once);
 	if (rc)
 		return rc;
 	v->claimed = object_claim(o);

@@ -139,8 +139,8 @@ int filetree_finish_truncation(struct object *o)
 	sync_mutex_lock(&o->lock);
 	sync_rwlock_wrlock(&o->io_lock);
 	rc = object_get_collapse(o, &collapse);
-	if (rc != -ENOENT)
-		__atomic_store_n(&o->shifting, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&o->shift_unasked, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->shifting, rc != -ENOENT, __ATOMIC_RELEASE);
 	rc = rc == -ENOENT ? 0 : filetree_settle_locked(o);
 	if (!rc)
 		rc = drop_behind(o, size_bytes, VFS_FILE_BYTES_MAX);

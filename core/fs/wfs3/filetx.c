@@ -197,9 +197,18 @@ int filetx_get(struct filetx *tx, uint64_t number, struct filetx_object **ret)
 	if (rc)
 		return rc;
 	rc = object_get(tx->ds, number, &o);
-	dataset_exit(tx->ds);
-	if (rc)
+	if (rc) {
+		dataset_exit(tx->ds);
 		return rc;
+	}
+	/* Otherwise it could not commit, until somebody else wants the data. */
+	if (LOAD(o->shift_unasked))
+		rc = nowait_here() ? -EAGAIN : filetree_settle(o);
+	dataset_exit(tx->ds);
+	if (rc) {
+		vfs_node_unref(&o->node);
+		return rc;
+	}
 	if (!LOAD(o->inode.link_count))
 		rc = err_set(-ESTALE, "object %" PRIu64 " has no name", number);
 	object_get_inode(o, &inode);

@@ -89,6 +89,7 @@ struct object {
 
 	bool shifting; /* atomic; lock, io_lock exclusively; a range is being taken out: data is not what it should be
 	                */
+	bool shift_unasked; /* atomic; lock; with @shifting: that may be so, and the tree is still to be asked */
 	bool behind_end; /* io_lock exclusively; something could not be dropped there: the file does not grow, and stays
 	                    in memory */
 
@@ -99,6 +100,15 @@ struct object {
 static inline bool object_is_small(const struct object *o)
 {
 	return __atomic_load_n(&o->inode.size_bytes, __ATOMIC_RELAXED) <= OBJECT_SMALL_BYTES;
+}
+
+/* Does somebody else than the table use it, or does it know what nobody would know who loads it again? */
+static inline bool object_stays(const struct object *o)
+{
+	/* Without other references nobody changes the rest. */
+	if (__atomic_load_n(&o->node.refs, __ATOMIC_ACQUIRE) != 1 || o->behind_end)
+		return true;
+	return __atomic_load_n(&o->shifting, __ATOMIC_RELAXED) && !__atomic_load_n(&o->shift_unasked, __ATOMIC_RELAXED);
 }
 
 /* Inode and links of an object that its owner embeds (a volume) or allocated. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Objects of file trees in memory: a table by dataset and number, in shards, and their lives (object.h). What nobody
- * uses is kept by the clock algorithm while there is room.
- */
+/* Objects of file trees in memory: a table by dataset and number, in shards, and their lives (object.h). Those that
+ * nobody uses are kept by the clock algorithm while there is room. */
 #include "core/fs/wfs3/object.h"
 
 #include <errno.h>
@@ -170,7 +168,7 @@ static bool evict(struct shard *s, struct object *o)
 	uint64_t one = 1;
 	bool mine;
 
-	if (o->state != OBJECT_LIVE || !o->table_ref || o->used || o->behind_end ||
+	if (o->state != OBJECT_LIVE || !o->table_ref || o->used || object_stays(o) ||
 	    (nowait_here() && !object_is_small(o)))
 		return false;
 	sync_mutex_lock(&p->dirty_lock);
@@ -281,6 +279,7 @@ static int load(struct dataset *ds, uint64_t number, uint64_t forgotten, bool na
 	o = make(ds, number, &inode);
 	if (!o)
 		return err_set(-ENOMEM, "no memory for an object");
+	filetree_doubt(o);
 	rc = admit(ds->pool->objects, o, forgotten, nameless);
 	if (rc)
 		object_free(o);

@@ -117,6 +117,7 @@ struct dataset {
 	unsigned outcome_count; /* tx_commit; about, once outcomes_known */
 	bool outcomes_known; /* tx_commit */
 	uint64_t tx_pace_ns; /* the cache's: cache_wait_room() of transactions */
+	bool orphans_unknown; /* atomic; trees: a file may have a range that is being taken out, and not know it */
 	bool orphans_found; /* reaper only; trees: what the last life of the pool left is in hand */
 
 	/* Committing thread only: the snapshot of the group being committed. */

@@ -374,6 +374,8 @@ static int go_live(struct pool *p, const struct import_roots *c, const struct ro
 	 * check_same_time(). */
 	if (!ret && !p->read_only)
 		ret = txg_write_root(p, r);
+	if (!ret && p->read_only)
+		ret = filetree_finish_all(p);
 	if (!ret)
 		ret = txg_start(p);
 	if (ret || p->read_only)

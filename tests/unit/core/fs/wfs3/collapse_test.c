@@ -1,43 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Ranges that are taken out of files: contents, space, refusals, and a power cut at every step. */
-#include "tests/unit/core/fs/wfs3/filetree_fixture.h"
+#include "tests/unit/core/fs/wfs3/collapse_fixture.h"
 
 #include "core/base/nowait.h"
 #include "core/vfs/vfs_tree.h"
-
-#define CELL 65536u
-#define BLOCK 4096u
-
-static uint8_t *bytes_new(size_t len, uint64_t seed)
-{
-	uint8_t *p = malloc(len);
-
-	assert_non_null(p);
-	pattern(p, len, seed);
-	return p;
-}
-
-static int collapse(struct vfs_node *n, uint64_t offset, uint64_t len)
-{
-	return n->ops->collapse(n, offset, len, NULL);
-}
-
-/* What a file's contents become. Returns the new length. */
-static size_t cut_out(uint8_t *data, size_t size, size_t offset, size_t len)
-{
-	memmove(data + offset, data + offset + len, size - offset - len);
-	return size - len;
-}
-
-static void expect_data(struct vfs_node *n, const uint8_t *want, size_t len)
-{
-	uint8_t *got = malloc(len);
-
-	assert_int_equal(node_stat(n).size_bytes, len);
-	assert_ok(node_read(n, 0, got, len));
-	assert_memory_equal(got, want, len);
-	free(got);
-}
 
 static void test_what_is_behind_a_range_moves_down_and_its_space_is_free(void **state)
 {
@@ -153,48 +119,6 @@ static void test_what_is_not_whole_cells_before_the_end_is_refused(void **state)
 	vfs_node_unref(n);
 	tree_done(&t);
 	free(data);
-}
-
-#define CUT_CELLS 41u
-#define CUT_FIRST 2u
-#define CUT_COUNT 3u
-
-/* How a step became durable before the power was cut. */
-enum durable { BY_LOG, BY_GROUP, BOTH };
-
-/* A range is being taken out: up to step @step of it is done, and durable. */
-static void stop_at(struct object *o, unsigned step, enum durable durable)
-{
-	struct collapse c;
-
-	sync_mutex_lock(&o->lock);
-	sync_rwlock_wrlock(&o->io_lock);
-	assert_ok(filetree_collapse_begin(o, CUT_FIRST * CELL, CUT_COUNT * CELL, NULL));
-	/* The log stands behind what a root has. */
-	if (durable == BOTH)
-		assert_ok(txg_force(o->ds->pool, 1));
-	assert_ok(object_get_collapse(o, &c));
-	assert_int_equal(c.next, c.first);
-	if (step)
-		assert_ok(object_punch(o, CUT_FIRST * WFS3_CELL_BLOCKS, (CUT_FIRST + CUT_COUNT) * WFS3_CELL_BLOCKS));
-	if (step > 1) {
-		uint64_t from = (CUT_FIRST + CUT_COUNT) * CELL, len = (uint64_t)CUT_CELLS * CELL - from;
-
-		assert_ok(cache_punch_begin(o->file, from, len, 0));
-		assert_ok(object_move_cells(o, &c, CUT_FIRST + CUT_COUNT + (step - 1) * 6));
-		cache_punch_end(o->file, from, len, false);
-	}
-	sync_rwlock_wrunlock(&o->io_lock);
-	sync_mutex_unlock(&o->lock);
-	assert_ok(durable == BY_GROUP ? txg_force(o->ds->pool, 1) : txg_sync_log(o->ds));
-}
-
-static void expect_cut(struct tree_fixture *t, uint8_t *data, size_t size)
-{
-	struct vfs_node *n = node_at(t->top, "f");
-
-	expect_data(n, data, size);
-	vfs_node_unref(n);
 }
 
 static void test_a_power_cut_at_any_step_leaves_all_of_it_or_nothing(void **state)
@@ -357,96 +281,6 @@ static void test_a_file_without_a_name_goes_as_any_other(void **state)
 	free(data);
 }
 
-static void test_an_error_in_the_middle_keeps_the_data_back_until_it_is_over(void **state)
-{
-	size_t size = CUT_CELLS * CELL;
-	uint8_t *data = bytes_new(size, 5), byte;
-	struct tree_fixture t;
-	struct vfs_node *n;
-	struct object *o;
-
-	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
-	o = filetree_object(n);
-	assert_ok(node_write(n, 0, data, size, 0));
-	stop_at(o, 3, BY_LOG);
-	/* As after such an error. */
-	o->ds->pool->read_only = true;
-	assert_int_equal(node_read(n, 0, &byte, 1), -EROFS);
-	assert_true(o->shifting && o->behind_end);
-	o->ds->pool->read_only = false;
-	expect_data(n, data, cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL));
-	assert_false(o->behind_end);
-	vfs_node_unref(n);
-	tree_restart(&t);
-	tree_done(&t);
-	free(data);
-}
-
-static void test_what_a_failed_write_drops_behind_the_end_is_none_of_what_is_still_to_move(void **state)
-{
-	size_t size = CUT_CELLS * CELL, left;
-	struct tree_fixture t;
-	struct vfs_node *n;
-
-	(void)state;
-	for (unsigned step = 0; step < 5; step += 2) {
-		uint8_t *data = bytes_new(size + CELL, step + 1);
-
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
-		stop_at(filetree_object(n), step, BY_LOG);
-		/* As a write does that would have made the file longer. */
-		filetree_trim(filetree_object(n), size + CELL);
-		assert_false(filetree_object(n)->shifting || filetree_object(n)->behind_end);
-		left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
-		expect_data(n, data, left);
-		assert_ok(node_truncate(n, size));
-		memset(data + left, 0, size - left);
-		expect_data(n, data, size);
-		vfs_node_unref(n);
-		tree_restart(&t);
-		expect_cut(&t, data, size);
-		tree_done(&t);
-		free(data);
-	}
-}
-
-static void test_what_a_failed_write_left_is_dropped_when_an_error_is_over(void **state)
-{
-	size_t size = CUT_CELLS * CELL, left;
-	uint8_t *data = bytes_new(size + CELL, 7);
-	struct tree_fixture t;
-	struct vfs_node *n;
-	struct object *o;
-
-	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
-	o = filetree_object(n);
-	assert_ok(node_write(n, 0, data, size + CELL, 0));
-	assert_ok(object_flush(NULL, o));
-	/* The last cell is what a write has left that failed, and the size never came to. */
-	__atomic_store_n(&o->inode.size_bytes, size, __ATOMIC_RELAXED);
-	stop_at(o, 3, BY_LOG);
-	o->ds->pool->read_only = true;
-	filetree_trim(o, size + CELL);
-	assert_true(o->shifting && o->behind_end);
-	o->ds->pool->read_only = false;
-	left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
-	expect_data(n, data, left);
-	assert_false(o->behind_end);
-	assert_ok(node_truncate(n, size));
-	memset(data + left, 0, size - left);
-	expect_data(n, data, size);
-	vfs_node_unref(n);
-	tree_restart(&t);
-	tree_done(&t);
-	free(data);
-}
-
 static void test_the_vfs_refuses_what_must_not_or_cannot_be_done(void **state)
 {
 	struct vfs_set_attr freeze = { .valid = VFS_SET_FLAGS, .flags = VFS_FLAG_APPEND };
@@ -513,9 +347,6 @@ int main(void)
 		cmocka_unit_test(test_the_check_accepts_a_range_that_is_half_taken_out),
 		cmocka_unit_test(test_whoever_wants_the_data_finishes_it_first),
 		cmocka_unit_test(test_a_file_without_a_name_goes_as_any_other),
-		cmocka_unit_test(test_an_error_in_the_middle_keeps_the_data_back_until_it_is_over),
-		cmocka_unit_test(test_what_a_failed_write_drops_behind_the_end_is_none_of_what_is_still_to_move),
-		cmocka_unit_test(test_what_a_failed_write_left_is_dropped_when_an_error_is_over),
 		cmocka_unit_test(test_the_vfs_refuses_what_must_not_or_cannot_be_done),
 		cmocka_unit_test(test_states_that_make_no_sense_are_refused),
 	};
