@@ -22,6 +22,7 @@
 #include "core/base/log.h"
 #include "core/base/nowait.h"
 #include "core/fs/wfs3/filetree.h"
+#include "core/fs/wfs3/members.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
@@ -235,6 +236,18 @@ int filetree_collapse_begin(struct object *o, uint64_t offset, uint64_t len, con
 	return rc;
 }
 
+/* An older version of this program takes such an orphan for a file that became shorter. */
+static int allow_collapse(struct pool *p)
+{
+	int rc = 0;
+
+	if (!__atomic_load_n(&p->has_collapse, __ATOMIC_ACQUIRE)) {
+		rc = members_add_feature(p, WFS3_FEATURE_COLLAPSE);
+		__atomic_store_n(&p->has_collapse, rc == 0, __ATOMIC_RELEASE);
+	}
+	return rc;
+}
+
 int filetree_collapse(struct vfs_node *n, uint64_t offset, uint64_t len, const struct vfs_tag *tag)
 {
 	struct object *o = filetree_object(n);
@@ -248,6 +261,11 @@ int filetree_collapse(struct vfs_node *n, uint64_t offset, uint64_t len, const s
 	rc = filetree_begin(o->ds, true, &op);
 	if (rc)
 		return rc;
+	rc = allow_collapse(o->ds->pool);
+	if (rc) {
+		filetree_end(&op);
+		return rc;
+	}
 	sync_mutex_lock(&o->lock);
 	sync_rwlock_wrlock(&o->io_lock);
 	rc = filetree_settle_locked(o);

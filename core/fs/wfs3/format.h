@@ -28,9 +28,10 @@
 #define WFS3_FEATURE_TRANSACTIONS UINT64_C(4) /* incompatible: there are, or were, transactions on file trees */
 #define WFS3_FEATURE_INLINE UINT64_C(8) /* incompatible: small files may have their contents beside the inode */
 #define WFS3_FEATURE_ANSWERS UINT64_C(16) /* incompatible: there are, or were, answers behind results of requests */
+#define WFS3_FEATURE_COLLAPSE UINT64_C(32) /* incompatible: ranges are, or were, taken out of files */
 #define WFS3_FEATURES_INCOMPAT                                                                                         \
 	(WFS3_FEATURE_TREES | WFS3_FEATURE_QUOTAS | WFS3_FEATURE_TRANSACTIONS | WFS3_FEATURE_INLINE |                  \
-	 WFS3_FEATURE_ANSWERS)
+	 WFS3_FEATURE_ANSWERS | WFS3_FEATURE_COLLAPSE)
 #define WFS3_FEATURES_RO_COMPAT UINT64_C(0)
 #define WFS3_FEATURES_COMPAT UINT64_C(0)
 

@@ -241,6 +241,7 @@ struct pool {
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
 	bool has_answers; /* atomic; likewise, behind results of requests */
+	bool has_collapse; /* atomic; likewise, ranges that are being taken out of files */
 
 	uint64_t bad_blocks; /* atomic: could not be written, and are not used any more */
 	struct sync_mutex full_lock; /* SYNC_RANK_ADMISSION: writers when the pool is nearly full */

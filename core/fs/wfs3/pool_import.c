@@ -349,6 +349,7 @@ static void check_features(struct pool *p)
 	char text[96];
 
 	p->has_inline = p->devices[0].label.features_incompat & WFS3_FEATURE_INLINE;
+	p->has_collapse = p->devices[0].label.features_incompat & WFS3_FEATURE_COLLAPSE;
 	if (unknown && !p->read_only) {
 		snprintf(text, sizeof(text), "read-only because of unknown features %#" PRIx64, unknown);
 		note_add(p, text);

@@ -3,6 +3,7 @@
 #include "tests/unit/core/fs/wfs3/collapse_fixture.h"
 
 #include "core/base/nowait.h"
+#include "core/fs/wfs3/members.h"
 #include "core/vfs/vfs_tree.h"
 
 static void test_what_is_behind_a_range_moves_down_and_its_space_is_free(void **state)
@@ -82,6 +83,26 @@ static void test_holes_and_small_contents_keep_their_places_in_order(void **stat
 	n = node_at(t.top, "f");
 	expect_data(n, data, left);
 	vfs_node_unref(n);
+	tree_done(&t);
+	free(data);
+}
+
+static void test_the_labels_tell_that_ranges_are_taken_out_of_files(void **state)
+{
+	uint8_t *data = bytes_new(3 * CELL, 3);
+	struct tree_fixture t;
+	struct vfs_node *n;
+
+	(void)state;
+	tree_init(&t, 64 * MIB);
+	n = make_file(t.top, "f");
+	assert_ok(node_write(n, 0, data, 3 * CELL, 0));
+	assert_false(t.pool->has_collapse || t.pool->members->label.features_incompat & WFS3_FEATURE_COLLAPSE);
+	assert_ok(collapse(n, 0, CELL));
+	assert_true(t.pool->has_collapse && t.pool->members->label.features_incompat & WFS3_FEATURE_COLLAPSE);
+	vfs_node_unref(n);
+	tree_restart(&t);
+	assert_true(t.pool->has_collapse && t.pool->members->label.features_incompat & WFS3_FEATURE_COLLAPSE);
 	tree_done(&t);
 	free(data);
 }
@@ -341,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_behind_a_range_moves_down_and_its_space_is_free),
 		cmocka_unit_test(test_holes_and_small_contents_keep_their_places_in_order),
+		cmocka_unit_test(test_the_labels_tell_that_ranges_are_taken_out_of_files),
 		cmocka_unit_test(test_what_is_not_whole_cells_before_the_end_is_refused),
 		cmocka_unit_test(test_a_power_cut_at_any_step_leaves_all_of_it_or_nothing),
 		cmocka_unit_test(test_without_a_flush_a_power_cut_may_undo_it_as_a_whole),
