@@ -19,6 +19,7 @@
 #define WATCH_ID 1u
 #define WAIT_MS 20000u
 #define PAUSE_MS 100u
+#define AGAIN_MS 100u
 #define NS_PER_S 1e9
 #define NS_PER_MS UINT64_C(1000000)
 /* When watching was refused: asked again after this, then after twice as long each time, up to the second. */
@@ -88,6 +89,36 @@ static void forget(struct mount *m, struct node *n)
 		node_forget(&m->nodes, n, 1);
 }
 
+static int tell_changed(struct mount *m, struct node *n, bool data)
+{
+	return fuse_lowlevel_notify_inval_inode(m->session, ino_of(m, n), data ? 0 : -1, 0);
+}
+
+static void tell_missed(struct mount *m)
+{
+	struct mount_events *v = &m->events;
+
+	for (unsigned i = 0; i < v->missed_count; i++) {
+		(void)tell_changed(m, v->missed[i].node, v->missed[i].data);
+		forget(m, v->missed[i].node);
+	}
+	v->missed_count = 0;
+}
+
+/*
+ * The kernel was told of the node and does not have it: it has just forgotten it, or whoever asked has not yet taken
+ * the answer, and will believe it then. So it is told once more, a little later.
+ */
+static void note_missed(struct mount *m, struct node *n, bool data)
+{
+	struct mount_events *v = &m->events;
+
+	if (v->missed_count == MISSED_MAX)
+		tell_missed(m);
+	v->missed[v->missed_count++] = (struct missed){ node_find(&m->nodes, n->fsid, n->file_id), data };
+	v->missed_at_ns = node_now_ns() + AGAIN_MS * NS_PER_MS;
+}
+
 /* What is known of the counted node is old; with @data, what the kernel has of its contents, too. */
 static void object_changed(struct mount *m, struct node *n, bool data)
 {
@@ -96,7 +127,8 @@ static void object_changed(struct mount *m, struct node *n, bool data)
 	atomic_store(&n->no_default_acl_until_ns, 0);
 	atomic_store(&n->no_capability_until_ns, 0);
 	atomic_store(&n->small_bytes, 0);
-	(void)fuse_lowlevel_notify_inval_inode(m->session, ino_of(m, n), data ? 0 : -1, 0);
+	if (tell_changed(m, n, data) == -ENOENT)
+		note_missed(m, n, data);
 }
 
 static void change(struct mount *m, const struct wfs_event *e)
@@ -218,6 +250,8 @@ static unsigned wait_ms(struct mount *m)
 	struct mount_events *v = &m->events;
 	uint64_t now = node_now_ns(), until = v->watch_at_ns;
 
+	if (v->missed_count)
+		return AGAIN_MS;
 	if (v->watched || m->options->coherent_timeout_s <= 0 || until >= now + WAIT_MS * NS_PER_MS)
 		return WAIT_MS;
 	return until <= now ? 0 : (unsigned)((until - now) / NS_PER_MS) + 1;
@@ -271,6 +305,8 @@ static void *run_events(void *arg)
 			out_of_reach(m);
 		} else {
 			v->gone_ns = 0;
+			if (v->missed_count && node_now_ns() >= v->missed_at_ns)
+				tell_missed(m);
 			if (v->restarted && reclaim_locks(m))
 				v->restarted = false;
 			watch(m);

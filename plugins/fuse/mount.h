@@ -30,6 +30,7 @@ struct lock_queue {
 };
 
 /* What the server tells (events.c). */
+#define MISSED_MAX 64u
 struct mount_events {
 	pthread_rwlock_t lock; /* held by those who give the kernel what it may believe for long */
 	bool coherent; /* all changes are told */
@@ -38,6 +39,14 @@ struct mount_events {
 	 * changes may have been missed; locks may be gone. */
 	bool watched, lost, restarted;
 	uint64_t watch_at_ns, watch_pause_ns;
+	/* Of the thread: nodes that the kernel does not have yet, each told once more, and when it is to be told again
+	 * that they have changed. */
+	struct missed {
+		struct node *node;
+		bool data;
+	} missed[MISSED_MAX];
+	unsigned missed_count;
+	uint64_t missed_at_ns;
 	uint64_t gone_ns; /* of the thread, too: the server cannot be reached since then; 0: it can */
 	pthread_t thread;
 	bool started, stop;

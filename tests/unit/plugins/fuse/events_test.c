@@ -35,6 +35,8 @@ struct fixture {
 	bool has_step, stop;
 	int step_err;
 	enum wfs_event_kind step_event; /* 0: none */
+	uint64_t step_file_id; /* that it is about */
+	int inval_err; /* what the kernel says of the node */
 	unsigned timeout_ms; /* of the last call */
 	int watch_err;
 	unsigned watches;
@@ -61,6 +63,8 @@ int wfs_events(struct wfs *w, unsigned timeout_ms, wfs_event_fn *fn, void *ctx)
 	f->waiting = false;
 	err = f->stop ? -ECANCELED : f->step_err;
 	e.kind = f->stop ? 0 : f->step_event;
+	e.fsid = 1;
+	e.file_id = f->step_file_id;
 	f->has_step = false;
 	pthread_mutex_unlock(&f->lock);
 	if (e.kind)
@@ -130,6 +134,7 @@ int fuse_session_fd(struct fuse_session *se)
 int fuse_lowlevel_notify_inval_inode(struct fuse_session *se, fuse_ino_t ino, off_t off, off_t len)
 {
 	struct fixture *f = fixture;
+	int err;
 
 	(void)se;
 	(void)len;
@@ -141,8 +146,9 @@ int fuse_lowlevel_notify_inval_inode(struct fuse_session *se, fuse_ino_t ino, of
 		f->node_invals++;
 	if (f->m.events.coherent)
 		f->coherent_when_invalidated = true;
+	err = ino == FUSE_ROOT_ID ? 0 : f->inval_err;
 	pthread_mutex_unlock(&f->lock);
-	return 0;
+	return err;
 }
 
 static int setup(void **state)
@@ -440,6 +446,39 @@ static void test_names_that_are_not_believed_any_more_are_not_remembered(void **
 	assert_true(f->m.told.count <= 2);
 }
 
+static void test_a_change_of_what_the_kernel_does_not_have_yet_is_told_once_more(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	f->step_file_id = f->n->file_id;
+	f->inval_err = -ENOENT;
+	step(f, 0, WFS_EVENT_CHANGE);
+	assert_int_equal(f->node_invals, 1);
+	assert_in_range(f->timeout_ms, 1, 100);
+	f->inval_err = 0;
+	f->m.events.missed_at_ns = 0; /* it is time */
+	step(f, 0, 0);
+	assert_int_equal(f->node_invals, 2);
+	assert_true(f->timeout_ms > 1000);
+	step(f, 0, 0);
+	assert_int_equal(f->node_invals, 2);
+	assert_int_equal(f->n->lookups, 1);
+}
+
+static void test_more_than_are_remembered_are_told_again_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	f->step_file_id = f->n->file_id;
+	f->inval_err = -ENOENT;
+	for (unsigned i = 0; i <= MISSED_MAX; i++)
+		step(f, 0, WFS_EVENT_CHANGE);
+	assert_true(f->node_invals >= 2 * MISSED_MAX + 1);
+	assert_true(f->m.events.missed_count <= MISSED_MAX);
+}
+
 static void test_what_is_answered_after_the_end_is_not_believed_for_long(void **state)
 {
 	struct fixture *f = *state;
@@ -466,6 +505,8 @@ int main(void)
 		CASE(test_a_server_that_always_refuses_is_asked_ever_more_rarely),
 		CASE(test_locks_are_not_waited_for_longer_than_the_server),
 		CASE(test_without_wish_for_it_the_server_is_not_asked_to_watch),
+		CASE(test_a_change_of_what_the_kernel_does_not_have_yet_is_told_once_more),
+		CASE(test_more_than_are_remembered_are_told_again_at_once),
 		CASE(test_what_is_answered_after_the_end_is_not_believed_for_long),
 		CASE(test_names_that_were_told_for_long_are_expired_one_by_one),
 		CASE(test_names_in_a_directory_that_the_kernel_has_forgotten_are_not_told),
