@@ -114,8 +114,7 @@ int mount_find(struct vfs *v, const char *name, size_t len, struct place *ret)
 	return m ? 0 : err_set(-ENOENT, "nothing is mounted at /%.*s", (int)len, name);
 }
 
-/* 0: it is none. */
-static char drive_letter(char c)
+char vfs_drive_letter(char c)
 {
 	if (c >= 'a' && c <= 'z')
 		c = (char)(c - 'a' + 'A');
@@ -126,7 +125,7 @@ int mount_find_drive(struct vfs *v, char letter, struct place *ret)
 {
 	struct vfs_mount_point *m = NULL;
 
-	letter = drive_letter(letter);
+	letter = vfs_drive_letter(letter);
 	sync_mutex_lock(&v->lock);
 	if (letter)
 		m = find_drive(v, letter);
@@ -336,7 +335,7 @@ int vfs_unmount(struct vfs *v, const char *path, bool force)
 int vfs_set_drive(struct vfs *v, const char *path, char letter)
 {
 	struct vfs_mount_point *m, *other;
-	char drive = drive_letter(letter);
+	char drive = vfs_drive_letter(letter);
 	int ret = 0;
 
 	if (letter && !drive)
@@ -356,7 +355,7 @@ int vfs_set_drive(struct vfs *v, const char *path, char letter)
 
 bool drive_is_named(const char *path)
 {
-	return drive_letter(path[0]) && path[1] == ':' && (!path[2] || path[2] == '/' || path[2] == '\\');
+	return vfs_drive_letter(path[0]) && path[1] == ':' && (!path[2] || path[2] == '/' || path[2] == '\\');
 }
 
 void drive_slashes(char *path)
@@ -376,7 +375,7 @@ int vfs_drive_path(struct vfs *v, const char *path, char ret[VFS_PATH_MAX])
 		return len < VFS_PATH_MAX ? 0 : err_set(-ENAMETOOLONG, "the path is too long");
 	}
 	sync_mutex_lock(&v->lock);
-	m = find_drive(v, drive_letter(path[0]));
+	m = find_drive(v, vfs_drive_letter(path[0]));
 	if (m && m->path_len + strlen(path + 2) < VFS_PATH_MAX) {
 		len = snprintf(ret, VFS_PATH_MAX, "%s%s", m->path, path + 2);
 		drive_slashes(ret + m->path_len);

@@ -94,6 +94,7 @@ int vfs_open(struct vfs *v, const char *path, bool writable, struct vfs_handle *
 void vfs_close(struct vfs_handle *h);
 
 int vfs_stat_path(struct vfs *v, const char *path, struct vfs_stat *ret);
+char vfs_drive_letter(char c); /* as upper case; 0: it is none */
 int vfs_stat(struct vfs_handle *h, struct vfs_stat *ret); /* never blocks */
 /* Do operations on the file wait for another machine, perhaps for long? */
 bool vfs_is_remote(const struct vfs_handle *h);

@@ -17,10 +17,9 @@
 /* "C", "c" or "C:". 0: it is none. */
 static char read_letter(const char *text)
 {
-	char c = text[0] >= 'a' && text[0] <= 'z' ? (char)(text[0] - 'a' + 'A') : text[0];
 	bool ends = text[0] && (!text[1] || strcmp(text + 1, ":") == 0);
 
-	return ends && c >= 'A' && c <= 'Z' ? c : 0;
+	return ends ? vfs_drive_letter(text[0]) : 0;
 }
 
 static json_t *encode_drive(char letter, const char *path)

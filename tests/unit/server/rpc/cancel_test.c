@@ -2,24 +2,12 @@
 /* Calls that are cancelled, or not begun in time, while they wait for a worker. */
 #include "tests/unit/server/rpc/raw_compound.h"
 
-enum { FIRST_BLOCKER = 100, BLOCKERS = 2, QUEUED = 200, CANCEL = 300 };
+enum { QUEUED = 200, CANCEL = 300 };
 
 static const struct wfsp_op make_dir[] = {
 	{ .code = WFSP_OP_ROOT, .name = BYTES("tree") },
 	{ .code = WFSP_OP_CREATE, .type = WFSP_TYPE_DIR, .name = BYTES("d") },
 };
-
-/* Writes stand at the gate in both threads that changes have: whatever changes something waits behind them. */
-static uint64_t block_writers(struct tree_fixture *t, int fd)
-{
-	uint64_t h = raw_open(fd);
-
-	memfs_gate(&t->f->mem, true);
-	for (uint32_t i = 0; i < BLOCKERS; i++)
-		raw_write_call(fd, FIRST_BLOCKER + i, h, 4096 + i, "x", 1);
-	memfs_await_waiting(&t->f->mem, BLOCKERS);
-	return h;
-}
 
 /* The status of the answer to @xid, which is the next but for those of the blockers; a compound's is that of its last
  * operation. */
@@ -65,7 +53,7 @@ static void test_a_compound_that_waits_does_nothing_once_cancelled(void **state)
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f);
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	send_ops(fd, QUEUED, plain, make_dir, 2);
 	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
 	memfs_gate(&t->f->mem, false);
@@ -78,7 +66,7 @@ static void test_a_write_that_waits_is_not_done_once_cancelled(void **state)
 {
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f);
-	uint64_t h = block_writers(t, fd);
+	uint64_t h = block_writers(t->f, fd);
 	unsigned started = t->f->mem.started;
 
 	raw_write_call(fd, QUEUED, h, 8192, "y", 1);
@@ -94,7 +82,7 @@ static void test_what_has_begun_goes_on_though_cancelled(void **state)
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f);
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	assert_int_equal(cancel(fd, FIRST_BLOCKER), WFSP_OK);
 	memfs_gate(&t->f->mem, false);
 	assert_int_equal(status_of(fd, FIRST_BLOCKER, false), WFSP_OK);
@@ -106,7 +94,7 @@ static void test_only_calls_of_the_same_connection_can_be_cancelled(void **state
 	struct tree_fixture *t = *state;
 	int fd = raw_connect(t->f), other = raw_connect(t->f);
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	send_ops(fd, QUEUED, plain, make_dir, 2);
 	assert_int_equal(cancel(other, QUEUED), WFSP_ERR_NOENT);
 	assert_int_equal(cancel(fd, QUEUED + 1), WFSP_ERR_NOENT);
@@ -124,7 +112,7 @@ static void test_a_compound_in_a_slot_is_answered_with_its_cancellation_again(vo
 	struct call in_slot = { .slot = 1, .sequence = 1, .reply_max = 4096 };
 	int fd = connect_as(t, 7);
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	send_ops(fd, QUEUED, in_slot, make_dir, 2);
 	assert_int_equal(cancel(fd, QUEUED), WFSP_OK);
 	memfs_gate(&t->f->mem, false);
@@ -195,15 +183,12 @@ static void test_a_batch_of_the_library_is_cancelled_or_comes_too_late(void **st
 	int fd = raw_connect(t->f);
 	struct ended cancelled, late, done;
 	struct wfs_batch *to_cancel, *to_be_late, *to_do;
-	uint64_t sent_ns;
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	to_cancel = start_making(t, &cancelled, 0);
 	to_be_late = start_making(t, &late, 1);
 	assert_int_equal(wfs_batch_cancel(t->w, to_cancel), 0);
-	sent_ns = sync_now_ns();
-	while (sync_now_ns() - sent_ns <= SYNC_NS_PER_MS)
-		;
+	let_a_millisecond_pass();
 	memfs_gate(&t->f->mem, false);
 	await_end(&cancelled, to_cancel, -ECANCELED);
 	await_end(&late, to_be_late, -ETIMEDOUT);
@@ -221,15 +206,12 @@ static void test_a_compound_is_not_begun_behind_its_time(void **state)
 	struct call hasty = { .reply_max = 4096, .within_ms = 1 };
 	struct call patient = { .reply_max = 4096, .within_ms = UINT32_MAX };
 	int fd = raw_connect(t->f);
-	uint64_t taken_ns;
 
-	block_writers(t, fd);
+	block_writers(t->f, fd);
 	send_ops(fd, QUEUED, hasty, make_dir, 2);
 	/* The server has taken it when it answers what came behind; from then on the time counts at the latest. */
 	assert_int_equal(cancel(fd, QUEUED + 1), WFSP_ERR_NOENT);
-	taken_ns = sync_now_ns();
-	while (sync_now_ns() - taken_ns <= SYNC_NS_PER_MS)
-		;
+	let_a_millisecond_pass();
 	memfs_gate(&t->f->mem, false);
 	assert_int_equal(status_of(fd, QUEUED, true), WFSP_ERR_TIMEDOUT);
 	assert_int_equal(t->tree->creates, 0);

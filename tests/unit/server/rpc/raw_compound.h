@@ -91,6 +91,29 @@ static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
 	return fd;
 }
 
+enum { FIRST_BLOCKER = 100, BLOCKERS = 2 };
+
+/* Writes stand at the gate in both threads that changes have: whatever changes something waits behind them. Returns
+ * the handle of the file in memory. */
+static inline uint64_t block_writers(struct fixture *f, int fd)
+{
+	uint64_t h = raw_open(fd);
+
+	memfs_gate(&f->mem, true);
+	for (uint32_t i = 0; i < BLOCKERS; i++)
+		raw_write_call(fd, FIRST_BLOCKER + i, h, 4096 + i, "x", 1);
+	memfs_await_waiting(&f->mem, BLOCKERS);
+	return h;
+}
+
+static inline void let_a_millisecond_pass(void)
+{
+	uint64_t since_ns = sync_now_ns();
+
+	while (sync_now_ns() - since_ns <= SYNC_NS_PER_MS)
+		;
+}
+
 static const struct wfsp_op root = { .code = WFSP_OP_ROOT, .name = BYTES("tree") };
 
 #endif

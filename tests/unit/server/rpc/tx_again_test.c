@@ -261,6 +261,66 @@ static void test_an_atomic_compound_is_answered_with_the_same_results_after_a_re
 	assert_int_equal(size_of(k, "new"), 6);
 }
 
+/* What was done is told, also when the repeat comes to its turn too late. */
+static void test_a_time_that_is_over_does_not_undo_what_was_done_before_a_restart(void **state)
+{
+	static struct reply first, second;
+	struct call hasty = SLOT(1, 7);
+	struct tank *k = *state;
+	int other, fd = connect_as(&k->t, 1);
+	uint8_t buf[256];
+	struct wr w;
+
+	ask_well(fd, SLOT(1, 7), many, MANY, &first);
+	close(fd);
+	restart(k);
+	other = raw_connect(k->t.f);
+	block_writers(k->t.f, other);
+	fd = connect_as(&k->t, 1);
+	hasty.within_ms = 1;
+	send_ops(fd, 9, hasty, many, MANY);
+	/* When what came behind is answered, it has been taken. */
+	w = raw_call(buf, sizeof(buf), 10, WFSP_NULL);
+	raw_call_end(fd, &w);
+	assert_true(raw_record(fd, second.record, sizeof(second.record)) > 0);
+	let_a_millisecond_pass();
+	memfs_gate(&k->t.f->mem, false);
+	second.len = raw_record(fd, second.record, sizeof(second.record));
+	assert_same(&first, &second);
+	close(fd);
+	close(other);
+}
+
+static void test_a_guard_before_a_transaction_is_passed_again(void **state)
+{
+	static struct reply first, second;
+	struct wfsp_op ops[] = {
+		root,  { .code = WFSP_OP_LOOKUP, .name = BYTES("f") }, { .code = WFSP_OP_GUARD }, BEGIN, APPEND("once"),
+		COMMIT
+	};
+	const struct wfsp_op look[] = { ops[0], ops[1], { .code = WFSP_OP_GETATTR } };
+	struct tank *k = *state;
+	struct wfsp_op_res last;
+	int fd = connect_as(&k->t, 1);
+
+	put(k, "f");
+	ask_well(fd, plain, look, 3, &first);
+	take(&first, &last, NULL);
+	ops[2].change = last.attr.change;
+	ask_well(fd, SLOT(1, 1), ops, 6, &first);
+	close(fd);
+	restart(k);
+	fd = connect_as(&k->t, 1);
+	ask_well(fd, SLOT(1, 1), ops, 6, &second);
+	assert_same(&first, &second);
+	assert_int_equal(size_of(k, "f"), 4);
+	/* Another request is not taken for it. */
+	ask(fd, SLOT(1, 2), ops, 6, &second);
+	assert_int_equal(take(&second, &last, NULL), 3);
+	assert_int_equal(last.status, WFSP_ERR_CHANGED);
+	close(fd);
+}
+
 static void test_a_commit_is_answered_after_a_restart(void **state)
 {
 	static struct reply first, second;
@@ -464,6 +524,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_an_atomic_compound_is_answered_with_the_same_results_after_a_restart),
 		T(test_a_commit_is_answered_after_a_restart),
+		T(test_a_time_that_is_over_does_not_undo_what_was_done_before_a_restart),
+		T(test_a_guard_before_a_transaction_is_passed_again),
 		T(test_a_power_cut_leaves_a_transaction_and_its_answer_or_neither),
 		T(test_a_compound_that_failed_is_not_taken_for_done),
 		T(test_another_request_with_the_number_of_a_transaction_is_refused),
