@@ -223,13 +223,14 @@ static bool log_part(struct filetx_commit *c, const struct filetx_object *x, uns
 
 static void log_parts(struct filetx_commit *c)
 {
-	c->logged = true;
-	for (unsigned i = 0; i < c->object_count && c->logged; i++) {
+	bool logged = true;
+
+	for (unsigned i = 0; i < c->object_count && logged; i++) {
 		const struct filetx_object *x = c->objects[i];
 		unsigned count = filetx_has_data(x) ? x->page_count : 0;
 
-		for (unsigned from = 0; from < count && c->logged; from += CACHE_LOG_PAGES_MAX)
-			c->logged = log_part(c, x, from, (unsigned)min_u64(count, from + CACHE_LOG_PAGES_MAX));
+		for (unsigned from = 0; from < count && logged; from += CACHE_LOG_PAGES_MAX)
+			logged = log_part(c, x, from, (unsigned)min_u64(count, from + CACHE_LOG_PAGES_MAX));
 	}
 }
 
@@ -247,7 +248,7 @@ static void append_unit(void *ctx)
 		                .items = c->items.all };
 
 	/* Where a part is missing the log is closed for the unit, too: the group cannot have ended since. */
-	c->logged = wal_append(c->ds->pool->wal, c->ticket, &r) && c->logged;
+	(void)wal_append(c->ds->pool->wal, c->ticket, &r);
 }
 
 /* The tree has it: so has the object. */
@@ -368,8 +369,8 @@ static int apply_in_gate(struct filetx_commit *c)
 		sync_mutex_lock(&c->ds->items_lock);
 		rc = apply(c, &missing);
 		sync_mutex_unlock(&c->ds->items_lock);
-		if (!rc && !c->logged)
-			__atomic_store_n(&p->unlogged_tx_txg, c->txg, __ATOMIC_RELAXED);
+		if (!rc)
+			__atomic_store_n(&p->newest_tx_txg, c->txg, __ATOMIC_RELAXED);
 		txg_exit(p);
 		wal_end(p->wal, &ticket);
 		if (rc != -EAGAIN)

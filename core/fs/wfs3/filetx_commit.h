@@ -29,7 +29,6 @@ struct filetx_commit {
 	uint64_t unit, txg;
 	int64_t now_ns;
 	struct wal_ticket *ticket;
-	bool logged; /* all parts are in the log, and then the unit */
 };
 
 /* Are contents of it written? */

@@ -237,7 +237,7 @@ struct pool {
 	 */
 	struct sync_rwlock tx_gate; /* SYNC_RANK_TX_GATE */
 	bool tx_pages; /* atomic; some object has its own set */
-	uint64_t unlogged_tx_txg; /* atomic: the newest group with a transaction that is missing in the log */
+	uint64_t newest_tx_txg; /* atomic: the newest group with a transaction */
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
 	bool has_answers; /* atomic; likewise, behind results of requests */

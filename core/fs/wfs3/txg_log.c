@@ -60,30 +60,42 @@ static int forget_transaction(void *ctx, struct object *o)
 	return 0;
 }
 
+/* What the transactions of the group wrote gets its place. */
+static int flush_transactions(struct pool *p)
+{
+	int ret = object_each_dirty(p, flush_transaction, NULL);
+
+	if (!ret)
+		ret = object_each_dirty(p, forget_transaction, NULL);
+	if (!ret)
+		__atomic_store_n(&p->tx_pages, false, __ATOMIC_RELAXED);
+	return ret;
+}
+
 /*
  * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
  * was committed since the log was released is written back, too. And recovery must not bring back what earlier
- * transactions wrote: the log gets the records of where the contents are now. A transaction that is missing in the log
- * has no such records: then no older part of the log may be left to the root.
+ * transactions wrote: the log gets the records of where the contents are now. When the log is closed, because it
+ * refused something or could not be written, a transaction or such records may be missing in it: then no older part of
+ * the log may be left to the root.
  */
 int txg_settle_transactions(struct pool *p, bool released)
 {
-	bool unlogged = __atomic_load_n(&p->unlogged_tx_txg, __ATOMIC_RELAXED) == p->open_txg;
+	bool kept = __atomic_load_n(&p->newest_tx_txg, __ATOMIC_RELAXED) == p->open_txg && !released;
+	bool pages = __atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED);
 	uint64_t closed_txg;
 	int ret, failed;
 
-	if (unlogged && !released)
-		return err_set(-EIO, "the log has a part of what a transaction replaced, and cannot be released");
-	if (!__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED) || MUTATE(TX_NOT_SETTLED))
+	if ((!pages && !kept) || MUTATE(TX_NOT_SETTLED))
 		return 0;
-	failed = object_each_dirty(p, flush_transaction, NULL);
-	if (!failed)
-		failed = object_each_dirty(p, forget_transaction, NULL);
-	if (!failed)
-		__atomic_store_n(&p->tx_pages, false, __ATOMIC_RELAXED);
-	/* When the log is closed, it is released once more before the group ends. */
+	failed = pages ? flush_transactions(p) : 0;
 	ret = wal_sync(p->wal, &closed_txg);
-	if (!ret && failed && closed_txg >= p->open_txg)
-		ret = err_set(-EIO, "neither the contents of a transaction nor the log can be written");
-	return ret;
+	/* When it has been closed since it was released, it is released once more before the group ends. */
+	if (ret || closed_txg < p->open_txg)
+		return ret;
+	if (failed)
+		return err_set(-EIO, "neither the contents of a transaction nor the log can be written");
+	if (kept && wal_position(p->wal) > p->log_position)
+		return err_set(-EIO, "the log has a part of what a transaction replaced, and cannot be released");
+	return 0;
 }

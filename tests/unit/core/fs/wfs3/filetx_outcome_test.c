@@ -210,6 +210,68 @@ static void test_transactions_hold_a_share_of_the_memory_and_no_more(void **stat
 	tree_done(&t);
 }
 
+/* The step before a group ends, when the log could not be released. */
+static int settle_kept(struct pool *p)
+{
+	int rc;
+
+	sync_rwlock_wrlock(&p->tx_gate);
+	rc = txg_settle_transactions(p, false);
+	sync_rwlock_wrunlock(&p->tx_gate);
+	return rc;
+}
+
+static void lose_log(struct pool *p, struct blk_dev *dev)
+{
+	const struct space_layout *layout = &p->devices[0].label.layout;
+	uint64_t closed_txg;
+
+	log_set_level((enum log_level)0);
+	blk_sim_break(dev, layout->log_offset, layout->log_bytes, true);
+	assert_ok(wal_sync(p->wal, &closed_txg));
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_true(closed_txg > p->open_txg);
+}
+
+static void test_a_root_does_not_keep_what_the_log_has_of_files_before_a_transaction_it_lacks(void **state)
+{
+	struct tree_fixture t;
+	struct vfs_node *top;
+	struct vfs_tx *tx;
+
+	(void)state;
+	for (unsigned how = 0; how < 4; how++) {
+		bool older = how % 2, names_only = how >= 2;
+
+		tree_init(&t, DEVICE_BYTES);
+		put_text(t.top, "a", "old");
+		if (older) {
+			assert_ok(txg_sync_log(filetree_object(t.top)->ds));
+		} else {
+			/* Nothing stands behind the root, and nothing comes. */
+			lose_log(t.pool, t.f.devs[0]);
+			assert_ok(txg_force(t.pool, 1));
+			assert_true(wal_closed_txg(t.pool->wal) >= t.pool->open_txg);
+		}
+		tx = tx_begin(&t, VFS_TX_SNAPSHOT);
+		top = tx_top(&t, tx);
+		if (names_only)
+			assert_ok(rename_to(top, "a", top, "b", 0));
+		else
+			put_text(top, "a", "tx");
+		vfs_node_unref(top);
+		assert_ok(tx_end(tx));
+		/* The log has taken it, and cannot write it. */
+		if (older)
+			lose_log(t.pool, t.f.devs[0]);
+		assert_int_equal(settle_kept(t.pool), older ? -EIO : 0);
+		assert_ok(txg_force(t.pool, 1));
+		assert_int_equal(settle_kept(t.pool), 0);
+		assert_string_equal(text_of(t.top, names_only ? "b" : "a"), names_only ? "old" : "tx");
+		tree_done(&t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_outcomes_are_known_by_number_also_after_a_restart),
 		cmocka_unit_test(test_what_was_committed_durably_survives_a_crash),
 		cmocka_unit_test(test_a_full_pool_refuses_it_and_nothing_is_changed),
+		cmocka_unit_test(test_a_root_does_not_keep_what_the_log_has_of_files_before_a_transaction_it_lacks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
