@@ -5,7 +5,8 @@
  * the other, so then one thread reads alone, and still counts as the reader while it works on a request; another
  * one looks every millisecond whether that takes long, and reads instead of it if so. A request that others of the same
  * program follow without waiting for its answer is not brief: after it, and when several programs ask at the same time,
- * all threads read for a while.
+ * all threads read for a while. While the one thread answers many requests each millisecond, processors are kept from
+ * sleeping deeply.
  *
  *   reading --request--> working, brief --answered----------> reading
  *      ^                        \--a watch later: replaced--> working
@@ -26,8 +27,10 @@
 
 #include "plugins/fuse/mount.h"
 #include "plugins/fuse/thread.h"
+#include "plugins/fuse/wake.h"
 
 #define WATCH_NS 1000000u
+#define BUSY_REQUESTS 4u /* within this time: the program does little but wait for answers */
 #define BRIEF_READ_BYTES (32u << 10)
 /* Two programs that ask within so long do so at the same time, and go on for so long. */
 #define TOGETHER_NS 2000000u
@@ -58,6 +61,7 @@ struct loop {
 	unsigned called; /* of the parked ones */
 	bool watch_called, stop;
 	int err;
+	struct wake *wake; /* of the one that watches */
 	_Atomic unsigned readers; /* changes under the lock, and by who watches */
 	_Atomic bool watched; /* somebody watches */
 	_Atomic bool asleep; /* he has to be woken first */
@@ -195,17 +199,21 @@ static void watch(struct loop *l)
 		if (now && now == before && atomic_compare_exchange_strong(&l->brief, &now, 0))
 			break;
 		if (now || last != last_before) {
+			if (last - last_before >= BUSY_REQUESTS)
+				wake_hold(l->wake, true);
 			before = now;
 			last_before = last;
 			thread_wait_until(&l->watch, &l->lock, node_now_ns() + WATCH_NS);
 			continue;
 		}
 		/* Nothing happens. */
+		wake_hold(l->wake, false);
 		atomic_store(&l->asleep, true);
 		if (!atomic_load(&l->brief) && atomic_load(&l->last) == last)
 			pthread_cond_wait(&l->watch, &l->lock);
 		atomic_store(&l->asleep, false);
 	}
+	wake_hold(l->wake, false);
 	l->watch_called = false;
 	atomic_store(&l->watched, false);
 }
@@ -308,9 +316,9 @@ static void nothing(int signal_number)
 	(void)signal_number;
 }
 
-int loop_run(struct fuse_session *session, unsigned threads_max)
+int loop_run(struct fuse_session *session, unsigned threads_max, struct wake *wake)
 {
-	struct loop l = { .session = session, .threads_max = threads_max };
+	struct loop l = { .session = session, .threads_max = threads_max, .wake = wake };
 	int err;
 
 	(void)sigaction(END_SIGNAL, &(struct sigaction){ .sa_handler = nothing }, NULL);

@@ -8,6 +8,7 @@
 
 #include "plugins/fuse/loop.h"
 #include "plugins/fuse/small.h"
+#include "plugins/fuse/wake.h"
 
 #define BACKGROUND_MAX 64u /* requests that the kernel sends without waiting: read-ahead, write-back */
 
@@ -103,10 +104,12 @@ static void log_to_syslog(enum fuse_log_level level, const char *fmt, va_list ap
 /* The session is mounted: leave the terminal, then work until it ends. */
 static int run(struct mount *m)
 {
+	struct wake wake;
 	int err = fuse_daemonize(m->options->foreground || m->options->debug);
 
 	if (err)
 		return err;
+	wake_init(&wake, WAKE_DEVICE, m->options->wake_usec);
 	if (!m->options->foreground && !m->options->debug) {
 		openlog("wfs-fuse", LOG_PID, LOG_DAEMON);
 		fuse_set_log_func(log_to_syslog);
@@ -120,12 +123,13 @@ static int run(struct mount *m)
 	if (!err)
 		err = events_start(m);
 	if (!err)
-		err = loop_run(m->session, m->options->threads);
+		err = loop_run(m->session, m->options->threads, &wake);
 	ending_done(m);
 	events_stop(m);
 	close_queue_stop(m);
 	lock_queue_stop(m);
 	told_done(m);
+	wake_done(&wake);
 	return err;
 }
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/fuse/wake.h"
+
 #define TIMEOUT_S_MAX 86400u
 #define CONNECTIONS_MAX 16u
 #define THREADS_MAX 256u
@@ -35,6 +37,7 @@ static const struct fuse_opt specs[] = {
 	{ "connections=%u", AT(connections), 0 },
 	{ "certificates=%s", AT(certificates), 0 },
 	{ "threads=%u", AT(threads), 0 },
+	{ "wake_latency=%s", AT(wake_latency), 0 },
 	{ "writeback_cache", AT(writeback), 1 },
 	{ "durable", AT(durable), 1 },
 	{ "no_shared_memory", AT(no_shm), 1 },
@@ -167,6 +170,12 @@ int options_parse(struct fuse_args *args, struct options *ret)
 	err = check(ret);
 	if (err)
 		return err;
+	err = wake_parse(ret->wake_latency, WAKE_DRIVER, &ret->wake_usec);
+	if (err) {
+		fprintf(stderr, "wfs-fuse: wake_latency is a number of microseconds, or any; not '%s'\n",
+		        ret->wake_latency);
+		return err;
+	}
 	err = options_split_source(ret->source, &ret->address, &ret->export_name);
 	if (err)
 		fprintf(stderr, "wfs-fuse: '%s' is not [ADDRESS]/EXPORT: %s\n", ret->source, strerror(-err));
@@ -180,4 +189,5 @@ void options_done(struct options *o)
 	free(o->address);
 	free(o->export_name);
 	free(o->certificates);
+	free(o->wake_latency);
 }

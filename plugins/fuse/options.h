@@ -4,6 +4,7 @@
 #define WFSD_PLUGINS_FUSE_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct fuse_args;
 
@@ -18,6 +19,8 @@ struct options {
 	unsigned timeout_s; /* the longest wait for a lost server */
 	unsigned connections;
 	unsigned threads;
+	char *wake_latency; /* as given; NULL: not */
+	int32_t wake_usec; /* for wake_init() */
 	int foreground, debug, help, version;
 	int writeback, read_only, no_shm, durable;
 	int local_locks; /* kept by the kernel for the programs on this mount, and by nobody else */

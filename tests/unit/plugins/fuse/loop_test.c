@@ -14,14 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "core/base/sync.h"
 #include "plugins/fuse/loop.h"
 #include "plugins/fuse/mount.h"
+#include "plugins/fuse/wake.h"
 
-#define REQUESTS_MAX 4096u
+#define REQUESTS_MAX 4096u /* at a time */
 
 /* What the requests do, by their node. */
 enum { AT_ONCE, STAYS_UNTIL_TOLD, NOT_BRIEF };
@@ -80,7 +83,7 @@ int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buf)
 	else if (k.exited)
 		len = 0;
 	else
-		memcpy(buf->mem, &k.queue[k.first++], sizeof(struct fuse_in_header));
+		memcpy(buf->mem, &k.queue[k.first++ % REQUESTS_MAX], sizeof(struct fuse_in_header));
 	sync_mutex_unlock(&k.lock);
 	return len;
 }
@@ -108,8 +111,8 @@ void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *bu
 static void ask(uint64_t what, uint32_t pid)
 {
 	sync_mutex_lock(&k.lock);
-	assert_true(k.count < REQUESTS_MAX);
-	k.queue[k.count++] = (struct fuse_in_header){
+	assert_true(k.count - k.first < REQUESTS_MAX);
+	k.queue[k.count++ % REQUESTS_MAX] = (struct fuse_in_header){
 		.len = sizeof(struct fuse_in_header),
 		/* A read whose rest is missing. */
 		.opcode = what == NOT_BRIEF ? FUSE_READ : FUSE_LOOKUP,
@@ -146,10 +149,12 @@ static void go_on(void)
 
 static struct sync_thread runner;
 static int result;
+static struct wake wake;
+static int device; /* of the wake */
 
 static void run(void *arg)
 {
-	result = loop_run(NULL, *(unsigned *)arg);
+	result = loop_run(NULL, *(unsigned *)arg, &wake);
 }
 
 static void begin(unsigned *threads_max)
@@ -169,7 +174,9 @@ static int setup(void **state)
 	memset(&k, 0, sizeof(k));
 	sync_mutex_init(&k.lock, SYNC_RANK_LEAF, "played kernel");
 	sync_cond_init(&k.changed);
-	return 0;
+	device = memfd_create("device", MFD_CLOEXEC);
+	wake = (struct wake){ .fd = device, .usec = 7 };
+	return device < 0;
 }
 
 static int teardown(void **state)
@@ -177,7 +184,7 @@ static int teardown(void **state)
 	(void)state;
 	sync_cond_done(&k.changed);
 	sync_mutex_done(&k.lock);
-	return 0;
+	return close(device);
 }
 
 static void test_one_program_is_served_by_few_threads(void **state)
@@ -194,6 +201,48 @@ static void test_one_program_is_served_by_few_threads(void **state)
 	assert_int_equal(result, 0);
 	/* The one that reads, the one that watches, and a few when they were replaced because the machine was busy. */
 	assert_true(k.threads < threads / 2);
+}
+
+/* Or -1: nothing yet. */
+static int32_t wake_asked(void)
+{
+	int32_t usec = -1;
+
+	assert_true(pread(device, &usec, sizeof(usec), 0) >= 0);
+	return usec;
+}
+
+static void test_processors_are_kept_awake_as_long_as_a_program_asks_all_the_time(void **state)
+{
+	unsigned threads = 16, asked = 0;
+
+	(void)state;
+	begin(&threads);
+	for (unsigned round = 0; round < 2; round++) {
+		while (wake_asked() != 7) {
+			ask(AT_ONCE, 7);
+			wait_done(++asked);
+		}
+		/* Now it does not ask. */
+		while (wake_asked() == 7)
+			;
+	}
+	end();
+	assert_int_equal(result, 0);
+}
+
+static void test_processors_may_sleep_when_the_loop_ends(void **state)
+{
+	unsigned threads = 16, asked = 0;
+
+	(void)state;
+	begin(&threads);
+	while (wake_asked() != 7) {
+		ask(AT_ONCE, 7);
+		wait_done(++asked);
+	}
+	end();
+	assert_int_not_equal(wake_asked(), 7);
 }
 
 static void test_who_takes_long_is_replaced(void **state)
@@ -301,6 +350,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_one_program_is_served_by_few_threads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_processors_are_kept_awake_as_long_as_a_program_asks_all_the_time,
+		                                setup, teardown),
+		cmocka_unit_test_setup_teardown(test_processors_may_sleep_when_the_loop_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_takes_long_is_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_more_threads_than_allowed_work_and_all_requests_are_answered,
 		                                setup, teardown),

@@ -87,8 +87,9 @@ static void test_what_mount_says_is_understood(void **state)
 
 static void test_numbers_out_of_range_are_refused(void **state)
 {
-	static const char *const wrong[] = { "timeout=0", "connections=17", "threads=0", "attr_timeout=-1",
-		                             "entry_timeout=nan" };
+	static const char *const wrong[] = { "timeout=0",        "connections=17",    "threads=0",
+		                             "attr_timeout=-1",  "entry_timeout=nan", "wake_latency=-1",
+		                             "wake_latency=soon" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
