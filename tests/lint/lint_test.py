@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent))
 import include_rules  # noqa: E402
 import lint  # noqa: E402
+import public_headers  # noqa: E402
 import run  # noqa: E402
 
 HEAD = "/* SPDX-License-Identifier: BSD-3-Clause */\n/* A sample. */\n"
@@ -253,3 +254,30 @@ def test_part_that_breaks_does_not_stop_the_others(capsys, monkeypatch):
 def test_long_output_is_cut_to_lines_that_can_be_read():
     shown = run.tail("x" * 5000 + "\n" + "y\n" * 1000).splitlines()
     assert len(shown) == run.TAIL_LINES + 1 and max(map(len, shown)) <= run.LINE_CHARS_MAX + 4
+
+
+def test_public_headers_are_read_as_a_compiler_would():
+    text = """
+/* int hidden(void); */
+#define WFS_A 3u /* the third */
+enum wfs_e { WFS_B = 1, /* one */ WFS_C = 20,
+};
+struct wfs_s {
+	uint32_t x, y; /* two */
+	const char *name;
+	uint8_t bytes[WFS_A + 1];
+	enum wfs_e e;
+};
+WFS_PUBLIC int wfs_f(struct wfs *w, /* whose */
+                     const char *name);
+WFS_PUBLIC char *wfs_g(void);
+"""
+    assert public_headers.functions(text) == [
+        public_headers.Function("int", "wfs_f", ("struct wfs *w", "const char *name")),
+        public_headers.Function("char *", "wfs_g", ("void",)),
+    ]
+    assert public_headers.constants(text) == {"WFS_A": 3, "WFS_B": 1, "WFS_C": 20}
+    assert public_headers.members(text, "wfs_s") == [
+        ("uint32_t", "x", ""), ("uint32_t", "y", ""), ("const char *", "name", ""), ("uint8_t", "bytes", "WFS_A + 1"), ("enum wfs_e", "e", "")]
+    with pytest.raises(ValueError):
+        public_headers.members(text, "wfs_t")

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""libwfs for tests: a small binding with ctypes. Errors become OSError, with the library's own text."""
+"""libwfs for tests: clients, files and events, with ctypes. Errors become OSError, with the library's own text."""
 
 import ctypes as c
 import errno
-import re
+import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from types import SimpleNamespace
 
-from appliance import program
+import libwfs_abi as abi
+from libwfs_abi import NUMBERS, Attr, Cred, EventFn, ExportFn, ExportInfo, Extent, FileInfo, Handle, Lock, New, Options, SetAttr, Stat, Statfs
+from libwfs_batch import Batch
 
 FILE, DIR, SYMLINK, FIFO = 1, 2, 3, 4
 READ, WRITE = 4, 2
@@ -19,113 +21,100 @@ UNLOCKED, SHARED, LOCKED = 0, 1, 2
 TO_THE_END = 2**64 - 1
 
 
-_TYPES = {
-    "int": c.c_int, "unsigned": c.c_uint, "uint8_t": c.c_uint8, "uint32_t": c.c_uint32, "uint64_t": c.c_uint64, "size_t": c.c_size_t,
-}  # fmt: skip
-
-
-def _fields(header: str, name: str) -> list[tuple[str, type]]:
-    """The members of a struct as its header has them, so that this file cannot fall behind."""
-    text = (Path(__file__).parents[2] / "protocol" / "client" / header).read_text()
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    body = re.search(rf"\nstruct {name} {{(.*?)}};", text, re.S)
-    assert body, f"{header} has no struct {name}"
-    found: list[tuple[str, type]] = []
-    for line in filter(None, map(str.strip, body[1].split(";"))):
-        if match := re.fullmatch(r"(.*\*)\s*(\w+)", line, re.S):
-            found.append((match[2], c.c_char_p if match[1].startswith("const char") else c.c_void_p))
-            continue
-        kind, names = re.fullmatch(r"(enum \w+|\w+) (.*)", line, re.S).groups()
-        for one in names.split(","):
-            member, count = re.fullmatch(r"\s*(\w+)(?:\[.*\])?\s*", one, re.S)[1], 64 if "[" in one else 0
-            basic = _TYPES["int" if kind.startswith("enum ") else kind]
-            found.append((member, basic * count if count else basic))
-    return found
-
-
-class Handle(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_fh")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handle) and bytes(self) == bytes(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Cred(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_cred")
-
-
-class Attr(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_attr")
-
-
-class New(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_new")
-
-
-class Dirent(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_dirent")
-
-
-class Lock(c.Structure):
-    _fields_ = _fields("wfs_tree.h", "wfs_lock")
-
-
-class TxStatus(c.Structure):
-    _fields_ = [("state", c.c_int), ("reason", c.c_int), ("fsid", c.c_uint64), ("file_id", c.c_uint64),
-                ("committed_ns", c.c_uint64), ("name", c.c_char * 256)]
-
-
-class Options(c.Structure):
-    _fields_ = _fields("wfs.h", "wfs_options")
-
-
-DirentFn = c.CFUNCTYPE(c.c_int, c.c_void_p, c.POINTER(Dirent))
-BatchFn = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p, c.c_int, c.c_uint)
-
-_lib = c.CDLL(program("libwfs.so.0"))
-_lib.wfs_error_text.restype = c.c_char_p
-_lib.wfs_disconnect.argtypes = [c.c_void_p]
-_lib.wfs_disconnect.restype = None
-_lib.wfs_close.argtypes = [c.c_void_p]
-_lib.wfs_close.restype = None
-_lib.wfs_batch_free.argtypes = [c.c_void_p]
-_lib.wfs_batch_free.restype = None
-
-
-def _check(err: int) -> int:
-    if err >= 0:
-        return err
-    text = c.create_string_buffer(512)
-    _lib.wfs_error_text(text, c.c_size_t(len(text)))
-    raise OSError(-err, text.value.decode(errors="replace"))
+def _members(structure: c.Structure) -> SimpleNamespace:
+    """A copy that outlives what the structure points to."""
+    return SimpleNamespace(**{name: getattr(structure, name) for name, _ in structure._fields_})
 
 
 class File:
-    """An open file of a tree."""
+    """An open file of a tree, or an export that is a file."""
 
     def __init__(self, pointer: c.c_void_p) -> None:
         self._f = pointer
 
+    def _call(self, name: str, *args: object) -> int:
+        return abi.call(name, self._f, *args)
+
     def pread(self, count: int, offset: int) -> bytes:
         buf, got = c.create_string_buffer(count), c.c_size_t()
-        _check(_lib.wfs_pread_some(self._f, buf, c.c_size_t(count), c.c_uint64(offset), c.byref(got)))
+        self._call("wfs_pread_some", buf, count, offset, got)
         return buf.raw[: got.value]
 
-    def pwrite(self, data: bytes, offset: int) -> None:
-        _check(_lib.wfs_pwrite(self._f, data, c.c_size_t(len(data)), c.c_uint64(offset), 0))
+    def pread_all(self, count: int, offset: int) -> bytes:
+        """EINVAL where the file does not have all of it."""
+        buf = c.create_string_buffer(count)
+        self._call("wfs_pread", buf, count, offset)
+        return buf.raw
+
+    def pwrite(self, data: bytes, offset: int, flags: int = 0) -> None:
+        self._call("wfs_pwrite", data, len(data), offset, flags)
 
     def append(self, data: bytes) -> int:
         size = c.c_uint64()
-        _check(_lib.wfs_append(self._f, data, c.c_size_t(len(data)), c.byref(size)))
+        self._call("wfs_append", data, len(data), size)
         return size.value
 
     def flush(self) -> None:
-        _check(_lib.wfs_flush(self._f))
+        self._call("wfs_flush")
+
+    def discard(self, offset: int, count: int, flags: int = 0) -> None:
+        self._call("wfs_discard", offset, count, flags)
+
+    def zero(self, offset: int, count: int, flags: int = 0) -> None:
+        self._call("wfs_zero", offset, count, flags)
+
+    def prefetch(self, offset: int, count: int) -> None:
+        self._call("wfs_prefetch", offset, count)
+
+    def extents(self, offset: int, count: int, flags: int = 0, most: int = NUMBERS["WFS_EXTENTS_AT_ONCE"]) -> list[Extent]:
+        found, got = (Extent * most)(), c.c_uint()
+        self._call("wfs_extents", offset, count, flags, found, most, got)
+        return list(found[: got.value])
+
+    def info(self) -> SimpleNamespace:
+        info = FileInfo()
+        self._call("wfs_get_info", info)
+        return _members(info)
+
+    def stat(self) -> Stat:
+        stat = Stat()
+        self._call("wfs_stat", stat)
+        return stat
+
+    @contextmanager
+    def changed_otherwise(self) -> Iterator[None]:
+        """The file is changed in the block, by calls that are not made with it: the next flush answers for that, too."""
+        begin = self._call("wfs_change_begin")
+        yield
+        self._call("wfs_change_end", begin)
+
+    def lock(self, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> None:
+        self._call("wfs_file_lock", Lock(owner, kind, offset, count))
+
+    def lock_wait(self, number: int, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> bool:
+        """False: it waits, and an event with @number tells how that ends."""
+        try:
+            self._call("wfs_file_lock_wait", Lock(owner, kind, offset, count), number)
+        except OSError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
+            return False
+        return True
+
+    def lock_granted(self, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> None:
+        """An event said so."""
+        self._call("wfs_file_lock_granted", Lock(owner, kind, offset, count))
+
+    def lease(self, number: int, kind: int) -> None:
+        self._call("wfs_lease", kind, number)
 
     def close(self) -> None:
-        _lib.wfs_close(self._f)
+        self._call("wfs_close")
+
+    @staticmethod
+    def close_many(files: Iterable["File"]) -> None:
+        pointers = [f._f for f in files]
+        abi.call("wfs_close_many", (c.c_void_p * len(pointers))(*(p.value for p in pointers)), len(pointers))
 
     def __enter__(self) -> "File":
         return self
@@ -134,84 +123,37 @@ class File:
         self.close()
 
 
-class Batch:
-    """Operations that travel together. What they read is in `results` after run(), or when `done` was called."""
+class Listener:
+    """A thread that waits for a client's events while the block lasts."""
 
     def __init__(self, client: "Client") -> None:
         self.client = client
-        self._b = c.c_void_p()
-        _check(_lib.wfs_batch_new(client.pointer, c.byref(self._b)))
-        self._keep: list[object] = []
-        self._reads: list[tuple[c.Array[c.c_char], c.c_size_t]] = []
+        self.events: "queue.Queue[SimpleNamespace]" = queue.Queue()
+        self._fn = EventFn(lambda _ctx, event: self.events.put(_members(event.contents)))
+        self._thread = threading.Thread(target=self._wait)
 
-    def _add(self, name: str, *args: object) -> "Batch":
-        _check(getattr(_lib, f"wfs_batch_{name}")(self._b, *args))
+    def _wait(self) -> None:
+        while True:
+            try:
+                abi.call("wfs_events", self.client.pointer, 1000, self._fn, None)
+            except OSError as error:
+                if error.errno == errno.ECANCELED:
+                    return
+
+    def next(self, kind: int, timeout_s: float = 20) -> SimpleNamespace:
+        """The next event of that kind; those before it are dropped."""
+        while True:
+            event = self.events.get(timeout=timeout_s)
+            if event.kind == kind:
+                return event
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
         return self
 
-    def put(self, fh: Handle) -> "Batch":
-        return self._add("put", c.byref(fh))
-
-    def lookup(self, name: str) -> "Batch":
-        return self._add("lookup", name.encode())
-
-    def guard(self, change: int) -> "Batch":
-        return self._add("guard", c.c_uint64(change))
-
-    def unlink(self, name: str) -> "Batch":
-        return self._add("unlink", name.encode(), 0)
-
-    def put_file(self, name: str, data: bytes, flags: int = 0) -> "Batch":
-        self._keep.append(data)
-        return self._add("put_file", name.encode(), 0o644, flags, data, len(data), None)
-
-    def get_file(self, count: int) -> "Batch":
-        buf, got = c.create_string_buffer(count), c.c_size_t()
-        self._reads.append((buf, got))
-        return self._add("get_file", buf, count, c.byref(got), None, None)
-
-    def tx_begin(self, isolation: int, ttl_ms: int = 0, atomic: bool = False) -> c.c_uint64:
-        """The transaction's number, once the batch has run."""
-        number = c.c_uint64()
-        self._keep.append(number)
-        self._add("tx_begin", c.c_uint(isolation), c.c_uint32(ttl_ms), c.c_uint(atomic), c.byref(number))
-        return number
-
-    def tx_use(self, number: int) -> "Batch":
-        return self._add("tx_use", c.c_uint64(number))
-
-    def tx_commit(self, durable: bool = False) -> "Batch":
-        return self._add("tx_commit", c.c_int(durable))
-
-    def tx_abort(self) -> "Batch":
-        return self._add("tx_abort")
-
-    def tx_status(self, number: int) -> TxStatus:
-        status = TxStatus()
-        self._keep.append(status)
-        self._add("tx_status", c.c_uint64(number), c.byref(status))
-        return status
-
-    @property
-    def results(self) -> list[bytes]:
-        return [buf.raw[: got.value] for buf, got in self._reads]
-
-    def run(self) -> "Batch":
-        done = c.c_uint()
-        _check(_lib.wfs_batch_run(self._b, None, c.byref(done)))
-        return self
-
-    def start(self, done: Callable[[int], None]) -> None:
-        """@done gets 0 or an errno, in a thread of the library's."""
-
-        def called(_ctx: object, _b: object, err: int, _done: int) -> None:
-            done(-err)
-
-        fn = BatchFn(called)
-        self._keep.append(fn)
-        _check(_lib.wfs_batch_start(self._b, None, fn, None))
-
-    def free(self) -> None:
-        _lib.wfs_batch_free(self._b)
+    def __exit__(self, *_: object) -> None:
+        abi.call("wfs_events_stop", self.client.pointer)
+        self._thread.join()
 
 
 class Client:
@@ -221,10 +163,10 @@ class Client:
         options = Options(client_name=b"tests", connections=connections, timeout_ms=int(timeout_s * 1000))
         self.pointer = c.c_void_p()
         self.cred: Cred | None = None
-        _check(_lib.wfs_connect(address.encode(), c.byref(options), c.byref(self.pointer)))
+        abi.call("wfs_connect", address, options, self.pointer)
 
     def close(self) -> None:
-        _lib.wfs_disconnect(self.pointer)
+        abi.call("wfs_disconnect", self.pointer)
 
     def __enter__(self) -> "Client":
         return self
@@ -242,90 +184,209 @@ class Client:
             self.cred = None
 
     def _call(self, name: str, *args: object) -> int:
-        cred = c.byref(self.cred) if self.cred else None
-        return _check(getattr(_lib, name)(self.pointer, cred, *args))
+        return abi.call(name, self.pointer, self.cred, *args)
+
+    # Exports.
+
+    def exports(self, most: int = 2**32) -> list[SimpleNamespace]:
+        found: list[SimpleNamespace] = []
+
+        def one(_ctx: object, info: "c._Pointer[ExportInfo]") -> int:
+            found.append(_members(info.contents))
+            return int(len(found) >= most)
+
+        abi.call("wfs_list_exports", self.pointer, ExportFn(one), None)
+        return found
+
+    def open_export(self, export: str, flags: int = 0) -> File:
+        f = c.c_void_p()
+        abi.call("wfs_open", self.pointer, export, flags, f)
+        return File(f)
+
+    def statistics(self) -> dict[str, int]:
+        """Of the server."""
+        found: dict[str, int] = {}
+        abi.call("wfs_statistics", self.pointer, abi.counter_fn(found), None)
+        return found
+
+    def statistics_of(self, scope: int, export: str | None = None) -> dict[str, int]:
+        found: dict[str, int] = {}
+        abi.call("wfs_statistics_of", self.pointer, scope, export, abi.counter_fn(found), None)
+        return found
 
     def root(self, export: str = "") -> Handle:
         fh = Handle()
-        self._call("wfs_attach", export.encode(), c.byref(fh), None)
+        self._call("wfs_attach", export, fh, None)
         return fh
 
-    def lookup(self, at: Handle, path: str) -> Handle:
+    # Objects and their names.
+
+    def lookup_name(self, at: Handle, name: str) -> Handle:
+        """A single name; links are not followed."""
         fh = Handle()
-        self._call("wfs_lookup_path", c.byref(at), path.encode(), 1, c.byref(fh), None)
+        self._call("wfs_lookup", at, name, fh, None)
         return fh
 
-    def attr(self, fh: Handle) -> Attr:
-        attr = Attr()
-        self._call("wfs_getattr", c.byref(fh), c.byref(attr))
-        return attr
+    def lookup(self, at: Handle, path: str, follow: bool = True) -> Handle:
+        fh = Handle()
+        self._call("wfs_lookup_path", at, path, follow, fh, None)
+        return fh
 
     def make(self, at: Handle, name: str, kind: int = DIR, mode: int = 0o755, target: str | None = None) -> Handle:
         fh, new = Handle(), New(kind, mode, 0, target.encode() if target else None)
-        self._call("wfs_make", c.byref(at), name.encode(), c.byref(new), c.byref(fh), None)
+        self._call("wfs_make", at, name, new, fh, None)
         return fh
 
     def create(self, at: Handle, name: str, flags: int = 0, access: int = READ | WRITE) -> tuple[File, Handle]:
         f, fh = c.c_void_p(), Handle()
-        self._call("wfs_create", c.byref(at), name.encode(), 0o644, flags, access, c.byref(f), c.byref(fh), None, None)
+        self._call("wfs_create", at, name, 0o644, flags, access, f, fh, None, None)
         return File(f), fh
+
+    def create_in(self, at: Handle, name: str, flags: int = 0, access: int = READ | WRITE) -> tuple[File, bool, Attr]:
+        """Also: was it made by this, and the directory's attributes after it."""
+        f, fh, created, directory = c.c_void_p(), Handle(), c.c_int(), Attr()
+        self._call("wfs_create_in", at, name, 0o644, flags, access, f, fh, None, created, directory)
+        return File(f), bool(created.value), directory
 
     def open(self, fh: Handle, access: int = READ) -> File:
         f = c.c_void_p()
-        self._call("wfs_open_fh", c.byref(fh), access, c.byref(f))
+        self._call("wfs_open_fh", fh, access, f)
         return File(f)
 
     def link(self, at: Handle, name: str, target: Handle) -> None:
-        self._call("wfs_link", c.byref(at), name.encode(), c.byref(target))
+        self._call("wfs_link", at, name, target)
 
     def unlink(self, at: Handle, name: str, is_dir: bool = False) -> None:
-        self._call("wfs_unlink", c.byref(at), name.encode(), int(is_dir))
+        self._call("wfs_unlink", at, name, is_dir)
 
     def rename(self, at: Handle, name: str, new_at: Handle, new_name: str, flags: int = 0) -> None:
-        self._call("wfs_rename", c.byref(at), name.encode(), c.byref(new_at), new_name.encode(), flags)
+        self._call("wfs_rename", at, name, new_at, new_name, flags)
 
-    def list(self, at: Handle) -> list[str]:
-        names: list[str] = []
-        cookie, eof = c.c_uint64(), c.c_int()
+    def read_link(self, fh: Handle) -> str:
+        target = c.create_string_buffer(NUMBERS["WFS_PATH_BYTES_MAX"] + 1)
+        self._call("wfs_read_link", fh, target)
+        return target.value.decode(errors="surrogateescape")
 
-        def one(_ctx: object, entry: "c._Pointer[Dirent]") -> int:
-            e = entry.contents
-            names.append(c.string_at(e.name, e.name_len).decode(errors="surrogateescape"))
-            cookie.value = e.cookie
-            return 1
-
-        fn = DirentFn(one)
+    def list(self, at: Handle, max_bytes: int = 0) -> list[str]:
+        found: list[tuple[str, int]] = []
+        fn, eof = abi.dirent_fn(found), c.c_int()
         while not eof.value:
-            self._call("wfs_readdir", c.byref(at), cookie, 0, 0, fn, None, c.byref(eof))
+            self._call("wfs_readdir", at, found[-1][1] if found else 0, 0, max_bytes, fn, None, eof)
+        return [name for name, _ in found]
+
+    # Attributes.
+
+    def attr(self, fh: Handle) -> Attr:
+        attr = Attr()
+        self._call("wfs_getattr", fh, attr)
+        return attr
+
+    def set_attr(self, fh: Handle, valid: int, **values: int) -> Attr:
+        """@valid: WFS_SET_*."""
+        attr = Attr()
+        self._call("wfs_setattr", fh, SetAttr(valid=valid, **values), attr)
+        return attr
+
+    def set_xattr(self, fh: Handle, name: str, value: bytes, flags: int = 0) -> None:
+        self._call("wfs_set_xattr", fh, name, value, len(value), flags)
+
+    def get_xattr(self, fh: Handle, name: str, count: int = 65536) -> bytes:
+        buf, got = c.create_string_buffer(count), c.c_size_t()
+        self._call("wfs_get_xattr", fh, name, buf, count, got)
+        return buf.raw[: got.value]
+
+    def list_xattr(self, fh: Handle) -> "list[str]":
+        names: list[str] = []
+        self._call("wfs_list_xattr", fh, abi.name_fn(names), None)
         return names
 
-    def set_xattr(self, fh: Handle, name: str, value: bytes) -> None:
-        self._call("wfs_set_xattr", c.byref(fh), name.encode(), value, c.c_size_t(len(value)), 0)
+    def remove_xattr(self, fh: Handle, name: str) -> None:
+        self._call("wfs_remove_xattr", fh, name)
 
-    def get_xattr(self, fh: Handle, name: str) -> bytes:
-        buf, got = c.create_string_buffer(65536), c.c_size_t()
-        self._call("wfs_get_xattr", c.byref(fh), name.encode(), buf, c.c_size_t(len(buf)), c.byref(got))
-        return buf.raw[: got.value]
+    def statfs(self, fh: Handle) -> Statfs:
+        figures = Statfs()
+        self._call("wfs_statfs", fh, figures)
+        return figures
+
+    def access(self, fh: Handle, wanted: int) -> int:
+        """Those of @wanted that are allowed."""
+        allowed = c.c_uint()
+        self._call("wfs_access", fh, wanted, allowed)
+        return allowed.value
+
+    # Locks, watches and leases.
 
     def lock(self, fh: Handle, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> bool:
         """False: somebody else has it."""
         try:
-            self._call("wfs_lock", c.byref(fh), c.byref(Lock(owner, kind, offset, count)))
+            self._call("wfs_lock", fh, Lock(owner, kind, offset, count))
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 raise
             return False
         return True
 
+    def lock_test(self, fh: Handle, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> Lock:
+        """One that is in the way, or UNLOCKED."""
+        other = Lock()
+        self._call("wfs_lock_test", fh, Lock(owner, kind, offset, count), other)
+        return other
+
+    def locks_keep(self) -> int:
+        """How many were lost."""
+        lost = c.c_uint()
+        abi.call("wfs_locks_keep", self.pointer, lost)
+        return lost.value
+
+    def lock_cancel(self, number: int) -> None:
+        abi.call("wfs_lock_cancel", self.pointer, number)
+
+    def watch(self, fh: Handle, number: int, what: int = NUMBERS["WFS_CHANGE_ALL"], flags: int = 0) -> None:
+        self._call("wfs_watch", fh, number, what, flags)
+
+    def unwatch(self, number: int) -> None:
+        abi.call("wfs_unwatch", self.pointer, number)
+
+    def lease_return(self, number: int) -> None:
+        abi.call("wfs_lease_return", self.pointer, number)
+
+    def listen(self) -> Listener:
+        return Listener(self)
+
+    # Data, without opening a file.
+
+    def allocate(self, fh: Handle, mode: int, offset: int, length: int) -> None:
+        self._call("wfs_allocate", fh, mode, offset, length)
+
     def collapse(self, fh: Handle, offset: int, length: int) -> None:
         """The range is gone, what is behind it moves down."""
-        self._call("wfs_allocate", c.byref(fh), 2, c.c_uint64(offset), c.c_uint64(length))
+        self.allocate(fh, NUMBERS["WFS_ALLOCATE_COLLAPSE"], offset, length)
+
+    def copy(self, source: Handle, offset: int, to: Handle, to_offset: int, length: int) -> int:
+        copied = c.c_uint64()
+        self._call("wfs_copy", source, offset, to, to_offset, length, copied)
+        return copied.value
+
+    def seek(self, fh: Handle, offset: int, what: int) -> int:
+        found = c.c_uint64()
+        self._call("wfs_seek", fh, offset, what, found)
+        return found.value
 
     def sync(self, fh: Handle) -> None:
-        self._call("wfs_sync", c.byref(fh))
+        self._call("wfs_sync", fh)
 
     def batch(self) -> Batch:
-        return Batch(self)
+        return Batch(self.pointer)
+
+
+def fails(number: int, work: Callable[..., object], *args: object, **named: object) -> None:
+    """@work must fail with that errno."""
+    try:
+        work(*args, **named)
+    except OSError as error:
+        assert error.errno == number, error
+    else:
+        raise AssertionError(f"succeeded instead of {errno.errorcode[number]}")
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:

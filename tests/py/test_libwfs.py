@@ -9,7 +9,7 @@ import time
 import pytest
 
 from appliance import Appliance
-from libwfs import DIR, EXCHANGE, EXCLUSIVE, LOCKED, NOREPLACE, READ, SHARED, SYMLINK, UNLOCKED, WRITE, Client, Handle, in_threads  # fmt: skip
+from libwfs import DIR, EXCHANGE, EXCLUSIVE, LOCKED, NOREPLACE, READ, SHARED, SYMLINK, UNLOCKED, WRITE, Client, Handle, fails, in_threads  # fmt: skip
 
 
 @pytest.fixture
@@ -18,12 +18,6 @@ def address(make_appliance) -> str:
     box.wfs("fs", "create", "tank/home")
     box.add_export("tank/home", "home")
     return f"unix:{box.rpc_socket}"
-
-
-def fails(number: int, call, *args) -> None:
-    with pytest.raises(OSError) as failure:
-        call(*args)
-    assert failure.value.errno == number, failure.value
 
 
 def test_names_and_data(address: str) -> None:
@@ -210,5 +204,3 @@ def test_clients_go_on_after_a_restart(make_appliance) -> None:
         root = w.root("home")
         for i, count in made.items():
             assert len(w.list(w.lookup(root, f"dir{i}"))) == count
-
-
