@@ -286,6 +286,10 @@ WFS_PUBLIC int wfs_allocate(struct wfs *w, const struct wfs_cred *cred, const st
  * of operations or by bytes; -EINVAL), which wfs_batch_run() then returns, too. What @ret points to, and the data of
  * writes, must stay until the batch was run; results are set as far as it came. One thread at a time.
  *
+ * An answer that the server has to keep, of a batch with something that must not be done twice (create, rename, append,
+ * ...), is at most 64 KiB: what is asked to be read beside that has to fit. readdir and get_xattr count with what they
+ * may answer, list_xattr with more than that: it goes into another batch.
+ *
  *   put, root, result, lookup, lookup_path, create, make, create_nameless, put_file set the current handle;
  *   link: current is the directory, saved the target; rename: from the saved directory to the current one;
  *   copy: from the saved file to the current one.
