@@ -69,6 +69,7 @@ enum sync_rank {
 	SYNC_RANK_TX_COMMIT = 19, /* transactions of one file tree, one by one */
 	SYNC_RANK_NAMESPACE = 20, /* mount table, pool list */
 	SYNC_RANK_HANDLE = 30,
+	SYNC_RANK_LEDGER = 31, /* what a client's open files of one object may lose */
 	SYNC_RANK_WATCH = 33, /* who is told of changes */
 	SYNC_RANK_NOTICES = 35, /* what a client is to be told */
 	SYNC_RANK_RENAME = 38, /* directories that move */

@@ -27,7 +27,7 @@ int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned
 
 	if (!of)
 		return -ENOMEM;
-	*of = (struct open_file){ .node = n, .file = file, .access = access };
+	*of = (struct open_file){ .node = n, .file = file, .access = access, .seen = node_losses_seen(n) };
 	fi->fh = (uint64_t)(uintptr_t)of;
 	/* Closing it gives up locks, which the server would have to know of; and what was written to memory goes out,
 	 * if it can be written to. */
@@ -64,7 +64,7 @@ static int open_program(struct mount *m, struct node *n, const struct caller *wh
 
 	if (!err && !allowed)
 		err = -EACCES;
-	return err ? err : wfs_open_fh(m->client, NULL, &n->fh, WFS_ACCESS_READ, ret);
+	return err ? err : node_open(m, n, NULL, WFS_ACCESS_READ, node_losses_seen(n), ret);
 }
 
 /*
@@ -131,7 +131,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (fi->flags & O_TRUNC)
 		err = truncate_for_open(m, n, &who);
 	if (!err)
-		err = wfs_open_fh(m->client, &who.cred, &n->fh, access, &file);
+		err = node_open(m, n, &who.cred, access, node_losses_seen(n), &file);
 	if (!err && (fi->flags & O_TRUNC))
 		wfs_change_end(file, wfs_change_begin(file));
 	if (err == -EACCES && (fi->flags & FOR_EXEC))
@@ -259,11 +259,20 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
 {
+	struct mount *m = mount_of(req);
 	struct open_file *of = file_of(fi);
+	struct wfs_file *file;
+	int err;
 
 	(void)ino;
 	(void)data_only;
-	reply_err(req, of->small ? wfs_sync(mount_of(req)->client, NULL, &of->node->fh) : wfs_flush(of->file));
+	/* Whoever has written to it has opened it, and so it has a ledger. */
+	if (of->small && !atomic_load(&of->node->ledger)) {
+		reply_err(req, wfs_sync(m->client, NULL, &of->node->fh));
+		return;
+	}
+	err = open_file_get(m, of, &file);
+	reply_err(req, err ? err : wfs_flush(file));
 }
 
 void file_ops(struct fuse_lowlevel_ops *ops)

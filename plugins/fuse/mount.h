@@ -114,6 +114,7 @@ struct open_file {
 	struct wfs_file *file; /* NULL: only by what was read of it (small.c) */
 	struct small *small; /* NULL: not small, or not for reading */
 	unsigned access; /* WFS_ACCESS_* */
+	uint64_t seen; /* of the losses of the node's files, when it was opened */
 	bool direct; /* the kernel hands on what is written to it, and keeps none of it */
 };
 
@@ -261,6 +262,9 @@ bool names_are_old(struct mount *m, struct node *dir);
 void names_renew(struct mount *m, struct node *dir, const struct wfs_attr *attr);
 
 /* small.c */
+/* Open a file of the node, which shares what it may lose with the others. */
+int node_open(struct mount *m, struct node *n, const struct wfs_cred *cred, unsigned access, uint64_t seen,
+              struct wfs_file **ret);
 /* The file, opened if it was not yet. */
 int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret);
 #define SMALL_BYTES_MAX (64u << 10)

@@ -315,6 +315,16 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	reply_entry(req, dir, new_name, who.seen, err, &attr, &n->fh);
 }
 
+static int share(struct node *n, struct wfs_file *file)
+{
+	struct wfs_ledger *ledger = node_ledger(n);
+
+	if (!ledger)
+		return -ENOMEM;
+	wfs_file_share(file, ledger, wfs_ledger_seen(ledger));
+	return 0;
+}
+
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -341,6 +351,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	tell_begin(m);
 	err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);
+	if (!err)
+		err = share(n, file);
 	if (!err)
 		err = file_attach(m, n, file, access, fi);
 	if (err) {

@@ -33,6 +33,13 @@ int node_table_init(struct node_table *t)
 	return 0;
 }
 
+static void node_free(struct node *n)
+{
+	names_free(n->names);
+	wfs_ledger_unref(atomic_load(&n->ledger));
+	free(n);
+}
+
 void node_table_done(struct node_table *t)
 {
 	for (size_t i = 0; i < t->bucket_count; i++) {
@@ -40,8 +47,7 @@ void node_table_done(struct node_table *t)
 			struct node *n = t->buckets[i];
 
 			t->buckets[i] = n->next;
-			names_free(n->names);
-			free(n);
+			node_free(n);
 		}
 	}
 	free(t->buckets);
@@ -168,6 +174,25 @@ void node_forget(struct node_table *t, struct node *n, uint64_t count)
 	pthread_mutex_unlock(&t->lock);
 	if (t->gone)
 		t->gone(t->gone_ctx, n);
-	names_free(n->names);
-	free(n);
+	node_free(n);
+}
+
+struct wfs_ledger *node_ledger(struct node *n)
+{
+	struct wfs_ledger *l = atomic_load(&n->ledger), *new;
+
+	if (l)
+		return l;
+	new = wfs_ledger_new();
+	if (!new || atomic_compare_exchange_strong(&n->ledger, &l, new))
+		return new;
+	wfs_ledger_unref(new);
+	return l;
+}
+
+uint64_t node_losses_seen(struct node *n)
+{
+	struct wfs_ledger *l = atomic_load(&n->ledger);
+
+	return l ? wfs_ledger_seen(l) : 0;
 }

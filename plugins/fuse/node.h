@@ -36,6 +36,7 @@ struct node {
 	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
 	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
 	_Atomic unsigned opens; /* files that the kernel has open, or is about to; grows under the mount's open_lock */
+	struct wfs_ledger *_Atomic ledger; /* what its open files may lose; NULL: none was opened yet */
 	_Atomic bool setid; /* the kernel may believe that it is setuid or setgid */
 	_Atomic bool locked; /* this mount once had a byte-range lock on it */
 	_Atomic uint64_t next_listed; /* the number of the object that follows in a listing; 0: not known */
@@ -74,6 +75,10 @@ int node_table_init(struct node_table *t);
 void node_table_done(struct node_table *t);
 /* The node of an object, which the kernel is about to be told once more. NULL: no memory. */
 struct node *node_get(struct node_table *t, const struct wfs_attr *attr, const struct wfs_fh *fh);
+/* What its open files share, made when it is not there yet. NULL: no memory. */
+struct wfs_ledger *node_ledger(struct node *n);
+/* What is known to a file of it that is opened now: of wfs_ledger_seen(). */
+uint64_t node_losses_seen(struct node *n);
 /* The node of an object if there is one, told once more until node_forget(). */
 struct node *node_find(struct node_table *t, uint64_t fsid, uint64_t file_id);
 /* All of them, each told once more until node_forget(); the array is the caller's. -ENOMEM. */

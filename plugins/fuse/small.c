@@ -73,6 +73,14 @@ bool small_store(struct mount *m, struct node *n, const struct small *s)
 	return stored;
 }
 
+int node_open(struct mount *m, struct node *n, const struct wfs_cred *cred, unsigned access, uint64_t seen,
+              struct wfs_file **ret)
+{
+	struct wfs_ledger *ledger = node_ledger(n);
+
+	return ledger ? wfs_open_fh_shared(m->client, cred, &n->fh, access, ledger, seen, ret) : -ENOMEM;
+}
+
 /* The file, opened once. That it may be read was seen when it was opened. */
 int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret)
 {
@@ -84,9 +92,9 @@ int open_file_get(struct mount *m, struct open_file *of, struct wfs_file **ret)
 		return 0;
 	pthread_mutex_lock(&s->lock);
 	if (!of->file) {
-		err = wfs_open_fh(m->client, &s->who.cred, &of->node->fh, WFS_ACCESS_READ, &of->file);
+		err = node_open(m, of->node, &s->who.cred, WFS_ACCESS_READ, of->seen, &of->file);
 		if (err == -EACCES)
-			err = wfs_open_fh(m->client, NULL, &of->node->fh, WFS_ACCESS_READ, &of->file);
+			err = node_open(m, of->node, NULL, WFS_ACCESS_READ, of->seen, &of->file);
 	}
 	*ret = of->file;
 	pthread_mutex_unlock(&s->lock);

@@ -51,25 +51,18 @@ static int open_on(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, 
 /* The file's export was opened on a connection: is it still the same file, and was anything lost on the way? */
 static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint64_t boot, bool durable) SYNC_REQUIRES(f->lock)
 {
+	bool doubt = f->known && (f->flags & WFS_OPEN_SHARED) && (f->flags & WFS_OPEN_WRITE);
+
 	if (!f->known) {
 		f->known = true;
 		f->info = *ok;
-		f->boot = boot;
-		return 0;
 	}
 	if (f->info.attr.fsid != ok->attr.fsid || f->info.attr.fileid != ok->attr.fileid ||
 	    (!f->in_tree && ok->attr.size_bytes < f->info.attr.size_bytes)) {
 		f->stale = true;
 		return err_set(-ESTALE, "export \"%s\" is another file now, or smaller", f->info.name);
 	}
-	if (f->boot != boot) {
-		if (durable)
-			f->durable_boot = f->boot;
-		else if (f->writes != f->flushed || ((f->flags & WFS_OPEN_SHARED) && (f->flags & WFS_OPEN_WRITE)))
-			f->lost = true;
-		f->flushed = f->writes;
-		f->boot = boot;
-	}
+	wfs_ledger_move(f->ledger, boot, durable, doubt);
 	f->info.attr = ok->attr;
 	return 0;
 }
@@ -80,7 +73,7 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 {
 	char name[WFSP_NAME_MAX + 1];
 	struct wfsp_open_ok ok;
-	uint64_t old_boot = f->boot, boot = 0;
+	uint64_t old_boot = wfs_ledger_boot(f->ledger), boot = 0;
 	bool known = f->known, durable = false;
 	int err;
 
@@ -96,7 +89,7 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	sync_mutex_lock(&f->lock);
 	if (err)
 		return err;
-	err = adopt(f, &ok, boot, durable || f->boot == boot);
+	err = adopt(f, &ok, boot, durable);
 	if (err) {
 		sync_mutex_unlock(&f->lock);
 		close_handle(c, generation, ok.handle);
@@ -130,7 +123,7 @@ static int get_handle(struct wfs_file *f, struct wfs_conn *c, uint64_t generatio
 		}
 	}
 	*ret_handle = slot->handle;
-	*ret_boot = f->boot;
+	*ret_boot = wfs_ledger_boot(f->ledger);
 	sync_mutex_unlock(&f->lock);
 	return err;
 }
@@ -172,10 +165,7 @@ int wfs_file_call(struct wfs_file *f, struct wfs_call *call, struct rd *ret_resu
 void wfs_file_wrote(struct wfs_file *f, uint64_t boot)
 {
 	sync_mutex_lock(&f->lock);
-	if (boot == f->boot)
-		f->writes++;
-	else if (boot != f->durable_boot)
-		f->lost = true; /* the answer of a server that is dead by now */
+	wfs_ledger_wrote(f->ledger, boot);
 	sync_mutex_unlock(&f->lock);
 }
 
@@ -321,7 +311,7 @@ uint64_t wfs_change_begin(struct wfs_file *f)
 	uint64_t boot;
 
 	sync_mutex_lock(&f->lock);
-	boot = f->boot;
+	boot = wfs_ledger_boot(f->ledger);
 	sync_mutex_unlock(&f->lock);
 	return boot;
 }
@@ -333,9 +323,7 @@ void wfs_change_end(struct wfs_file *f, uint64_t begin)
 	/* It was answered by the server that is there now, or by the one before: the file must live in the present. */
 	(void)wfs_file_ready(f, wfs_pick_conn(f->client), &deadline_ns, &generation, &handle, &boot);
 	sync_mutex_lock(&f->lock);
-	if (begin && begin != f->boot && begin != f->durable_boot)
-		f->lost = true;
-	f->writes++;
+	wfs_ledger_changed(f->ledger, begin);
 	sync_mutex_unlock(&f->lock);
 }
 
@@ -349,6 +337,8 @@ int wfs_file_new(struct wfs *w, unsigned flags, struct wfs_file **ret)
 	f->flags = flags;
 	sync_mutex_init(&f->lock, SYNC_RANK_HANDLE, "wfs file");
 	sync_cond_init(&f->opened);
+	wfs_ledger_init(&f->own);
+	f->ledger = &f->own;
 	*ret = f;
 	return 0;
 }
@@ -368,6 +358,25 @@ int wfs_file_open(struct wfs_file *f)
 		return 0;
 	wfs_close(f);
 	return err == -ENOTCONN ? err_set(-ETIMEDOUT, "%s ended every connection", w->address) : err;
+}
+
+void wfs_file_share(struct wfs_file *f, struct wfs_ledger *l, uint64_t seen)
+{
+	uint64_t boot, known;
+
+	sync_mutex_lock(&f->lock);
+	boot = wfs_ledger_boot(f->ledger);
+	if (f->ledger != &f->own)
+		wfs_ledger_unref(f->ledger);
+	f->ledger = wfs_ledger_ref(l);
+	f->seen = seen;
+	known = wfs_ledger_boot(l);
+	if (boot && !known)
+		wfs_ledger_move(l, boot, false, false);
+	/* What happened between these two lives is found out when the file is opened once more. */
+	for (unsigned i = 0; known && boot != known && i < f->client->conn_count; i++)
+		f->slots[i].generation = 0;
+	sync_mutex_unlock(&f->lock);
 }
 
 void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint64_t descriptor,
@@ -408,8 +417,11 @@ int wfs_open(struct wfs *w, const char *export_name, unsigned flags, struct wfs_
 	return err;
 }
 
-static void file_free(struct wfs_file *f)
+SYNC_NO_ANALYSIS static void file_free(struct wfs_file *f)
 {
+	if (f->ledger != &f->own)
+		wfs_ledger_unref(f->ledger);
+	wfs_ledger_done(&f->own);
 	sync_cond_done(&f->opened);
 	sync_mutex_done(&f->lock);
 	free(f->export_name);

@@ -4,6 +4,7 @@
 #define WFSD_PROTOCOL_CLIENT_FILE_H
 
 #include "protocol/client/batch.h"
+#include "protocol/client/ledger.h"
 
 /* The server's handle on one connection. */
 struct file_slot {
@@ -28,15 +29,10 @@ struct wfs_file {
 	bool known SYNC_GUARDED_BY(lock); /* identity and information below are those of the first open */
 	bool stale SYNC_GUARDED_BY(lock); /* for ever */
 	struct wfsp_open_ok info SYNC_GUARDED_BY(lock);
-	/*
-	 * What a flush must not hide. @boot is the server's life that the file lives in. Acknowledged, unflushed
-	 * writes of an earlier life that did not end with everything durable make it @lost, until a flush tells.
-	 */
-	uint64_t boot SYNC_GUARDED_BY(lock);
-	uint64_t durable_boot SYNC_GUARDED_BY(lock); /* the life before, when it did end so */
-	uint64_t writes SYNC_GUARDED_BY(lock); /* acknowledged without FUA, ever */
-	uint64_t flushed SYNC_GUARDED_BY(lock); /* of these, covered by a flush */
-	bool lost SYNC_GUARDED_BY(lock);
+	/* What a flush must not hide: @own, or what it shares with others, and the last loss that it was told of. */
+	struct wfs_ledger *ledger SYNC_GUARDED_BY(lock);
+	struct wfs_ledger own;
+	uint64_t seen SYNC_GUARDED_BY(lock);
 	struct file_slot slots[CLIENT_CONNECTIONS_MAX] SYNC_GUARDED_BY(lock);
 };
 

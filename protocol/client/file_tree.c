@@ -67,12 +67,20 @@ static int file_in_tree(struct wfs *w, const struct wfs_cred *cred, unsigned acc
 int wfs_open_fh(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access,
                 struct wfs_file **ret)
 {
+	return wfs_open_fh_shared(w, cred, fh, access, NULL, 0, ret);
+}
+
+int wfs_open_fh_shared(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access,
+                       struct wfs_ledger *ledger, uint64_t seen, struct wfs_file **ret)
+{
 	struct wfs_file *f;
 	int err = file_in_tree(w, cred, access, &f);
 
 	if (err)
 		return err;
 	f->fh = *fh;
+	if (ledger)
+		wfs_file_share(f, ledger, seen);
 	err = wfs_file_open(f);
 	if (!err)
 		*ret = f;

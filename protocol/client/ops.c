@@ -91,7 +91,7 @@ int wfs_flush(struct wfs_file *f)
 	int err;
 
 	sync_mutex_lock(&f->lock);
-	writes = f->writes;
+	writes = wfs_ledger_writes(f->ledger);
 	sync_mutex_unlock(&f->lock);
 	wfs_call_init(&call, WFSP_FLUSH);
 	wr_be64(&call.args, 0);
@@ -99,12 +99,8 @@ int wfs_flush(struct wfs_file *f)
 	wfs_call_done(&call);
 	if (err)
 		return err;
-	/* Everything that this life of the server acknowledged is durable; what an earlier one did may not be. */
 	sync_mutex_lock(&f->lock);
-	lost = f->lost;
-	f->lost = false;
-	if (f->flushed < writes)
-		f->flushed = writes;
+	lost = wfs_ledger_flushed(f->ledger, writes, &f->seen);
 	sync_mutex_unlock(&f->lock);
 	if (lost)
 		return err_set(-EIO, "server restarted; unflushed writes may be lost");

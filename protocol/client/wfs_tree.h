@@ -230,6 +230,23 @@ WFS_PUBLIC int wfs_lock_test(struct wfs *w, const struct wfs_cred *cred, const s
  */
 WFS_PUBLIC int wfs_open_fh(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access,
                            struct wfs_file **ret);
+/*
+ * What the open files of one object have in common, so that a crash of the server that loses what was written through
+ * one of them is told by the next wfs_flush() of each of them, once, whichever of them is flushed first; and a flush of
+ * one answers for all. One that opens the object later is told as well, unless somebody was told before.
+ * NULL: no memory. Any thread.
+ */
+struct wfs_ledger;
+WFS_PUBLIC struct wfs_ledger *wfs_ledger_new(void);
+/* It lives on as long as files share it. NULL is fine. */
+WFS_PUBLIC void wfs_ledger_unref(struct wfs_ledger *l);
+/* What is known to who opens the object now. */
+WFS_PUBLIC uint64_t wfs_ledger_seen(struct wfs_ledger *l);
+/* wfs_open_fh() of a file that shares @ledger from its beginning. @seen: of wfs_ledger_seen(), now or before. */
+WFS_PUBLIC int wfs_open_fh_shared(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, unsigned access,
+                                  struct wfs_ledger *ledger, uint64_t seen, struct wfs_file **ret);
+/* A file that was opened otherwise shares @ledger from now on. Nothing was written through it yet. */
+WFS_PUBLIC void wfs_file_share(struct wfs_file *f, struct wfs_ledger *ledger, uint64_t seen);
 /* wfs_close() of many, in few round trips. */
 WFS_PUBLIC void wfs_close_many(struct wfs_file *const files[], unsigned count);
 #define WFS_CREATE_EXCLUSIVE 1u /* -EEXIST when it is there */

@@ -555,6 +555,44 @@ def test_fsync_after_a_crash_tells_once_of_every_kind_of_change(appliance: Appli
         mount.dispose()
 
 
+def test_fsync_after_a_crash_tells_every_descriptor_of_the_file_once(appliance: Appliance) -> None:
+    mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt").start()
+    opened: list[int] = []
+
+    def opened_file(name: str, flags: int) -> int:
+        opened.append(os.open(mount / name, flags))
+        return opened[-1]
+
+    try:
+        readers = {}
+        for name in ("shared", "small", "left", "kept"):
+            (mount / name).write_bytes(b"x" * (200_000 if name == "shared" else 1000))
+            readers[name] = opened_file(name, os.O_RDONLY)
+            os.fsync(readers[name])
+        writer, other = opened_file("shared", os.O_WRONLY), opened_file("shared", os.O_RDWR)
+        small = opened_file("small", os.O_WRONLY)
+        for fd in (writer, small):
+            os.pwrite(fd, b"y", 5)
+        with open(mount / "left", "r+b") as file:  # closed before the crash
+            file.write(b"y")
+        kept = opened_file("kept", os.O_WRONLY)
+        os.pwrite(kept, b"y", 5)
+        os.fsync(readers["kept"])  # that was for all of them
+        appliance.kill9()
+        appliance.start()
+        late = opened_file("shared", os.O_RDONLY)
+        for told in (late, other, readers["shared"], writer, readers["small"], small, opened_file("left", os.O_RDONLY)):
+            assert error_of(lambda fd=told: os.fsync(fd)) == errno.EIO
+        assert error_of(lambda: os.fsync(readers["left"])) == errno.EIO
+        opened_file("shared", os.O_RDONLY)  # others were told before
+        for fd in opened:
+            os.fsync(fd)
+    finally:
+        for fd in opened:
+            os.close(fd)
+        mount.dispose()
+
+
 def test_sigterm_unmounts(shared: Appliance, source: str) -> None:
     mount = Mount(source, shared.folder / "mnt-term").start()
     try:

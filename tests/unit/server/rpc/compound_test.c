@@ -295,6 +295,49 @@ static void test_flush_after_a_crash_tells_of_appends_and_of_other_changes(void 
 	wfs_close(f);
 }
 
+static void test_flush_after_a_crash_tells_every_file_that_shares_a_ledger(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_file *writer, *reader, *closed, *late;
+	struct wfs_fh fh;
+	uint64_t clean;
+
+	assert_int_equal(wfs_create(t->w, NULL, &t->root, "f", 0644, 0, WFS_ACCESS_WRITE, &writer, &fh, NULL, NULL), 0);
+	wfs_file_share(writer, l, wfs_ledger_seen(l));
+	assert_int_equal(wfs_open_fh_shared(t->w, NULL, &fh, WFS_ACCESS_READ, l, wfs_ledger_seen(l), &reader), 0);
+	assert_int_equal(wfs_pwrite(writer, "x", 1, 0, 0), 0);
+	fixture_unserve(t->f);
+	fixture_serve(t->f, 2000, NULL, 0);
+	assert_int_equal(wfs_flush(reader), -EIO);
+	assert_int_equal(wfs_flush(reader), 0);
+	assert_int_equal(wfs_flush(writer), -EIO);
+	assert_int_equal(wfs_flush(writer), 0);
+	/* What was written through a file that is closed by then, to one that is opened after the crash. */
+	assert_int_equal(wfs_open_fh_shared(t->w, NULL, &fh, WFS_ACCESS_WRITE, l, wfs_ledger_seen(l), &closed), 0);
+	assert_int_equal(wfs_pwrite(closed, "y", 1, 0, 0), 0);
+	wfs_close(closed);
+	fixture_unserve(t->f);
+	fixture_serve(t->f, 3000, NULL, 0);
+	assert_int_equal(wfs_open_fh_shared(t->w, NULL, &fh, WFS_ACCESS_READ, l, wfs_ledger_seen(l), &late), 0);
+	assert_int_equal(wfs_flush(late), -EIO);
+	assert_int_equal(wfs_flush(reader), -EIO);
+	wfs_close(late);
+	/* A file that comes from the present to a ledger that does not yet. */
+	assert_int_equal(wfs_pwrite(writer, "z", 1, 0, 0), 0);
+	fixture_unserve(t->f);
+	clean = 3000;
+	fixture_serve(t->f, 4000, &clean, 1);
+	assert_int_equal(wfs_open_fh(t->w, NULL, &fh, WFS_ACCESS_READ, &late), 0);
+	wfs_file_share(late, l, wfs_ledger_seen(l));
+	assert_int_equal(wfs_flush(late), 0);
+	assert_int_equal(wfs_flush(reader), 0);
+	wfs_close(late);
+	wfs_close(writer);
+	wfs_close(reader);
+	wfs_ledger_unref(l);
+}
+
 static void test_descriptors_work_in_compounds(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -363,6 +406,7 @@ int main(void)
 		T(test_large_compounds_arrive_in_pieces),
 		T(test_open_files_survive_a_restart_of_the_server),
 		T(test_flush_after_a_crash_tells_of_appends_and_of_other_changes),
+		T(test_flush_after_a_crash_tells_every_file_that_shares_a_ledger),
 		T(test_descriptors_work_in_compounds),
 		T(test_a_compound_that_does_not_fit_ends_the_connection),
 	};
