@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What programs on a mount are told when the daemon crashed and lost what was not durable."""
+
+import errno
+import os
+
+import pytest
+
+import mounts
+from appliance import Appliance
+from mounts import Mount, error_of, fallocate
+
+pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+
+
+def test_fsync_after_a_crash_tells_once_of_every_kind_of_change(appliance: Appliance) -> None:
+    mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt").start()
+    names = ("written", "appended", "cut", "allocated", "copied", "unchanged")
+    flags = {"appended": os.O_APPEND}
+    files: dict[str, int] = {}
+    try:
+        for name in names:
+            files[name] = os.open(mount / name, os.O_RDWR | os.O_CREAT | flags.get(name, 0), 0o600)
+            os.write(files[name], b"x" * 10_000)
+            os.fsync(files[name])
+        os.pwrite(files["written"], b"y", 5)
+        # Each open file that wrote is told, once.
+        files["again"] = os.open(mount / "written", os.O_RDWR)
+        os.pwrite(files["again"], b"y", 6)
+        os.write(files["appended"], b"y")
+        os.ftruncate(files["cut"], 5_000)
+        fallocate(files["allocated"], 0, 0, 20_000)
+        assert os.copy_file_range(files["unchanged"], files["copied"], 5_000, 0, 5_000) == 5_000
+        appliance.kill9()
+        appliance.start()
+        for name in (*names[:-1], "again"):
+            assert error_of(lambda fd=files[name]: os.fsync(fd)) == errno.EIO, name
+        for fd in files.values():
+            os.fsync(fd)
+        os.write(files["appended"], b"z")
+        os.fsync(files["appended"])
+        assert os.pread(files["appended"], 20_000, 0).endswith(b"z")
+    finally:
+        for fd in files.values():
+            os.close(fd)
+        mount.dispose()
+
+
+def test_fsync_after_a_crash_tells_every_descriptor_of_the_file_once(appliance: Appliance) -> None:
+    mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt").start()
+    opened: list[int] = []
+
+    def opened_file(name: str, flags: int) -> int:
+        opened.append(os.open(mount / name, flags))
+        return opened[-1]
+
+    try:
+        readers = {}
+        for name in ("shared", "small", "left", "kept"):
+            (mount / name).write_bytes(b"x" * (200_000 if name == "shared" else 1000))
+            readers[name] = opened_file(name, os.O_RDONLY)
+            os.fsync(readers[name])
+        writer, other = opened_file("shared", os.O_WRONLY), opened_file("shared", os.O_RDWR)
+        small = opened_file("small", os.O_WRONLY)
+        for fd in (writer, small):
+            os.pwrite(fd, b"y", 5)
+        with open(mount / "left", "r+b") as file:  # closed before the crash
+            file.write(b"y")
+        kept = opened_file("kept", os.O_WRONLY)
+        os.pwrite(kept, b"y", 5)
+        os.fsync(readers["kept"])  # that was for all of them
+        appliance.kill9()
+        appliance.start()
+        late = opened_file("shared", os.O_RDONLY)
+        for told in (late, other, readers["shared"], writer, readers["small"], small, opened_file("left", os.O_RDONLY)):
+            assert error_of(lambda fd=told: os.fsync(fd)) == errno.EIO
+        assert error_of(lambda: os.fsync(readers["left"])) == errno.EIO
+        opened_file("shared", os.O_RDONLY)  # others were told before
+        for fd in opened:
+            os.fsync(fd)
+    finally:
+        for fd in opened:
+            os.close(fd)
+        mount.dispose()
