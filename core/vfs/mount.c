@@ -255,6 +255,25 @@ static struct vfs_mount_point *new_mount(const char *path, struct vfs_node *root
 	return m;
 }
 
+/* The name of what the mount lies over stands for something else than before. */
+static void tell_name_changed(struct vfs *v, const struct vfs_mount_point *m)
+{
+	const struct place *at = &m->covered;
+	const char *name = strrchr(m->path, '/') + 1;
+	struct vfs_node *dir;
+
+	if (!watch_any(v))
+		return;
+	if (!at->node) {
+		watch_lost(v, v->top);
+	} else if (!at->node->ops->parent || at->node->ops->parent(at->node, &dir)) {
+		watch_lost(v, at->mount);
+	} else {
+		watch_name(v, at->mount, VFS_CHANGE_MOVED_TO, dir, name, strlen(name), NULL);
+		vfs_node_unref(dir);
+	}
+}
+
 int vfs_mount(struct vfs *v, const char *path, struct vfs_node *root, bool read_only)
 {
 	return vfs_mount_held(v, path, root, read_only, NULL, NULL);
@@ -276,12 +295,15 @@ int vfs_mount_held(struct vfs *v, const char *path, struct vfs_node *root, bool 
 	if (!ret) {
 		sync_mutex_lock(&v->lock);
 		ret = enter(v, m);
+		if (!ret)
+			mount_ref(m);
 		sync_mutex_unlock(&v->lock);
 	}
-	if (ret) {
+	if (ret)
 		m->left = NULL;
-		mount_unref(m);
-	}
+	else
+		tell_name_changed(v, m);
+	mount_unref(m);
 	return ret;
 }
 
@@ -328,6 +350,7 @@ int vfs_unmount(struct vfs *v, const char *path, bool force)
 	locks_drop_mount(v->locks, m);
 	watch_drop_mount(v->watches, m);
 	lease_drop_mount(v->leases, m);
+	tell_name_changed(v, m);
 	mount_unref(m);
 	return 0;
 }

@@ -26,7 +26,7 @@
 struct vfs_change {
 	unsigned what; /* one of the above; DATA and ATTR may come together, and DATA changes attributes, too */
 	uint64_t fsid;
-	uint64_t object; /* that has the name, or was changed */
+	uint64_t object; /* that has the name, or was changed; 0: something was mounted over it, or is not any more */
 	uint64_t dir; /* of a name: the directory; otherwise 0 */
 	const char *name; /* not terminated; valid during the call */
 	size_t name_len; /* 0: there is none, or it is not for the watcher to know */

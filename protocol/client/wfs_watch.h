@@ -50,7 +50,8 @@ typedef void wfs_event_fn(void *ctx, const struct wfs_event *e);
 #define WFS_WATCH_OTHERS 2u /* not what this client does itself */
 /*
  * Watch @fh, which must be readable for @cred: a directory (names in it; data and attributes of what has a name in it),
- * or a file. @what: WFS_CHANGE_*. What is mounted below @fh is not watched. -EEXIST: @id is in use. -EMFILE: too many.
+ * or a file. @what: WFS_CHANGE_*. What is mounted below @fh is not watched, but that it was mounted, or is not
+ * any more, is a MOVED_TO of its name, with file_id 0. -EEXIST: @id is in use. -EMFILE: too many.
  * -EOPNOTSUPP, for both flags together: @fh is on another server, whose other clients are not heard of.
  */
 WFS_PUBLIC int wfs_watch(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, uint64_t id,

@@ -149,7 +149,9 @@ static void tell_name(struct watch *w, const struct wfs_event *e)
 	} else if (e->what & WFS_CHANGE_MOVED_TO) {
 		if (old)
 			move_below(w, old, path);
-		learn(w, e->file_id, path);
+		/* Otherwise it is what was mounted there, or lay under it. */
+		if (e->file_id)
+			learn(w, e->file_id, path);
 		tell(w, "moved-to", path, e->file_id);
 	} else {
 		tell(w, e->what & WFS_CHANGE_REMOVED ? "removed" : "moved-from", path, e->file_id);

@@ -278,6 +278,29 @@ def test_what_is_mounted_below_is_not_believed_for_long(make_appliance: Callable
         two.dispose()
 
 
+def test_what_is_mounted_and_removed_below_is_told_at_once(make_appliance: Callable[..., Appliance], tmp_path: Path) -> None:
+    box = make_appliance(Settings())
+    image = make_fat(tmp_path / "stick.img")
+    one = mount(box, create_tree(box), "one", FOR_EVER)
+    try:
+        (one / "dir/place").mkdir(parents=True)
+        (one / "dir/place/covered").touch()
+        (one / "dir/place/covered").stat()
+        for _ in range(3):
+            number = (one / "dir/place").stat().st_ino
+            box.wfs("mount", "add", "fat", str(image), "/tank/files/dir/place")
+            soon(lambda number=number: (one / "dir/place").stat().st_ino != number, "what was mounted")
+            assert not (one / "dir/place/covered").exists()
+            (one / "dir/place/f").write_bytes(b"on the stick")
+            box.wfs("mount", "remove", "/tank/files/dir/place", "--force")
+            soon((one / "dir/place/covered").exists, "what it lay over")
+            assert (one / "dir/place").stat().st_ino == number
+            assert os.listdir(one / "dir/place") == ["covered"]
+        assert one.stop() == 0
+    finally:
+        one.dispose()
+
+
 def test_an_open_small_file_outlives_its_name(here: Path, there: Path) -> None:
     files = make_small_files(here, 20)
     for file in files:

@@ -286,6 +286,52 @@ static void test_an_unmount_ends_watches_and_does_not_wait_for_them(void **state
 	assert_int_equal(vfs_walk(e->vfs, ROOT, NULL, NULL, "/t", 0, &e->top), 0);
 }
 
+static void test_what_a_mount_lies_over_is_told_as_a_changed_name(void **state)
+{
+	struct tree_env *e = *state;
+	struct watcher all, direct, elsewhere, top;
+	struct treefs over;
+	uint64_t a, b;
+
+	treefs_init(&over);
+	make(e, "/t/a", VFS_TYPE_DIR, 0755);
+	make(e, "/t/a/b", VFS_TYPE_DIR, 0755);
+	make(e, "/t/other", VFS_TYPE_DIR, 0755);
+	a = object_at(e, "/t/a");
+	b = object_at(e, "/t/a/b");
+	watch(e, "/t", true, &all);
+	watch(e, "/t/a", false, &direct);
+	watch(e, "/t/other", true, &elsewhere);
+	watch(e, "/", false, &top);
+	assert_int_equal(vfs_mount(e->vfs, "/t/a/b", &over.root->node, false), 0);
+	assert_int_not_equal(object_at(e, "/t/a/b"), b);
+	assert_int_equal(all.count, 1);
+	expect(&all, 0, VFS_CHANGE_MOVED_TO, "b", 0);
+	assert_int_equal(all.seen[0].dir, a);
+	assert_int_equal(direct.count, 1);
+	expect(&direct, 0, VFS_CHANGE_MOVED_TO, "b", 0);
+	assert_int_equal(vfs_mount(e->vfs, "/t/a/b", &over.root->node, false), -EEXIST);
+	assert_int_equal(vfs_unmount(e->vfs, "/t/a/b", false), 0);
+	assert_int_equal(object_at(e, "/t/a/b"), b);
+	assert_int_equal(all.count, 2);
+	expect(&all, 1, VFS_CHANGE_MOVED_TO, "b", 0);
+	assert_int_equal(direct.count, 2);
+	assert_int_equal(elsewhere.count, 0);
+	/* The top directory has no number: who watches it looks anew. */
+	assert_int_equal(top.count, 0);
+	assert_int_equal(vfs_mount(e->vfs, "stick", &over.root->node, false), 0);
+	assert_int_equal(top.count, 1);
+	assert_int_equal(top.seen[0].what, VFS_CHANGE_LOST);
+	assert_int_equal(vfs_unmount(e->vfs, "stick", false), 0);
+	assert_int_equal(top.count, 2);
+	assert_int_equal(all.count, 2);
+	vfs_watch_close(all.watch);
+	vfs_watch_close(direct.watch);
+	vfs_watch_close(elsewhere.watch);
+	vfs_watch_close(top.watch);
+	treefs_done(&over);
+}
+
 static void test_an_append_only_directory_keeps_names_from_renames(void **state)
 {
 	struct tree_env *e = *state;
@@ -375,6 +421,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_was_not_asked_for_is_not_told, tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_a_file_can_be_watched, tree_setup, tree_teardown),
 		cmocka_unit_test_setup_teardown(test_an_unmount_ends_watches_and_does_not_wait_for_them, tree_setup,
+		                                tree_teardown),
+		cmocka_unit_test_setup_teardown(test_what_a_mount_lies_over_is_told_as_a_changed_name, tree_setup,
 		                                tree_teardown),
 		cmocka_unit_test_setup_teardown(test_an_append_only_directory_keeps_names_from_renames, tree_setup,
 		                                tree_teardown),
