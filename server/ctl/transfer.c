@@ -116,6 +116,34 @@ static int copy_data(struct transfer *t, const struct remote_entry *e, const str
 	return err ? err : wfs_setattr(t->w, NULL, to, &set, NULL);
 }
 
+static bool is_same(const struct wfs_attr *a, const struct wfs_attr *b)
+{
+	return a->fsid == b->fsid && a->file_id == b->file_id;
+}
+
+/* A file in place of what has the name, which must not be the source, by this name or another: that would be emptied.
+ */
+static int copy_file(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *dir, const char *name)
+{
+	struct wfs_attr there;
+	struct wfs_file *f;
+	struct wfs_fh to;
+	int err = wfs_lookup(t->w, NULL, dir, name, &to, &there);
+
+	if (!err && is_same(&there, &e->attr))
+		return err_set(-EINVAL, "it is the same file as its copy");
+	if (err && err != -ENOENT)
+		return err;
+	err = wfs_create(t->w, NULL, dir, name, e->attr.mode, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &f, &to, NULL,
+	                 NULL);
+	if (err)
+		return err;
+	wfs_close(f);
+	err = copy_data(t, e, &to);
+	transfer_add(t, 1, 0);
+	return err;
+}
+
 static int copy_entry(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *dir, const char *name,
                       bool recursive, const char *path, unsigned depth);
 
@@ -146,39 +174,38 @@ static int copy_entry(struct transfer *t, const struct remote_entry *e, const st
 {
 	struct wfs_new what = { .type = e->attr.type, .mode = e->attr.mode, .rdev = e->attr.rdev };
 	char target[WFS_PATH_BYTES_MAX + 1];
-	struct wfs_file *f;
 	struct wfs_attr there;
 	struct wfs_fh to;
 	int err;
 
 	if (depth > TRANSFER_DEPTH_MAX)
 		return err_set(-ELOOP, "more than %u directories in each other", TRANSFER_DEPTH_MAX);
-	if (e->attr.type == WFS_TYPE_FILE) {
-		err = wfs_create(t->w, NULL, dir, name, e->attr.mode, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &f, &to,
-		                 NULL, NULL);
-		if (err)
-			return err;
-		wfs_close(f);
-		err = copy_data(t, e, &to);
-		transfer_add(t, 1, 0);
-		return err;
-	}
+	if (e->attr.type == WFS_TYPE_FILE)
+		return copy_file(t, e, dir, name);
 	if (e->attr.type == WFS_TYPE_DIR && !recursive)
 		return err_set(-EISDIR, "it is a directory: say --recursive");
+	if (depth && is_same(&t->copy, &e->attr))
+		return err_set(-EINVAL, "it is the copy itself");
 	if (e->attr.type == WFS_TYPE_SYMLINK) {
 		err = wfs_read_link(t->w, NULL, &e->fh, target);
 		if (err)
 			return err;
 		what.target = target;
 	}
-	err = wfs_make(t->w, NULL, dir, name, &what, &to, NULL);
+	err = wfs_make(t->w, NULL, dir, name, &what, &to, &there);
 	if (err == -EEXIST && e->attr.type == WFS_TYPE_DIR) {
 		err = wfs_lookup(t->w, NULL, dir, name, &to, &there);
 		if (!err && there.type != WFS_TYPE_DIR)
 			err = err_set(-ENOTDIR, "what is there is not a directory");
+		if (!err && is_same(&there, &e->attr))
+			err = err_set(-EINVAL, "it is the same directory as its copy");
 	}
 	transfer_add(t, 1, 0);
-	return err || e->attr.type != WFS_TYPE_DIR ? err : copy_dir(t, e, &to, path, depth);
+	if (err || e->attr.type != WFS_TYPE_DIR)
+		return err;
+	if (!depth)
+		t->copy = there;
+	return copy_dir(t, e, &to, path, depth);
 }
 
 /* Where a copy goes: into a directory that is there, under its own name, or under the name given. */

@@ -19,6 +19,8 @@ struct transfer {
 	struct progress progress;
 	uint64_t file_count, bytes; /* done */
 	bool failed; /* something was left out, and said so */
+	struct wfs_attr
+	        copy; /* cp: of the directory that is made at the top, which may lie in the one that is copied */
 };
 
 int transfer_init(struct transfer *t, struct wfs *w, const char *what);
