@@ -150,13 +150,25 @@ void command_help(FILE *out)
 	}
 }
 
+void command_print_text(FILE *out, const char *text)
+{
+	bool plain = !isatty(fileno(out));
+
+	for (const char *p = text; *p; p++)
+		putc(plain || ((unsigned char)*p >= ' ' && *p != '\177') ? *p : '?', out);
+}
+
 enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...)
 {
+	char *text;
 	va_list args;
 
 	fputs("wfs: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	if (vasprintf(&text, fmt, args) >= 0) {
+		command_print_text(stderr, text);
+		free(text);
+	}
 	va_end(args);
 	fputc('\n', stderr);
 	return status;

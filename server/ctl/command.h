@@ -104,7 +104,9 @@ enum ctl_status cmd_stats_export(struct ctl *c);
 enum ctl_status cmd_status(struct ctl *c);
 enum ctl_status cmd_reload(struct ctl *c);
 
-/* One line on standard error: "wfs: ...". Returns @status. */
+/* Names are bytes that others choose: on a terminal what would control it is shown as "?". */
+void command_print_text(FILE *out, const char *text);
+/* One line on standard error, for a terminal likewise: "wfs: ...". Returns @status. */
 enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with what err_set() was told last in this thread; CTL_USAGE. */
 enum ctl_status command_usage_err(void);

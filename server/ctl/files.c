@@ -58,23 +58,25 @@ static json_t *attr_json(const char *name, const struct wfs_attr *a)
 	                 (json_int_t)a->ctime_ns, "btime_ns", (json_int_t)a->btime_ns);
 }
 
-static void print_long(const char *name, const struct wfs_attr *a)
+static void print_long(const struct wfs_attr *a)
 {
 	char mode[11], when[32];
 
 	mode_text(a, mode);
 	time_text(a->mtime_ns, when, sizeof(when));
-	printf("%s %4u %6u %6u %14" PRIu64 " %s %s\n", mode, a->link_count, a->uid, a->gid, a->size_bytes, when, name);
+	printf("%s %4u %6u %6u %14" PRIu64 " %s ", mode, a->link_count, a->uid, a->gid, a->size_bytes, when);
 }
 
 static void print_entry(const struct ctl *c, json_t *list, const char *name, const struct wfs_attr *a)
 {
-	if (list)
+	if (list) {
 		json_array_append_new(list, attr_json(name, a));
-	else if (c->args.given & ARGS_LONG)
-		print_long(name, a);
-	else
-		puts(name);
+		return;
+	}
+	if (c->args.given & ARGS_LONG)
+		print_long(a);
+	command_print_text(stdout, name);
+	putchar('\n');
 }
 
 enum ctl_status cmd_ls(struct ctl *c)
@@ -168,7 +170,7 @@ enum ctl_status cmd_find(struct ctl *c)
 	enum ctl_status status = remote_open(c, c->operands[0], &r);
 
 	if (status == CTL_OK) {
-		if (remote_find(&r, true, &fh, NULL) || remote_walk(r.w, &fh, r.path, false, found, &f))
+		if (remote_find(&r, true, &fh, NULL) || remote_walk(r.w, &fh, r.path, found, &f))
 			status = remote_fail("cannot search", c->operands[0]);
 		else if (f.list)
 			command_print_json(f.list);
@@ -213,7 +215,7 @@ enum ctl_status cmd_rm(struct ctl *c)
 		return status;
 	if (remote_parent(&r, &dir, &name) || wfs_lookup(r.w, NULL, &dir, name, &fh, &attr))
 		status = remote_fail("cannot remove", c->operands[0]);
-	else if (all && attr.type == WFS_TYPE_DIR && remote_walk(r.w, &fh, "", true, remove_entry, r.w))
+	else if (all && attr.type == WFS_TYPE_DIR && remote_walk(r.w, &fh, NULL, remove_entry, r.w))
 		status = remote_fail("cannot empty", c->operands[0]);
 	else if (wfs_unlink(r.w, NULL, &dir, name, attr.type == WFS_TYPE_DIR))
 		status = remote_fail("cannot remove", c->operands[0]);

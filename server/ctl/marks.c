@@ -58,7 +58,7 @@ static enum ctl_status change_project(struct ctl *c, struct remote *r)
 	if (remote_find(r, true, &fh, &attr) || set_project(&p, &fh))
 		return remote_fail("cannot set the project of", c->operands[0]);
 	if (c->args.given & ARGS_RECURSIVE && attr.type == WFS_TYPE_DIR &&
-	    remote_walk(r->w, &fh, r->path, false, set_project_of, &p))
+	    remote_walk(r->w, &fh, r->path, set_project_of, &p))
 		return remote_fail("cannot set the project of everything in", c->operands[0]);
 	if (c->args.json) {
 		json_t *object =

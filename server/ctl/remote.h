@@ -37,9 +37,11 @@ struct remote_entry {
 };
 int remote_list(struct wfs *w, const struct wfs_fh *dir, struct remote_entry **ret, size_t *ret_count);
 
-/* Everything below @fh, deepest first when @after; false ends it. @path is @fh's own. 0 or why it could not be listed.
+/*
+ * Everything below @dir, whose own path is @path, a directory before what is in it; with NULL for the path behind that,
+ * by names only. An error of @fn ends it. 0, or that error, or why something could not be listed.
  */
 typedef int remote_walk_fn(void *ctx, const char *path, const struct wfs_fh *dir, const struct remote_entry *e);
-int remote_walk(struct wfs *w, const struct wfs_fh *dir, const char *path, bool after, remote_walk_fn *fn, void *ctx);
+int remote_walk(struct wfs *w, const struct wfs_fh *dir, const char *path, remote_walk_fn *fn, void *ctx);
 
 #endif

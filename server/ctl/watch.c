@@ -79,7 +79,7 @@ static int list(struct watch *w)
 	json_object_clear(w->paths);
 	learn(w, w->attr.file_id, w->r.path);
 	if (w->attr.type == WFS_TYPE_DIR && w->c->args.given & ARGS_RECURSIVE)
-		err = remote_walk(w->r.w, &w->fh, w->r.path, false, learn_entry, w);
+		err = remote_walk(w->r.w, &w->fh, w->r.path, learn_entry, w);
 	else if (w->attr.type == WFS_TYPE_DIR)
 		err = remote_list(w->r.w, &w->fh, &entries, &count);
 	for (size_t i = 0; i < count; i++) {
@@ -128,7 +128,9 @@ static void tell(struct watch *w, const char *what, const char *path, uint64_t i
 		putchar('\n');
 		json_decref(line);
 	} else {
-		printf("%-10s %s\n", what, path);
+		printf("%-10s ", what);
+		command_print_text(stdout, path);
+		putchar('\n');
 	}
 	if (fflush(stdout))
 		w->ended = true;

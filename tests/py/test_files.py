@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance import Appliance, CommandResult, Settings, program
+from libwfs import Client
 
 
 class Files:
@@ -124,6 +125,56 @@ def test_the_server_copies_moves_and_removes(files: Files, tree: Path, tmp_path:
     files.do("rm", "--recursive", "home/two")
     assert files.names("home") == ["one"]
     assert "No such file" in files.fails("rm", "home/two")
+
+
+def test_a_copy_onto_itself_is_refused_and_changes_nothing(files: Files, tmp_path: Path) -> None:
+    data = os.urandom(100_000)
+    (tmp_path / "file").write_bytes(data)
+    files.do("mkdir", "home/dir")
+    files.do("put", str(tmp_path / "file"), "home/dir/one")
+    with Client(f"unix:{files.box.rpc_socket}") as w:
+        top = w.root("home")
+        w.link(w.lookup(top, "dir"), "two", w.lookup(top, "dir/one"))
+    for args in (("home/dir/one", "home/dir/one"), ("home/dir/one", "home/dir/two"), ("home/dir/one", "home/dir"),
+                 ("--recursive", "home/dir", "home")):
+        assert "the same" in files.fails("cp", *args), args
+    (tmp_path / "back").mkdir()
+    files.do("get", "home/dir/one", "home/dir/two", str(tmp_path / "back"))
+    assert (tmp_path / "back" / "one").read_bytes() == (tmp_path / "back" / "two").read_bytes() == data
+
+
+@pytest.mark.parametrize("into", ["home/dir/copy", "home/dir/a/b", "part/a/copy"])
+def test_a_directory_is_copied_into_itself_once(files: Files, into: str) -> None:
+    for path in ("home/part", "home/dir", "home/dir/a", "home/dir/a/b", "home/part/a"):
+        files.do("mkdir", path)
+    source = "home/part" if into.startswith("part") else "home/dir"
+    before = len(files.do("find", source).splitlines())
+    assert "it is the copy itself" in files.fails("cp", "--recursive", source, into)
+    assert len(files.do("find", source).splitlines()) <= 2 * before + 1
+
+
+def test_what_is_very_deep_is_removed(files: Files, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "/".join("d" * 400)).mkdir(parents=True)
+    files.do("put", str(top), "home")
+    files.do("put", str(top), "home/top/" + "/".join("d" * 400))
+    assert "more than 500 directories" in files.fails("find", "home/top")
+    files.do("rm", "--recursive", "home/top")
+    assert files.names("home") == []
+
+
+def test_names_do_not_control_a_terminal(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "odd\033[31m\n\177").write_bytes(b"")
+    files.do("put", str(tmp_path / "odd\033[31m\n\177"), "home")
+    assert files.do("ls", "home") == "odd\033[31m\n\177\n"
+    for args in (("ls", "home"), ("ls", "--long", "home"), ("find", "home"), ("cat", "home/none\033")):
+        ours, theirs = os.openpty()
+        command = subprocess.Popen([program("wfs"), "--server", f"unix:{files.box.rpc_socket}", *args], stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown = os.read(ours, 10_000)
+        command.wait(60)
+        os.close(ours)
+        assert b"\033" not in shown and b"\177" not in shown and b"?" in shown, shown
 
 
 def test_names_attributes_and_contents_are_shown(files: Files, tree: Path) -> None:
