@@ -168,7 +168,7 @@ static int connect_client(struct wfs **ret)
 	};
 	int err = wfs_connect(address, &options, ret);
 
-	return err ? failed("connect", err) : 0;
+	return err ? failed(address, err) : 0;
 }
 
 static int add_export(void *ctx, const struct wfs_export_info *info)

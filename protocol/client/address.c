@@ -65,7 +65,7 @@ static int connect_unix(const char *path, uint64_t deadline_ns)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes));
 	fd = connect_until(fd, (const struct sockaddr *)&addr, sizeof(addr), deadline_ns);
 	if (fd < 0)
-		return err_set(fd, "connect to unix:%s: %s", path, strerror(-fd));
+		return err_set(fd, "cannot connect");
 	return fd;
 }
 
@@ -120,7 +120,7 @@ static int connect_tcp(const char *address, uint64_t deadline_ns)
 	}
 	freeaddrinfo(list);
 	if (fd < 0)
-		return err_set(fd, "connect to %s: %s", address, strerror(-fd));
+		return err_set(fd, "cannot connect");
 	tune_tcp(fd);
 	return fd;
 }

@@ -287,7 +287,7 @@ int wfs_conn_up(struct wfs_conn *c, uint64_t *deadline_ns, bool once, uint64_t *
 		if (c->state == CONN_DOWN && now >= c->retry_ns) {
 			connect_locked(c, *deadline_ns);
 			if (once && c->state == CONN_DOWN) {
-				err = err_set(c->connect_err, "%s", c->connect_text);
+				err = c->connect_err; /* with the text of that attempt, of this thread */
 				break;
 			}
 			continue;
