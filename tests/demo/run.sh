@@ -74,10 +74,15 @@ wfsd runs; Ctrl-C ends it. The volume tank/vm1 is exported as "vm1". To attach i
 
 and to look after it:
 
-    export WFSD_ADMIN=$WFSD_ADMIN
+    export WFSD_ADMIN=$WFSD_ADMIN WFS_SERVER=unix:$sockets/rpc.sock
     $wfs status
     $wfs stats --watch
     curl --unix-socket \$WFSD_ADMIN http://wfsd/metrics
+
+Files, too:
+
+    $wfs fs create tank/home && $wfs export add tank/home
+    $wfs put /etc/hosts home && $wfs ls --long home
 
 EOF
 status=0
