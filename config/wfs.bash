@@ -20,11 +20,15 @@ _wfs() {
 		COMPREPLY=($(compgen -W "snapshot serializable" -- "$cur"))
 		return
 		;;
+	--squash)
+		COMPREPLY=($(compgen -W "none root all" -- "$cur"))
+		return
+		;;
 	--socket)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon | --ttl | --status)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon | --anon | --clients | --certificate-names | --ttl | --status | -o | --options)
 		return
 		;;
 	esac
@@ -46,7 +50,7 @@ _wfs() {
 		"volume resize") words+=" --shrink --yes" ;;
 		"export add") words+=" --as --read-only --default --description --auth-sys --squash --anon --clients --tls --certificate-names" ;;
 		"stats export") words+=" --server" ;;
-		"stats ") words+=" slow clients export --watch --interval --count" ;;
+		"stats ") words+=" --watch --interval --count" ;;
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;
 		"mount list") ;;
@@ -56,6 +60,7 @@ _wfs() {
 		"watch "*) words+=" --recursive --count --server" ;;
 		"cp "* | "rm "*) words+=" --recursive --server" ;;
 		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
+		"convert wfs2") words+=" --server" ;;
 		"tx "*) words+=" --isolation --ttl --status --server" ;;
 		esac
 	else
@@ -67,6 +72,8 @@ _wfs() {
 		"quota ") words="set list" ;;
 		"quota "*) words="$(_wfs_names volume) $(_wfs_names fs)" ;;
 		"export ") words="add list remove" ;;
+		"stats ") words="clients export slow" ;;
+		"stats export") words=$(_wfs_names export) ;;
 		"pool create") COMPREPLY=($(compgen -f -- "$cur")) && words=mirror ;;
 		"pool import") COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 		"pool attach" | "pool replace" | "pool detach" | "pool online")
