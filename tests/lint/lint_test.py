@@ -274,7 +274,7 @@ WFS_PUBLIC char *wfs_g(void);
 """
     assert public_headers.functions(text) == [
         public_headers.Function("int", "wfs_f", ("struct wfs *w", "const char *name")),
-        public_headers.Function("char *", "wfs_g", ("void",)),
+        public_headers.Function("char *", "wfs_g", ()),
     ]
     assert public_headers.constants(text) == {"WFS_A": 3, "WFS_B": 1, "WFS_C": 20}
     assert public_headers.members(text, "wfs_s") == [

@@ -9,7 +9,7 @@ HEADERS = ("wfs.h", "wfs_tree.h", "wfs_watch.h")
 
 @dataclass(frozen=True)
 class Function:
-    """A prototype: "int", "wfs_stat", ("struct wfs_file *f", "struct wfs_stat *ret")."""
+    """A prototype: "int", "wfs_stat", ("struct wfs_file *f", "struct wfs_stat *ret"); () for "void"."""
 
     returns: str
     name: str
@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 def functions(text: str) -> list[Function]:
     found = []
     for returns, name, parameters in re.findall(r"WFS_PUBLIC ([^;()]*?)(wfs_\w+)\(([^;]*?)\);", plain(text)):
-        found.append(Function(returns.strip(), name, tuple(p.strip() for p in parameters.split(","))))
+        found.append(Function(returns.strip(), name, tuple(p.strip() for p in parameters.split(",") if p.strip() != "void")))
     return found
 
 

@@ -26,6 +26,20 @@ def _members(structure: c.Structure) -> SimpleNamespace:
     return SimpleNamespace(**{name: getattr(structure, name) for name, _ in structure._fields_})
 
 
+class Ledger:
+    """What open files of one object have in common about what a crash lost."""
+
+    def __init__(self) -> None:
+        self.pointer = c.c_void_p(abi.call("wfs_ledger_new"))
+
+    def seen(self) -> int:
+        return abi.call("wfs_ledger_seen", self.pointer)
+
+    def close(self) -> None:
+        """Those who share it go on."""
+        abi.call("wfs_ledger_unref", self.pointer)
+
+
 class File:
     """An open file of a tree, or an export that is a file."""
 
@@ -87,6 +101,9 @@ class File:
         begin = self._call("wfs_change_begin")
         yield
         self._call("wfs_change_end", begin)
+
+    def share(self, ledger: Ledger) -> None:
+        self._call("wfs_file_share", ledger.pointer, ledger.seen())
 
     def lock(self, owner: int, kind: int = LOCKED, offset: int = 0, count: int = TO_THE_END) -> None:
         self._call("wfs_file_lock", Lock(owner, kind, offset, count))
@@ -251,6 +268,11 @@ class Client:
     def open(self, fh: Handle, access: int = READ) -> File:
         f = c.c_void_p()
         self._call("wfs_open_fh", fh, access, f)
+        return File(f)
+
+    def open_shared(self, fh: Handle, ledger: Ledger, access: int = READ | WRITE) -> File:
+        f = c.c_void_p()
+        self._call("wfs_open_fh_shared", fh, access, ledger.pointer, ledger.seen(), f)
         return File(f)
 
     def link(self, at: Handle, name: str, target: Handle) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import libwfs_abi as abi
 from appliance import Appliance, wait_for
-from libwfs import DIR, EXCLUSIVE, LOCKED, READ, SHARED, SYMLINK, TO_THE_END, UNLOCKED, WRITE, Client, File, Handle, fails, in_threads
+from libwfs import DIR, EXCLUSIVE, LOCKED, READ, SHARED, SYMLINK, TO_THE_END, UNLOCKED, WRITE, Client, File, Handle, Ledger, fails, in_threads
 from libwfs_abi import NUMBERS as N
 from mounts import create_tree
 
@@ -354,6 +354,30 @@ def test_flush_answers_for_what_was_changed_otherwise_before_a_crash(appliance: 
             appliance.start()
             fails(errno.EIO, f.flush)
             f.flush()
+
+
+def test_flush_of_each_file_that_shares_tells_of_a_crash_once(appliance: Appliance) -> None:
+    create_tree(appliance, "home")
+    with Client(f"unix:{appliance.rpc_socket}") as w:
+        ledger = Ledger()
+        first, fh = w.create(w.root("home"), "f")
+        first.share(ledger)
+        second, stranger = w.open_shared(fh, ledger), w.open(fh, READ | WRITE)
+        fails(errno.EBADF, w.open_shared, Handle(), ledger)
+        first.flush()
+        second.pwrite(b"x" * CELL, 0)
+        before = ledger.seen()
+        appliance.kill9()
+        appliance.start()
+        for f in (first, second):
+            fails(errno.EIO, f.flush)
+            f.flush()
+        stranger.flush()
+        assert ledger.seen() > before
+        later = w.open_shared(fh, ledger)
+        ledger.close()
+        later.flush()
+        File.close_many([first, second, stranger, later])
 
 
 def test_addresses_that_lead_nowhere(tmp_path: Path) -> None:
