@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
+#include "plugins/fuse/guard.h"
 #include "plugins/fuse/loop.h"
 #include "plugins/fuse/small.h"
 #include "plugins/fuse/wake.h"
@@ -104,11 +106,18 @@ static void log_to_syslog(enum fuse_log_level level, const char *fmt, va_list ap
 /* The session is mounted: leave the terminal, then work until it ends. */
 static int run(struct mount *m)
 {
-	struct wake wake;
+	/* Before its path means something else: in the background the process is in another directory. */
+	int fd = guard_open(m->options->dir);
 	int err = fuse_daemonize(m->options->foreground || m->options->debug);
+	struct wake wake;
+	pid_t guard;
 
-	if (err)
+	if (err) {
+		if (fd >= 0)
+			(void)close(fd);
 		return err;
+	}
+	guard = guard_start(fd);
 	wake_init(&wake, WAKE_DEVICE, m->options->wake_usec);
 	if (!m->options->foreground && !m->options->debug) {
 		openlog("wfs-fuse", LOG_PID, LOG_DAEMON);
@@ -130,6 +139,7 @@ static int run(struct mount *m)
 	lock_queue_stop(m);
 	told_done(m);
 	wake_done(&wake);
+	guard_stop(guard);
 	return err;
 }
 

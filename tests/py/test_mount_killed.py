@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The mount's process is killed while it has the kernel drop pages that a request has locked, which nobody answers."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import SLOW, Appliance, wait_for
+from gate import Gate
+from mounts import Mount, create_tree, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+
+GUARD = "wfs-fuse-guard"
+SIZE = 1 << 20
+END_S = 20
+READER = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    os.read(fd, 1 << 20)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def threads(process: int) -> list[tuple[str, str]]:
+    """The state and the name of each of its threads that there is still."""
+    found = []
+    for thread in os.listdir(f"/proc/{process}/task"):
+        text = Path(f"/proc/{process}/task/{thread}/stat").read_text()
+        name, rest = text[text.index("(") + 1 :].rsplit(") ", 1)
+        found.append((rest[0], name))
+    return found
+
+
+def guards(process: int) -> list[int]:
+    """Its guard."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            text = Path("/proc", entry, "stat").read_text()
+        except (OSError, ValueError):
+            continue
+        name, rest = text[text.index("(") + 1 :].rsplit(") ", 1) if "(" in text else ("", "? 0")
+        if name == GUARD and int(rest.split()[1]) == process and rest[0] != "Z":
+            found.append(int(entry))
+    return found
+
+
+def watches(box: Appliance) -> float:
+    return box.metrics().sum("wfsd_rpc_tree_operations_total", operation="watch")
+
+
+class Stuck:
+    """A mount with a thread that waits for a page, in the kernel, and a program that has it locked by its read."""
+
+    def __init__(self, box: Appliance, folder: Path) -> None:
+        source = create_tree(box)
+        self.gate = Gate(folder / "gate.sock", box.rpc_socket)
+        self.other = Mount(source, folder / "other")
+        self.mount = Mount(f"unix:{folder}/gate.sock/files", folder / "mnt", "no_shared_memory,coherent_timeout=86400")
+        self.reader: subprocess.Popen[str] | None = None
+        self.number = ""
+
+    def begin(self, box: Appliance) -> None:
+        self.other.start()
+        (self.other / "file").write_bytes(bytes(SIZE))
+        before = watches(box)
+        self.mount.start()
+        wait_for(lambda: watches(box) > before, "the mount to watch")
+        self.number = str(os.minor(os.stat(self.mount.path).st_dev))
+        self.reader = subprocess.Popen(
+            [sys.executable, "-c", READER, str(self.mount / "file")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.reader.stdin and self.reader.stdout
+        assert self.reader.stdout.readline() == "open\n"
+        self.gate.shut(0)  # what the server tells comes by another connection
+        self.reader.stdin.write("\n")
+        self.reader.stdin.flush()
+        reader = self.reader.pid
+        wait_for(lambda: threads(reader)[0][0] == "D", "the read")
+        with open(self.other / "file", "r+b") as file:
+            file.write(b"x")
+        wait_for(self.blocked, "the kernel to wait for the page")
+
+    @property
+    def pid(self) -> int:
+        assert self.mount.process
+        return self.mount.process.pid
+
+    def blocked(self) -> bool:
+        return "D" in [state for state, _ in threads(self.pid)]
+
+    def wait_ended(self) -> None:
+        """The process is gone, and the program has its error."""
+        assert self.mount.process and self.reader
+        assert self.mount.process.wait(END_S * SLOW) == -signal.SIGKILL
+        assert self.reader.communicate(timeout=END_S * SLOW)[0].strip()
+
+    def dispose(self) -> None:
+        subprocess.run(["umount", "-f", str(self.mount.path)], check=False, capture_output=True, timeout=END_S)
+        if self.reader:
+            self.reader.kill()
+            self.reader.communicate(timeout=END_S)
+        self.mount.dispose()
+        self.other.dispose()
+        self.gate.close()
+
+
+@pytest.fixture
+def stuck(appliance: Appliance, tmp_path: Path) -> Iterator[Stuck]:
+    made = Stuck(appliance, tmp_path)
+    try:
+        made.begin(appliance)
+        yield made
+    finally:
+        made.dispose()
+
+
+def test_the_guard_has_the_requests_of_a_killed_mount_given_up(stuck: Stuck) -> None:
+    (guard,) = guards(stuck.pid)
+    os.kill(guard, signal.SIGTERM)
+    os.kill(guard, signal.SIGUSR1)  # only the end of the mount counts
+    os.kill(guard, signal.SIGHUP)
+    assert stuck.blocked() and guards(stuck.pid) == [guard]
+    os.kill(stuck.pid, signal.SIGKILL)
+    stuck.wait_ended()
+    wait_for(lambda: not Path(f"/proc/{guard}").exists(), "the guard to end")
+
+
+@pytest.mark.parametrize("how", ["abort", "umount"])
+def test_a_killed_mount_without_guard_has_the_ways_out_that_the_manual_names(
+    stuck: Stuck, tmp_path: Path, how: str
+) -> None:
+    for guard in guards(stuck.pid):
+        os.kill(guard, signal.SIGKILL)
+    wait_for(lambda: not guards(stuck.pid), "the guard to be gone")
+    os.kill(stuck.pid, signal.SIGKILL)
+    wait_for(lambda: [state for state, _ in threads(stuck.pid) if state != "Z"] == ["D"], "all other threads to end")
+    assert stuck.mount.process and stuck.mount.process.poll() is None
+    if how == "umount":
+        subprocess.run(["umount", "-f", str(stuck.mount.path)], check=False, capture_output=True, timeout=END_S)
+    else:
+        lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        assert [line[2] for line in lines if line[4] == str(stuck.mount.path)] == [f"0:{stuck.number}"]
+        connections = tmp_path / "connections"
+        connections.mkdir()
+        subprocess.run(["mount", "-t", "fusectl", "none", str(connections)], check=True, timeout=END_S)
+        try:
+            (connections / stuck.number / "abort").write_text("1")
+        finally:
+            subprocess.run(["umount", str(connections)], check=True, timeout=END_S)
+    stuck.wait_ended()
+
+
+def test_the_guard_ends_with_its_mount(appliance: Appliance, tmp_path: Path) -> None:
+    mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
+    try:
+        assert mount.process
+        (guard,) = guards(mount.process.pid)
+        assert mount.stop() == 0
+        assert not Path(f"/proc/{guard}").exists()
+    finally:
+        mount.dispose()
