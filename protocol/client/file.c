@@ -225,7 +225,8 @@ int wfs_append(struct wfs_file *f, const void *buf, size_t len, uint64_t *ret_si
 
 	if (err)
 		return err;
-	wfs_file_wrote(f, boot);
+	if (!f->client->durable)
+		wfs_file_wrote(f, boot);
 	*ret_size = a.attr.size_bytes;
 	return 0;
 }
@@ -320,6 +321,8 @@ void wfs_change_end(struct wfs_file *f, uint64_t begin)
 {
 	uint64_t deadline_ns = 0, generation, handle, boot;
 
+	if (f->client->durable)
+		return;
 	/* It was answered by the server that is there now, or by the one before: the file must live in the present. */
 	(void)wfs_file_ready(f, wfs_pick_conn(f->client), &deadline_ns, &generation, &handle, &boot);
 	sync_mutex_lock(&f->lock);

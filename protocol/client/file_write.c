@@ -131,6 +131,7 @@ static int write_ahead(struct wfs_file *f, const uint8_t *from, size_t len, uint
 int wfs_pwrite(struct wfs_file *f, const void *buf, size_t len, uint64_t offset, unsigned flags)
 {
 	uint32_t max = f->client->payload_max_bytes;
+	bool fua = (flags & WFS_FUA) || f->client->durable;
 	const uint8_t *from = buf;
 	int err = 0;
 
@@ -139,10 +140,10 @@ int wfs_pwrite(struct wfs_file *f, const void *buf, size_t len, uint64_t offset,
 	while (len && !err) {
 		size_t n = len < max ? len : max;
 
-		if (len > PIECE_BYTES && max >= PIECE_BYTES && !(flags & WFS_FUA))
+		if (len > PIECE_BYTES && max >= PIECE_BYTES && !fua)
 			err = write_ahead(f, from, len, offset, &n);
 		else
-			err = write_once(f, from, (uint32_t)n, offset, flags & WFS_FUA);
+			err = write_once(f, from, (uint32_t)n, offset, fua);
 		from += n;
 		len -= n;
 		offset += n;

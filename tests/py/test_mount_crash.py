@@ -46,6 +46,28 @@ def test_fsync_after_a_crash_tells_once_of_every_kind_of_change(appliance: Appli
         mount.dispose()
 
 
+def test_fsync_after_a_crash_has_nothing_to_tell_of_a_durable_mount(appliance: Appliance) -> None:
+    mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt", "durable").start()
+    files: dict[str, int] = {}
+    try:
+        for name in ("written", "appended", "cut", "allocated", "copied"):
+            files[name] = os.open(mount / name, os.O_RDWR | os.O_CREAT | (os.O_APPEND if name == "appended" else 0), 0o600)
+            os.write(files[name], b"x" * 10_000)
+        os.write(files["appended"], b"y")
+        os.ftruncate(files["cut"], 5_000)
+        fallocate(files["allocated"], 0, 0, 20_000)
+        assert os.copy_file_range(files["written"], files["copied"], 5_000, 0, 10_000) == 5_000
+        appliance.kill9()
+        appliance.start()
+        for fd in files.values():
+            os.fsync(fd)
+        assert [os.fstat(fd).st_size for fd in files.values()] == [10_000, 10_001, 5_000, 20_000, 15_000]
+    finally:
+        for fd in files.values():
+            os.close(fd)
+        mount.dispose()
+
+
 def test_fsync_after_a_crash_tells_every_descriptor_of_the_file_once(appliance: Appliance) -> None:
     mount = Mount(mounts.create_tree(appliance), appliance.folder / "mnt").start()
     opened: list[int] = []
