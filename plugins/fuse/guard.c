@@ -11,9 +11,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "plugins/fuse/thread.h"
+
 #define GUARD_NAME "wfs-fuse-guard" /* another one than that of the process that somebody may want to kill */
 #define CONNECTIONS "/sys/fs/fuse/connections"
 #define PARENT_DIED SIGUSR1
+
+/* Before a process ends by a fault, the kernel has all its threads stop. Of the process, since signals are. */
+static struct {
+	volatile pid_t guard;
+	struct sigaction before[THREAD_FAULTS];
+} crash;
 
 /* fusectl of a kernel on which nobody has mounted it. */
 static int connections_unmounted(void)
@@ -74,13 +82,30 @@ static _Noreturn void guard(pid_t mount, int fd)
 	sigaddset(&died, PARENT_DIED);
 	/*
 	 * The signal comes when the thread ends that has made this process, also if another one of the mount's does not
-	 * end; its sender is the mount then. Before, and in a mount that was killed at once, there is another parent.
+	 * end; its sender is the mount then, as it is of that of a crash. Before, and in a mount that was killed at
+	 * once, there is another parent.
 	 */
 	if (prctl(PR_SET_PDEATHSIG, PARENT_DIED) == 0 && getppid() == mount) {
 		while (sigwaitinfo(&died, &from) != PARENT_DIED || from.si_pid != mount)
 			;
 	}
 	_exit(write(STDIN_FILENO, "1", 1) == 1 ? 0 : 1);
+}
+
+/* The guard is told, and then it goes on as without this: the instruction, or abort(), gets its signal again. */
+static void on_crash(int number)
+{
+	for (size_t i = 0; i < THREAD_FAULTS; i++)
+		(void)sigaction(thread_faults[i], &crash.before[i], NULL);
+	(void)kill(crash.guard, PARENT_DIED);
+	(void)raise(number);
+}
+
+static void watch_crashes(pid_t guard_pid)
+{
+	crash.guard = guard_pid;
+	for (size_t i = 0; i < THREAD_FAULTS; i++)
+		(void)sigaction(thread_faults[i], &(struct sigaction){ .sa_handler = on_crash }, &crash.before[i]);
 }
 
 pid_t guard_start(int fd)
@@ -98,13 +123,18 @@ pid_t guard_start(int fd)
 		guard(mount, fd);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	(void)close(fd);
-	return child < 0 ? 0 : child;
+	if (child < 0)
+		return 0;
+	watch_crashes(child);
+	return child;
 }
 
 void guard_stop(pid_t guard_pid)
 {
 	if (!guard_pid)
 		return;
+	for (size_t i = 0; i < THREAD_FAULTS; i++)
+		(void)sigaction(thread_faults[i], &crash.before[i], NULL);
 	(void)kill(guard_pid, SIGKILL);
 	(void)waitpid(guard_pid, NULL, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The guard of a mount: a process of its own that has the kernel give up the mount's requests when the mount's process
- * is killed.
+ * is killed, or crashes.
  *
  * The kernel does that itself when the last descriptor of /dev/fuse is closed. But a thread that drops pages (events.c)
  * may be waiting for pages that requests have locked; nobody answers these any more, nothing ends its wait, and as long

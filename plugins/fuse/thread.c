@@ -6,13 +6,17 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
+const int thread_faults[THREAD_FAULTS] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+
 int thread_start(pthread_t *ret, void *(*run)(void *), void *arg)
 {
 	sigset_t all, before;
 	int err;
 
-	/* Signals are for the main thread. */
+	/* Signals are for the main thread, but for those of its own faults. */
 	sigfillset(&all);
+	for (size_t i = 0; i < THREAD_FAULTS; i++)
+		sigdelset(&all, thread_faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(ret, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

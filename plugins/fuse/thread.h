@@ -6,7 +6,11 @@
 #include <pthread.h>
 #include <stdint.h>
 
-/* Start a thread that takes no signals. 0 or a negative errno. */
+/* What a thread of this process does wrong: the signals of that. */
+#define THREAD_FAULTS 5u
+extern const int thread_faults[THREAD_FAULTS];
+
+/* Start a thread that takes no other signals. 0 or a negative errno. */
 int thread_start(pthread_t *ret, void *(*run)(void *), void *arg);
 /* A condition that can be waited for until a time of node_now_ns(). */
 void thread_cond_init(pthread_cond_t *c);
