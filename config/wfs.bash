@@ -54,7 +54,7 @@ _wfs() {
 		"mount add") words+=" --read-only --uid --gid --umask" ;;
 		"mount remove") words+=" --force" ;;
 		"mount list") ;;
-		"mount "*) words+=" -o --foreground" ;;
+		"mount "*) words+=" -o --foreground --server" ;;
 		"ls "*) words+=" --long --server" ;;
 		"find "*) words+=" --long --name --server" ;;
 		"watch "*) words+=" --recursive --count --server" ;;

@@ -19,6 +19,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	struct mount *m = userdata;
 
 	conn->max_write = MOUNT_IO_BYTES_MAX;
+	conn->max_read = m->options->max_read;
 	conn->max_readahead = MOUNT_IO_BYTES_MAX;
 	conn->max_background = BACKGROUND_MAX;
 	/* ACLs count in the kernel's own checks, which cached names need; the server checks again. */

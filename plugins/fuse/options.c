@@ -38,6 +38,9 @@ static const struct fuse_opt specs[] = {
 	{ "certificates=%s", AT(certificates), 0 },
 	{ "threads=%u", AT(threads), 0 },
 	{ "wake_latency=%s", AT(wake_latency), 0 },
+	{ "max_read=%u", AT(max_read), 0 },
+	KEYED("max_read=",
+	      FUSE_OPT_KEY_KEEP), /* for mount(2), which is to hear the same as the kernel from on_init() */
 	{ "writeback_cache", AT(writeback), 1 },
 	{ "durable", AT(durable), 1 },
 	{ "no_shared_memory", AT(no_shm), 1 },
@@ -66,6 +69,10 @@ static const struct fuse_opt specs[] = {
 	KEYED("user", KEY_IGNORED),
 	KEYED("nouser", KEY_IGNORED),
 	KEYED("users", KEY_IGNORED),
+	KEYED("group", KEY_IGNORED),
+	KEYED("owner", KEY_IGNORED),
+	KEYED("comment=", KEY_IGNORED),
+	KEYED("relatime", KEY_IGNORED), /* what the kernel does anyway, and libfuse does not know */
 	KEYED("defaults", KEY_IGNORED),
 	FUSE_OPT_END,
 };

@@ -19,6 +19,7 @@ struct options {
 	unsigned timeout_s; /* the longest wait for a lost server */
 	unsigned connections;
 	unsigned threads;
+	unsigned max_read; /* bytes; 0: no limit */
 	char *wake_latency; /* as given; NULL: not */
 	int32_t wake_usec; /* for wake_init() */
 	int foreground, debug, help, version;

@@ -84,7 +84,7 @@ static const struct command commands[] = {
 	{ "drive", "set", 2, 2, 0, cmd_drive_set, "LETTER /PATH", "give what is mounted there a drive letter" },
 	{ "drive", "list", 0, 0, 0, cmd_drive_list, "", "the drive letters" },
 	{ "drive", "remove", 1, 1, 0, cmd_drive_remove, "LETTER", "take a drive letter away" },
-	{ "mount", NULL, 2, 2, ARGS_OPTIONS | ARGS_FOREGROUND, cmd_mount,
+	{ "mount", NULL, 2, 2, ARGS_OPTIONS | ARGS_FOREGROUND | ARGS_SERVER, cmd_mount,
 	  "[ADDRESS]/EXPORT DIR [-o OPTIONS] [--foreground]", "mount an export that is a directory" },
 	{ "mkfs", "fat", 1, 1, ARGS_TYPE | ARGS_LABEL | ARGS_CLUSTER | ARGS_SECTOR | ARGS_SIZE | ARGS_YES, cmd_mkfs_fat,
 	  "DEVICE_OR_FILE [--type 12|16|32] [--label L] [--cluster BYTES] [--sector BYTES] [--size SIZE] [--yes]",

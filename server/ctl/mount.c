@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,9 +32,17 @@ static void exec_program(char *const argv[])
 enum ctl_status cmd_mount(struct ctl *c)
 {
 	char program[] = PROGRAM, foreground[] = "-f", *argv[6] = { program, c->operands[0], c->operands[1] };
-	char options[4096] = "-o";
+	const char *server = c->args.server ? c->args.server : getenv("WFS_SERVER");
+	char options[4096] = "-o", *source = NULL;
+	enum ctl_status status;
 	int count = 3;
 
+	/* Without an address it is the server of the other commands. */
+	if (server && *server && !strchr(c->operands[0], '/')) {
+		if (asprintf(&source, "%s/%s", server, c->operands[0]) < 0)
+			return command_fail(CTL_FAILED, "no memory");
+		argv[1] = source;
+	}
 	if (c->args.given & ARGS_FOREGROUND)
 		argv[count++] = foreground;
 	if (c->args.given & ARGS_OPTIONS) {
@@ -43,5 +52,7 @@ enum ctl_status cmd_mount(struct ctl *c)
 		argv[count++] = options;
 	}
 	exec_program(argv);
-	return command_fail(CTL_FAILED, "cannot run " PROGRAM ": %s", strerror(errno));
+	status = command_fail(CTL_FAILED, "cannot run " PROGRAM ": %s", strerror(errno));
+	free(source);
+	return status;
 }

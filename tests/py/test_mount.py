@@ -522,6 +522,29 @@ def test_it_goes_to_the_background_and_ends_by_umount(shared: Appliance, source:
     assert not os.path.ismount(folder)
 
 
+def test_options_of_fstab_are_taken(shared: Appliance, source: str) -> None:
+    folder = shared.folder / "mnt-fstab"
+    folder.mkdir()
+    for options in ("defaults,relatime,nofail,_netdev,comment=x,x-systemd.automount,users", "noatime,dev,suid,max_read=65536"):
+        done = shared.run_wfs("mount", source, str(folder), "-o", options)
+        assert done.status == 0, done.err
+        try:
+            (folder / "of-fstab").write_bytes(b"x" * 200_000)
+            assert (folder / "of-fstab").read_bytes() == b"x" * 200_000
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_mount_is_of_the_server_that_the_other_commands_use(shared: Appliance, source: str) -> None:
+    folder = shared.folder / "mnt-server"
+    folder.mkdir()
+    server, export = source.rsplit("/", 1)
+    done = shared.run_wfs("--server", server, "mount", export, str(folder))
+    assert done.status == 0, done.err
+    subprocess.run(["umount", str(folder)], check=True)
+    assert shared.run_wfs("--server", "unix:/nowhere", "mount", export, str(folder)).status == 1
+
+
 def test_sigterm_unmounts(shared: Appliance, source: str) -> None:
     mount = Mount(source, shared.folder / "mnt-term").start()
     try:

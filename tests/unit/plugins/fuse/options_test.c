@@ -73,8 +73,9 @@ static void test_what_mount_says_is_understood(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&o, &rest, ARG("nas:1/files"), ARG("/mnt"), ARG("-o"),
-	                       ARG("rw,_netdev,x-systemd.automount,attr_timeout=2.5,allow_other,ro"), ARG("-t"),
-	                       ARG("fuse.wfs")),
+	                       ARG("rw,relatime,_netdev,x-systemd.automount,comment=a,group,owner,attr_timeout=2.5,"
+	                           "allow_other,ro"),
+	                       ARG("-t"), ARG("fuse.wfs")),
 	                 0);
 	assert_string_equal(o.dir, "/mnt");
 	assert_string_equal(o.address, "tcp:nas:1");
