@@ -6,6 +6,7 @@
 #include "core/fs/fat/bpb.h"
 #include "core/fs/fat/format.h"
 #include "tests/unit/core/fs/fat/fat_fixture.h"
+#include "tests/unit/slow.h"
 
 static const struct {
 	uint64_t size;
@@ -153,6 +154,8 @@ static void test_any_boot_sector_field_with_any_value_is_survived(void **state)
 			for (unsigned i = 0; i < sizeof(values); i++) {
 				if (at >= 54 && i > 1)
 					break;
+				if (!test_tries(at * 8 + i))
+					continue;
 				blk_sim_poke(v.dev, at, &values[i], 1);
 				use_whatever_it_is(&v);
 				repair(&v);
@@ -177,7 +180,7 @@ static void test_any_damage_to_the_fat_is_survived_and_repaired(void **state)
 		fill_volume(&v);
 		image = snapshot(&v);
 		g = geometry(image, shapes[shape].size);
-		for (uint64_t seed = 1; seed <= 60; seed++) {
+		for (uint64_t seed = 1; seed <= 60; seed += test_slow()) {
 			uint64_t r = seed * 1001;
 			uint8_t *fat = malloc(g.fat_bytes);
 
@@ -218,7 +221,7 @@ static void test_any_damage_to_directories_is_survived_and_repaired(void **state
 		fill_volume(&v);
 		image = snapshot(&v);
 		g = geometry(image, shapes[shape].size);
-		for (uint64_t seed = 1; seed <= 150; seed++) {
+		for (uint64_t seed = 1; seed <= 150; seed += test_slow()) {
 			uint64_t r = seed * 77, start = g.root_bytes && seed % 3 ? g.root_offset : g.data_offset;
 
 			for (unsigned k = 0; k < 1 + seed % 8; k++) {

@@ -200,10 +200,14 @@ static inline int volume_create(struct fixture *f, const char *name, uint64_t si
 /* A block's contents follow from a number. */
 static inline void pattern(uint8_t *buf, size_t len, uint64_t seed)
 {
-	for (size_t i = 0; i + 8 <= len; i += 8) {
+	size_t i;
+
+	for (i = 0; i + 8 <= len; i += 8) {
 		seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 		put_le64(buf + i, seed);
 	}
+	for (; i < len; i++)
+		buf[i] = (uint8_t)(seed >> 8 * (i % 8));
 }
 
 static inline int write_at(struct vfs_handle *h, uint64_t offset, const void *buf, size_t len, unsigned flags)
