@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "tests/unit/slow.h"
+
 #define FILE_PAGES 700u
 #define FILE_BYTES ((size_t)FILE_PAGES * PAGE)
 #define OP_BYTES_MAX (300 * KIB)
@@ -146,7 +148,7 @@ static void run(size_t budget_bytes, unsigned ops, uint64_t seed)
 	assert_non_null(m.bytes);
 	assert_non_null(m.buf);
 	print_message("seed %llu\n", (unsigned long long)seed);
-	for (unsigned i = 0; i < ops; i++) {
+	for (unsigned i = 0; i < ops / test_slow(); i++) {
 		uint64_t what = next_random(&m) % 100;
 
 		if (what < 35)

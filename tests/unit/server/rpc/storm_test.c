@@ -7,6 +7,7 @@
  * WFSD_STORM_MESSAGES: how many; WFSD_STORM_SEED: which.
  */
 #include "tests/unit/server/rpc/raw_compound.h"
+#include "tests/unit/slow.h"
 
 #define MESSAGES_DEFAULT 30000u
 #define CLIENTS 6u
@@ -149,7 +150,7 @@ static bool take_answer(int fd)
 static void test_a_storm_of_messages_leaves_nothing(void **state)
 {
 	const char *count_text = getenv("WFSD_STORM_MESSAGES"), *seed_text = getenv("WFSD_STORM_SEED");
-	uint64_t count = count_text ? strtoull(count_text, NULL, 10) : MESSAGES_DEFAULT;
+	uint64_t count = count_text ? strtoull(count_text, NULL, 10) : MESSAGES_DEFAULT / test_slow();
 	struct tree_fixture *t = *state;
 	int fds[CLIENTS];
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Checks of pools that nobody uses: clean ones of every shape, and damage of each structure on the device. */
 #include "tests/unit/core/fs/wfs3/check_fixture.h"
+#include "tests/unit/slow.h"
 
 static void test_fresh_pool_is_clean(void **state)
 {
@@ -548,7 +549,7 @@ static void test_random_damage_neither_crashes_nor_hangs(void **state)
 
 	(void)state;
 	make_pool(&f);
-	for (unsigned i = 0; i < 300; i++) {
+	for (unsigned i = 0; i < 300; i += test_slow()) {
 		struct check_config config = { .with_data = true };
 		struct pool_check_report r;
 		uint8_t was[64], now[64];

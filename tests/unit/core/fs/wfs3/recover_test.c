@@ -2,6 +2,7 @@
 /* Recovery: after a power cut each block holds what was flushed last, or something written since; nothing else. */
 #include "core/base/assert.h"
 #include "tests/unit/core/fs/wfs3/pool_fixture.h"
+#include "tests/unit/slow.h"
 
 #define BLOCKS 1024u
 #define BLOCK 4096u
@@ -171,7 +172,7 @@ static void test_random_operations_and_power_cuts_keep_what_was_flushed(void **s
 	struct world *w = malloc(sizeof(*w));
 
 	(void)state;
-	for (unsigned seed = 1; seed <= 12; seed++) {
+	for (unsigned seed = 1; seed <= 12; seed += test_slow()) {
 		begin(w, seed);
 		for (unsigned round = 0; round < 8; round++) {
 			unsigned steps = 1 + rnd(w, 150);
@@ -196,7 +197,7 @@ static void test_log_that_goes_round_many_times_keeps_what_was_flushed(void **st
 
 	(void)state;
 	begin(w, 99);
-	for (unsigned round = 0; round < 4; round++) {
+	for (unsigned round = 0; round < 4; round += test_slow()) {
 		/* Each flush takes a block and a header: 4 MiB of log are full after 500. */
 		for (unsigned i = 0; i < 1500; i++)
 			write_blocks(w, rnd(w, BLOCKS), 1, VFS_FUA);
@@ -323,7 +324,7 @@ static void test_failing_log_writes_lose_nothing_that_was_flushed(void **state)
 	struct blk_sim_faults faults = { .fail_nth = { -1, 0, -1, -1, -1 }, .error = -EIO };
 
 	(void)state;
-	for (unsigned seed = 1; seed <= 10; seed++) {
+	for (unsigned seed = 1; seed <= 10; seed += test_slow()) {
 		begin(w, seed);
 		log_set_level((enum log_level)0);
 		for (unsigned i = 0; i < 60; i++) {
@@ -422,7 +423,7 @@ static void test_full_log_between_writers_and_commits_keeps_what_was_flushed(voi
 	uint64_t writes;
 
 	(void)state;
-	for (unsigned round = 1; round <= FULL_LOG_ROUNDS; round++) {
+	for (unsigned round = 1; round <= FULL_LOG_ROUNDS; round += test_slow()) {
 		begin(w, round);
 		for (unsigned i = 0; i < WRITERS; i++) {
 			writers[i] =

@@ -2,6 +2,7 @@
 /* Results of requests: kept with what was changed, over restarts and crashes, until a later request takes their place.
  */
 #include "tests/unit/core/fs/wfs3/filetx_fixture.h"
+#include "tests/unit/slow.h"
 
 static struct vfs_tag tag_of(uint8_t client, uint64_t place, uint32_t sequence, uint32_t kind)
 {
@@ -124,7 +125,7 @@ static void test_what_fails_keeps_no_result(void **state)
 static void test_a_crash_keeps_result_and_change_together(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 0; seed < 24; seed++) {
+	for (uint64_t seed = 0; seed < 24; seed += test_slow()) {
 		struct tree_fixture t;
 		unsigned there = 0;
 
@@ -170,7 +171,7 @@ static void test_a_crash_keeps_appends_and_their_results_together(void **state)
 
 	(void)state;
 	pattern(text, sizeof(text), 9);
-	for (uint64_t seed = 0; seed < 40; seed++) {
+	for (uint64_t seed = 0; seed < 40; seed += test_slow()) {
 		uint64_t offsets[COUNT], size_bytes, flushed = 0;
 		struct tree_fixture t;
 		struct vfs_node *n;
@@ -301,7 +302,7 @@ static void test_a_crash_keeps_transactions_and_their_answers_together(void **st
 
 	(void)state;
 	pattern(text, sizeof(text), 5);
-	for (uint64_t seed = 0; seed < 24; seed++) {
+	for (uint64_t seed = 0; seed < 24; seed += test_slow()) {
 		struct tree_fixture t;
 		unsigned there = 0;
 

@@ -12,6 +12,7 @@
 #include "core/base/bytes.h"
 #include "core/fs/wfs3/space_codec.h"
 #include "tests/unit/core/fs/wfs3/space_fixture.h"
+#include "tests/unit/slow.h"
 
 /* Of regions of 1 MiB. */
 #define SLOT_BYTES 4096
@@ -192,7 +193,7 @@ static void test_commit_under_way_keeps_two_roots(void **state)
 
 	(void)state;
 	pool_init(&p, 32 << 10);
-	for (unsigned i = 0; i < 5 * FIXTURE_EFFORT; i++) {
+	for (unsigned i = 0; i < 5 * FIXTURE_EFFORT; i += test_slow()) {
 		uint8_t *copy;
 		struct space *victim;
 		struct space_root root;

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/core/fs/wfs3/space_fixture.h"
+#include "tests/unit/slow.h"
 
 #define RUNS_MAX 4096
 
@@ -275,7 +276,7 @@ static void test_random_history_with_power_cuts_matches_model(void **state)
 	unsigned loads = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 1 + FIXTURE_EFFORT; seed++)
+	for (uint64_t seed = 1; seed <= 1 + FIXTURE_EFFORT; seed += test_slow())
 		loads += run_model(seed, 1, 0, 60, 100);
 	assert_true(loads > 0);
 }
@@ -283,21 +284,21 @@ static void test_random_history_with_power_cuts_matches_model(void **state)
 static void test_tiny_ring_matches_model(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 100; seed < 100 + FIXTURE_EFFORT; seed++)
+	for (uint64_t seed = 100; seed < 100 + FIXTURE_EFFORT; seed += test_slow())
 		run_model(seed, 1, 16 << 10, 700, 60);
 }
 
 static void test_small_ring_wraps_and_matches_model(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 200; seed < 201 + FIXTURE_EFFORT / 2; seed++)
+	for (uint64_t seed = 200; seed < 201 + FIXTURE_EFFORT / 2; seed += test_slow())
 		run_model(seed, 1, 64 << 10, 30, 200);
 }
 
 static void test_two_devices_match_model(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 300; seed < 301 + FIXTURE_EFFORT / 3; seed++)
+	for (uint64_t seed = 300; seed < 301 + FIXTURE_EFFORT / 3; seed += test_slow())
 		run_model(seed, 2, 48 << 10, 100, 80);
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/core/fs/wfs3/tree_fixture.h"
+#include "tests/unit/slow.h"
 
 #ifdef WFSD_DEBUG
 #define OPERATIONS 150000u
@@ -196,7 +197,7 @@ static void run_model(uint64_t seed, size_t budget_nodes)
 
 	print_message("seed %#llx\n", (unsigned long long)seed);
 	assert_non_null(r.m);
-	for (unsigned i = 0; i < OPERATIONS; i++) {
+	for (unsigned i = 0; i < OPERATIONS / test_slow(); i++) {
 		r.range = (i / 200000 % 2 ? 1500 : MODEL_KEYS) - 1;
 		one_operation(&r);
 		assert_int_equal(r.f->store->reserved, 0);

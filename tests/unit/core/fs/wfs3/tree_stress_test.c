@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/core/fs/wfs3/tree_fixture.h"
+#include "tests/unit/slow.h"
 
 #define WRITERS 2u
 #define READERS 2u
@@ -205,7 +206,7 @@ static void test_readers_writers_and_commits_at_the_same_time(void **state)
 		assert_int_equal(
 		        sync_thread_start(&workers[i].thread, "stress", i < WRITERS ? writer : reader, &workers[i]), 0);
 	}
-	for (unsigned i = 0; i < COMMITS; i++) {
+	for (unsigned i = 0; i < COMMITS / test_slow(); i++) {
 		sync_mutex_lock(&s.lock);
 		for (uint64_t until = s.changes + 300; s.changes < until;)
 			sync_cond_wait(&s.progress, &s.lock);
