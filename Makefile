@@ -178,7 +178,7 @@ asan: ## unit tests with the address and undefined-behaviour sanitizers
 	$(Q)$(PYTHON) tests/run.py unit:asan
 tsan: ## unit tests with the thread sanitizer
 	$(Q)$(PYTHON) tests/run.py unit:tsan
-valgrind: ## unit tests under memcheck (an hour or more; installs missing packages as root)
+valgrind: ## unit tests, and a daemon with clients and mounts, under memcheck (installs missing packages as root)
 	$(Q)tests/deps.sh build test valgrind
 	$(Q)$(PYTHON) tests/run.py valgrind
 py: ## end-to-end tests against the real daemon

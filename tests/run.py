@@ -26,7 +26,20 @@ JOBS = max(2, os.cpu_count() or 1)
 # Limits are for hangs, not for speed.
 UNIT_LIMIT_S = {"release": 300, "clang": 300, "debug": 3600}
 UNIT_LIMIT_DEFAULT_S = 900
-PYTEST_LIMIT_S = {"py": 2400, "guest": 900, "lint": 120}
+PYTEST_LIMIT_S = {"py": 2400, "guest": 900, "lint": 120, "valgrind": 7200}
+# Memcheck: whatever it finds fails the program.
+MEMCHECK = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite", "--fair-sched=yes"]
+# So much slower are programs: limits grow by this, and of many like cases one of each so many is tried. A prime, so that every kind comes.
+MEMCHECK_SLOW = 19
+# A daemon, commands and mounts, from the start to an orderly end.
+MEMCHECK_PY = [
+    "tests/py/test_mount.py",
+    "tests/py/test_tx_rpc.py",
+    "tests/py/test_tx.py::test_all_lines_happen_and_survive_a_kill",
+    "tests/py/test_files.py::test_names_attributes_and_contents_are_shown",
+    "tests/py/test_files.py::test_watch_tells_what_happens_in_a_directory",
+    "tests/py/test_plugin_by_hand.py::test_fio_verifies_through_it",
+]
 SIM_SECONDS = 110
 SIM_LIMIT_S = 600
 FUZZ_RUNS = 20000
@@ -176,9 +189,11 @@ def part_unit(tally, build, prefix=None, before=None):
 
 
 def part_valgrind(tally):
-    """The programs of the debug build under memcheck: whatever it finds fails the program. It does not know what io_uring writes."""
-    part_unit(tally, "debug", ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
-                               "--fair-sched=yes"], forbid_io_uring)
+    """The programs of the debug build under memcheck. It does not know what io_uring writes."""
+    os.environ.update(WFSD_TEST_SLOW=str(MEMCHECK_SLOW), WFSD_TEST_UNDER=" ".join(MEMCHECK))
+    part_unit(tally, "debug", MEMCHECK, forbid_io_uring)
+    if make("all", "debug", tally):
+        part_pytest(tally, MEMCHECK_PY, "debug", forbid_io_uring)
 
 
 def count_junit(path):
@@ -195,16 +210,14 @@ def count_junit(path):
     return max(0, total - failed - skipped), failed, skipped
 
 
-def part_pytest(tally, folders):
-    folders = [f for f in folders if list((ROOT / f).glob("test_*.py")) + list((ROOT / f).glob("*_test.py"))]
-    if not folders:
-        return
+def part_pytest(tally, places, build="release", before=None):
+    """Folders, files, or single tests of files."""
     report = ROOT / "build" / f"{tally.name}.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
     limit_s = PYTEST_LIMIT_S[tally.name]
-    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", f"--junitxml={report}", *folders]
-    status, output = run(command, limit_s, environment())
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider", f"--junitxml={report}", *places]
+    status, output = run(command, limit_s, environment(build), before=before)
     counts = count_junit(report)
     if counts is None:
         counts = (0, 1, 0)

@@ -23,10 +23,17 @@ COMMAND_TIMEOUT_S = 60
 READY_TIMEOUT_S = 30
 # A loaded or instrumented build is slower; a test's own time limits are multiplied by this.
 SLOW = float(os.environ.get("WFSD_TEST_SLOW", "1"))
+# A tool that programs are started under, with its options.
+UNDER = os.environ.get("WFSD_TEST_UNDER", "").split()
 
 
 def program(name: str) -> str:
     return str(BUILD / name)
+
+
+def command(name: str) -> list[str]:
+    """What starts it, before its own arguments."""
+    return [*UNDER, program(name)]
 
 
 _ports_given: set[int] = set()
@@ -210,7 +217,7 @@ class Appliance:
         """Start the process without waiting for it to be ready."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [program("wfsd"), "--config", str(self.config_path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command("wfsd"), "--config", str(self.config_path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         return self.process
 
@@ -289,7 +296,7 @@ class Appliance:
                 env: dict[str, str] | None = None) -> CommandResult:
         """Run `wfs`; whatever its status."""
         done = subprocess.run(
-            [program("wfs"), "--socket", str(self.admin_socket), *args],
+            [*command("wfs"), "--socket", str(self.admin_socket), *args],
             capture_output=True,
             text=True,
             timeout=timeout_s * SLOW,

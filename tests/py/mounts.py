@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import SLOW, Appliance, program, wait_for
+from appliance import SLOW, Appliance, command, wait_for
 
 UNMOUNT_S = 20
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
@@ -66,7 +66,7 @@ class Mount:
         self.path.mkdir(exist_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [program("wfs-fuse"), self.source, str(self.path), "-f", "-o", self.options], stdout=log, stderr=log
+                [*command("wfs-fuse"), self.source, str(self.path), "-f", "-o", self.options], stdout=log, stderr=log
             )
 
         def mounted() -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import mounts
-from appliance import Appliance, Settings, program, wait_for
+from appliance import SLOW, Appliance, Settings, program, wait_for
 from mounts import Mount, create_tree, error_of, fallocate, here, pair, source, there  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
@@ -147,7 +147,7 @@ def test_a_file_stays_usable_after_its_name_is_removed(here: Path) -> None:
 
 
 def test_a_big_directory_is_listed_while_it_changes(here: Path) -> None:
-    count, stop = 10_000, threading.Event()
+    count, stop = int(10_000 / SLOW), threading.Event()
     for i in range(count):
         os.mknod(here / f"keep{i}")
 

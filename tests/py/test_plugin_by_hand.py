@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from appliance import Appliance, program, wait_for
+from appliance import SLOW, UNDER, Appliance, program, wait_for
 from nbdclient import FIO_VERIFY, MIB, connect, extents, fails_with, fio, info, pattern, read_all, run, write_bytes
 
 
@@ -17,7 +17,7 @@ def nbdkit(folder: Path, *options: str) -> Iterator[str]:
     """An nbdkit with the plugin; the address of its socket, without an export name."""
     sock = folder / "hand.sock"
     ready = folder / "nbdkit.pid"
-    command = ["nbdkit", "-f", "-P", str(ready), "-U", str(sock), program("nbdkit-wfs-plugin.so"), *options]
+    command = [*UNDER, "nbdkit", "-f", "-P", str(ready), "-U", str(sock), program("nbdkit-wfs-plugin.so"), *options]
     with open(folder / "nbdkit.log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -27,9 +27,10 @@ def nbdkit(folder: Path, *options: str) -> Iterator[str]:
         yield f"?socket={sock}"
     finally:
         process.terminate()
-        process.wait(20)
+        status = process.wait(20 * SLOW)
         sock.unlink(missing_ok=True)
         ready.unlink(missing_ok=True)
+    assert status == 0, (folder / "nbdkit.log").read_text()
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_read_only_nbdkit_refuses_changes(shared: Appliance, volume: str, tmp_pa
 def test_fio_verifies_through_it(shared: Appliance, tmp_path: Path) -> None:
     shared.add_volume("tank/fio", "32M", "fio")
     with nbdkit(tmp_path, f"socket={shared.rpc_socket}") as address:
-        fio(f"nbd+unix:///fio{address}", tmp_path, *FIO_VERIFY, "--numjobs=2", "--size=16m", "--offset_increment=16m")
+        fio(f"nbd+unix:///fio{address}", tmp_path, *FIO_VERIFY, "--numjobs=2", f"--size={max(1, int(16 / SLOW))}m", "--offset_increment=16m")
 
 
 def test_daemon_restart_under_it_is_survived(make_appliance, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import Appliance, Settings, program, wait_for
+from appliance import Appliance, Settings, command, wait_for
 
 
 class Home:
@@ -21,12 +21,12 @@ class Home:
         self.folder = folder
 
     def begin(self, *options: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen([program("wfs"), "--server", f"unix:{self.box.rpc_socket}", "tx", "home", *options], text=True,
+        return subprocess.Popen([*command("wfs"), "--server", f"unix:{self.box.rpc_socket}", "tx", "home", *options], text=True,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def wfs(self, *args: str, script: str = "") -> "subprocess.CompletedProcess[str]":
-        command = [program("wfs"), "--server", f"unix:{self.box.rpc_socket}", *args]
-        return subprocess.run(command, input=script, text=True, capture_output=True, timeout=60, check=False)
+        words = [*command("wfs"), "--server", f"unix:{self.box.rpc_socket}", *args]
+        return subprocess.run(words, input=script, text=True, capture_output=True, timeout=60, check=False)
 
     def tx(self, script: str) -> tuple[int, str]:
         done = self.begin()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from appliance import Appliance, Settings, wait_for
+from appliance import SLOW, Appliance, Settings, wait_for
 from libwfs import Client
 
 SNAPSHOT, SERIALIZABLE = 1, 2
@@ -105,8 +105,8 @@ def test_the_loser_of_a_conflict_is_told_about_what(w: Client) -> None:
 
 def test_transactions_end_by_time_and_with_their_session(box: Appliance, w: Client) -> None:
     root = w.root("home")
-    number = begin(w, ttl_ms=1)
-    time.sleep(0.01)
+    number = begin(w, ttl_ms=int(10 * SLOW))
+    time.sleep(0.02 * SLOW)
     fails(errno.ETIMEDOUT, w, number, write=True)
     kept = [begin(w) for _ in range(15)]
     with pytest.raises(OSError) as caught:
