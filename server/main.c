@@ -84,7 +84,7 @@ static void log_failure(const char *what, int code)
 
 static void rpc_refused(const char *peer, int rc)
 {
-	log_warning("rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
+	log_limited(LOG_LEVEL_WARNING, "rpc", "connection refused peer=%s error=\"%s\"", peer, strerror(-rc));
 }
 
 static void accept_rpc(void *ctx, int fd, const char *peer)

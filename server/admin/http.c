@@ -288,7 +288,7 @@ void http_server_accept(void *ctx, int fd, const char *peer)
 	struct http_exchange *x;
 
 	if (s->stopping || s->connection_count >= s->connections_max) {
-		log_warning("admin", "connection refused peer=%s", peer);
+		log_limited(LOG_LEVEL_WARNING, "admin", "connection refused peer=%s", peer);
 		close(fd);
 		return;
 	}

@@ -240,7 +240,7 @@ static int connection_spawn(struct nbd_connection *c)
 static void nbd_refuse(struct nbd *n, int fd, const char *peer, const char *why)
 {
 	counter_add(&n->refused, 1);
-	log_warning("nbd", "connection refused peer=%s reason=\"%s\"", peer, why);
+	log_limited(LOG_LEVEL_WARNING, "nbd", "connection refused peer=%s reason=\"%s\"", peer, why);
 	close(fd);
 }
 

@@ -367,7 +367,7 @@ static void run_attach(struct loop_task *t)
 	c->again_event = event_new(loop_base(c->loop), -1, 0, on_again, c);
 	c->timer = event_new(loop_base(c->loop), -1, EV_PERSIST, on_timer, c);
 	if (!c->read_event || !c->write_event || !c->again_event || !c->timer || event_add(c->timer, &tv) < 0) {
-		log_warning("rpc", "connection refused: reason=\"no memory\"");
+		log_limited(LOG_LEVEL_WARNING, "rpc", "connection refused: reason=\"no memory\"");
 		c->closing = true;
 		rpc_server_conn_gone(c->server, c);
 		return;

@@ -18,8 +18,8 @@ void rpc_tls_shake_hands(struct rpc_conn *c)
 	}
 	if (err) {
 		counter_add(&c->server->stats.tls_refused, 1);
-		log_info("rpc", "TLS connection refused: reason=\"%s\"",
-		         err_text(err_get(), err, 0, text, sizeof(text)));
+		log_limited(LOG_LEVEL_INFO, "rpc", "TLS connection refused: reason=\"%s\"",
+		            err_text(err_get(), err, 0, text, sizeof(text)));
 		rpc_conn_close(c);
 		return;
 	}
