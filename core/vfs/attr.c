@@ -49,8 +49,11 @@ static int check_owner(const struct vfs_set_attr *a, const struct vfs_stat *st, 
 
 	if (cred->uid == 0)
 		return 0;
-	if ((a->valid & SET_OWNER_ONLY && !owner) || a->valid & VFS_SET_FLAGS)
+	if (a->valid & SET_OWNER_ONLY && !owner)
 		return err_set(-EPERM, "uid %u is not its owner", cred->uid);
+	/* Programs that change other flags of a file set all of them. */
+	if (a->valid & VFS_SET_FLAGS && (!owner || a->flags != st->flags))
+		return err_set(-EPERM, "uid %u may not change the flags", cred->uid);
 	/* Whoever could change it would pass by its quota. */
 	if (a->valid & VFS_SET_PROJECT)
 		return err_set(-EPERM, "uid %u may not change the project", cred->uid);
@@ -82,8 +85,8 @@ static int check_set(struct vfs_handle *h, const struct vfs_cred *cred, const st
 /* What the change entails for the bits that lend identities (POSIX.1-2017, chmod(), chown(), ftruncate()). */
 static void keep_bits_safe(const struct vfs_cred *cred, const struct vfs_stat *st, struct vfs_set_attr *a)
 {
-	if (a->valid & VFS_SET_MODE && cred->uid && st->type != VFS_TYPE_DIR &&
-	    !access_in_group(cred, a->valid & VFS_SET_GID ? a->gid : st->gid))
+	/* Of directories, too, as Linux has it. */
+	if (a->valid & VFS_SET_MODE && cred->uid && !access_in_group(cred, a->valid & VFS_SET_GID ? a->gid : st->gid))
 		a->mode &= ~UINT32_C(02000);
 	if (a->valid & VFS_SET_MODE || st->type == VFS_TYPE_DIR)
 		return;

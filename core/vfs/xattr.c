@@ -36,6 +36,8 @@ static int space_of(const char *name, enum space *ret)
 		*ret = SPACE_SECURITY;
 	else if (!strcmp(name, VFS_ACL_ACCESS) || !strcmp(name, VFS_ACL_DEFAULT))
 		*ret = SPACE_ACL;
+	else if (!strcmp(name, "user.") || !strcmp(name, "trusted.") || !strcmp(name, "security."))
+		return err_set(-EINVAL, "'%s' is a name space and no name of an extended attribute", name);
 	else
 		return err_set(-EOPNOTSUPP, "'%s' is in no name space of extended attributes", name);
 	return 0;
@@ -152,7 +154,7 @@ static int set_access_acl(struct vfs_handle *h, const struct vfs_cred *cred, con
 	if (ret)
 		return ret;
 	set.mode = (st->mode & 07000) | mode;
-	if (cred->uid && st->type != VFS_TYPE_DIR && !access_in_group(cred, st->gid))
+	if (cred->uid && !access_in_group(cred, st->gid))
 		set.mode &= ~UINT32_C(02000);
 	if (!minimal) {
 		set.access_acl = value;
@@ -234,6 +236,9 @@ static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const c
 		ret = node_may_wait(h->node);
 	if (!ret)
 		ret = h->node->ops->remove_xattr(h->node, name, cred->tag);
+	/* As Linux has it: afterwards there is no ACL. */
+	if (ret == -ENODATA && space == SPACE_ACL)
+		return 0;
 	if (!ret)
 		watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR, h->node);
 	return ret;

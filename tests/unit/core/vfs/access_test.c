@@ -193,6 +193,17 @@ static int op_chgrp(struct matrix *m)
 
 static int op_set_flags(struct matrix *m)
 {
+	int ret = vfs_set_attr(m->file, m->cred,
+	                       &(struct vfs_set_attr){ .valid = VFS_SET_FLAGS, .flags = VFS_FLAG_APPEND }, NULL);
+
+	/* As it was, for the next. */
+	if (!ret)
+		ret = vfs_set_attr(m->file, ROOT, &(struct vfs_set_attr){ .valid = VFS_SET_FLAGS }, NULL);
+	return ret;
+}
+
+static int op_set_same_flags(struct matrix *m)
+{
 	return vfs_set_attr(m->file, m->cred, &(struct vfs_set_attr){ .valid = VFS_SET_FLAGS }, NULL);
 }
 
@@ -308,6 +319,7 @@ static const struct op {
 	{ "chown", op_chown, NEEDS_ROOT },
 	{ "chgrp", op_chgrp, NEEDS_OWNER | NEEDS_GROUP_7 },
 	{ "set flags", op_set_flags, NEEDS_ROOT },
+	{ "set the same flags", op_set_same_flags, NEEDS_OWNER },
 	{ "get user xattr", op_get_user_xattr, 4 },
 	{ "set user xattr", op_set_user_xattr, 2 },
 	{ "set trusted xattr", op_set_trusted_xattr, NEEDS_ROOT },

@@ -114,6 +114,22 @@ static void test_malformed_acls_are_refused_and_change_nothing(void **state)
 	assert_int_equal(stat_at(e, "/t/f").mode, 0640);
 }
 
+static void test_removing_an_acl_that_is_not_there_succeeds(void **state)
+{
+	struct tree_env *e = *state;
+	static const char *const paths[] = { "/t/f", "/t/d" };
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct vfs_handle *h = must_walk(e, paths[i]);
+
+		assert_int_equal(vfs_remove_xattr(h, ROOT, ACCESS), 0);
+		assert_int_equal(vfs_remove_xattr(h, ROOT, DEFAULT), 0);
+		assert_int_equal(vfs_remove_xattr(h, &(struct vfs_cred){ .uid = 4711 }, DEFAULT), -EPERM);
+		assert_int_equal(vfs_remove_xattr(h, ROOT, "user.a"), -ENODATA);
+		vfs_close(h);
+	}
+}
+
 static void test_an_acl_becomes_permission_bits_and_back(void **state)
 {
 	struct tree_env *e = *state;
@@ -175,6 +191,9 @@ static void test_setting_an_acl_keeps_sticky_and_setuid_bits_that_are_due(void *
 	own(e, "/t/f", owner.uid, 999, 06755);
 	assert_int_equal(set_as(e, &owner, "/t/f", ACCESS, b), 0);
 	assert_int_equal(stat_at(e, "/t/f").mode, 04755); /* he is not in that group */
+	own(e, "/t/d", owner.uid, 999, 02755);
+	assert_int_equal(set_as(e, &owner, "/t/d", ACCESS, b), 0);
+	assert_int_equal(stat_at(e, "/t/d").mode, 0755);
 }
 
 static void test_new_objects_inherit_the_default_acl(void **state)
@@ -242,6 +261,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, tree_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_malformed_acls_are_refused_and_change_nothing),
+		T(test_removing_an_acl_that_is_not_there_succeeds),
 		T(test_an_acl_becomes_permission_bits_and_back),
 		T(test_chmod_limits_what_named_users_may),
 		T(test_an_acl_that_says_no_more_than_bits_is_kept_as_bits),

@@ -235,7 +235,7 @@ static void test_name_spaces_are_for_those_they_are_meant_for(void **state)
 	assert_int_equal(xset(e, ROOT, "/t/f", "security.a", 1, 0), 0);
 	assert_int_equal(xset(e, ROOT, "/t/f", "system.a", 1, 0), -EOPNOTSUPP);
 	assert_int_equal(xset(e, ROOT, "/t/f", "a", 1, 0), -EOPNOTSUPP);
-	assert_int_equal(xset(e, ROOT, "/t/f", "user.", 1, 0), -EOPNOTSUPP);
+	assert_int_equal(xset(e, ROOT, "/t/f", "user.", 1, 0), -EINVAL);
 	assert_int_equal(xset(e, ROOT, "/t/p", "user.a", 1, 0), -EPERM);
 	assert_int_equal(xset(e, ROOT, "/t/l", "user.a", 1, 0), -EPERM);
 	assert_int_equal(xset(e, ROOT, "/t/l", "trusted.a", 1, 0), 0);
