@@ -63,7 +63,7 @@ struct vfs_stat {
 	uint64_t size_bytes;
 	uint64_t allocated_bytes;
 	uint64_t change; /* increases with every change */
-	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
+	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970; before, as int64_t */
 	uint32_t mode; /* permission bits, 07777 */
 	uint32_t uid, gid;
 	uint32_t link_count;

@@ -136,7 +136,7 @@ struct vfs_set_attr {
 	uint32_t mode, uid, gid, flags;
 	uint32_t project; /* 0: none */
 	uint64_t size_bytes;
-	uint64_t atime_ns, mtime_ns;
+	uint64_t atime_ns, mtime_ns; /* since 1970; before, as int64_t */
 	const struct vfs_tag *tag; /* set by the VFS */
 	const void *access_acl; /* NULL: it is taken away, if there is one */
 	size_t access_acl_len;

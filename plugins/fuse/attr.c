@@ -29,10 +29,15 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		reply_attr(req, n, who.seen, &attr);
 }
 
-/* There is nothing before 1970. */
+/* As int64_t: negative before 1970. It reaches 292 years in both directions; other times become the first or the last.
+ */
 static uint64_t ns_of(struct timespec t)
 {
-	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	int64_t ns;
+
+	if (__builtin_mul_overflow(t.tv_sec, INT64_C(1000000000), &ns) || __builtin_add_overflow(ns, t.tv_nsec, &ns))
+		return (uint64_t)(t.tv_sec < 0 ? INT64_MIN : INT64_MAX);
+	return (uint64_t)ns;
 }
 
 static void set_of(const struct stat *st, int what, struct wfs_set_attr *ret)
@@ -71,6 +76,10 @@ static bool is_clearing(struct mount *m, const struct caller *who, struct node *
 	if (set->valid != WFS_SET_MODE || wfs_getattr(m->client, &who->cred, &n->fh, ret))
 		return false;
 	if ((set->mode & ~ret->mode) || (ret->mode & ~set->mode & 01777))
+		return false;
+	/* He who may change the mode was refused for another reason; the kernel asks for root never, and also for him
+	 * who adds to a file of his own. */
+	if (who->cred.uid == 0 || (who->cred.uid == ret->uid && !(ret->flags & WFS_FLAG_APPEND)))
 		return false;
 	ret->mode = set->mode;
 	return true;

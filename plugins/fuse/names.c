@@ -9,6 +9,7 @@
  * hash too many only means that the server is asked.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "plugins/fuse/mount.h"
 
@@ -125,6 +126,9 @@ bool names_lack(struct mount *m, struct node *dir, const char *name, double *ret
 	uint64_t now = node_now_ns();
 	bool lack;
 
+	/* That is another error. */
+	if (strlen(name) > WFS_NAME_BYTES_MAX)
+		return false;
 	pthread_mutex_lock(&m->small_lock);
 	lack = dir->names && now < dir->names->until_ns && !*place_of(dir->names, hash_of(name));
 	if (lack)

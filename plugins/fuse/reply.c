@@ -107,9 +107,14 @@ ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id)
 	return fsid == m->root->fsid ? file_id : file_id ^ (fsid | 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
+/* Times before 1970 are negative, and kept as int64_t. */
 static struct timespec time_of(uint64_t ns)
 {
-	return (struct timespec){ .tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S) };
+	const int64_t per_s = 1000000000;
+	int64_t part = (int64_t)ns % per_s;
+
+	return (struct timespec){ .tv_sec = (int64_t)ns / per_s - (part < 0),
+		                  .tv_nsec = part < 0 ? part + per_s : part };
 }
 
 /*

@@ -94,7 +94,7 @@ struct wfs_stat {
 	uint64_t size_bytes;
 	uint64_t allocated_bytes;
 	uint64_t change; /* increases with every change */
-	uint64_t mtime_ns; /* since 1970 */
+	uint64_t mtime_ns; /* since 1970; before, as int64_t */
 	int read_only;
 };
 WFS_PUBLIC int wfs_stat(struct wfs_file *f, struct wfs_stat *ret);

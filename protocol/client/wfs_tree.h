@@ -76,7 +76,7 @@ struct wfs_attr {
 	uint64_t size_bytes, allocated_bytes;
 	uint64_t change; /* increases with every change */
 	uint64_t rdev; /* of device nodes: major << 32 | minor */
-	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970 */
+	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970; before, as int64_t */
 };
 
 #define WFS_SET_MODE 1u

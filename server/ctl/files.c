@@ -37,7 +37,7 @@ static void mode_text(const struct wfs_attr *a, char ret[11])
 
 static void time_text(uint64_t ns, char *ret, size_t size)
 {
-	time_t seconds = (time_t)(ns / 1000000000u);
+	time_t seconds = (int64_t)ns / 1000000000 - ((int64_t)ns % 1000000000 < 0);
 	struct tm tm;
 
 	if (!localtime_r(&seconds, &tm) || !strftime(ret, size, "%Y-%m-%d %H:%M:%S", &tm))

@@ -45,9 +45,10 @@ static int create_local(int dir_fd, const char *name)
 /* Mode and time, then close. */
 static int finish_local(int fd, const struct wfs_attr *a, int err)
 {
+	int64_t part = (int64_t)a->mtime_ns % 1000000000; /* negative before 1970 */
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
-		                     { .tv_sec = (time_t)(a->mtime_ns / 1000000000u),
-		                       .tv_nsec = (long)(a->mtime_ns % 1000000000u) } };
+		                     { .tv_sec = (int64_t)a->mtime_ns / 1000000000 - (part < 0),
+		                       .tv_nsec = part < 0 ? part + 1000000000 : part } };
 
 	/* Never setuid or setgid: the owner here is another one. */
 	if (!err && (fchmod(fd, a->mode & 01777) < 0 || futimens(fd, times) < 0))
