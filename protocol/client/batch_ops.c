@@ -145,6 +145,9 @@ int wfs_batch_create(struct wfs_batch *b, const char *name, uint32_t mode, unsig
 
 	if (check_flags(b, flags, WFS_CREATE_EXCLUSIVE | WFS_CREATE_TRUNCATE))
 		return b->err;
+	/* Whoever makes a file may empty it, though he opens it for reading and its mode lets him do no more. */
+	if (flags & WFS_CREATE_TRUNCATE)
+		op.access |= WFS_ACCESS_WRITE;
 	index = add_named(b, op, name, (struct batch_item){ .flag = ret_created }, LENGTH_BYTES);
 	if (index >= 0 && (flags & WFS_CREATE_TRUNCATE))
 		index = wfs_batch_setattr(b, &empty, NULL);

@@ -160,6 +160,7 @@ struct node {
 	struct rpc_handle *descriptor; /* h belongs to it; otherwise it is closed with the compound */
 	struct vfs_handle *io; /* the same object, opened for data by this compound */
 	unsigned io_access;
+	bool fresh; /* a file that this compound has made */
 };
 
 struct compound {

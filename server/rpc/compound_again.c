@@ -171,7 +171,10 @@ static int answer(struct compound *c, const struct wfsp_op *op, const struct vfs
 	switch (op->code) {
 	case WFSP_OP_CREATE:
 		res->created = true;
-		return enter_created(c, r->number, op->access);
+		err = enter_created(c, r->number, op->access);
+		if (!err && c->current)
+			c->current->fresh = true;
+		return err;
 	case WFSP_OP_CREATE_NAMELESS: {
 		struct node *dir = c->current;
 

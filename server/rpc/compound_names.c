@@ -254,7 +254,10 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 		return err_set(-EINVAL, "by a descriptor for writing, the size can be set, and nothing else");
 	if (c->current->tree)
 		err = compound_cred(c, &cred);
-	if (!err)
+	/* There is nothing to cut off, and it stays setuid, if it was made so: open(2) with O_TRUNC. */
+	if (!err && c->current->fresh && op->set.valid == WFSP_SET_SIZE && op->set.size_bytes == 0)
+		err = vfs_stat(h, &st);
+	else if (!err)
 		err = vfs_set_attr(h, cred, &attr, &st);
 	if (!err)
 		compound_attr(c->current->tree, &st, &res->attr);
@@ -332,8 +335,10 @@ int op_create(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 		if (err != -ENOENT || res->created)
 			break;
 	}
-	if (!err)
+	if (!err) {
 		compound_enter(c, tree, h, op->access);
+		c->current->fresh = res->created;
+	}
 	return err;
 }
 
