@@ -204,6 +204,30 @@ def test_immutable_and_append_only_files(here: Path) -> None:
     file.unlink()
 
 
+def test_who_makes_a_file_may_truncate_it_as_he_opens_it(here: Path) -> None:
+    for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+        for mode in (0, 0o400, 0o4755):
+            file = here / f"{flags}-{mode:o}"
+            call = f"os.close(os.open(sys.argv[1], {flags | os.O_CREAT | os.O_TRUNC}, {mode}))"
+            assert error_as(USER, GROUP, [], call, file) == ""
+            assert file.stat().st_mode & 0o7777 == mode  # it was not written to
+            assert error_as(USER, GROUP, [], call, file) == ("" if mode & 0o200 else "EACCES")
+
+
+def test_an_immutable_file_stays_setuid_and_says_so(here: Path) -> None:
+    file = here / "file"
+    file.write_text("x")
+    file.chmod(0o4755)
+    subprocess.run(["chattr", "+i", file], check=True)
+    try:
+        assert error_of(lambda: file.chmod(0o755)) == errno.EPERM
+        assert file.stat().st_mode & 0o7777 == 0o4755
+    finally:
+        subprocess.run(["chattr", "-i", file], check=True)
+    file.chmod(0o755)
+    assert file.stat().st_mode & 0o7777 == 0o755
+
+
 def test_who_may_write_a_file_of_another_can_with_a_write_cache(source: str, here: Path) -> None:
     mount = mounts.Mount(source, here.parent.with_name("cached"), "allow_other,writeback_cache").start()
     try:
