@@ -4,6 +4,7 @@
  * often it was written; each writer owns every n-th page, so that it knows the least version a read may show.
  */
 #include "tests/unit/core/cache/store.h"
+#include "tests/unit/slow.h"
 
 #define THREADS 4u
 #define FILE_PAGES 2048u
@@ -163,7 +164,7 @@ static void work(void *arg)
 {
 	struct worker *w = arg;
 
-	for (unsigned i = 0; i < ROUNDS && !w->wrong; i++) {
+	for (unsigned i = 0; i < ROUNDS / test_slow() && !w->wrong; i++) {
 		uint64_t any = next_random(w) % FILE_PAGES;
 		uint64_t own = any - any % THREADS + w->id;
 		uint64_t what = next_random(w) % 100;

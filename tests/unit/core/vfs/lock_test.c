@@ -2,6 +2,7 @@
 /* Locks on byte ranges: conflicts, splitting and joining, the queue, deadlocks, cancelling; and against a model. */
 #include "core/vfs/lock_priv.h"
 #include "tests/unit/core/vfs/tree_fixture.h"
+#include "tests/unit/slow.h"
 
 struct waiter {
 	int calls, result;
@@ -461,7 +462,7 @@ static void test_random_locks_agree_with_a_model_of_bytes(void **state)
 	uint32_t seed = 20261;
 
 	memset(model, 0, sizeof(model));
-	for (unsigned i = 0; i < 50000; i++) {
+	for (unsigned i = 0; i < 50000 / test_slow(); i++) {
 		struct vfs_lock l = { .owner = next_random(&seed) % OWNERS,
 			              .type = next_random(&seed) & 1 ? SH : EX,
 			              .offset = next_random(&seed) % BYTES };

@@ -4,6 +4,7 @@
  * over one of them: nothing races, nothing leaks, and what remains is a tree.
  */
 #include "tests/unit/core/vfs/tree_fixture.h"
+#include "tests/unit/slow.h"
 
 #define THREADS 4u
 #define ROUNDS 20000u
@@ -185,7 +186,7 @@ static void work(void *arg)
 {
 	struct worker *w = arg;
 
-	for (unsigned i = 0; i < ROUNDS; i++)
+	for (unsigned i = 0; i < ROUNDS / test_slow(); i++)
 		one_round(w);
 }
 
@@ -198,7 +199,7 @@ static void mount_and_unmount(void *arg)
 {
 	struct mounter *m = arg;
 
-	for (unsigned i = 0; i < ROUNDS / 10; i++) {
+	for (unsigned i = 0; i < ROUNDS / 10 / test_slow(); i++) {
 		int err = vfs_mount(m->e->vfs, "/t/d1", &m->fs.root->node, false);
 
 		/* It may be elsewhere just now. */

@@ -4,6 +4,7 @@
 #include "core/fs/fat/format.h"
 #include "core/fs/fat/table.h"
 #include "tests/unit/core/fs/fat/fat_fixture.h"
+#include "tests/unit/slow.h"
 
 static struct fat_geometry geometry(enum fat_type type, uint32_t clusters)
 {
@@ -41,7 +42,7 @@ static void run_table(enum fat_type type, uint32_t clusters, size_t limit)
 	must(blk_sim_new("fat", 4 * MIB, &dev));
 	fat_medium_init(&m, dev);
 	must(fat_table_init(&t, &m, &g, NULL, limit));
-	for (unsigned i = 0; i < 60000; i++) {
+	for (unsigned i = 0; i < 60000 / test_slow(); i++) {
 		uint32_t c = 2 + (uint32_t)(vol_random(&seed) >> 20) % clusters;
 
 		must(fat_table_get(&t, c, &value));
@@ -123,7 +124,7 @@ static void test_runs_are_free_and_none_is_given_twice(void **state)
 	(void)state;
 	must(fat_alloc_init(&a, CLUSTERS));
 	must(fat_alloc_give(&a, 2, CLUSTERS));
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 20000 / test_slow(); i++) {
 		uint32_t *h = held[(vol_random(&seed) >> 20) % 64],
 		         want = 1 + (uint32_t)(vol_random(&seed) >> 20) % 400;
 		uint32_t goal = (vol_random(&seed) & 32) ? 2 + (uint32_t)(vol_random(&seed) >> 20) % CLUSTERS : 0;

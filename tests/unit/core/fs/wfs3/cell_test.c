@@ -12,6 +12,7 @@
 
 #include "core/base/bytes.h"
 #include "core/fs/wfs3/cell.h"
+#include "tests/unit/slow.h"
 
 static uint64_t rnd(uint64_t *seed)
 {
@@ -72,7 +73,7 @@ static void test_every_pattern_of_holes_survives(void **state)
 {
 	(void)state;
 	for (unsigned style = 0; style < 3; style++)
-		for (uint32_t pattern = 0; pattern < 1u << WFS3_CELL_BLOCKS; pattern++) {
+		for (uint32_t pattern = 0; pattern < 1u << WFS3_CELL_BLOCKS; pattern += test_slow()) {
 			struct cell c = { 0 };
 
 			for (unsigned i = 0; i < WFS3_CELL_BLOCKS; i++) {
@@ -116,7 +117,7 @@ static void test_random_cells_survive(void **state)
 	uint64_t seed = 1;
 
 	(void)state;
-	for (unsigned i = 0; i < 100000; i++) {
+	for (unsigned i = 0; i < 100000 / test_slow(); i++) {
 		struct cell c;
 
 		random_cell(&seed, &c);
@@ -143,7 +144,7 @@ static void test_mutated_items_never_crash(void **state)
 	unsigned refused = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < 300000; i++) {
+	for (unsigned i = 0; i < 300000 / test_slow(); i++) {
 		uint8_t buf[CELL_BYTES_MAX + 8] = { 0 };
 		struct cell c, got;
 		size_t len;
@@ -160,7 +161,7 @@ static void test_mutated_items_never_crash(void **state)
 		}
 		check_round_trip(&got);
 	}
-	assert_true(refused > 50000);
+	assert_true(refused > 50000 / test_slow());
 }
 
 static void test_every_wrong_length_is_refused(void **state)
