@@ -308,7 +308,8 @@ uint64_t wfs_conn_repeat_ns(struct wfs_conn *c, bool in_slot)
 	sync_mutex_lock(&c->lock);
 	lease_ns = c->hello.lease_s * SYNC_NS_PER_S;
 	sync_mutex_unlock(&c->lock);
-	return in_slot && lease_ns < ns ? lease_ns : ns;
+	/* Without a HELLO nobody can have had it. */
+	return in_slot && lease_ns && lease_ns < ns ? lease_ns : ns;
 }
 
 int wfs_conn_boot(struct wfs_conn *c, uint64_t generation, uint64_t old_boot, uint64_t *ret_boot, bool *ret_durable)
