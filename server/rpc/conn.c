@@ -106,6 +106,7 @@ void rpc_conn_close(struct rpc_conn *c)
 		rpc_op_free(op);
 	}
 	c->send_last = NULL;
+	c->unsent_bytes = 0;
 	if (c->direct)
 		rpc_op_free(c->direct);
 	c->direct = NULL;

@@ -40,6 +40,11 @@
 #define RPC_EXPORTS_OPEN_MAX 1024u /* on a connection when an export is opened, or a file before HELLO */
 #define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
 #define RPC_BYTES_PER_WAKE (1u << 20)
+#define RPC_TURN_NS (SYNC_NS_PER_MS / 4) /* nothing is started later than that in a turn */
+/* Answers are sent when there are so many bytes of them, before more are made: their memory is used again while it is
+ * still in the processor's cache. While the client has left so many untaken, nothing more is started for it. */
+#define RPC_SEND_BYTES (128u << 10)
+#define RPC_UNSENT_BYTES_MAX (512u << 10)
 #define RPC_WINDOW_BYTES (64u << 10)
 #define RPC_INLINE_BYTES_MAX (1u << 20) /* larger reads and writes go to workers at once */
 #define RPC_PREFETCH_BYTES_MAX (32u << 20) /* of one CACHE request */
@@ -235,6 +240,7 @@ struct rpc_conn {
 	char program[RPC_PROGRAM_NAME_MAX + 1]; /* from HELLO on; guarded by the server's lock */
 	size_t held_bytes; /* of requests and answers under way; the session's notices come on top of it */
 	uint64_t wake_ns; /* when the current callback began */
+	uint64_t last_ns; /* when the last request ended */
 	uint64_t rx_ns; /* last byte received */
 	uint64_t tx_ns; /* last byte sent, or the queue became non-empty */
 	uint64_t record_ns; /* since when a part of one is there, as the timer saw it; 0: it did not */
@@ -253,6 +259,7 @@ struct rpc_conn {
 	struct rpc_op *free_ops;
 	struct rpc_op *send_first;
 	struct rpc_op *send_last;
+	size_t unsent_bytes; /* of the answers in that queue */
 	struct rpc_op *done; /* atomic stack: operations that workers finished */
 	struct rpc_handles handles;
 	struct rpc_trees trees;

@@ -442,6 +442,7 @@ void rpc_op_finish(struct rpc_op *op)
 	struct rpc_conn *c = op->conn;
 	uint64_t now = sync_now_ns();
 
+	c->last_ns = now;
 	if (op->procedure == WFSP_OPEN)
 		finish_open(op);
 	if (op->procedure == WFSP_NOTICES && op->err == -EINPROGRESS) {

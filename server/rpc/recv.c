@@ -36,7 +36,7 @@ static bool fits(const struct rpc_conn *c, size_t payload_bytes)
 /* May another request, with that much payload, be started? If not, the connection is paused until it may. */
 static bool has_room(struct rpc_conn *c, size_t payload_bytes)
 {
-	if (c->op_count < RPC_REQUESTS_MAX && fits(c, payload_bytes))
+	if (c->op_count < RPC_REQUESTS_MAX && c->unsent_bytes <= RPC_UNSENT_BYTES_MAX && fits(c, payload_bytes))
 		return true;
 	c->paused = true;
 	c->wanted_bytes = payload_bytes;
@@ -45,7 +45,7 @@ static bool has_room(struct rpc_conn *c, size_t payload_bytes)
 
 bool rpc_conn_may_go_on(const struct rpc_conn *c)
 {
-	return c->op_count < RPC_REQUESTS_MAX / 2 &&
+	return c->op_count < RPC_REQUESTS_MAX / 2 && c->unsent_bytes <= RPC_UNSENT_BYTES_MAX / 2 &&
 	       (!c->held_bytes || (c->held_bytes <= RPC_PAYLOAD_HELD_MAX / 2 && fits(c, c->wanted_bytes)));
 }
 
@@ -258,6 +258,12 @@ static void charge_join(struct rpc_conn *c)
 	c->join_charged = now;
 }
 
+/* Requests take as long as they do: what waits on other connections is not to wait for all that a client has sent. */
+static bool turn_is_over(const struct rpc_conn *c)
+{
+	return c->last_ns > c->wake_ns + RPC_TURN_NS;
+}
+
 void rpc_conn_parse(struct rpc_conn *c)
 {
 	enum taken taken = TAKEN;
@@ -267,7 +273,7 @@ void rpc_conn_parse(struct rpc_conn *c)
 		const uint8_t *record;
 		size_t avail, len;
 
-		if (i == RPC_REQUESTS_PER_WAKE) {
+		if (i == RPC_REQUESTS_PER_WAKE || turn_is_over(c)) {
 			c->again = true;
 			break;
 		}
@@ -280,6 +286,8 @@ void rpc_conn_parse(struct rpc_conn *c)
 		taken = take_record(c, record, avail, len);
 		if (taken == TAKEN)
 			c->record_ns = 0;
+		if (taken == TAKEN && c->unsent_bytes >= RPC_SEND_BYTES && !c->writing)
+			rpc_conn_send(c);
 	}
 	if (taken != FAILED && !c->closing)
 		charge_join(c);

@@ -57,6 +57,7 @@ void rpc_conn_queue(struct rpc_conn *c, struct rpc_op *op)
 	op->next = NULL;
 	op->sent = 0;
 	op->total_len = op->head_len + op->payload_len + xdr_pad_bytes(op->payload_len);
+	c->unsent_bytes += op->total_len;
 	if (c->send_last) {
 		c->send_last->next = op;
 	} else {
@@ -68,6 +69,7 @@ void rpc_conn_queue(struct rpc_conn *c, struct rpc_op *op)
 
 static void sent(struct rpc_conn *c, size_t n)
 {
+	c->unsent_bytes -= n;
 	while (n) {
 		struct rpc_op *op = c->send_first;
 		size_t left = op->total_len - op->sent;

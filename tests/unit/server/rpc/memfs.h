@@ -23,13 +23,17 @@ struct memfs {
 	bool has_ref; /* offer vfs_read_ref() */
 	bool read_only;
 	int fail; /* every operation answers this */
+	uint64_t busy_ns; /* every operation keeps its thread for so long */
 	struct sync_mutex lock;
 	struct sync_cond changed;
 	bool gate_closed; /* operations that may wait stand here */
+	bool hold; /* the next operation stands here, even on a loop */
+	bool held; /* it does */
 	unsigned waiting; /* at the gate */
 	unsigned waiting_max;
 	unsigned started; /* operations that did not answer -EAGAIN */
 	unsigned flushes;
+	unsigned started_at_flush; /* before the last flush */
 	unsigned fua_writes;
 	unsigned refs; /* not released yet */
 	unsigned last_flags;
@@ -38,6 +42,14 @@ struct memfs {
 static inline struct memfs *memfs_of(struct vfs_node *n)
 {
 	return (struct memfs *)(void *)n;
+}
+
+static inline void memfs_be_busy(const struct memfs *m)
+{
+	uint64_t since_ns = m->busy_ns ? sync_now_ns() : 0;
+
+	while (m->busy_ns && sync_now_ns() - since_ns < m->busy_ns)
+		;
 }
 
 /* The start of every operation. Reads at offset 0 pass the gate: they tell that others go on meanwhile. */
@@ -60,11 +72,34 @@ static inline int memfs_enter(struct memfs *m, uint64_t offset, unsigned flags)
 				sync_cond_wait(&m->changed, &m->lock);
 			m->waiting--;
 		}
+		while (m->hold) {
+			m->held = true;
+			sync_cond_broadcast(&m->changed);
+			sync_cond_wait(&m->changed, &m->lock);
+		}
 		if (m->fail)
 			err = err_set(m->fail, "memfs was told to fail");
 	}
 	sync_mutex_unlock(&m->lock);
+	memfs_be_busy(m);
 	return err;
+}
+
+static inline void memfs_hold(struct memfs *m, bool hold)
+{
+	sync_mutex_lock(&m->lock);
+	m->hold = hold;
+	m->held = false;
+	sync_cond_broadcast(&m->changed);
+	sync_mutex_unlock(&m->lock);
+}
+
+static inline void memfs_await_held(struct memfs *m)
+{
+	sync_mutex_lock(&m->lock);
+	while (!m->held)
+		sync_cond_wait(&m->changed, &m->lock);
+	sync_mutex_unlock(&m->lock);
 }
 
 static inline void memfs_gate(struct memfs *m, bool closed)
@@ -173,6 +208,7 @@ static inline int memfs_flush(struct vfs_node *n, unsigned flags)
 
 	sync_mutex_lock(&m->lock);
 	m->flushes += !err;
+	m->started_at_flush = m->started - 1;
 	sync_mutex_unlock(&m->lock);
 	return err;
 }
