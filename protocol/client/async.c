@@ -91,8 +91,9 @@ static void finish(struct wfs_async *a, struct pending *p, int err)
 		err = wfs_batch_take_results(p->batch, &p->bc.call, &done);
 	if (p->slot)
 		wfs_slot_give(c, p->slot);
-	p->fn(p->ctx, p->batch, err, done);
+	/* What the answer lay in is for the next one. */
 	wfs_batch_call_done(&p->bc);
+	p->fn(p->ctx, p->batch, err, done);
 	free(p);
 	sync_mutex_lock(&c->lock);
 	a->count--;

@@ -438,19 +438,15 @@ int wfs_batch_call_init(struct batch_call *bc, struct wfs_batch *b)
 		return b->err;
 	if (!b->count)
 		return err_set(-EINVAL, "an empty batch");
-	bc->reply = size > sizeof(bc->small) ? malloc(size) : NULL;
-	if (size > sizeof(bc->small) && !bc->reply)
-		return err_set(-ENOMEM, "no memory for an answer of %zu bytes", size);
 	wfs_call_init(&bc->call, WFSP_COMPOUND);
-	bc->call.reply = bc->reply ? bc->reply : bc->small;
-	bc->call.reply_size = bc->reply ? size : sizeof(bc->small);
+	bc->call.reply = size > sizeof(bc->small) ? NULL : bc->small;
+	bc->call.reply_size = size;
 	return 0;
 }
 
 void wfs_batch_call_done(struct batch_call *bc)
 {
 	wfs_call_done(&bc->call);
-	free(bc->reply);
 }
 
 int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_conn *c, uint64_t generation,

@@ -71,11 +71,10 @@ int wfs_batch_run_any(struct wfs_batch *b, const struct wfs_cred *cred, unsigned
 int wfs_batch_run_on(struct wfs_batch *b, const struct wfs_cred *cred, struct wfs_conn *c, uint64_t generation,
                      uint32_t slot, uint32_t sequence);
 
-/* A batch's call, with its room for the answer; it stays where it is. */
+/* A batch's call, with room for a short answer; it stays where it is. */
 #define BATCH_SMALL_REPLY_BYTES 4096u
 struct batch_call {
 	struct wfs_call call;
-	uint8_t *reply; /* NULL: small */
 	uint8_t small[BATCH_SMALL_REPLY_BYTES];
 };
 int wfs_batch_call_init(struct batch_call *bc, struct wfs_batch *b);

@@ -35,6 +35,7 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 	call->payload_len = call->payload_got = 0;
 	call->reply = call->small;
 	call->reply_size = sizeof(call->small);
+	call->lender = NULL;
 	call->shm_count = 0;
 	call->done = false;
 	call->async = NULL;
@@ -43,6 +44,7 @@ void wfs_call_init(struct wfs_call *call, uint32_t procedure)
 
 void wfs_call_done(struct wfs_call *call)
 {
+	wfs_reply_return(call);
 	sync_cond_done(&call->cond);
 }
 
@@ -147,17 +149,17 @@ static int take_answer(struct wfs_conn *c, const uint8_t *record, size_t avail, 
 			record_rx_consume_head(&c->rx, len - r.pos - got);
 			err = receive_payload(c, (uint8_t *)call->payload + here, got - here);
 		}
-	} else if (avail == len && len <= call->reply_size) {
+	} else if (len > call->reply_size || ((!call->reply || call->lender) && wfs_reply_lend(c, call, len))) {
+		err = -ENOTCONN;
+	} else if (avail == len) {
 		memcpy(call->reply, record, len);
 		call->reply_len = len;
 		record_rx_consume(&c->rx);
-	} else if (len <= call->reply_size) {
+	} else {
 		memcpy(call->reply, record, avail);
 		call->reply_len = len;
 		record_rx_consume_head(&c->rx, 0);
 		err = receive_payload(c, call->reply + avail, len - avail);
-	} else {
-		err = -ENOTCONN;
 	}
 	call->err = err;
 	call->bucket_next = *list;

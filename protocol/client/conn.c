@@ -44,6 +44,7 @@ SYNC_NO_ANALYSIS void wfs_conn_done(struct wfs_conn *c)
 		close(c->fd);
 	wfs_shm_unmap(&c->shm);
 	record_rx_done(&c->rx);
+	wfs_replies_done(c);
 	sync_cond_done(&c->slot_free);
 	sync_cond_done(&c->changed);
 	sync_mutex_done(&c->async_lock);

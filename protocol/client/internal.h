@@ -30,6 +30,9 @@
 #define SHM_PAYLOAD_BYTES_MIN (16u << 10)
 /* And up to this, so that one request does not keep the others from it. */
 #define SHM_PAYLOAD_BYTES_MAX (1u << 20)
+/* Memory for long answers that a connection keeps. */
+#define CLIENT_SPARES 2u
+#define CLIENT_SPARE_BYTES ((size_t)256 << 10)
 #define CALL_REPLY_BYTES (WFSP_SMALL_RESULT_BYTES_MAX + 64u)
 
 /* Where a call's arguments start in its head: after the mark and a header without credentials. */
@@ -47,8 +50,10 @@ struct wfs_call {
 	uint32_t payload_len;
 	uint32_t payload_got; /* of them came: all, unless the file ended */
 	bool payload_done; /* it came; there is no reply to decode */
-	uint8_t *reply; /* anything else: the whole record */
-	size_t reply_size;
+	uint8_t *reply; /* anything else: the whole record; NULL: the connection lends memory when it arrives */
+	size_t reply_size; /* longer ones are refused */
+	size_t reply_room; /* of what is lent */
+	struct wfs_conn *lender; /* NULL: none is */
 	size_t reply_len;
 	uint8_t small[CALL_REPLY_BYTES];
 	uint32_t shm_count; /* slots that it occupies in this attempt; 0: the payload goes through the socket */
@@ -111,6 +116,8 @@ struct wfs_conn {
 	uint64_t slots_busy SYNC_GUARDED_BY(lock);
 	uint32_t slot_sequence[WFSP_SLOTS] SYNC_GUARDED_BY(lock);
 	struct sync_cond slot_free;
+	uint8_t *spares[CLIENT_SPARES] SYNC_GUARDED_BY(lock);
+	unsigned spare_count SYNC_GUARDED_BY(lock);
 	struct record_rx rx; /* the leader's */
 	struct sync_mutex async_lock;
 	struct wfs_async *async SYNC_GUARDED_BY(async_lock); /* NULL: no batch was started yet */
@@ -193,6 +200,12 @@ void wfs_shm_begin(struct wfs_shm *m, struct wfs_call *call);
 /* After a call with slots was answered (@err 0), or the connection lost: take what was read, give them back. @err, or
  * -ENOTCONN when the server ended the connection meanwhile, so that what was read may be lost. */
 int wfs_shm_end(struct wfs_shm *m, struct wfs_call *call, int err);
+
+/* reply.c */
+/* For an answer that arrives, to a call that brought no memory for it: by the leader, without locks. 0, -ENOMEM. */
+int wfs_reply_lend(struct wfs_conn *c, struct wfs_call *call, size_t len);
+void wfs_reply_return(struct wfs_call *call); /* if any is lent; without locks */
+void wfs_replies_done(struct wfs_conn *c);
 
 /* call.c */
 void wfs_call_init(struct wfs_call *call, uint32_t procedure);

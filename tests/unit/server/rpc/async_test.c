@@ -4,12 +4,16 @@
 #include "tests/unit/server/rpc/tree_fixture.h"
 
 #define FILES 2000u
+#define LONG_FILES 300u
+#define LONG_BYTES 100000u
 
 /* Batches that start each other until all files are made, or read. */
 struct run {
 	struct wfs *w;
 	const struct wfs_fh *root;
 	bool read;
+	unsigned files;
+	uint32_t bytes; /* in each */
 	struct sync_mutex lock;
 	struct sync_cond ended;
 	unsigned next, under_way, failed, bad;
@@ -20,7 +24,7 @@ struct one {
 	struct wfs_batch *b;
 	unsigned number;
 	char name[16];
-	uint32_t data, back;
+	uint32_t *data, *back; /* the file's number, all over */
 	size_t len;
 };
 
@@ -34,21 +38,22 @@ static bool go(struct one *o)
 
 	sync_mutex_lock(&r->lock);
 	o->number = r->next;
-	if (r->next == FILES) {
+	if (r->next == r->files) {
 		sync_mutex_unlock(&r->lock);
 		return false;
 	}
 	r->next++;
 	sync_mutex_unlock(&r->lock);
 	snprintf(o->name, sizeof(o->name), "%u", o->number);
-	o->data = o->number * 2654435761u;
+	for (size_t i = 0; i < r->bytes / sizeof(*o->data); i++)
+		o->data[i] = o->number * 2654435761u;
 	wfs_batch_clear(o->b);
 	wfs_batch_put(o->b, r->root);
 	if (r->read) {
 		wfs_batch_lookup(o->b, o->name);
-		wfs_batch_get_file(o->b, &o->back, sizeof(o->back), &o->len, NULL, NULL);
+		wfs_batch_get_file(o->b, o->back, r->bytes, &o->len, NULL, NULL);
 	} else {
-		wfs_batch_put_file(o->b, o->name, 0644, WFS_CREATE_EXCLUSIVE, &o->data, sizeof(o->data), NULL);
+		wfs_batch_put_file(o->b, o->name, 0644, WFS_CREATE_EXCLUSIVE, o->data, r->bytes, NULL);
 	}
 	err = wfs_batch_start(o->b, NULL, step, o);
 	assert_int_equal(err, 0);
@@ -76,15 +81,14 @@ static void step(void *ctx, struct wfs_batch *b, int err, unsigned done)
 	(void)done;
 	if (err)
 		__atomic_add_fetch(&r->failed, 1, __ATOMIC_RELAXED);
-	else if (r->read && (o->len != sizeof(o->back) || o->back != o->data))
+	else if (r->read && (o->len != r->bytes || memcmp(o->back, o->data, r->bytes) != 0))
 		__atomic_add_fetch(&r->bad, 1, __ATOMIC_RELAXED);
 	go_on(o);
 }
 
 /* @width at a time. */
-static void run_all(struct wfs *w, const struct wfs_fh *root, bool read, unsigned width)
+static void run_files(struct run r, unsigned width)
 {
-	struct run r = { .w = w, .root = root, .read = read };
 	struct one *ones = calloc(width, sizeof(*ones));
 
 	assert_non_null(ones);
@@ -93,7 +97,10 @@ static void run_all(struct wfs *w, const struct wfs_fh *root, bool read, unsigne
 	r.under_way = width;
 	for (unsigned i = 0; i < width; i++) {
 		ones[i].run = &r;
-		assert_int_equal(wfs_batch_new(w, &ones[i].b), 0);
+		ones[i].data = malloc(r.bytes);
+		ones[i].back = malloc(r.bytes);
+		assert_true(ones[i].data && ones[i].back);
+		assert_int_equal(wfs_batch_new(r.w, &ones[i].b), 0);
 		go_on(&ones[i]); /* the first ones may have done all of it by now */
 	}
 	sync_mutex_lock(&r.lock);
@@ -102,11 +109,25 @@ static void run_all(struct wfs *w, const struct wfs_fh *root, bool read, unsigne
 	sync_mutex_unlock(&r.lock);
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(r.bad, 0);
-	for (unsigned i = 0; i < width; i++)
+	for (unsigned i = 0; i < width; i++) {
 		wfs_batch_free(ones[i].b);
+		free(ones[i].data);
+		free(ones[i].back);
+	}
 	free(ones);
 	sync_cond_done(&r.ended);
 	sync_mutex_done(&r.lock);
+}
+
+static void run_all(struct wfs *w, const struct wfs_fh *root, bool read, unsigned width)
+{
+	run_files((struct run){ .w = w, .root = root, .read = read, .files = FILES, .bytes = sizeof(uint32_t) }, width);
+}
+
+/* Answers that are longer than what the client receives at a time. */
+static void run_long(struct wfs *w, const struct wfs_fh *root, bool read, unsigned width)
+{
+	run_files((struct run){ .w = w, .root = root, .read = read, .files = LONG_FILES, .bytes = LONG_BYTES }, width);
 }
 
 static void test_many_at_once_are_all_done(void **state)
@@ -116,6 +137,27 @@ static void test_many_at_once_are_all_done(void **state)
 	run_all(t->w, &t->root, false, 60);
 	assert_int_equal(t->tree->creates, FILES);
 	run_all(t->w, &t->root, true, 500);
+}
+
+static void test_long_answers_of_many_at_once_are_whole(void **state)
+{
+	struct tree_fixture *t = *state;
+
+	run_long(t->w, &t->root, false, 20);
+	run_long(t->w, &t->root, true, 100);
+}
+
+/* Callbacks are on threads of the library: what they start may be the first that another connection has to do. */
+static void test_changes_are_started_on_connections_that_were_not_used_before(void **state)
+{
+	struct wfs_options options = { .connections = 4 };
+	struct tree_fixture *t = *state;
+	struct wfs *w;
+
+	assert_int_equal(wfs_connect(t->f->address, &options, &w), 0);
+	run_all(w, &t->root, false, 40);
+	assert_int_equal(t->tree->creates, FILES);
+	wfs_disconnect(w);
 }
 
 static void getattr_all_the_time(void *arg)
@@ -150,10 +192,9 @@ static void lose_connections(void *arg)
 	}
 }
 
-static void test_lost_answers_are_asked_for_again_and_nothing_is_done_twice(void **state)
+static void run_losing(struct tree_fixture *t, bool is_long)
 {
 	struct wfs_options options = { .no_shared_memory = 1 };
-	struct tree_fixture *t = *state;
 	struct sync_thread thread;
 	struct proxy proxy = { 0 };
 	struct wfs *w;
@@ -161,13 +202,29 @@ static void test_lost_answers_are_asked_for_again_and_nothing_is_done_twice(void
 	proxy_start(&proxy, t->f);
 	assert_int_equal(wfs_connect(proxy.address, &options, &w), 0);
 	assert_int_equal(sync_thread_start(&thread, "loser", lose_connections, &proxy), 0);
-	run_all(w, &t->root, false, 50);
-	assert_int_equal(t->tree->creates, FILES);
-	run_all(w, &t->root, true, 200);
+	if (is_long) {
+		run_long(w, &t->root, false, 20);
+		run_long(w, &t->root, true, 50);
+		assert_int_equal(t->tree->creates, LONG_FILES);
+	} else {
+		run_all(w, &t->root, false, 50);
+		assert_int_equal(t->tree->creates, FILES);
+		run_all(w, &t->root, true, 200);
+	}
 	sync_thread_join(&thread);
 	assert_true(__atomic_load_n(&proxy.lost, __ATOMIC_ACQUIRE) > 0);
 	wfs_disconnect(w);
 	proxy_stop(&proxy);
+}
+
+static void test_lost_answers_are_asked_for_again_and_nothing_is_done_twice(void **state)
+{
+	run_losing(*state, false);
+}
+
+static void test_long_answers_of_which_the_rest_is_lost_are_asked_for_again(void **state)
+{
+	run_losing(*state, true);
 }
 
 struct counter_of {
@@ -262,8 +319,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
 		T(test_many_at_once_are_all_done),
+		T(test_long_answers_of_many_at_once_are_whole),
+		T(test_changes_are_started_on_connections_that_were_not_used_before),
 		T(test_threads_that_wait_are_served_beside_them),
 		T(test_lost_answers_are_asked_for_again_and_nothing_is_done_twice),
+		T(test_long_answers_of_which_the_rest_is_lost_are_asked_for_again),
 		T(test_there_are_limits_and_a_time_out_without_a_server),
 		T(test_an_empty_or_failed_batch_is_refused_at_once),
 	};
