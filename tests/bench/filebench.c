@@ -19,7 +19,11 @@
 #define CHUNK_BYTES (1u << 20)
 #define THREADS 4u
 #define WIDTH 40u /* requests of one thread under way */
+#define PASSES 5u /* over all files, by what is read with several under way */
+#define OTHERS 2u /* further clients, one connection each */
+#define OTHERS_REQUESTS 4000u
 
+static const char *address, *export;
 static struct wfs *client;
 static struct wfs_fh dir;
 static uint8_t small[SMALL_BYTES];
@@ -34,10 +38,15 @@ static void must(int err, const char *what)
 	exit(1);
 }
 
+static void row_value(const char *name, const char *unit, double value)
+{
+	printf("{\"row\": \"%s\", \"unit\": \"%s\", \"value\": %.1f}\n", name, unit, value);
+	fflush(stdout);
+}
+
 static void row(const char *name, const char *unit, double amount, uint64_t ns)
 {
-	printf("{\"row\": \"%s\", \"unit\": \"%s\", \"value\": %.1f}\n", name, unit, amount * 1e9 / (double)ns);
-	fflush(stdout);
+	row_value(name, unit, amount * 1e9 / (double)ns);
 }
 
 static void name_of(char *to, const char *prefix, unsigned i)
@@ -105,8 +114,11 @@ static void run_small(const char *title, enum deed deed, const char *prefix, uns
 /* Batches of one thread that are under way at the same time, in as many lanes. */
 struct lanes {
 	const char *title, *prefix;
-	unsigned count, at_once;
-	unsigned next; /* atomic: the first file that nobody has begun with */
+	enum deed deed;
+	unsigned count, at_once, width;
+	unsigned next; /* atomic: the first batch that nobody has begun with */
+	unsigned end; /* atomic: no batch from there on; they go round the files until then */
+	struct lane *lanes;
 	struct sync_mutex lock;
 	struct sync_cond ended;
 	unsigned running SYNC_GUARDED_BY(lock);
@@ -120,14 +132,20 @@ struct lane {
 
 static void lane_ended(void *ctx, struct wfs_batch *b, int err, unsigned done);
 
+static unsigned batches_of(const struct lanes *all)
+{
+	return (all->count + all->at_once - 1) / all->at_once;
+}
+
 static bool lane_go(struct lane *l)
 {
 	struct lanes *all = l->all;
-	unsigned from = __atomic_fetch_add(&all->next, all->at_once, __ATOMIC_RELAXED);
+	unsigned batch = __atomic_fetch_add(&all->next, 1, __ATOMIC_RELAXED);
+	unsigned from = batch % batches_of(all) * all->at_once;
 
-	if (from >= all->count)
+	if (batch >= __atomic_load_n(&all->end, __ATOMIC_RELAXED))
 		return false;
-	(void)fill(l->b, GET, all->prefix, from, all->count, all->at_once, &l->to);
+	(void)fill(l->b, all->deed, all->prefix, from, all->count, all->at_once, &l->to);
 	must(wfs_batch_start(l->b, NULL, lane_ended, l), all->title);
 	return true;
 }
@@ -148,30 +166,88 @@ static void lane_ended(void *ctx, struct wfs_batch *b, int err, unsigned done)
 	sync_mutex_unlock(&all->lock);
 }
 
-static void run_lanes(const char *title, const char *prefix, unsigned count, unsigned at_once, unsigned width)
+static void lanes_begin(struct lanes *all)
 {
-	struct lanes all = { .title = title, .prefix = prefix, .count = count, .at_once = at_once };
-	struct lane *lanes = calloc(width, sizeof(*lanes));
+	all->lanes = calloc(all->width, sizeof(*all->lanes));
+	must(all->lanes ? 0 : -ENOMEM, "lanes");
+	sync_mutex_init(&all->lock, SYNC_RANK_LEAF, "lanes");
+	sync_cond_init(&all->ended);
+	sync_mutex_lock(&all->lock);
+	for (unsigned i = 0; i < all->width; i++) {
+		all->lanes[i].all = all;
+		must(wfs_batch_new(client, &all->lanes[i].b), "a batch");
+		all->running += lane_go(&all->lanes[i]);
+	}
+	sync_mutex_unlock(&all->lock);
+}
+
+static void lanes_end(struct lanes *all)
+{
+	sync_mutex_lock(&all->lock);
+	while (all->running)
+		sync_cond_wait(&all->ended, &all->lock);
+	sync_mutex_unlock(&all->lock);
+	for (unsigned i = 0; i < all->width; i++)
+		wfs_batch_free(all->lanes[i].b);
+	free(all->lanes);
+	sync_cond_done(&all->ended);
+	sync_mutex_done(&all->lock);
+}
+
+static void run_lanes(struct lanes all)
+{
+	unsigned passes = all.deed == GET ? PASSES : 1;
 	uint64_t start = sync_now_ns();
 
-	must(lanes ? 0 : -ENOMEM, "lanes");
-	sync_mutex_init(&all.lock, SYNC_RANK_LEAF, "lanes");
-	sync_cond_init(&all.ended);
-	sync_mutex_lock(&all.lock);
-	for (unsigned i = 0; i < width; i++) {
-		lanes[i].all = &all;
-		must(wfs_batch_new(client, &lanes[i].b), "a batch");
-		all.running += lane_go(&lanes[i]);
+	all.end = passes * batches_of(&all);
+	lanes_begin(&all);
+	lanes_end(&all);
+	row(all.title, "files/s", (double)passes * all.count, sync_now_ns() - start);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
+
+	return (first > second) - (first < second);
+}
+
+/* How long other clients, asking for one file after the other, wait for each, beside so many lanes. They are on
+ * connections that follow each other, so that every loop of the daemon has one. */
+static void run_beside(struct lanes all, const char *median, const char *late)
+{
+	static uint64_t times[OTHERS_REQUESTS];
+	struct wfs_options options = { .client_name = "filebench, another", .connections = 1 };
+	struct wfs *others[OTHERS];
+	struct wfs_batch *batches[OTHERS];
+	static struct place to;
+	struct wfs_fh root;
+
+	for (unsigned i = 0; i < OTHERS; i++) {
+		must(wfs_connect(address, &options, &others[i]), "connect");
+		must(wfs_attach(others[i], NULL, export, &root, NULL), "attach");
+		must(wfs_batch_new(others[i], &batches[i]), "a batch");
 	}
-	while (all.running)
-		sync_cond_wait(&all.ended, &all.lock);
-	sync_mutex_unlock(&all.lock);
-	row(title, "files/s", count, sync_now_ns() - start);
-	for (unsigned i = 0; i < width; i++)
-		wfs_batch_free(lanes[i].b);
-	free(lanes);
-	sync_cond_done(&all.ended);
-	sync_mutex_done(&all.lock);
+	all.end = UINT32_MAX;
+	if (all.width)
+		lanes_begin(&all);
+	for (unsigned i = 0; i < OTHERS_REQUESTS; i++) {
+		uint64_t start = sync_now_ns();
+
+		(void)fill(batches[i % OTHERS], GET, all.prefix, i % all.count, all.count, 1, &to);
+		must(wfs_batch_run(batches[i % OTHERS], NULL, NULL), all.title);
+		times[i] = sync_now_ns() - start;
+	}
+	__atomic_store_n(&all.end, 0, __ATOMIC_RELAXED);
+	if (all.width)
+		lanes_end(&all);
+	qsort(times, OTHERS_REQUESTS, sizeof(times[0]), by_time);
+	row_value(median, "us", (double)times[OTHERS_REQUESTS / 2] / 1e3);
+	row_value(late, "us", (double)times[OTHERS_REQUESTS * 99 / 100] / 1e3);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		wfs_batch_free(batches[i]);
+		wfs_disconnect(others[i]);
+	}
 }
 
 struct job {
@@ -213,16 +289,37 @@ static void run_large(const char *title, struct wfs_file *f, bool write, uint64_
 	row(title, "GB/s", (double)bytes / 1e9, sync_now_ns() - start);
 }
 
+/* All of these read. */
+static struct lanes lanes_of(const char *title, unsigned count, unsigned at_once, unsigned width)
+{
+	return (struct lanes){
+		.title = title, .prefix = "many", .deed = GET, .count = count, .at_once = at_once, .width = width
+	};
+}
+
 static void run_all_small(unsigned count)
 {
+	struct lanes creates = lanes_of("create 4K, batches, 40 under way", count, BATCH_FILES, WIDTH);
+
+	creates.deed = PUT;
+	creates.prefix = "wide";
 	run_small("create 4K, one by one", PUT, "one", count, 1);
 	run_small("create 4K, batches", PUT, "many", count, BATCH_FILES);
+	run_lanes(creates);
 	run_small("read 4K, one by one", GET, "one", count, 1);
 	run_small("read 4K, batches", GET, "many", count, BATCH_FILES);
-	run_lanes("read 4K, one by one, 40 under way", "one", count, 1, WIDTH);
-	run_lanes("read 4K, batches, 4 under way", "many", count, BATCH_FILES, 4);
+	run_lanes(lanes_of("read 4K, one by one, 40 under way", count, 1, WIDTH));
+	run_lanes(lanes_of("read 4K, batches, 4 under way", count, BATCH_FILES, 4));
+	run_lanes(lanes_of("read 4K, batches, 40 under way", count, BATCH_FILES, WIDTH));
+	run_beside(lanes_of("read 4K, alone", count, BATCH_FILES, 0), "one by one, alone: median",
+	           "one by one, alone: 99 %");
+	run_beside(lanes_of("read 4K, beside 4 batches", count, BATCH_FILES, 4), "one by one beside 4 batches: median",
+	           "one by one beside 4 batches: 99 %");
+	run_beside(lanes_of("read 4K, beside 40 batches", count, BATCH_FILES, WIDTH),
+	           "one by one beside 40 batches: median", "one by one beside 40 batches: 99 %");
 	run_small("unlink, one by one", UNLINK, "one", count, 1);
 	run_small("unlink, batches", UNLINK, "many", count, BATCH_FILES);
+	run_small("unlink, batches again", UNLINK, "wide", count, BATCH_FILES);
 }
 
 static void run_all_large(uint64_t bytes)
@@ -254,8 +351,10 @@ int main(int argc, char **argv)
 	count = (unsigned)atoi(argv[3]);
 	bytes = (uint64_t)atoi(argv[4]) << 20;
 	memset(small, 7, sizeof(small));
-	must(wfs_connect(argv[1], &options, &client), "connect");
-	must(wfs_attach(client, NULL, argv[2], &root, NULL), "attach");
+	address = argv[1];
+	export = argv[2];
+	must(wfs_connect(address, &options, &client), "connect");
+	must(wfs_attach(client, NULL, export, &root, NULL), "attach");
 	must(wfs_make(client, NULL, &root, "filebench", &folder, &dir, NULL), "mkdir");
 	if (count)
 		run_all_small(count);
