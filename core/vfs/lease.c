@@ -92,8 +92,9 @@ static struct vfs_node *break_it(struct lease_table *t, struct vfs_lease *l)
 	return unhook(t, l);
 }
 
-/* A thread that waits serves nobody else: there are so many at most, and half of them for one client. */
-static bool may_wait(const struct lease_table *t, uint64_t who)
+/* A thread that waits serves nobody else: there are so many at most, and half of them for one peer, whatever its
+ * clients are. */
+static bool may_wait(const struct lease_table *t, uint64_t peer)
 {
 	const struct lease_waiter *w;
 	unsigned same = 0;
@@ -101,15 +102,15 @@ static bool may_wait(const struct lease_table *t, uint64_t who)
 	if (t->waiter_count >= t->waiters_max)
 		return false;
 	cds_list_for_each_entry (w, &t->waiters, link)
-		same += w->who == who;
-	return !who || same < (t->waiters_max + 1) / 2;
+		same += w->peer == peer;
+	return !peer || same < (t->waiters_max + 1) / 2;
 }
 
 /* Until the lease is back or its time is over. Another one may be in the way then. */
 static void wait_for(struct lease_table *t, const struct vfs_lease *l, unsigned access, uint64_t who)
         SYNC_REQUIRES(t->lock)
 {
-	struct lease_waiter w = { .node = l->node, .access = access, .who = who };
+	struct lease_waiter w = { .node = l->node, .access = access, .who = who, .peer = watch_peer() };
 	uint64_t until = l->until_ns;
 
 	cds_list_add(&w.link, &t->waiters);
@@ -158,7 +159,7 @@ int lease_settle_all(struct vfs *v, struct vfs_node *node, unsigned access, bool
 		recall(t, l);
 		if (nowait || nowait_here()) {
 			ret = -EAGAIN;
-		} else if (sync_now_ns() < l->until_ns && may_wait(t, who)) {
+		} else if (sync_now_ns() < l->until_ns && may_wait(t, watch_peer())) {
 			wait_for(t, l, access, who);
 		} else {
 			struct vfs_node *its = break_it(t, l);

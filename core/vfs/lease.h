@@ -15,6 +15,7 @@ struct lease_waiter {
 	const struct vfs_node *node;
 	unsigned access; /* that it wants */
 	uint64_t who;
+	uint64_t peer; /* whose threads wait */
 };
 
 struct vfs_lease {

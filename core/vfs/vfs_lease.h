@@ -42,9 +42,9 @@ int vfs_lease_take(struct vfs_handle *h, uint64_t holder, enum vfs_lease_type ty
 void vfs_lease_return(struct vfs_lease *l);
 
 /*
- * So many threads at most wait for leases (4, if nobody says otherwise), half of them for one origin: who serves
- * requests with a number of threads keeps the others for those that need no lease back. For who would be one too many
- * a lease is broken at once.
+ * So many threads at most wait for leases (4, if nobody says otherwise), half of them for one peer (vfs_set_origin()):
+ * who serves requests with a number of threads keeps the others for those that need no lease back. For who would be one
+ * too many a lease is broken at once.
  */
 void vfs_set_lease_waiters(struct vfs *v, unsigned max);
 

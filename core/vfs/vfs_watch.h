@@ -60,7 +60,8 @@ int vfs_watch_open(struct vfs_handle *h, const struct vfs_cred *cred, const stru
 /* Nothing is told any more when it returns. NULL is fine. */
 void vfs_watch_close(struct vfs_watch *w);
 
-/* For whom this thread makes changes from now on: any number but 0, which stands for nobody in particular. */
-void vfs_set_origin(uint64_t origin);
+/* For whom this thread makes changes from now on, and to whose account it waits for leases (vfs_set_lease_waiters()),
+ * which several origins may share: any numbers but 0, which stands for nobody in particular. */
+void vfs_set_origin(uint64_t origin, uint64_t peer);
 
 #endif

@@ -16,16 +16,22 @@
 #include "core/base/nowait.h"
 #include "core/vfs/watch.h"
 
-static _Thread_local uint64_t thread_origin;
+static _Thread_local uint64_t thread_origin, thread_peer;
 
-void vfs_set_origin(uint64_t origin)
+void vfs_set_origin(uint64_t origin, uint64_t peer)
 {
 	thread_origin = origin;
+	thread_peer = peer;
 }
 
 uint64_t watch_origin(void)
 {
 	return thread_origin;
+}
+
+uint64_t watch_peer(void)
+{
+	return thread_peer;
 }
 
 struct watch_hub *watch_hub_new(void)

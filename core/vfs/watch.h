@@ -60,6 +60,7 @@ void watch_drop_mount(struct watch_hub *hub, const struct vfs_mount_point *m);
 
 /* For whom this thread makes changes; 0: nobody in particular. */
 uint64_t watch_origin(void);
+uint64_t watch_peer(void);
 
 /* Is anybody watching? */
 static inline bool watch_any(const struct vfs *v)

@@ -64,6 +64,16 @@ bool rpc_policy_admits(const struct export_policy *policy, const struct rpc_peer
 int rpc_identity(const struct rpc_peer *peer, const struct rpc_auth_sys *sys, const struct export_policy *policy,
                  uint32_t *groups, struct vfs_cred *ret);
 
+/* account.c */
+/* What all connections and sessions of a peer hold together; found or made, and there until it is left. Any thread.
+ * NULL: no memory. */
+struct rpc_account *rpc_account_join(struct rpc_sessions *t, const struct rpc_peer *peer);
+void rpc_account_leave(struct rpc_sessions *t, struct rpc_account *a);
+uint64_t rpc_account_number(const struct rpc_account *a); /* never 0, never used again */
+unsigned *rpc_account_handle_count(struct rpc_account *a); /* files that all its connections have open; atomic */
+/* So much of an address says which host, or whose network, it is. */
+size_t rpc_peer_host_bytes(const struct rpc_peer *peer);
+
 /* session.c */
 #define RPC_LEASE_S_DEFAULT 90u
 #define RPC_LEASE_MAX_S_DEFAULT 900u
@@ -124,8 +134,6 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 
 /* What its connections did that are gone; under the server's lock. */
 struct rpc_done *rpc_session_done(struct rpc_session *s);
-/* Files that all connections of its peer have open; atomic. */
-unsigned *rpc_session_handle_count(struct rpc_session *s);
 /* What the locks of all sessions of its peer count to. */
 struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s);
 

@@ -147,12 +147,24 @@ void rpc_conn_free(struct rpc_conn *c)
 	rpc_trees_done(&c->trees, c->server->exports);
 	if (c->session)
 		rpc_session_put(c->session);
+	if (c->account)
+		rpc_account_leave(&c->server->sessions, c->account);
 	rpc_peer_done(&c->peer);
 	tls_free(c->tls);
 	sync_mutex_done(&c->handles.lock);
 	free(c->window);
 	budget_uncharge(c->server->charge, RPC_WINDOW_BYTES + sizeof(*c));
 	free(c);
+}
+
+int rpc_conn_join_peer(struct rpc_conn *c)
+{
+	c->account = rpc_account_join(&c->server->sessions, &c->peer);
+	if (!c->account)
+		return err_set(-ENOMEM, "no memory for what a peer holds");
+	c->peer_number = rpc_account_number(c->account);
+	rpc_handles_set_peer(&c->handles, rpc_account_handle_count(c->account));
+	return 0;
 }
 
 void rpc_conn_watch_writable(struct rpc_conn *c, bool want)

@@ -20,6 +20,7 @@ SYNC_NO_ANALYSIS void rpc_handles_init(struct rpc_handles *t, unsigned *all_coun
 {
 	t->all_count = all_count;
 	t->peer_count = NULL;
+	t->said_hello = false;
 	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "rpc handles");
 }
 
@@ -27,6 +28,13 @@ void rpc_handles_set_peer(struct rpc_handles *t, unsigned *count)
 {
 	sync_mutex_lock(&t->lock);
 	t->peer_count = count;
+	sync_mutex_unlock(&t->lock);
+}
+
+void rpc_handles_hello(struct rpc_handles *t)
+{
+	sync_mutex_lock(&t->lock);
+	t->said_hello = true;
 	sync_mutex_unlock(&t->lock);
 }
 
@@ -80,23 +88,20 @@ static int grow(struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 }
 
 /* It counts to what its peer, and all together, have open. */
-static int count_in(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->lock)
+static int count_in(struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 {
-	if (t->peer_count && !rpc_share_take(t->peer_count, RPC_HANDLES_PEER_MAX))
+	if (!rpc_share_take(t->peer_count, RPC_HANDLES_PEER_MAX))
 		return err_set(-EMFILE, "%u files are open on all connections of a peer", RPC_HANDLES_PEER_MAX);
 	if (!rpc_share_take(t->all_count, RPC_HANDLES_ALL_MAX)) {
-		if (t->peer_count)
-			rpc_share_give(t->peer_count);
+		rpc_share_give(t->peer_count);
 		return err_set(-EMFILE, "%u files are open on all connections", RPC_HANDLES_ALL_MAX);
 	}
-	h->peer_count = t->peer_count;
 	return 0;
 }
 
-static void count_out(const struct rpc_handles *t, const struct rpc_handle *h)
+static void count_out(const struct rpc_handles *t) SYNC_REQUIRES(t->lock)
 {
-	if (h->peer_count)
-		rpc_share_give(h->peer_count);
+	rpc_share_give(t->peer_count);
 	rpc_share_give(t->all_count);
 }
 
@@ -112,7 +117,7 @@ static int enter(struct rpc_handles *t, struct rpc_handle *h) SYNC_REQUIRES(t->l
 		slot++;
 	err = slot == t->slot_count ? grow(t) : 0;
 	if (!err)
-		err = count_in(t, h);
+		err = count_in(t);
 	if (err) {
 		unreserve(t);
 		return err;
@@ -165,7 +170,7 @@ int rpc_handles_add_file(struct rpc_handles *t, struct vfs_handle *vfs, struct r
 	h->in_tree = true;
 	h->access = access;
 	sync_mutex_lock(&t->lock);
-	max = t->peer_count ? RPC_HANDLES_MAX : RPC_EXPORTS_OPEN_MAX;
+	max = t->said_hello ? RPC_HANDLES_MAX : RPC_EXPORTS_OPEN_MAX;
 	err = reserve(t, max) ? enter(t, h) : err_set(-EMFILE, "%u files open on this connection", max);
 	*ret_id = h->id;
 	sync_mutex_unlock(&t->lock);
@@ -219,7 +224,7 @@ bool rpc_handles_remove(struct rpc_handles *t, struct export_table *exports, uin
 		if ((unsigned)(at - t->slots) < t->free_from)
 			t->free_from = (unsigned)(at - t->slots);
 		unreserve(t);
-		count_out(t, h);
+		count_out(t);
 	}
 	sync_mutex_unlock(&t->lock);
 	if (h)
@@ -239,12 +244,12 @@ void rpc_handles_done(struct rpc_handles *t, struct export_table *exports)
 	t->slot_count = 0;
 	t->closed = true;
 	count_open(t, -(int)t->open_count);
+	for (unsigned i = 0; i < count; i++)
+		if (slots[i])
+			count_out(t);
 	sync_mutex_unlock(&t->lock);
-	for (unsigned i = 0; i < count; i++) {
-		if (!slots[i])
-			continue;
-		count_out(t, slots[i]);
-		rpc_handle_unref(exports, slots[i]);
-	}
+	for (unsigned i = 0; i < count; i++)
+		if (slots[i])
+			rpc_handle_unref(exports, slots[i]);
 	free(slots);
 }

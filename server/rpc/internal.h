@@ -35,7 +35,7 @@
 #define RPC_REQUESTS_MAX 128u /* in flight on a connection */
 #define RPC_PAYLOAD_HELD_MAX (8u << 20) /* bytes of payload held by a connection */
 #define RPC_HANDLES_MAX 16384u /* open on a connection */
-#define RPC_HANDLES_PEER_MAX (1u << 17) /* of all connections of a peer that have said HELLO */
+#define RPC_HANDLES_PEER_MAX (1u << 17) /* of all connections of a peer */
 #define RPC_HANDLES_ALL_MAX (1u << 20)
 #define RPC_EXPORTS_OPEN_MAX 1024u /* on a connection when an export is opened, or a file before HELLO */
 #define RPC_REQUESTS_PER_WAKE 64u /* started before other connections get their turn */
@@ -76,7 +76,6 @@ struct rpc_buf {
 struct rpc_handle {
 	struct vfs_handle *vfs;
 	uint64_t id;
-	unsigned *peer_count; /* that it counts to; NULL: opened before HELLO */
 	unsigned refs; /* the table's and those of operations (atomic) */
 	uint64_t fsid;
 	bool read_only; /* the export is */
@@ -90,7 +89,8 @@ struct rpc_handle {
 struct rpc_handles {
 	struct sync_mutex lock;
 	unsigned *all_count; /* atomic: of all connections */
-	unsigned *peer_count SYNC_GUARDED_BY(lock); /* atomic: of all of the session's peer; NULL: before HELLO */
+	unsigned *peer_count SYNC_GUARDED_BY(lock); /* atomic: of all of the peer */
+	bool said_hello SYNC_GUARDED_BY(lock);
 	struct rpc_handle **slots SYNC_GUARDED_BY(lock);
 	unsigned slot_count SYNC_GUARDED_BY(lock);
 	unsigned free_from SYNC_GUARDED_BY(lock); /* no free place is before this */
@@ -143,6 +143,7 @@ struct rpc_sessions {
 	size_t answer_bytes SYNC_GUARDED_BY(lock); /* likewise, in file systems */
 	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
 	uint64_t next_origin SYNC_GUARDED_BY(lock); /* likewise */
+	uint64_t next_account SYNC_GUARDED_BY(lock); /* likewise */
 	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */
 };
 
@@ -263,6 +264,8 @@ struct rpc_conn {
 	struct rpc_op *done; /* atomic stack: operations that workers finished */
 	struct rpc_handles handles;
 	struct rpc_trees trees;
+	struct rpc_account *account; /* of its peer; NULL: TLS does not say yet who that is */
+	uint64_t peer_number; /* of the account */
 	struct rpc_session *session; /* from HELLO on */
 	uint64_t origin; /* for whom changes are made: the session; 0 before HELLO */
 
@@ -351,8 +354,9 @@ int rpc_shm_take(struct rpc_op *op);
 
 /* handles.c */
 void rpc_handles_init(struct rpc_handles *t, unsigned *all_count);
-/* HELLO was said: what is opened from now on counts to @count, which outlives the table's end. */
+/* Before anything is opened: all of it counts to @count, which outlives the table's end. */
 void rpc_handles_set_peer(struct rpc_handles *t, unsigned *count);
+void rpc_handles_hello(struct rpc_handles *t); /* was said: more may be opened from now on */
 bool rpc_handles_reserve(struct rpc_handles *t); /* a place for one that is being opened; false: no more */
 void rpc_handles_unreserve(struct rpc_handles *t);
 /* Enter an opened export into its reserved place; sets ok->handle. 0, -ENOMEM or -EMFILE (the place is given back, @vfs
@@ -386,6 +390,8 @@ void rpc_put_counter(struct wr *w, const char *name, uint64_t value);
 /* The connection owns @fd only when this succeeds. */
 int rpc_conn_new(struct rpc_server *s, struct loop *l, int fd, struct tls_context *tls, struct rpc_conn **ret);
 void rpc_conn_free(struct rpc_conn *c);
+/* Its peer is known: what it holds from now on counts to that. 0, -ENOMEM. */
+int rpc_conn_join_peer(struct rpc_conn *c);
 /* The end of every callback: go on with what is possible now. May free @c. */
 void rpc_conn_run(struct rpc_conn *c);
 void rpc_conn_close(struct rpc_conn *c);

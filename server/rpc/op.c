@@ -305,7 +305,7 @@ static int exec_notices(struct rpc_op *op)
 
 static int exec(struct rpc_op *op, unsigned flags)
 {
-	vfs_set_origin(op->conn->origin);
+	vfs_set_origin(op->conn->origin, op->conn->peer_number);
 	switch (op->procedure) {
 	case WFSP_NULL:
 		return 0;

@@ -185,12 +185,13 @@ static bool tune_unix(int fd)
 	return true;
 }
 
-/* Those on other machines leave a quarter to this one, one address leaves a half to others, and a user of this machine,
- * but for root and the daemon's own, a quarter: whoever opens connections without end, which needs no permission, does
- * not keep everybody out. */
+/* Those on other machines leave a quarter to this one, one address (of IPv6: one network) leaves a half to others, and
+ * a user of this machine, but for root and the daemon's own, a quarter: whoever opens connections without end, which
+ * needs no permission, does not keep everybody out. */
 static int admit(const struct rpc_server *s, const struct rpc_peer *peer) SYNC_REQUIRES(s->lock)
 {
 	unsigned remote = 0, same = 0, max = s->connections_max;
+	size_t host_len = rpc_peer_host_bytes(peer);
 
 	if (s->conn_count >= max)
 		return err_set(-EMFILE, "%u RPC connections already", s->conn_count);
@@ -199,7 +200,7 @@ static int admit(const struct rpc_server *s, const struct rpc_peer *peer) SYNC_R
 		if (c->peer.is_unix != peer->is_unix)
 			continue;
 		same += peer->is_unix ? c->peer.uid == peer->uid
-		                      : memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0;
+		                      : memcmp(c->peer.address, peer->address, host_len) == 0;
 	}
 	if (peer->is_unix && same >= max - max / 4)
 		return err_set(-EMFILE, "%u RPC connections of user %u", same, peer->uid);
@@ -220,6 +221,12 @@ static int accept_with(struct rpc_server *s, int fd, struct tls_context *tls)
 	}
 	rpc_peer_init(&c->peer, fd, tune_unix(fd));
 	c->peer.tls = c->tls;
+	if (!tls)
+		err = rpc_conn_join_peer(c);
+	if (err) {
+		rpc_conn_free(c);
+		return err;
+	}
 	sync_mutex_lock(&s->lock);
 	if (s->stopping)
 		err = err_set(-ESHUTDOWN, "the RPC server is stopping");
@@ -367,7 +374,7 @@ bool rpc_server_identify(struct rpc_server *s, struct rpc_conn *c, const struct 
 	c->session = session;
 	c->origin = session ? rpc_session_origin(session) : 0;
 	if (session)
-		rpc_handles_set_peer(&c->handles, rpc_session_handle_count(session));
+		rpc_handles_hello(&c->handles);
 	for (old = s->conns; old; old = old->next) {
 		if (old != c && old->has_identity && !old->successor && old->client_conn == args->connection &&
 		    old->session && old->session == session)

@@ -17,7 +17,6 @@
 
 #include "core/base/assert.h"
 #include "core/base/err.h"
-#include "core/base/siphash.h"
 #include "server/rpc/grace.h"
 #include "server/rpc/notice.h"
 
@@ -37,103 +36,6 @@ void rpc_sessions_init(struct rpc_sessions *t, const struct rpc_sessions_config 
 	t->config = *config;
 	if (!t->config.lease_max_s)
 		t->config.lease_max_s = RPC_LEASE_MAX_S_DEFAULT;
-}
-
-/* ---- who ---- */
-
-/* A peer over TLS is not the same without, nor with another certificate. */
-static uint8_t kind_of(const struct rpc_peer *peer)
-{
-	return (uint8_t)(peer->is_unix | (peer->tls ? 2 : 0));
-}
-
-#define NAMES_BYTES_MAX 2048u
-
-/* What is in the certificate, with the ends of the names: its length. Another one with the same names is the same. */
-static size_t put_names(uint8_t ret[NAMES_BYTES_MAX], const struct rpc_peer *peer)
-{
-	const char *name;
-	size_t at = 0;
-
-	for (unsigned i = 0; peer->tls && (name = tls_peer_name(peer->tls, i)); i++) {
-		size_t len = strlen(name) + 1;
-
-		if (len > NAMES_BYTES_MAX - at)
-			break;
-		memcpy(ret + at, name, len);
-		at += len;
-	}
-	return at;
-}
-
-/* A host of an IPv6 network has as many addresses as it wants: the network counts. */
-static void account_of(const struct rpc_sessions *t, const struct rpc_peer *peer, uint8_t ret[RPC_PEER_BYTES])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	uint8_t buf[16 + NAMES_BYTES_MAX] = { 0 };
-	size_t names;
-
-	memset(ret, 0, RPC_PEER_BYTES);
-	ret[0] = kind_of(peer);
-	if (peer->is_unix) {
-		put_be32(ret + 1, peer->uid);
-		return;
-	}
-	memcpy(buf, peer->address, memcmp(peer->address, mapped, sizeof(mapped)) == 0 ? 16 : 8);
-	names = put_names(buf + 16, peer);
-	if (names)
-		siphash128(t->config.secret, buf, 16 + names, ret + 1);
-	else
-		memcpy(ret + 1, buf, 16);
-}
-
-static void key_of(const struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *client_id,
-                   uint8_t ret[VFS_CLIENT_KEY_BYTES])
-{
-	uint8_t buf[WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES + NAMES_BYTES_MAX] = { 0 };
-	uint8_t *who = buf + WFSP_CLIENT_ID_BYTES;
-
-	memcpy(buf, client_id, WFSP_CLIENT_ID_BYTES);
-	who[0] = kind_of(peer);
-	if (peer->is_unix)
-		put_be32(who + 1, peer->uid);
-	else
-		memcpy(who + 1, peer->address, sizeof(peer->address));
-	siphash128(t->config.secret, buf, WFSP_CLIENT_ID_BYTES + RPC_PEER_BYTES + put_names(who + RPC_PEER_BYTES, peer),
-	           ret);
-}
-
-static struct rpc_account *get_account(struct rpc_sessions *t, const struct rpc_peer *peer) SYNC_REQUIRES(t->lock)
-{
-	uint8_t who[RPC_PEER_BYTES];
-	struct rpc_account *a = t->accounts;
-
-	account_of(t, peer, who);
-	while (a && memcmp(a->who, who, sizeof(who)) != 0)
-		a = a->next;
-	if (a)
-		return a;
-	a = calloc(1, sizeof(*a));
-	if (!a)
-		return NULL;
-	budget_charge(t->config.charge, sizeof(*a));
-	memcpy(a->who, who, sizeof(who));
-	a->next = t->accounts;
-	t->accounts = a;
-	return a;
-}
-
-static void put_account(struct rpc_sessions *t, struct rpc_account *a) SYNC_REQUIRES(t->lock)
-{
-	struct rpc_account **at = &t->accounts;
-
-	if (a->session_count)
-		return;
-	while (*at != a)
-		at = &(*at)->next;
-	*at = a->next;
-	budget_uncharge(t->config.charge, sizeof(*a));
-	free(a);
 }
 
 /* ---- the end of a session ---- */
@@ -165,7 +67,7 @@ static void session_free(struct work *w)
 	s->account->holder_count -= s->owner_count != 0;
 	s->account->transaction_count -= s->transaction_count;
 	s->account->session_count--;
-	put_account(t, s->account);
+	rpc_account_drop(t, s->account);
 	budget_uncharge(t->config.charge, sizeof(*s));
 	free(s);
 	t->retiring--;
@@ -259,11 +161,11 @@ void rpc_sessions_expire(struct rpc_sessions *t)
 static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *key)
         SYNC_REQUIRES(t->lock)
 {
-	struct rpc_account *a = get_account(t, peer);
+	struct rpc_account *a = rpc_account_find(t, peer);
 	struct rpc_session *s = a ? calloc(1, sizeof(*s)) : NULL;
 
 	if (a && !s)
-		put_account(t, a);
+		rpc_account_drop(t, a);
 	if (!s)
 		return NULL;
 	budget_charge(t->config.charge, sizeof(*s));
@@ -296,7 +198,7 @@ struct rpc_session *rpc_session_get(struct rpc_sessions *t, const uint8_t *clien
 	uint8_t key[VFS_CLIENT_KEY_BYTES];
 	struct rpc_session *s;
 
-	key_of(t, peer, client_id, key);
+	rpc_session_key_of(t, peer, client_id, key);
 	sync_mutex_lock(&t->lock);
 	s = t->first;
 	while (s && memcmp(s->key, key, sizeof(key)) != 0)
@@ -375,11 +277,6 @@ int rpc_session_owner(struct rpc_sessions *t, struct rpc_session *s, uint64_t ow
 struct vfs_lock_share *rpc_session_lock_share(struct rpc_session *s)
 {
 	return &s->account->locks;
-}
-
-unsigned *rpc_session_handle_count(struct rpc_session *s)
-{
-	return &s->account->handle_count;
 }
 
 const uint8_t *rpc_session_key(const struct rpc_session *s)

@@ -32,10 +32,12 @@ struct rpc_owner {
 	uint64_t owner, number;
 };
 
-/* What all sessions of one peer (a user of this machine, or an address, with a certificate) hold. */
+/* What all connections and sessions of one peer (a user of this machine, or an address, with a certificate) hold. */
 struct rpc_account {
 	struct rpc_account *next;
 	uint8_t who[RPC_PEER_BYTES];
+	uint64_t number; /* never 0 */
+	unsigned connection_count; /* of those whose peer is known */
 	unsigned session_count, away_count;
 	unsigned owner_count, place_count, transaction_count;
 	unsigned holder_count; /* sessions with owners of locks */
@@ -68,6 +70,15 @@ struct rpc_session {
 	struct rpc_notices *notices; /* changes once; read anywhere (atomic) */
 	struct work work; /* its end */
 };
+
+/* account.c: with the lock held. */
+/* That of the peer, found or made; NULL: no memory. */
+struct rpc_account *rpc_account_find(struct rpc_sessions *t, const struct rpc_peer *peer) SYNC_REQUIRES(t->lock);
+/* One thing less that it is kept for. */
+void rpc_account_drop(struct rpc_sessions *t, struct rpc_account *a) SYNC_REQUIRES(t->lock);
+/* What file systems know the client's session by. */
+void rpc_session_key_of(const struct rpc_sessions *t, const struct rpc_peer *peer, const uint8_t *client_id,
+                        uint8_t ret[VFS_CLIENT_KEY_BYTES]);
 
 /* slots.c: with the lock held. */
 void rpc_slots_free(struct rpc_sessions *t, struct rpc_session *s) SYNC_REQUIRES(t->lock);

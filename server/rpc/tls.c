@@ -12,6 +12,8 @@ void rpc_tls_shake_hands(struct rpc_conn *c)
 	char text[256];
 	int err = tls_handshake(c->tls);
 
+	if (!err)
+		err = rpc_conn_join_peer(c);
 	if (err == -EAGAIN) {
 		rpc_conn_watch_writable(c, tls_wants_write(c->tls));
 		return;

@@ -227,11 +227,11 @@ static void test_own_changes_are_skipped_when_that_is_wished(void **state)
 	struct watcher w = { 0 };
 
 	assert_int_equal(vfs_watch_open(e->top, ROOT, &spec, note, &w, &w.watch), 0);
-	vfs_set_origin(7);
+	vfs_set_origin(7, 0);
 	make(e, "/t/mine", VFS_TYPE_FILE, 0644);
-	vfs_set_origin(8);
+	vfs_set_origin(8, 0);
 	make(e, "/t/theirs", VFS_TYPE_FILE, 0644);
-	vfs_set_origin(0);
+	vfs_set_origin(0, 0);
 	assert_int_equal(w.count, 1);
 	assert_string_equal(w.seen[0].name, "theirs");
 	vfs_watch_close(w.watch);

@@ -114,6 +114,82 @@ static void test_files_open_on_all_connections_of_a_peer_are_bounded(void **stat
 	close(fd);
 }
 
+static void test_files_that_are_opened_before_hello_count_to_the_peer(void **state)
+{
+	struct tree_fixture *t = *state;
+	int fd = connect_as(t, 1), silent = raw_connect(t->f);
+	struct rpc_sessions *all = &t->f->server->sessions;
+	uint64_t first, second;
+	unsigned *of_peer;
+
+	sync_mutex_lock(&all->lock);
+	of_peer = &all->first->account->handle_count;
+	sync_mutex_unlock(&all->lock);
+	__atomic_add_fetch(of_peer, RPC_HANDLES_PEER_MAX - 1, __ATOMIC_SEQ_CST);
+	assert_int_equal(open_file(silent, &first), WFSP_OK);
+	assert_int_equal(load(of_peer), RPC_HANDLES_PEER_MAX);
+	assert_int_equal(open_file(fd, &second), WFSP_ERR_MFILE);
+	assert_int_equal(open_file(silent, &second), WFSP_ERR_MFILE);
+	close(silent);
+	while (load(of_peer) == RPC_HANDLES_PEER_MAX)
+		sync_sleep_ns(SYNC_NS_PER_MS);
+	assert_int_equal(open_file(fd, &first), WFSP_OK);
+	__atomic_sub_fetch(of_peer, RPC_HANDLES_PEER_MAX - 1, __ATOMIC_SEQ_CST);
+	close(fd);
+}
+
+/* ---- connections ---- */
+
+/* The other end of a connection from ::1, or -1: this machine has no IPv6. */
+static int accept_ipv6(int listener, int *ret_fd)
+{
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6 };
+	socklen_t len = sizeof(at);
+
+	if (getsockname(listener, (struct sockaddr *)&at, &len) < 0)
+		return -1;
+	*ret_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(*ret_fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* As if all that are there came from other hosts of the network. */
+static void move_hosts(struct rpc_server *s)
+{
+	sync_mutex_lock(&s->lock);
+	for (struct rpc_conn *c = s->conns; c; c = c->next)
+		if (!c->peer.is_unix)
+			c->peer.address[14]++;
+	sync_mutex_unlock(&s->lock);
+}
+
+#define CONNECTIONS 12u
+
+static void test_all_hosts_of_an_ipv6_network_leave_half_of_the_connections(void **state)
+{
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[CONNECTIONS / 2 + 1], fd;
+	struct tree_fixture *t = *state;
+	struct rpc_server *s = t->f->server;
+
+	if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) < 0)
+		skip();
+	assert_int_equal(listen(listener, 1), 0);
+	s->connections_max = CONNECTIONS;
+	for (unsigned i = 0; i <= CONNECTIONS / 2; i++) {
+		fd = accept_ipv6(listener, &fds[i]);
+		assert_true(fd >= 0);
+		assert_int_equal(rpc_server_accept(s, fd), i < CONNECTIONS / 2 ? 0 : -EMFILE);
+		move_hosts(s);
+	}
+	assert_true(raw_closed(fds[CONNECTIONS / 2]));
+	fd = connect_from_address(t, 1);
+	close(fd);
+	for (unsigned i = 0; i <= CONNECTIONS / 2; i++)
+		close(fds[i]);
+	close(listener);
+}
+
 /* ---- a byte now and then ---- */
 
 /* Sends, or takes, a byte at a time, much more often than a stall takes, until the server has had enough of it: how
@@ -179,6 +255,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
 		T(test_a_session_ends_with_its_lease_while_nobody_is_connected),
 		T(test_files_open_on_all_connections_of_a_peer_are_bounded),
+		T(test_files_that_are_opened_before_hello_count_to_the_peer),
+		T(test_all_hosts_of_an_ipv6_network_leave_half_of_the_connections),
 		T(test_who_sends_a_record_byte_by_byte_is_hung_up_on),
 		T(test_who_takes_an_answer_byte_by_byte_is_hung_up_on),
 	};

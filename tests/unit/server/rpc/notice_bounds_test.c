@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "core/vfs/lease.h"
 #include "server/rpc/grace.h"
 #include "server/rpc/session.h"
 #include "tests/unit/server/rpc/raw_compound.h"
@@ -202,6 +203,74 @@ static void test_one_peer_can_have_a_quarter_of_all_leases(void **state)
 	close(again);
 }
 
+static void write_to(int fd, struct wfsp_bytes name)
+{
+	const struct wfsp_op ops[] = { root,
+		                       { .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = name, .mode = 0666 },
+		                       { .code = WFSP_OP_WRITE, .data = BYTES("x") } };
+
+	send_ops(fd, 9, plain, ops, 3);
+}
+
+static void lease_of(int fd, struct wfsp_bytes name, uint64_t id)
+{
+	const struct wfsp_op ops[] = { root,
+		                       { .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = name, .mode = 0666 },
+		                       { .code = WFSP_OP_LEASE, .type = WFSP_LEASE_READ, .id = id } };
+	struct wfsp_op_res last;
+	uint32_t count;
+
+	assert_int_equal(run(fd, plain, ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+}
+
+static void wait_for_waiter(struct lease_table *l)
+{
+	unsigned count = 0;
+
+	while (!count) {
+		sync_mutex_lock(&l->lock);
+		count = l->waiter_count;
+		sync_mutex_unlock(&l->lock);
+		sync_sleep_ns(SYNC_NS_PER_MS / 10);
+	}
+}
+
+/* Two may wait, of a peer one, whatever its sessions are, and also without any. */
+static void test_requests_that_wait_for_leases_are_counted_by_peer(void **state)
+{
+	const struct wfsp_op give_back = { .code = WFSP_OP_LEASE_RETURN, .id = 1 };
+	const struct wfsp_bytes f = BYTES("f"), g = BYTES("g"), h = BYTES("h");
+	struct tree_fixture *t = *state;
+	int holder = connect_as(t, 1), waiter = connect_as(t, 2), again = connect_as(t, 3), silent = raw_connect(t->f);
+	struct lease_table *l = t->f->vfs->leases;
+	struct wfsp_op_res last;
+	uint32_t count;
+
+	l->break_ns = 3600 * SYNC_NS_PER_S;
+	vfs_set_lease_waiters(t->f->vfs, 2);
+	lease_of(holder, f, 1);
+	lease_of(holder, g, 2);
+	lease_of(holder, h, 3);
+	write_to(waiter, f);
+	wait_for_waiter(l);
+	/* It is not waited for these. */
+	write_to(again, g);
+	assert_int_equal(answer(again, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	write_to(silent, h);
+	assert_int_equal(answer(silent, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(run(holder, plain, &give_back, 1, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(answer(waiter, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	close(holder);
+	close(waiter);
+	close(again);
+	close(silent);
+}
+
 static void test_one_peer_can_have_a_quarter_of_the_sessions_with_locks(void **state)
 {
 	const struct wfsp_lock lock = { .owner = 7, .type = WFSP_LOCK_SHARED, .len_bytes = 10 };
@@ -233,6 +302,7 @@ int main(void)
 		T(test_notices_that_are_not_taken_leave_less_room_for_payloads),
 		T(test_one_peer_can_have_a_quarter_of_all_watches),
 		T(test_one_peer_can_have_a_quarter_of_all_leases),
+		T(test_requests_that_wait_for_leases_are_counted_by_peer),
 		T(test_one_peer_can_have_a_quarter_of_the_sessions_with_locks),
 	};
 
