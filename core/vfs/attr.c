@@ -173,6 +173,20 @@ int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_resul
 	return h->node->ops->recall(h->node, tag, ret);
 }
 
+int vfs_forget_results(struct vfs *v, const uint8_t client[VFS_CLIENT_KEY_BYTES])
+{
+	struct place at;
+	uint64_t id = 0;
+	int err, ret = 0;
+
+	while (mount_next(v, &id, &at)) {
+		err = at.node->ops->forget_results ? at.node->ops->forget_results(at.node, client) : 0;
+		ret = ret ? ret : err;
+		place_drop(&at);
+	}
+	return ret;
+}
+
 int vfs_open_handle(struct vfs_handle *h, const struct vfs_cred *cred, unsigned access, struct vfs_handle **ret)
 {
 	struct place at;

@@ -183,6 +183,24 @@ bool mount_next_over(struct vfs *v, const struct vfs_mount_point *below, uint64_
 	return found;
 }
 
+bool mount_next(struct vfs *v, uint64_t *id, struct place *ret)
+{
+	struct vfs_mount_point *m;
+	bool found = false;
+
+	sync_mutex_lock(&v->lock);
+	cds_list_for_each_entry (m, &v->mounts, link) {
+		if (m->id > *id) {
+			*id = m->id;
+			root_place(m, ret);
+			found = true;
+			break;
+		}
+	}
+	sync_mutex_unlock(&v->lock);
+	return found;
+}
+
 int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node)
 {
 	bool covered;

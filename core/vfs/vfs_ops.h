@@ -86,6 +86,8 @@ struct vfs_node_ops {
 	              const struct vfs_tag *tag);
 	/* As vfs_recall(). NULL: -EOPNOTSUPP. */
 	int (*recall)(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret);
+	/* The root of a mount: as vfs_forget_results(), in all that the mount reaches. NULL: there are none. */
+	int (*forget_results)(struct vfs_node *root, const uint8_t *client);
 	/* Any object of a file tree: its data, its attributes, and its name are durable. */
 	int (*flush)(struct vfs_node *n, unsigned flags);
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);

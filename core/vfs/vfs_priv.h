@@ -81,6 +81,8 @@ bool drive_is_named(const char *path); /* "C:", "C:/dir", "C:\\dir" */
 void drive_slashes(char *path); /* '\\' is as good as '/' behind a drive letter */
 /* Is something mounted over the directory? Then @at becomes the root of that. */
 void mount_cross(struct vfs *v, struct place *at);
+/* The root of the next mount, by id; *id: 0 at first. */
+bool mount_next(struct vfs *v, uint64_t *id, struct place *ret);
 /* The root of the next mount, by id, that lies over a directory of @m, or of one that does; *id: 0 at first. */
 bool mount_next_over(struct vfs *v, const struct vfs_mount_point *m, uint64_t *id, struct place *ret);
 /* -EBUSY when something is mounted over it. */

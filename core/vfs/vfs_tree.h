@@ -210,6 +210,13 @@ struct vfs_result {
 	size_t answer_len;
 };
 int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret);
+/*
+ * Nobody will ask for results of that client's: all mounted file systems that can give their space back now, and not
+ * only when they expire. Those of changes that are made meanwhile may go, too; that of an append whose data is not on a
+ * device yet may stay until it expires. 0, or what kept one of them from it (the others have done it all the same):
+ * -EIO, -EUCLEAN, -ENOMEM. Blocks.
+ */
+int vfs_forget_results(struct vfs *v, const uint8_t client[VFS_CLIENT_KEY_BYTES]);
 
 /*
  * Advisory locks on byte ranges, by owner (a number that the front end makes unique over all clients). A lock that has

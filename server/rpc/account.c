@@ -99,7 +99,7 @@ void rpc_account_drop(struct rpc_sessions *t, struct rpc_account *a)
 {
 	struct rpc_account **at = &t->accounts;
 
-	if (a->session_count || a->connection_count)
+	if (a->session_count || a->connection_count || a->left_count)
 		return;
 	while (*at != a)
 		at = &(*at)->next;

@@ -139,12 +139,18 @@ struct rpc_sessions {
 	unsigned away_count SYNC_GUARDED_BY(lock); /* of them: without a connection */
 	unsigned retiring SYNC_GUARDED_BY(lock); /* on their way to an end, not in the list */
 	size_t reply_bytes SYNC_GUARDED_BY(lock); /* kept in slots */
-	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions */
+	unsigned place_count SYNC_GUARDED_BY(lock); /* of all sessions, those that have ended included */
 	size_t answer_bytes SYNC_GUARDED_BY(lock); /* likewise, in file systems */
 	uint64_t next_owner SYNC_GUARDED_BY(lock); /* never 0 */
 	uint64_t next_origin SYNC_GUARDED_BY(lock); /* likewise */
 	uint64_t next_account SYNC_GUARDED_BY(lock); /* likewise */
 	unsigned owner_count SYNC_GUARDED_BY(lock); /* of all sessions */
+	bool ending SYNC_GUARDED_BY(lock);
+	/* What sessions that have ended left in file systems: left.c. */
+	unsigned left_count SYNC_GUARDED_BY(lock); /* such sessions, with the one whose is being dropped */
+	bool left_busy SYNC_GUARDED_BY(lock); /* left_work is queued, or runs */
+	const uint8_t *left_key SYNC_GUARDED_BY(lock); /* of the session whose is being dropped; NULL: none */
+	struct work left_work;
 };
 
 struct rpc_conn;

@@ -62,6 +62,7 @@ static void session_free(struct work *w)
 	rpc_txs_end(s);
 	sync_mutex_lock(&t->lock);
 	rpc_slots_free(t, s);
+	rpc_left_add(t, s);
 	t->owner_count -= s->owner_count;
 	s->account->owner_count -= s->owner_count;
 	s->account->holder_count -= s->owner_count != 0;
@@ -118,12 +119,14 @@ static void make_room(struct rpc_sessions *t, const struct rpc_account *a) SYNC_
 void rpc_sessions_end(struct rpc_sessions *t)
 {
 	sync_mutex_lock(&t->lock);
+	t->ending = true;
 	while (t->first) {
 		always(!t->first->connections);
 		retire(t, &t->first);
 	}
-	while (t->retiring)
+	while (t->retiring || t->left_busy)
 		sync_cond_wait(&t->retired, &t->lock);
+	rpc_left_end(t);
 	sync_mutex_unlock(&t->lock);
 }
 
@@ -153,6 +156,7 @@ void rpc_sessions_expire(struct rpc_sessions *t)
 		else
 			at = &s->next;
 	}
+	rpc_left_expire(t);
 	sync_mutex_unlock(&t->lock);
 }
 
@@ -164,10 +168,14 @@ static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_
 	struct rpc_account *a = rpc_account_find(t, peer);
 	struct rpc_session *s = a ? calloc(1, sizeof(*s)) : NULL;
 
-	if (a && !s)
-		rpc_account_drop(t, a);
-	if (!s)
+	if (s)
+		s->left = rpc_left_new(t);
+	if (!s || !s->left) {
+		if (a)
+			rpc_account_drop(t, a);
+		free(s);
 		return NULL;
+	}
 	budget_charge(t->config.charge, sizeof(*s));
 	s->sessions = t;
 	s->account = a;
@@ -177,6 +185,7 @@ static struct rpc_session *session_new(struct rpc_sessions *t, const struct rpc_
 	t->away_count++;
 	memcpy(s->key, key, sizeof(s->key));
 	s->origin = ++t->next_origin;
+	rpc_left_take_over(t, s);
 	s->next = t->first;
 	t->first = s;
 	t->count++;

@@ -18,14 +18,6 @@
 #define REPLY_BYTES_MAX ((size_t)8 << 20)
 #define REPLY_BYTES_PEER_MAX ((size_t)24 << 20)
 #define REPLY_BYTES_ALL_MAX ((size_t)64 << 20)
-/* Results in file systems. What is beyond is kept in memory only. */
-#define PLACES_MAX 16384u
-#define PLACES_PEER_MAX (1u << 18)
-#define PLACES_ALL_MAX (1u << 20)
-/* Answers of transactions there. Beyond, nothing but that they were committed is kept. */
-#define ANSWER_BYTES_MAX ((size_t)8 << 20)
-#define ANSWER_BYTES_PEER_MAX ((size_t)24 << 20)
-#define ANSWER_BYTES_ALL_MAX ((size_t)64 << 20)
 /* The first transaction of a compound has places of its own, behind those of all operations. */
 #define PLACE_TX 256u
 _Static_assert(WFSP_OPS_MAX <= PLACE_TX, "no operation has the place of a transaction's answer");
@@ -53,10 +45,6 @@ void rpc_slots_free(struct rpc_sessions *t, struct rpc_session *s)
 		budget_uncharge(t->config.charge, sizeof(*table));
 		free(table);
 	}
-	t->place_count -= s->place_count;
-	s->account->place_count -= s->place_count;
-	t->answer_bytes -= s->answer_bytes;
-	s->account->answer_bytes -= s->answer_bytes;
 }
 
 static struct rpc_slot *find_slot(struct rpc_sessions *t, struct rpc_session *s, uint32_t connection, uint32_t slot)
@@ -85,13 +73,14 @@ static bool take_places(struct rpc_sessions *t, struct rpc_session *s, struct rp
 {
 	uint32_t more = count > slot->places ? count - slot->places : 0;
 
-	if (s->place_count + more > PLACES_MAX || s->account->place_count + more > PLACES_PEER_MAX ||
-	    t->place_count + more > PLACES_ALL_MAX)
+	if (s->forgetting || s->place_count + more > RPC_PLACES_MAX ||
+	    s->account->place_count + more > RPC_PLACES_PEER_MAX || t->place_count + more > RPC_PLACES_ALL_MAX)
 		return false;
 	slot->places = (uint8_t)(slot->places + more);
 	s->place_count += more;
 	s->account->place_count += more;
 	t->place_count += more;
+	rpc_left_press(t, s->account);
 	return true;
 }
 
@@ -199,14 +188,15 @@ bool rpc_slot_take_answer(struct rpc_session *s, uint32_t connection, uint32_t s
 	slot = find_slot(t, s, connection, slot_number);
 	always(slot && slot->busy && len <= UINT32_MAX);
 	more = len > slot->answer_bytes ? len - slot->answer_bytes : 0;
-	taken = s->answer_bytes + more <= ANSWER_BYTES_MAX &&
-	        s->account->answer_bytes + more <= ANSWER_BYTES_PEER_MAX &&
-	        t->answer_bytes + more <= ANSWER_BYTES_ALL_MAX;
+	taken = s->answer_bytes + more <= RPC_ANSWER_BYTES_MAX &&
+	        s->account->answer_bytes + more <= RPC_ANSWER_BYTES_PEER_MAX &&
+	        t->answer_bytes + more <= RPC_ANSWER_BYTES_ALL_MAX;
 	if (taken) {
 		slot->answer_bytes += (uint32_t)more;
 		s->answer_bytes += more;
 		s->account->answer_bytes += more;
 		t->answer_bytes += more;
+		rpc_left_press(t, s->account);
 	}
 	sync_mutex_unlock(&t->lock);
 	return taken;

@@ -141,6 +141,8 @@ void filetree_trim(struct object *o, uint64_t until);
 int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret);
 /* Drop those of the tree that have expired, in steps. @stopping tells when to stop. Blocks. */
 int filetree_drop_results(struct dataset *ds, bool (*stopping)(struct pool *p));
+/* Drop those of the client, in steps, but for those of appends that wait for their data. Blocks. */
+int filetree_forget_results(struct dataset *ds, const uint8_t client[VFS_CLIENT_KEY_BYTES]);
 
 /* filetree_xattr.c */
 int filetree_get_xattr(struct vfs_node *n, const char *name, void *buf, size_t cap, size_t *ret_len);

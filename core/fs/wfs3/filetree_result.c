@@ -100,6 +100,7 @@ int filetree_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_
 /* ---- dropping ---- */
 
 struct old {
+	const uint8_t *client; /* whose results go; NULL: those that have expired */
 	uint64_t now_s;
 	bool any;
 	unsigned count;
@@ -113,7 +114,8 @@ static bool note_old(void *ctx, const struct wfs3_key *key, const void *value, s
 
 	old->any = true;
 	/* What is damaged is the check's to tell of. */
-	if (key->kind == WFS3_KIND_RESULT && !result_decode(key, value, len, &r) && r.expires_s < old->now_s)
+	if (key->kind == WFS3_KIND_RESULT && !result_decode(key, value, len, &r) &&
+	    (old->client ? memcmp(r.client, old->client, sizeof(r.client)) == 0 : r.expires_s < old->now_s))
 		old->keys[old->count++] = *key;
 	return old->count < DROP_ITEMS;
 }
@@ -129,9 +131,8 @@ static int drop(struct dataset *ds, const struct old *old)
 }
 
 /* One leaf, at most. 1: there is more. */
-static int drop_some(struct dataset *ds, struct wfs3_key *from, struct old *old)
+static int drop_some(struct dataset *ds, struct wfs3_key *from, const struct wfs3_key *to, struct old *old)
 {
-	const struct wfs3_key to = { UINT64_MAX, UINT8_MAX, UINT64_MAX };
 	struct wfs3_key resume;
 	struct filetree_op op;
 	int more, rc = filetree_begin(ds, true, &op);
@@ -139,7 +140,7 @@ static int drop_some(struct dataset *ds, struct wfs3_key *from, struct old *old)
 	if (rc)
 		return rc;
 	old->count = 0;
-	more = tree_scan(ds->tree, from, &to, note_old, old, &resume);
+	more = tree_scan(ds->tree, from, to, note_old, old, &resume);
 	*from = resume;
 	if (more == -EAGAIN) {
 		rc = tree_fetch(ds->tree, &resume);
@@ -153,6 +154,7 @@ static int drop_some(struct dataset *ds, struct wfs3_key *from, struct old *old)
 
 int filetree_drop_results(struct dataset *ds, bool (*stopping)(struct pool *p))
 {
+	const struct wfs3_key to = { UINT64_MAX, UINT8_MAX, UINT64_MAX };
 	struct wfs3_key from = { .object = RESULT_OBJECT_MIN };
 	struct old old = { .now_s = sync_wall_ns() / SYNC_NS_PER_S };
 	int rc = 1;
@@ -160,8 +162,21 @@ int filetree_drop_results(struct dataset *ds, bool (*stopping)(struct pool *p))
 	if (!__atomic_exchange_n(&ds->has_results, false, __ATOMIC_ACQ_REL))
 		return 0;
 	while (rc == 1 && !stopping(ds->pool))
-		rc = drop_some(ds, &from, &old);
+		rc = drop_some(ds, &from, &to, &old);
 	if (rc || old.any)
 		__atomic_store_n(&ds->has_results, true, __ATOMIC_RELEASE);
 	return rc < 0 ? rc : 0;
+}
+
+int filetree_forget_results(struct dataset *ds, const uint8_t client[VFS_CLIENT_KEY_BYTES])
+{
+	struct wfs3_key from = result_key(client, 0), to = result_key(client, UINT64_MAX);
+	struct old old = { .client = client };
+	int rc = 1;
+
+	if (!__atomic_load_n(&ds->has_results, __ATOMIC_ACQUIRE))
+		return 0;
+	while (rc == 1)
+		rc = drop_some(ds, &from, &to, &old);
+	return rc;
 }

@@ -139,6 +139,32 @@ static int dir_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, s
 	return pool_find_object(to_pool(any), fsid, object, ret);
 }
 
+struct forget {
+	const uint8_t *client;
+	int ret; /* the first error */
+};
+
+static int forget_one(void *ctx, struct dataset *ds)
+{
+	struct forget *f = ctx;
+	int err = ds->type == DATASET_TYPE_TREE ? filetree_forget_results(ds, f->client) : 0;
+
+	/* One that is deleted has none. */
+	if (err != -ESTALE)
+		f->ret = f->ret ? f->ret : err;
+	return 0;
+}
+
+static int dir_forget_results(struct vfs_node *any, const uint8_t *client)
+{
+	struct forget f = { .client = client };
+
+	/* Otherwise they stay, as everything does. */
+	if (!pool_check_writable(to_pool(any)))
+		(void)dataset_each(to_pool(any), forget_one, &f);
+	return f.ret;
+}
+
 static void dir_release(struct vfs_node *n)
 {
 	pool_unref(to_pool(n));
@@ -150,4 +176,5 @@ const struct vfs_node_ops pool_dir_ops = {
 	.lookup = dir_lookup,
 	.readdir = dir_readdir,
 	.by_object = dir_by_object,
+	.forget_results = dir_forget_results,
 };

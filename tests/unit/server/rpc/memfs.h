@@ -258,6 +258,12 @@ static inline int memfs_prefetch(struct vfs_node *n, uint64_t offset, uint64_t l
 	return memfs_enter(memfs_of(n), offset, 0);
 }
 
+static inline int memfs_forget_results(struct vfs_node *n, const uint8_t *client)
+{
+	(void)client;
+	return memfs_enter(memfs_of(n), 1, 0);
+}
+
 static inline int memfs_init(struct memfs *m, uint64_t size_bytes)
 {
 	static const struct vfs_node_ops ops = {
@@ -271,6 +277,7 @@ static inline int memfs_init(struct memfs *m, uint64_t size_bytes)
 		.zero = memfs_zero,
 		.extents = memfs_extents,
 		.prefetch = memfs_prefetch,
+		.forget_results = memfs_forget_results,
 	};
 
 	*m = (struct memfs){ .size_bytes = size_bytes, .data = calloc(1, size_bytes) };

@@ -395,6 +395,43 @@ static void test_results_that_have_expired_are_dropped(void **state)
 	tree_done(&t);
 }
 
+static void test_results_of_one_client_are_forgotten_and_those_of_others_stay(void **state)
+{
+	enum { COUNT = 300 };
+	struct vfs_tag others[2] = { tag_of(2, 7, 1, 13), tag_of(1, 1000, 1, 13) };
+	struct vfs_tag long_one = tag_of(1, 2000, 1, 70);
+	static uint8_t text[VFS_ANSWER_MAX];
+	struct tree_fixture t;
+
+	(void)state;
+	tree_init(&t, 64 << 20);
+	/* A key that begins like the one that is forgotten. */
+	others[1].client[15] ^= 1;
+	create_tagged(&t, "other0", &others[0]);
+	create_tagged(&t, "other1", &others[1]);
+	commit_answered(&t, "long", &long_one, text, sizeof(text));
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct vfs_tag tag = tag_of(1, i, 1, 13);
+		char name[8];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		create_tagged(&t, name, &tag);
+	}
+	assert_ok(t.pool->dir.ops->forget_results(&t.pool->dir, long_one.client));
+	for (unsigned again = 0; again < 2; again++) {
+		for (unsigned i = 0; i < COUNT; i++) {
+			struct vfs_tag tag = tag_of(1, i, 1, 13);
+
+			assert_int_equal(recall(&t, &tag, NULL), -ENOENT);
+		}
+		assert_int_equal(recall(&t, &long_one, NULL), -ENOENT);
+		assert_ok(recall(&t, &others[0], NULL));
+		assert_ok(recall(&t, &others[1], NULL));
+		tree_restart(&t);
+	}
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +447,7 @@ int main(void)
 		cmocka_unit_test(test_a_crash_keeps_transactions_and_their_answers_together),
 		cmocka_unit_test(test_an_answer_that_has_lost_a_part_is_none),
 		cmocka_unit_test(test_results_that_have_expired_are_dropped),
+		cmocka_unit_test(test_results_of_one_client_are_forgotten_and_those_of_others_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

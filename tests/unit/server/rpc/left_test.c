@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What sessions that have ended leave in file systems: bounded for each peer, so that nobody fills a pool by making
+ * session after session, and there for whoever comes back. */
+#include "server/rpc/session.h"
+#include "tests/unit/server/rpc/tank_fixture.h"
+
+#define HOSTILE 600u /* sessions; their answers are half as much again as a peer may have */
+#define BULK 60000u
+
+/* The file "bulk", which is read in transactions, so that their answers are long. */
+static void make_bulk(struct tank *k)
+{
+	static uint8_t data[BULK];
+	static struct reply r;
+	const struct wfsp_op ops[] = { root, CREATE("bulk"), { .code = WFSP_OP_WRITE, .data = { data, BULK } } };
+	int fd = connect_as(&k->t, 9);
+
+	for (unsigned i = 0; i < BULK; i++)
+		data[i] = (uint8_t)(i * 7919 >> 3);
+	ask_well(fd, plain, ops, 3, &r);
+	close(fd);
+}
+
+static int connect_number(struct tank *k, uint32_t client)
+{
+	struct wfsp_hello_args a = { .connection = 3, .client_name = "raw" };
+	uint8_t buf[4096];
+	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+	int fd = raw_connect(k->t.f);
+
+	put_be32(a.client_id + 4, client + 1);
+	wfsp_put_hello_args(&w, &a);
+	raw_call_end(fd, &w);
+	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	return fd;
+}
+
+/* One transaction with a long answer, in the first slot. */
+static void ask_bulky(int fd, uint32_t number, struct reply *ret)
+{
+	char name[16];
+	struct wfsp_op ops[] = { root,
+		                 BEGIN,
+		                 { .code = WFSP_OP_LOOKUP, .name = BYTES("bulk") },
+		                 { .code = WFSP_OP_READ, .max_bytes = BULK },
+		                 root,
+		                 CREATE(""),
+		                 COMMIT };
+
+	snprintf(name, sizeof(name), "n%u", number);
+	ops[5].name = (struct wfsp_bytes){ (const uint8_t *)name, (uint32_t)strlen(name) };
+	ask_well(fd, SLOT(1, 1), ops, 7, ret);
+}
+
+/* How the file system knows that transaction of the client who came last. */
+static struct vfs_tag last_tag(struct rpc_sessions *all)
+{
+	const struct wfsp_compound_args a = { .slot = 1, .sequence = 1 };
+	struct vfs_tag tag;
+
+	sync_mutex_lock(&all->lock);
+	rpc_slot_tx_tag(all->first, 3, &a, &tag);
+	sync_mutex_unlock(&all->lock);
+	return tag;
+}
+
+/* The bytes that are kept of its answer. */
+static size_t kept_bytes(struct tank *k, const struct vfs_tag *tag)
+{
+	struct vfs_result r = { 0 };
+	struct vfs_handle *h;
+	int err;
+
+	assert_int_equal(vfs_walk(k->t.f->vfs, &vfs_cred_root, NULL, NULL, "/tank/fs", 0, &h), 0);
+	err = vfs_recall(h, tag, &r);
+	assert_true(err == 0 || err == -ENOENT);
+	vfs_close(h);
+	free(r.answer);
+	return r.answer_len;
+}
+
+/* Nobody but so many is connected, and what has to be done about the others is done. */
+static void wait_for_rest(struct tank *k, unsigned connections)
+{
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	bool done = false;
+
+	while (!done) {
+		sync_sleep_ns(SYNC_NS_PER_MS / 10);
+		done = rpc_server_connections(k->t.f->server) == connections;
+		sync_mutex_lock(&all->lock);
+		done = done && !all->retiring && !all->left_busy;
+		sync_mutex_unlock(&all->lock);
+	}
+}
+
+/* As if the leases of all that are away were over. */
+static void end_sessions(struct tank *k)
+{
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+
+	sync_mutex_lock(&all->lock);
+	for (struct rpc_session *s = all->first; s; s = s->next)
+		s->lease_ns = 0;
+	sync_mutex_unlock(&all->lock);
+	rpc_sessions_expire(all);
+	wait_for_rest(k, rpc_server_connections(k->t.f->server));
+}
+
+static struct rpc_account *account_of_unix(struct rpc_sessions *all)
+{
+	struct rpc_account *a;
+
+	sync_mutex_lock(&all->lock);
+	a = all->accounts;
+	while (a && a->who[0] != 1)
+		a = a->next;
+	sync_mutex_unlock(&all->lock);
+	assert_non_null(a);
+	return a;
+}
+
+static void test_session_after_session_leaves_no_more_than_a_peer_may_have(void **state)
+{
+	static struct vfs_tag tags[HOSTILE];
+	static struct reply near, far, again;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	const struct wfsp_op small[] = { root, BEGIN, CREATE("far"), { .code = WFSP_OP_GET_HANDLE }, COMMIT };
+	size_t kept = 0, last = 0;
+	unsigned count = 0;
+	int fd, honest;
+
+	make_bulk(k);
+	/* Of another peer, and gone for a while; of the same one, and there. */
+	fd = connect_from_address(&k->t, 1);
+	ask_well(fd, SLOT(1, 1), small, 5, &far);
+	close(fd);
+	honest = connect_number(k, HOSTILE);
+	ask_bulky(honest, HOSTILE, &near);
+	for (uint32_t i = 0; i < HOSTILE; i++) {
+		fd = connect_number(k, i);
+		tags[i] = last_tag(all);
+		ask_bulky(fd, i, &again);
+		close(fd);
+	}
+	wait_for_rest(k, 1);
+	for (uint32_t i = 0; i < HOSTILE; i++) {
+		last = kept_bytes(k, &tags[i]);
+		kept += last;
+		count += last != 0;
+	}
+	assert_true(kept <= RPC_ANSWER_BYTES_PEER_MAX);
+	assert_true(kept <= account_of_unix(all)->answer_bytes);
+	/* The last ones are there, the first ones are not. */
+	assert_true(count > 200);
+	assert_true(last > BULK);
+	assert_int_equal(kept_bytes(k, &tags[0]), 0);
+	close(honest);
+	restart(k);
+	honest = connect_number(k, HOSTILE);
+	ask_bulky(honest, HOSTILE, &again);
+	assert_same(&near, &again);
+	close(honest);
+	fd = connect_from_address(&k->t, 1);
+	ask_well(fd, SLOT(1, 1), small, 5, &again);
+	assert_same(&far, &again);
+	close(fd);
+}
+
+static void test_who_comes_back_after_the_session_finds_what_was_left(void **state)
+{
+	static struct reply first, again;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct rpc_account *a;
+	struct vfs_tag tag;
+	size_t bytes;
+	int fd;
+
+	make_bulk(k);
+	fd = connect_number(k, 1);
+	ask_bulky(fd, 1, &first);
+	tag = last_tag(all);
+	close(fd);
+	wait_for_rest(k, 0);
+	a = account_of_unix(all);
+	bytes = a->answer_bytes;
+	assert_true(bytes > BULK);
+	end_sessions(k);
+	assert_null(all->first);
+	assert_int_equal(a->answer_bytes, bytes);
+	assert_int_equal(a->left_count, 1);
+	fd = connect_number(k, 1);
+	assert_int_equal(a->left_count, 0);
+	ask_bulky(fd, 1, &again);
+	assert_same(&first, &again);
+	assert_int_equal(a->answer_bytes, bytes);
+	assert_true(kept_bytes(k, &tag) > BULK);
+	/* What has expired counts no more. */
+	sync_mutex_lock(&all->lock);
+	all->first->old_until_ns = 0;
+	sync_mutex_unlock(&all->lock);
+	rpc_sessions_expire(all);
+	assert_int_equal(a->answer_bytes, 0);
+	close(fd);
+}
+
+static void test_what_is_left_of_a_session_counts_until_it_has_expired(void **state)
+{
+	static struct reply r;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct vfs_tag tag;
+	int fd;
+
+	all->config.lease_max_s = 0;
+	make_bulk(k);
+	fd = connect_number(k, 1);
+	ask_bulky(fd, 1, &r);
+	tag = last_tag(all);
+	close(fd);
+	wait_for_rest(k, 0);
+	end_sessions(k);
+	rpc_sessions_expire(all);
+	wait_for_rest(k, 0);
+	assert_int_equal(kept_bytes(k, &tag), 0);
+	assert_int_equal(all->answer_bytes, 0);
+	assert_int_equal(all->place_count, 0);
+	assert_null(all->accounts);
+}
+
+static void count_more(struct rpc_sessions *all, unsigned *what, unsigned more)
+{
+	sync_mutex_lock(&all->lock);
+	*what += more;
+	sync_mutex_unlock(&all->lock);
+}
+
+/* Answers in memory have no room. */
+static void keep_replies(struct rpc_sessions *all, struct rpc_account *a, bool keep)
+{
+	const size_t many = (size_t)1 << 32;
+
+	sync_mutex_lock(&all->lock);
+	a->reply_bytes += keep ? 0 - many : many;
+	sync_mutex_unlock(&all->lock);
+}
+
+/* It would be dropped with the others, and the repeated request taken for one that was not done. */
+static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them(void **state)
+{
+	const unsigned much = RPC_PLACES_PEER_MAX / 4 * 3 + 1;
+	const struct wfsp_op during[] = { root, CREATE("during") }, after[] = { root, CREATE("after") };
+	static struct reply r;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct rpc_account *a;
+	struct wfsp_op_res last;
+	int fd;
+
+	make_bulk(k);
+	fd = connect_number(k, 1);
+	ask_bulky(fd, 1, &r);
+	close(fd);
+	wait_for_rest(k, 0);
+	end_sessions(k);
+	a = account_of_unix(all);
+	/* The drop begins, and stands in the file system in memory, which comes first. */
+	memfs_gate(&k->t.f->mem, true);
+	count_more(all, &a->place_count, much);
+	rpc_sessions_expire(all);
+	memfs_await_waiting(&k->t.f->mem, 1);
+	count_more(all, &a->place_count, 0 - much);
+	fd = connect_number(k, 1);
+	keep_replies(all, a, false);
+	ask_well(fd, SLOT(2, 1), during, 2, &r);
+	memfs_gate(&k->t.f->mem, false);
+	wait_for_rest(k, 1);
+	ask(fd, SLOT(2, 1), during, 2, &r);
+	assert_int_equal(take(&r, &last, NULL), 2);
+	assert_int_equal(last.status, WFSP_ERR_NOMEM);
+	ask_well(fd, SLOT(2, 2), after, 2, &r);
+	ask_well(fd, SLOT(2, 2), after, 2, &r);
+	keep_replies(all, a, true);
+	close(fd);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, tank_setup, tank_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_session_after_session_leaves_no_more_than_a_peer_may_have),
+		T(test_who_comes_back_after_the_session_finds_what_was_left),
+		T(test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them),
+		T(test_what_is_left_of_a_session_counts_until_it_has_expired),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
