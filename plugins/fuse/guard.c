@@ -15,7 +15,7 @@
 
 #define GUARD_NAME "wfs-fuse-guard" /* another one than that of the process that somebody may want to kill */
 #define CONNECTIONS "/sys/fs/fuse/connections"
-#define PARENT_DIED SIGUSR1
+#define PARENT_DIED SIGRTMIN /* it is queued: one from somebody else does not hide it */
 
 /* Before a process ends by a fault, the kernel has all its threads stop. Of the process, since signals are. */
 static struct {

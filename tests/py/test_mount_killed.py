@@ -129,7 +129,7 @@ def stuck(appliance: Appliance, tmp_path: Path) -> Iterator[Stuck]:
 def test_the_guard_has_the_requests_of_a_killed_mount_given_up(stuck: Stuck, which: signal.Signals) -> None:
     (guard,) = guards(stuck.pid)
     os.kill(guard, signal.SIGTERM)
-    os.kill(guard, signal.SIGUSR1)  # only the end of the mount counts
+    os.kill(guard, signal.SIGRTMIN)  # only the end of the mount counts
     os.kill(guard, signal.SIGHUP)
     assert stuck.blocked() and guards(stuck.pid) == [guard]
     if which == signal.SIGABRT:
