@@ -4,18 +4,6 @@
  * it answers is always the same error: what counts is that it is answered, once.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "core/base/bytes.h"
 #include "core/base/sync.h"
@@ -24,6 +12,7 @@
 #include "protocol/rpc/rpc_msg.h"
 #include "protocol/wfs_proto.h"
 #include "protocol/xdr/xdr.h"
+#include "tests/unit/protocol/client/played_server.h"
 
 #define PAYLOAD_BYTES (1u << 20)
 #define BIG (PAYLOAD_BYTES - 4096u) /* three of them are more than a socket takes at once */
@@ -44,9 +33,7 @@ enum deed {
 };
 
 struct server {
-	char dir[64];
-	char address[128];
-	int listen_fd;
+	struct played_server listening;
 	int fd; /* the connection that is served; guarded by the lock */
 	struct sync_thread thread;
 	enum deed deeds[CONNECTIONS]; /* the last one is repeated */
@@ -58,21 +45,6 @@ struct server {
 	bool ended_early;
 	int result;
 };
-
-static bool receive_all(int fd, void *buf, size_t len)
-{
-	uint8_t *p = buf;
-
-	while (len) {
-		ssize_t n = recv(fd, p, len, 0);
-
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
 
 static bool send_answer(int fd, const struct rpc_call *call)
 {
@@ -134,7 +106,7 @@ static bool respond(struct server *s, int fd, enum deed deed, const struct rpc_c
 			return false;
 		watch_for_an_early_end(s);
 	}
-	if (left > sizeof(rest) || !receive_all(fd, rest, left))
+	if (left > sizeof(rest) || !played_receive(fd, rest, left))
 		return false;
 	if (hello || deed == ANSWER)
 		return send_answer(fd, call);
@@ -148,12 +120,12 @@ static void serve_connection(struct server *s, int fd, enum deed deed)
 	uint8_t mark[4], head[HEAD_BYTES];
 	bool good = true;
 
-	while (good && receive_all(fd, mark, sizeof(mark))) {
+	while (good && played_receive(fd, mark, sizeof(mark))) {
 		size_t len = get_be32(mark) & ~RECORD_LAST_FRAGMENT, here = len < sizeof(head) ? len : sizeof(head);
 		struct rpc_call call;
 		struct rd r;
 
-		if (!receive_all(fd, head, here))
+		if (!played_receive(fd, head, here))
 			break;
 		r = rd_init(head, here);
 		good = rpc_get_call(&r, &call) == 0 && respond(s, fd, deed, &call, len - here);
@@ -165,7 +137,7 @@ static void serve(void *arg)
 	struct server *s = arg;
 	int fd;
 
-	while ((fd = accept(s->listen_fd, NULL, NULL)) >= 0) {
+	while ((fd = accept(s->listening.listen_fd, NULL, NULL)) >= 0) {
 		unsigned at;
 
 		sync_mutex_lock(&s->lock);
@@ -183,18 +155,11 @@ static void serve(void *arg)
 static int setup(void **state)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	sync_mutex_init(&s->lock, SYNC_RANK_LEAF, "test server");
 	sync_cond_init(&s->changed);
 	s->fd = -1;
-	strcpy(s->dir, "/tmp/wfs-async-test-XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", s->dir);
-	snprintf(s->address, sizeof(s->address), "unix:%s", addr.sun_path);
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(s->listen_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(listen(s->listen_fd, 16), 0);
+	played_listen(&s->listening);
 	assert_int_equal(sync_thread_start(&s->thread, "server", serve, s), 0);
 	*state = s;
 	return 0;
@@ -203,32 +168,19 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct server *s = *state;
-	char path[128];
 
-	shutdown(s->listen_fd, SHUT_RDWR);
+	played_shutdown(&s->listening);
 	/* That of a client which a failed test has left behind. */
 	sync_mutex_lock(&s->lock);
 	if (s->fd >= 0)
 		shutdown(s->fd, SHUT_RDWR);
 	sync_mutex_unlock(&s->lock);
 	sync_thread_join(&s->thread);
-	close(s->listen_fd);
-	snprintf(path, sizeof(path), "%s/sock", s->dir);
-	unlink(path);
-	rmdir(s->dir);
+	played_done(&s->listening);
 	sync_cond_done(&s->changed);
 	sync_mutex_done(&s->lock);
 	free(s);
 	return 0;
-}
-
-static struct wfs *start(struct server *s, unsigned timeout_ms)
-{
-	struct wfs_options o = { .timeout_ms = timeout_ms };
-	struct wfs *w = NULL;
-
-	assert_int_equal(wfs_connect(s->address, &o, &w), 0);
-	return w;
 }
 
 /* With something to send that must not be sent twice, from memory that goes with the batch. */
@@ -272,7 +224,7 @@ static void test_an_answer_before_the_whole_request_waits_for_it_to_be_sent(void
 	struct wfs *w;
 
 	s->deeds[0] = ANSWER_EARLY;
-	w = start(s, 10000);
+	w = played_connect(&s->listening, 10000);
 	assert_int_equal(wfs_batch_start(make_batch(w, BIG), NULL, on_end, s), 0);
 	wait_for_ends(s, 1);
 	assert_false(s->ended_early);
@@ -287,7 +239,7 @@ static void test_a_connection_that_ends_in_the_middle_of_a_request_is_no_answer(
 	struct wfs *w;
 
 	s->deeds[0] = s->deeds[1] = HANG_UP_EARLY;
-	w = start(s, 10000);
+	w = played_connect(&s->listening, 10000);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(wfs_batch_start(make_batch(w, BIG), NULL, on_end, s), 0);
 	wait_for_ends(s, 3);
@@ -304,7 +256,7 @@ static void test_a_batch_outlives_a_second_loss_after_a_long_time(void **state)
 
 	s->deeds[0] = HANG_UP;
 	s->deeds[1] = HANG_UP_LATE;
-	w = start(s, TIMEOUT_MS);
+	w = played_connect(&s->listening, TIMEOUT_MS);
 	assert_int_equal(wfs_batch_start(make_batch(w, 100), NULL, on_end, s), 0);
 	wait_for_ends(s, 1);
 	assert_int_equal(s->result, -ENOSPC);
@@ -320,7 +272,7 @@ static void test_a_batch_that_is_waited_for_does_so_too(void **state)
 
 	s->deeds[0] = HANG_UP;
 	s->deeds[1] = HANG_UP_LATE;
-	w = start(s, TIMEOUT_MS);
+	w = played_connect(&s->listening, TIMEOUT_MS);
 	b = make_batch(w, 100);
 	assert_int_equal(wfs_batch_run(b, NULL, NULL), -ENOSPC);
 	assert_int_equal(s->compounds, 3);
@@ -335,7 +287,7 @@ static void test_batches_that_the_server_never_answers_end_all_the_same(void **s
 
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		s->deeds[i] = HANG_UP;
-	w = start(s, TIMEOUT_MS);
+	w = played_connect(&s->listening, TIMEOUT_MS);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(wfs_batch_start(make_batch(w, 100), NULL, on_end, s), 0);
 	wait_for_ends(s, 5);

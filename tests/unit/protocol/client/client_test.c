@@ -4,18 +4,6 @@
  * sense, restarts. What needs a real server is in tests/unit/server/rpc.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "core/base/bytes.h"
 #include "core/base/sync.h"
@@ -24,6 +12,7 @@
 #include "protocol/rpc/rpc_msg.h"
 #include "protocol/wfs_proto.h"
 #include "protocol/xdr/xdr.h"
+#include "tests/unit/protocol/client/played_server.h"
 
 #define FILE_BYTES 65536u
 #define RECORD_ROOM (FILE_BYTES + 4096u)
@@ -40,9 +29,7 @@ enum deed {
 };
 
 struct script {
-	char dir[64];
-	char address[128];
-	int listen_fd;
+	struct played_server listening;
 	struct sync_thread thread;
 	/* By connection, in the order of accepting. */
 	enum deed deeds[8];
@@ -62,29 +49,14 @@ struct request {
 	struct rd args;
 };
 
-static bool receive_all(int fd, void *buf, size_t len)
-{
-	uint8_t *p = buf;
-
-	while (len) {
-		ssize_t n = recv(fd, p, len, 0);
-
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
 static bool receive_request(int fd, struct request *q)
 {
 	uint8_t mark[4];
 
-	if (!receive_all(fd, mark, 4))
+	if (!played_receive(fd, mark, 4))
 		return false;
 	q->len = get_be32(mark) & ~RECORD_LAST_FRAGMENT;
-	if (q->len > sizeof(q->bytes) || !receive_all(fd, q->bytes, q->len))
+	if (q->len > sizeof(q->bytes) || !played_receive(fd, q->bytes, q->len))
 		return false;
 	q->args = rd_init(q->bytes, q->len);
 	return rpc_get_call(&q->args, &q->call) == 0;
@@ -173,7 +145,7 @@ static void serve(void *arg)
 	struct script *s = arg;
 	int fd;
 
-	while ((fd = accept(s->listen_fd, NULL, NULL)) >= 0) {
+	while ((fd = accept(s->listening.listen_fd, NULL, NULL)) >= 0) {
 		unsigned conn = __atomic_fetch_add(&s->connections, 1, __ATOMIC_RELAXED);
 
 		serve_connection(s, fd, conn < 8 ? conn : 7);
@@ -183,15 +155,8 @@ static void serve(void *arg)
 static int setup(void **state)
 {
 	struct script *s = calloc(1, sizeof(*s));
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	strcpy(s->dir, "/tmp/wfs-client-test-XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/sock", s->dir);
-	snprintf(s->address, sizeof(s->address), "unix:%s", addr.sun_path);
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(s->listen_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(listen(s->listen_fd, 16), 0);
+	played_listen(&s->listening);
 	s->file_id = 7;
 	for (int i = 0; i < 8; i++)
 		s->boots[i] = 1;
@@ -204,26 +169,18 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct script *s = *state;
-	char path[128];
 
-	shutdown(s->listen_fd, SHUT_RDWR);
+	played_shutdown(&s->listening);
 	sync_thread_join(&s->thread);
-	close(s->listen_fd);
-	snprintf(path, sizeof(path), "%s/sock", s->dir);
-	unlink(path);
-	rmdir(s->dir);
+	played_done(&s->listening);
 	free(s);
 	return 0;
 }
 
 static struct wfs *start(struct script *s, unsigned timeout_ms)
 {
-	struct wfs_options o = { .timeout_ms = timeout_ms };
-	struct wfs *w = NULL;
-
 	assert_int_equal(sync_thread_start(&s->thread, "script", serve, s), 0);
-	assert_int_equal(wfs_connect(s->address, &o, &w), 0);
-	return w;
+	return played_connect(&s->listening, timeout_ms);
 }
 
 static struct wfs_file *open_file(struct wfs *w)
