@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "plugins/fuse/mount.h"
+#include "tests/unit/plugins/fuse/no_locks.h"
 
 #define LONG_S 60
 #define SHORT_S 1.5
@@ -90,23 +90,6 @@ int wfs_sync(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh
 	(void)cred;
 	(void)fh;
 	return 0;
-}
-
-void lock_ended(struct mount *m, uint64_t id, int err)
-{
-	(void)m;
-	(void)id;
-	(void)err;
-}
-
-void lock_ask_again(struct mount *m)
-{
-	(void)m;
-}
-
-void lock_gone(struct mount *m)
-{
-	(void)m;
 }
 
 /* Half of the files with each call. */

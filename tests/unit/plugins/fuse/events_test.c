@@ -18,6 +18,7 @@
 
 #include "plugins/fuse/small.h"
 #include "protocol/client/wfs_watch.h"
+#include "tests/unit/plugins/fuse/no_locks.h"
 
 #define LONG_S 60.0
 #define SHORT_S 1.0
@@ -40,7 +41,7 @@ struct fixture {
 	unsigned timeout_ms; /* of the last call */
 	int watch_err;
 	unsigned watches;
-	unsigned root_invals, node_invals, data_invals, asked_again, locks_gone;
+	unsigned root_invals, node_invals, data_invals;
 	bool coherent_when_invalidated;
 };
 
@@ -106,25 +107,6 @@ int wfs_locks_keep(struct wfs *w, unsigned *ret_lost)
 	return 0;
 }
 
-void lock_ended(struct mount *m, uint64_t id, int err)
-{
-	(void)m;
-	(void)id;
-	(void)err;
-}
-
-void lock_ask_again(struct mount *m)
-{
-	(void)m;
-	fixture->asked_again++;
-}
-
-void lock_gone(struct mount *m)
-{
-	(void)m;
-	fixture->locks_gone++;
-}
-
 int fuse_session_fd(struct fuse_session *se)
 {
 	(void)se;
@@ -161,6 +143,7 @@ static int setup(void **state)
 		.timeout_s = 600, .attr_timeout_s = SHORT_S, .entry_timeout_s = SHORT_S, .coherent_timeout_s = LONG_S
 	};
 	f->m.options = &f->options;
+	no_locks_asked_again = no_locks_gone = 0;
 	pthread_rwlock_init(&f->m.events.lock, NULL);
 	pthread_mutex_init(&f->m.small_lock, NULL);
 	pthread_mutex_init(&f->lock, NULL);
@@ -296,7 +279,7 @@ static void test_a_new_server_is_believed_when_it_watches_and_all_before_that_is
 	between = now(f);
 	step(f, 0, WFS_EVENT_RESET);
 	assert_int_equal(f->watches, 2);
-	assert_int_equal(f->asked_again, 1);
+	assert_int_equal(no_locks_asked_again, 1);
 	assert_int_equal(f->node_invals, 2);
 	assert_false(f->coherent_when_invalidated);
 	assert_false(believed_for_long(f, between));
@@ -346,13 +329,13 @@ static void test_locks_are_not_waited_for_longer_than_the_server(void **state)
 
 	start(f);
 	step(f, -ENOTCONN, 0);
-	assert_int_equal(f->locks_gone, 0);
+	assert_int_equal(no_locks_gone, 0);
 	f->m.events.gone_ns -= UINT64_C(600000000000);
 	step(f, -ECONNREFUSED, 0);
-	assert_int_equal(f->locks_gone, 1);
+	assert_int_equal(no_locks_gone, 1);
 	step(f, 0, 0);
 	step(f, -ENOTCONN, 0);
-	assert_int_equal(f->locks_gone, 1);
+	assert_int_equal(no_locks_gone, 1);
 }
 
 static void test_without_wish_for_it_the_server_is_not_asked_to_watch(void **state)
