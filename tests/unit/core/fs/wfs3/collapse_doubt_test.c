@@ -13,17 +13,15 @@ static void test_an_error_in_the_middle_keeps_the_data_back_until_it_is_over(voi
 	struct object *o;
 
 	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
+	n = tree_init_with(&t, data, size);
 	o = filetree_object(n);
-	assert_ok(node_write(n, 0, data, size, 0));
 	stop_at(o, 3, BY_LOG);
 	/* As after such an error. */
 	o->ds->pool->read_only = true;
 	assert_int_equal(node_read(n, 0, &byte, 1), -EIO);
 	assert_true(o->shifting && o->behind_end);
 	o->ds->pool->read_only = false;
-	expect_data(n, data, cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL));
+	expect_data(n, data, cut(data, size));
 	assert_false(o->behind_end);
 	vfs_node_unref(n);
 	tree_restart(&t);
@@ -41,14 +39,12 @@ static void test_what_a_failed_write_drops_behind_the_end_is_none_of_what_is_sti
 	for (unsigned step = 0; step < 5; step += 2) {
 		uint8_t *data = bytes_new(size + CELL, step + 1);
 
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
+		n = tree_init_with(&t, data, size);
 		stop_at(filetree_object(n), step, BY_LOG);
 		/* As a write does that would have made the file longer. */
 		filetree_trim(filetree_object(n), size + CELL);
 		assert_false(filetree_object(n)->shifting || filetree_object(n)->behind_end);
-		left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+		left = cut(data, size);
 		expect_data(n, data, left);
 		assert_ok(node_truncate(n, size));
 		memset(data + left, 0, size - left);
@@ -70,10 +66,8 @@ static void test_what_a_failed_write_left_is_dropped_when_an_error_is_over(void 
 	struct object *o;
 
 	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
+	n = tree_init_with(&t, data, size + CELL);
 	o = filetree_object(n);
-	assert_ok(node_write(n, 0, data, size + CELL, 0));
 	assert_ok(object_flush(NULL, o));
 	/* The last cell is what a write has left that failed, and the size never came to. */
 	__atomic_store_n(&o->inode.size_bytes, size, __ATOMIC_RELAXED);
@@ -82,7 +76,7 @@ static void test_what_a_failed_write_left_is_dropped_when_an_error_is_over(void 
 	filetree_trim(o, size + CELL);
 	assert_true(o->shifting && o->behind_end);
 	o->ds->pool->read_only = false;
-	left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+	left = cut(data, size);
 	expect_data(n, data, left);
 	assert_false(o->behind_end);
 	assert_ok(node_truncate(n, size));
@@ -127,7 +121,7 @@ static void test_damage_of_one_orphan_is_not_in_the_way_of_the_others(void **sta
 		vfs_node_unref(n);
 		vfs_node_unref(a);
 		tree_crash(&t, 0);
-		left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+		left = cut(data, size);
 		n = node_at(t.top, "f");
 		assert_false(filetree_object(n)->shifting);
 		expect_data(n, data, left);
@@ -164,7 +158,7 @@ static void test_an_orphan_that_cannot_be_read_makes_files_ask(void **state)
 	vfs_node_unref(n);
 	vfs_node_unref(a);
 	tree_crash(&t, 0);
-	left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+	left = cut(data, size);
 	n = node_at(t.top, "f");
 	o = filetree_object(n);
 	assert_true(o->ds->orphans_unknown && o->shifting && o->shift_unasked);
@@ -176,7 +170,7 @@ static void test_an_orphan_that_cannot_be_read_makes_files_ask(void **state)
 	/* The same of one whose range nobody has come to. */
 	stop_at(o, 2, BY_GROUP);
 	o->shift_unasked = true;
-	expect_data(n, data, cut_out(data, left, CUT_FIRST * CELL, CUT_COUNT * CELL));
+	expect_data(n, data, cut(data, left));
 	vfs_node_unref(n);
 	tree_done(&t);
 	free(data);
@@ -190,10 +184,8 @@ static void test_a_file_in_doubt_has_its_truncation_finished(void **state)
 	struct object *o;
 
 	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
+	n = tree_init_with(&t, data, 3 * CELL);
 	o = filetree_object(n);
-	assert_ok(node_write(n, 0, data, 3 * CELL, 0));
 	assert_ok(object_flush(NULL, o));
 	put_item(o, filetree_orphan_key(o->number), NULL, 0);
 	o->inode.size_bytes = o->write_end = 100;
@@ -220,9 +212,7 @@ static void test_a_file_in_doubt_is_removed_with_its_item(void **state)
 
 	(void)state;
 	for (unsigned how = 0; how < 4; how++) {
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, how % 2 ? size : 0, 0));
+		n = tree_init_with(&t, data, how % 2 ? size : 0);
 		if (how == 3)
 			stop_at(filetree_object(n), 3, BY_LOG);
 		filetree_object(n)->ds->orphans_unknown = true;
@@ -277,7 +267,7 @@ static void test_a_pool_that_is_only_read_does_not_give_half_of_it(void **state)
 	assert_ok(pool_export(&t.f, "tank", false));
 	assert_ok(pool_import(&t.f, 1));
 	tree_open(&t);
-	left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+	left = cut(data, size);
 	expect_cut(&t, data, left);
 	tree_done(&t);
 	free(data);

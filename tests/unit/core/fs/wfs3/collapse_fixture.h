@@ -39,6 +39,17 @@ static inline void expect_data(struct vfs_node *n, const uint8_t *want, size_t l
 	free(got);
 }
 
+/* A new file system, and the file "f" with these contents in it; they are perhaps not durable. Its node. */
+static inline struct vfs_node *tree_init_with(struct tree_fixture *t, const uint8_t *data, size_t len)
+{
+	struct vfs_node *n;
+
+	tree_init(t, 64 * MIB);
+	n = make_file(t->top, "f");
+	assert_ok(node_write(n, 0, data, len, 0));
+	return n;
+}
+
 #define CUT_CELLS 41u
 #define CUT_FIRST 2u
 #define CUT_COUNT 3u
@@ -71,6 +82,12 @@ static inline void stop_at(struct object *o, unsigned step, enum durable durable
 	sync_rwlock_wrunlock(&o->io_lock);
 	sync_mutex_unlock(&o->lock);
 	assert_ok(durable == BY_GROUP ? txg_force(o->ds->pool, 1) : txg_sync_log(o->ds));
+}
+
+/* What stop_at() leads to in the end. Returns the new length. */
+static inline size_t cut(uint8_t *data, size_t size)
+{
+	return cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
 }
 
 static inline void expect_cut(struct tree_fixture *t, uint8_t *data, size_t size)

@@ -23,9 +23,7 @@ static void test_what_is_behind_a_range_moves_down_and_its_space_is_free(void **
 		struct vfs_node *n;
 		size_t left;
 
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
+		n = tree_init_with(&t, data, size);
 		if (cases[i].flushed)
 			assert_ok(object_flush(NULL, filetree_object(n)));
 		assert_ok(collapse(n, offset, len));
@@ -94,9 +92,7 @@ static void test_the_labels_tell_that_ranges_are_taken_out_of_files(void **state
 	struct vfs_node *n;
 
 	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
-	assert_ok(node_write(n, 0, data, 3 * CELL, 0));
+	n = tree_init_with(&t, data, 3 * CELL);
 	assert_false(t.pool->has_collapse || t.pool->members->label.features_incompat & WFS3_FEATURE_COLLAPSE);
 	assert_ok(collapse(n, 0, CELL));
 	assert_true(t.pool->has_collapse && t.pool->members->label.features_incompat & WFS3_FEATURE_COLLAPSE);
@@ -153,9 +149,7 @@ static void test_a_power_cut_at_any_step_leaves_all_of_it_or_nothing(void **stat
 			struct tree_fixture t;
 			struct vfs_node *n;
 
-			tree_init(&t, 64 * MIB);
-			n = make_file(t.top, "f");
-			assert_ok(node_write(n, 0, data, size, 0));
+			n = tree_init_with(&t, data, size);
 			assert_ok(n->ops->flush(n, 0));
 			/* Contents that only the log has, in the range and behind it. */
 			for (unsigned cell = CUT_FIRST; cell < CUT_CELLS; cell += 9) {
@@ -166,7 +160,7 @@ static void test_a_power_cut_at_any_step_leaves_all_of_it_or_nothing(void **stat
 			stop_at(filetree_object(n), step, durable);
 			vfs_node_unref(n);
 			tree_crash(&t, 0);
-			left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+			left = cut(data, size);
 			expect_cut(&t, data, left);
 			tree_restart(&t);
 			expect_cut(&t, data, left);
@@ -184,9 +178,7 @@ static void test_without_a_flush_a_power_cut_may_undo_it_as_a_whole(void **state
 	struct vfs_node *n;
 
 	(void)state;
-	tree_init(&t, 64 * MIB);
-	n = make_file(t.top, "f");
-	assert_ok(node_write(n, 0, data, size, 0));
+	n = tree_init_with(&t, data, size);
 	assert_ok(n->ops->flush(n, 0));
 	assert_ok(collapse(n, 0, CELL));
 	vfs_node_unref(n);
@@ -211,9 +203,7 @@ static void test_the_check_accepts_a_range_that_is_half_taken_out(void **state)
 
 	(void)state;
 	for (unsigned step = 0; step < 5; step++) {
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
+		n = tree_init_with(&t, data, size);
 		assert_ok(n->ops->flush(n, 0));
 		stop_at(filetree_object(n), step, BY_GROUP);
 		vfs_node_unref(n);
@@ -237,11 +227,9 @@ static void test_whoever_wants_the_data_finishes_it_first(void **state)
 	for (unsigned how = 0; how < 5; how++) {
 		uint8_t *data = bytes_new(size, how + 1), byte = 1;
 
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
+		n = tree_init_with(&t, data, size);
 		stop_at(filetree_object(n), how % 2 ? 4 : 0, BY_LOG);
-		left = cut_out(data, size, CUT_FIRST * CELL, CUT_COUNT * CELL);
+		left = cut(data, size);
 		if (how == 0) {
 			expect_data(n, data, left);
 		} else if (how == 1) {
@@ -276,9 +264,7 @@ static void test_a_file_without_a_name_goes_as_any_other(void **state)
 
 	(void)state;
 	for (unsigned named = 0; named < 3; named++) {
-		tree_init(&t, 64 * MIB);
-		n = make_file(t.top, "f");
-		assert_ok(node_write(n, 0, data, size, 0));
+		n = tree_init_with(&t, data, size);
 		if (named == 2)
 			stop_at(filetree_object(n), 3, BY_LOG);
 		assert_ok(remove_name(t.top, "f", false));
@@ -289,7 +275,7 @@ static void test_a_file_without_a_name_goes_as_any_other(void **state)
 		if (named == 2) {
 			uint8_t *want = bytes_new(size, 4);
 
-			expect_data(n, want, cut_out(want, size, CUT_FIRST * CELL, CUT_COUNT * CELL));
+			expect_data(n, want, cut(want, size));
 			free(want);
 		}
 		assert_ok(n->ops->flush(n, 0));
