@@ -198,7 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Leaks are looked for between inputs; the fixture's own client stays. */
 	while (rpc_server_connections(server->f->server) > 1)
 		sync_sleep_ns(SYNC_NS_PER_MS / 20);
-	if (server->tree->node_count > NODES_KEPT) {
+	if (server->tree->fs.next_object > NODES_KEPT) {
 		end_server();
 		begin_server();
 	}

@@ -135,9 +135,9 @@ static inline int treefs_statfs(struct vfs_node *n, struct vfs_statfs *ret)
 	*ret = (struct vfs_statfs){ .fsid = TREEFS_FSID,
 		                    .total_bytes = 1 << 30,
 		                    .free_bytes = 1 << 29,
-		                    .available_bytes = 1 << 29,
+		                    .available_bytes = 1 << 28,
 		                    .object_count = fs->next_object,
-		                    .objects_free = UINT64_MAX - fs->next_object,
+		                    .objects_free = 7,
 		                    .block_bytes = 4096,
 		                    .name_max = VFS_NAME_MAX };
 	return 0;
@@ -177,13 +177,9 @@ static inline int treefs_read(struct vfs_node *n, const struct iovec *iov, int c
 	return err;
 }
 
-static inline int treefs_write(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset, unsigned flags)
+/* With the lock held. */
+static inline void treefs_write_at(struct treefs_node *t, const struct iovec *iov, int count, uint64_t offset)
 {
-	struct treefs_node *t = treefs_of(n);
-
-	sync_mutex_lock(&t->fs->lock);
-	if (flags & VFS_APPEND)
-		offset = t->st.size_bytes;
 	for (int i = 0; i < count; offset += iov[i++].iov_len) {
 		if (offset + iov[i].iov_len > t->st.size_bytes)
 			treefs_resize(t, offset + iov[i].iov_len);
@@ -191,6 +187,14 @@ static inline int treefs_write(struct vfs_node *n, const struct iovec *iov, int 
 			memcpy(t->data + offset, iov[i].iov_base, iov[i].iov_len);
 	}
 	treefs_changed(t, true);
+}
+
+static inline int treefs_write(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset, unsigned flags)
+{
+	struct treefs_node *t = treefs_of(n);
+
+	sync_mutex_lock(&t->fs->lock);
+	treefs_write_at(t, iov, count, flags & VFS_APPEND ? t->st.size_bytes : offset);
 	sync_mutex_unlock(&t->fs->lock);
 	return 0;
 }
@@ -205,16 +209,14 @@ static inline int treefs_flush(struct vfs_node *n, unsigned flags)
 static inline int treefs_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct treefs_node *t = treefs_of(n);
-	int err = 0;
 
 	(void)flags;
 	sync_mutex_lock(&t->fs->lock);
 	if (offset + len > t->st.size_bytes)
-		err = err_set(-EINVAL, "beyond the end");
-	else
-		memset(t->data + offset, 0, len);
+		treefs_resize(t, offset + len);
+	memset(t->data + offset, 0, len);
 	sync_mutex_unlock(&t->fs->lock);
-	return err;
+	return 0;
 }
 
 /* One translation unit of a test program says TREEFS_DEFINE_OPS. */

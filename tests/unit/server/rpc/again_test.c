@@ -34,9 +34,9 @@ static uint32_t run_twice(struct tree_fixture *t, struct call how, const struct 
 	return status;
 }
 
-static struct memtree_entry *entry(struct tree_fixture *t, const char *name)
+static struct treefs_entry *entry(struct tree_fixture *t, const char *name)
 {
-	return mt_find(t->tree->nodes[0], name, strlen(name));
+	return *treefs_find(t->tree->fs.root, name, strlen(name));
 }
 
 static const struct wfsp_op make = {
@@ -132,7 +132,7 @@ static void test_data_is_written_again_only_where_nobody_else_wrote(void **state
 		assert_int_equal(run(fd, SLOT(1, 1 + i), cases[i].ops, cases[i].count, &n, &last), WFSP_OK);
 		assert_int_equal(last.status, WFSP_OK);
 		assert_memory_equal(entry(t, cases[i].name)->node->data, cases[i].after, 4);
-		assert_int_equal(mt_unlink(&t->tree->nodes[0]->node, cases[i].name, 1, false, NULL), 0);
+		assert_int_equal(mt_unlink(memtree_root(t->tree), cases[i].name, 1, false, NULL), 0);
 		close(fd);
 	}
 }
@@ -140,7 +140,7 @@ static void test_data_is_written_again_only_where_nobody_else_wrote(void **state
 static void test_a_guard_is_passed_again_when_what_it_guards_was_done(void **state)
 {
 	struct tree_fixture *t = *state;
-	uint64_t change = t->tree->nodes[0]->st.change;
+	uint64_t change = t->tree->fs.root->st.change;
 	const struct wfsp_op ops[] = { root,
 		                       { .code = WFSP_OP_GUARD, .change = change },
 		                       { .code = WFSP_OP_SETATTR, .set = { .valid = WFSP_SET_MODE, .mode = 0700 } } };

@@ -26,15 +26,35 @@ static inline void mt_note(struct memtree *t, const struct vfs_tag *tag, uint64_
 		*r = (struct memtree_result){ *tag, number };
 }
 
+/* Something was made. */
+static inline void mt_made(struct memtree *t, const struct vfs_tag *tag, uint64_t object)
+{
+	sync_mutex_lock(&t->fs.lock);
+	t->creates++;
+	mt_note(t, tag, object);
+	sync_mutex_unlock(&t->fs.lock);
+}
+
+/* Note a change that succeeded. Returns @err. */
+static inline int mt_done(struct memtree *t, const struct vfs_tag *tag, int err, uint64_t number)
+{
+	if (!err) {
+		sync_mutex_lock(&t->fs.lock);
+		mt_note(t, tag, number);
+		sync_mutex_unlock(&t->fs.lock);
+	}
+	return err;
+}
+
 static inline int mt_recall(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret)
 {
-	struct memtree *t = mt(any)->tree;
+	struct memtree *t = mt(any);
 	struct memtree_result *r;
 	int err = 0;
 
 	if (t->forgets)
 		return -EOPNOTSUPP;
-	sync_mutex_lock(&t->lock);
+	sync_mutex_lock(&t->fs.lock);
 	r = mt_result(t, tag);
 	if (!r || (int32_t)(tag->sequence - r->tag.sequence) > 0)
 		err = -ENOENT;
@@ -42,7 +62,7 @@ static inline int mt_recall(struct vfs_node *any, const struct vfs_tag *tag, str
 		err = err_set(-EPROTO, "a later request");
 	else
 		*ret = (struct vfs_result){ .kind = r->tag.kind, .number = r->number };
-	sync_mutex_unlock(&t->lock);
+	sync_mutex_unlock(&t->fs.lock);
 	return err;
 }
 

@@ -33,7 +33,7 @@ static void test_a_file_is_created_written_read_and_removed(void **state)
 	assert_int_equal(attr.size_bytes, 0);
 	assert_int_equal(wfs_pwrite(f, "hello world", 11, 5000, 0), 0);
 	assert_int_equal(wfs_flush(f), 0);
-	assert_true(t->tree->flushes > 0);
+	assert_true(t->tree->fs.flushes > 0);
 	assert_int_equal(wfs_pread_some(f, buf, sizeof(buf), 5006, &len), 0);
 	assert_int_equal(len, 5);
 	assert_memory_equal(buf, "world", 5);
