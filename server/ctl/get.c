@@ -90,13 +90,7 @@ static int get_large(struct transfer *t, const struct remote_entry *e, int dir_f
 		return fd;
 	}
 	while (!err && at < e->attr.size_bytes) {
-		err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_DATA, &at);
-		if (err == -ENXIO) {
-			err = 0;
-			break;
-		}
-		if (!err)
-			err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_HOLE, &end);
+		err = transfer_next_data(t, e, &at, &end);
 		if (!err)
 			err = get_range(t, f, fd, at, end);
 		at = end;

@@ -34,6 +34,17 @@ void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes)
 	progress_bytes(&t->progress, t->file_count, t->bytes);
 }
 
+int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end)
+{
+	int err = wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_DATA, at);
+
+	if (err == -ENXIO) {
+		*at = *end = e->attr.size_bytes;
+		return 0;
+	}
+	return err ? err : wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_HOLE, end);
+}
+
 void transfer_skip(struct transfer *t, const char *path, const char *why)
 {
 	progress_done(&t->progress);
@@ -94,15 +105,8 @@ static int copy_data(struct transfer *t, const struct remote_entry *e, const str
 	uint64_t at = 0, end, len;
 	int err = 0;
 
-	/* Only what has data is copied, so that holes stay. */
 	while (!err && at < e->attr.size_bytes) {
-		err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_DATA, &at);
-		if (err == -ENXIO) {
-			err = 0;
-			break;
-		}
-		if (!err)
-			err = wfs_seek(t->w, NULL, &e->fh, at, WFS_SEEK_HOLE, &end);
+		err = transfer_next_data(t, e, &at, &end);
 		while (!err && at < end) {
 			uint64_t want = end - at < (64u << 20) ? end - at : 64u << 20;
 

@@ -27,6 +27,11 @@ int transfer_init(struct transfer *t, struct wfs *w, const char *what);
 void transfer_done(struct transfer *t);
 /* Another file, or part of one. */
 void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes);
+/*
+ * The next range of a file on the server that has data, from *@at on: holes are left out, so that they stay holes.
+ * *@at == *@end at the end of the file.
+ */
+int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end);
 /* One line about something that is left out; the rest goes on. */
 void transfer_skip(struct transfer *t, const char *path, const char *why);
 /* The same with the error of libwfs. */
