@@ -50,20 +50,12 @@ static void note_state(struct run *r)
 
 static struct vfs_node *any_dir(struct run *r)
 {
-	struct vfs_node *dir = r->t.top, *n;
+	struct vfs_node *dir = r->t.top;
 
 	vfs_node_ref(dir);
 	for (unsigned depth = 0; depth < 3 && random_number(r) % 3; depth++) {
-		char name[2] = { (char)('a' + random_number(r) % 3), 0 };
-
-		if (dir->ops->lookup(dir, name, 1, &n))
+		if (!step_down(&dir, (char)('a' + random_number(r) % 3)))
 			break;
-		if (n->type != VFS_TYPE_DIR) {
-			vfs_node_unref(n);
-			break;
-		}
-		vfs_node_unref(dir);
-		dir = n;
 	}
 	return dir;
 }

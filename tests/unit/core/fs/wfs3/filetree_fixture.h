@@ -83,6 +83,22 @@ static inline int lookup_error(struct vfs_node *dir, const char *name)
 	return rc;
 }
 
+/* *@dir becomes the directory of that name in it. False: there is none. */
+static inline bool step_down(struct vfs_node **dir, char name)
+{
+	struct vfs_node *n;
+
+	if ((*dir)->ops->lookup(*dir, &name, 1, &n))
+		return false;
+	if (n->type != VFS_TYPE_DIR) {
+		vfs_node_unref(n);
+		return false;
+	}
+	vfs_node_unref(*dir);
+	*dir = n;
+	return true;
+}
+
 static inline int make_type(struct vfs_node *dir, const char *name, enum vfs_type type, struct vfs_node **ret)
 {
 	struct vfs_new attr = { .type = type, .mode = type == VFS_TYPE_DIR ? 0755 : 0644, .uid = 7, .gid = 8 };

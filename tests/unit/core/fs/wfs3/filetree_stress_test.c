@@ -32,21 +32,15 @@ static void random_name(struct worker *w, char name[3])
 /* The top, or a directory in it or in that. */
 static struct vfs_node *random_dir(struct worker *w)
 {
-	struct vfs_node *dir = w->t->top, *n;
+	struct vfs_node *dir = w->t->top;
 
 	vfs_node_ref(dir);
 	for (unsigned depth = 0; depth < 2; depth++) {
 		char name[3];
 
 		random_name(w, name);
-		if (dir->ops->lookup(dir, name, 1, &n))
+		if (!step_down(&dir, name[0]))
 			break;
-		if (n->type != VFS_TYPE_DIR) {
-			vfs_node_unref(n);
-			break;
-		}
-		vfs_node_unref(dir);
-		dir = n;
 	}
 	return dir;
 }

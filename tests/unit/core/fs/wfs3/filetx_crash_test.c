@@ -38,20 +38,12 @@ static void note_state(struct vfs_node *top, char *out)
 
 static struct vfs_node *any_dir(struct run *r, struct vfs_node *top)
 {
-	struct vfs_node *dir = top, *n;
+	struct vfs_node *dir = top;
 
 	vfs_node_ref(dir);
 	for (unsigned depth = 0; depth < 2 && random_number(r) % 2; depth++) {
-		char name[2] = { (char)('a' + random_number(r) % NAMES), 0 };
-
-		if (dir->ops->lookup(dir, name, 1, &n))
+		if (!step_down(&dir, (char)('a' + random_number(r) % NAMES)))
 			break;
-		if (n->type != VFS_TYPE_DIR) {
-			vfs_node_unref(n);
-			break;
-		}
-		vfs_node_unref(dir);
-		dir = n;
 	}
 	return dir;
 }
