@@ -3,8 +3,7 @@
 
 import errno
 import queue
-from collections.abc import Callable, Iterator
-from uuid import uuid4
+from collections.abc import Callable
 
 import pytest
 
@@ -12,6 +11,7 @@ from appliance import SLOW, Appliance
 from libwfs import EXCHANGE, EXCLUSIVE, LOCKED, NOREPLACE, READ, SHARED, SYMLINK, UNLOCKED, WRITE, Client, Handle, fails
 from libwfs_abi import NUMBERS as N
 from libwfs_batch import Batch
+from libwfs_fixtures import top, w  # noqa: F401  pylint: disable=unused-import
 from mounts import create_tree
 
 CELL = 65536
@@ -21,18 +21,6 @@ CELL = 65536
 def address(shared: Appliance) -> str:
     create_tree(shared, "home")
     return f"unix:{shared.rpc_socket}"
-
-
-@pytest.fixture
-def w(address: str) -> Iterator[Client]:
-    with Client(address) as client:
-        yield client
-
-
-@pytest.fixture
-def top(w: Client) -> Handle:
-    """A directory of the test's own."""
-    return w.make(w.root("home"), uuid4().hex)
 
 
 def test_handles_are_saved_restored_and_taken_from_results(w: Client, top: Handle) -> None:

@@ -5,7 +5,6 @@ import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -13,6 +12,7 @@ import libwfs_abi as abi
 from appliance import Appliance, wait_for
 from libwfs import DIR, EXCLUSIVE, LOCKED, READ, SHARED, SYMLINK, TO_THE_END, UNLOCKED, WRITE, Client, File, Handle, Ledger, fails, in_threads
 from libwfs_abi import NUMBERS as N
+from libwfs_fixtures import top, w  # noqa: F401  pylint: disable=unused-import
 from mounts import create_tree
 
 CELL = 65536
@@ -29,21 +29,9 @@ def address(shared: Appliance) -> str:
 
 
 @pytest.fixture
-def w(address: str) -> Iterator[Client]:
-    with Client(address) as client:
-        yield client
-
-
-@pytest.fixture
 def other(address: str) -> Iterator[Client]:
     with Client(address) as client:
         yield client
-
-
-@pytest.fixture
-def top(w: Client) -> Handle:
-    """A directory of the test's own."""
-    return w.make(w.root("home"), uuid4().hex)
 
 
 @pytest.fixture
