@@ -19,6 +19,7 @@
 #include "protocol/rpc/rpc_msg.h"
 #include "protocol/wfs_compound.h"
 #include "protocol/xdr/xdr.h"
+#include "tests/fuzz/take.h"
 
 #define CALL_BYTES_MAX 131072u
 #define REPLY_BYTES_MAX 131072u
@@ -33,15 +34,6 @@ struct server {
 	uint8_t *call;
 	uint8_t *reply;
 };
-
-static uint64_t take(struct rd *r, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v = v << 8 | (rd_left(r) ? rd_u8(r) : 0);
-	return v;
-}
 
 static bool receive(int fd, uint8_t *to, size_t len)
 {

@@ -3,6 +3,7 @@
  * Compounds on a file tree in memory, by a real server: operations of all kinds with any values, on handles that are
  * right, altered or missing, in slots or without; some messages with bytes altered. What comes back must be sound.
  */
+#include "tests/fuzz/take.h"
 #include "tests/unit/server/rpc/tree_fixture.h"
 
 #include "core/base/assert.h"
@@ -44,15 +45,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	begin_server();
 	always(atexit(end_server) == 0);
 	return 0;
-}
-
-static uint64_t take(struct rd *r, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v = v << 8 | (rd_left(r) ? rd_u8(r) : 0);
-	return v;
 }
 
 static uint64_t take_number(struct rd *r)

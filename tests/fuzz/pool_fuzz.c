@@ -5,6 +5,7 @@
  * crash, and nothing is written to a pool that was refused; and a pool that was not edited stays whole.
  */
 #include "core/fs/wfs3/check.h"
+#include "tests/fuzz/take.h"
 #include "tests/unit/core/fs/wfs3/craft_core.h"
 
 #define EDITS_MAX 16u
@@ -26,16 +27,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	craft_core_make(&cores[2], 1, CRAFT_WITH_LOG);
 	craft_core_make(&cores[3], 2, CRAFT_WITH_LOG | CRAFT_MIRROR);
 	return 0;
-}
-
-/* The input runs out: zeros. */
-static uint64_t take(struct rd *r, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v = v << 8 | (rd_left(r) ? rd_u8(r) : 0);
-	return v;
 }
 
 /* A value that is likely to mean something where it is put. */

@@ -3,6 +3,7 @@
  * A real RPC server on a file in memory, and a client that sends what it likes: well-formed calls of all procedures
  * with any arguments, headers with any body, and any bytes. The server answers or hangs up, and serves the next one.
  */
+#include "tests/fuzz/take.h"
 #include "tests/unit/server/rpc/fixture.h"
 
 #include "core/base/assert.h"
@@ -35,15 +36,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	server = state;
 	always(atexit(remove_dir) == 0);
 	return 0;
-}
-
-static uint64_t take(struct rd *r, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v = v << 8 | (rd_left(r) ? rd_u8(r) : 0);
-	return v;
 }
 
 static uint64_t take_number(struct rd *r)
