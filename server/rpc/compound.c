@@ -310,11 +310,16 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 static void put_error(struct compound *c, int err)
 {
 	char text[WFSP_TEXT_MAX + 1];
-	const struct err *e = err_get();
+	struct err e;
 
-	err_text(e->code == err ? e : NULL, err, 0, text, sizeof(text));
+	err_take(&e);
+	if (e.code != err)
+		e = (struct err){ 0 };
 	/* What is busy in a transaction is what somebody else has changed. */
-	wfsp_put_status(&c->w, c->tx && err == -EBUSY ? WFSP_ERR_CONFLICT : wfsp_status_from_errno(err), text);
+	if (c->tx && err == -EBUSY)
+		e.code = err = wfsp_status_to_errno(WFSP_ERR_CONFLICT);
+	err_text(&e, err, 0, text, sizeof(text));
+	wfsp_put_status(&c->w, wfsp_status_from_errno(err), text);
 	always(!c->w.bad);
 }
 

@@ -190,14 +190,19 @@ static int vfs_lock_of(struct compound *c, const struct wfsp_lock *l, bool make,
 /* Clients lock that for flock(2). */
 #define WHOLE_FILE_OFFSET (UINT64_C(1) << 63)
 
-static int check_lock(const struct wfsp_lock *l)
+static int check_lock_range(const struct wfsp_lock *l)
 {
-	if (l->type != WFSP_LOCK_SHARED && l->type != WFSP_LOCK_EXCLUSIVE)
-		return err_set(-EINVAL, "a lock of type %u", l->type);
 	if (!l->len_bytes || (l->len_bytes != UINT64_MAX && l->offset > UINT64_MAX - l->len_bytes))
 		return err_set(-EINVAL, "a lock on %llu bytes at %llu", (unsigned long long)l->len_bytes,
 		               (unsigned long long)l->offset);
 	return 0;
+}
+
+static int check_lock(const struct wfsp_lock *l)
+{
+	if (l->type != WFSP_LOCK_SHARED && l->type != WFSP_LOCK_EXCLUSIVE)
+		return err_set(-EINVAL, "a lock of type %u", l->type);
+	return check_lock_range(l);
 }
 
 int compound_lock(struct compound *c, const struct wfsp_lock *l, bool reclaim, struct vfs_lock *ret,
@@ -266,8 +271,10 @@ int op_lock_test(struct compound *c, const struct wfsp_op *op, struct wfsp_op_re
 int op_unlock(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	uint64_t owner;
-	int err = rpc_session_owner(&c->conn->server->sessions, c->conn->session, op->lock.owner, false, &owner);
+	int err = check_lock_range(&op->lock);
 
 	(void)res;
+	if (!err)
+		err = rpc_session_owner(&c->conn->server->sessions, c->conn->session, op->lock.owner, false, &owner);
 	return err ? err : vfs_unlock(c->current->h, owner, op->lock.offset, op->lock.len_bytes);
 }

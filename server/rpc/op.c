@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/nowait.h"
 #include "protocol/xdr/xdr.h"
@@ -231,9 +232,14 @@ static int exec_extents(struct rpc_op *op, unsigned flags)
 
 static int exec_prefetch(struct rpc_op *op)
 {
-	uint64_t len = op->len_bytes < RPC_PREFETCH_BYTES_MAX ? op->len_bytes : RPC_PREFETCH_BYTES_MAX;
+	uint64_t len = min_u64(op->len_bytes, RPC_PREFETCH_BYTES_MAX);
+	struct vfs_stat st;
+	int err = vfs_stat(op->handle->vfs, &st);
 
-	return vfs_prefetch(op->handle->vfs, op->offset, len);
+	/* All of the range must be there, though not all of it is brought. */
+	if (!err && !range_within(op->offset, op->len_bytes, st.size_bytes))
+		err = err_set(-EINVAL, "the range to be cached is outside the file");
+	return err ? err : vfs_prefetch(op->handle->vfs, op->offset, len);
 }
 
 static int exec_statistics(struct rpc_op *op)

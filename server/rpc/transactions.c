@@ -121,11 +121,16 @@ int rpc_tx_begin(struct rpc_session *s, struct rpc_tree *tree, const struct vfs_
 		forget_dead(s);
 		err = list_it(s, t);
 	}
-	if (err)
+	if (err) {
+		struct err why;
+
+		err_take(&why); /* as its end is no error of its own */
 		tx_free(t);
-	else
-		*ret = t;
-	return err;
+		err_restore(&why);
+		return err;
+	}
+	*ret = t;
+	return 0;
 }
 
 int rpc_tx_get(struct rpc_session *s, const struct rpc_tree *tree, uint64_t id, struct rpc_tx **ret)

@@ -2,6 +2,7 @@
 """Transactions over the wfs protocol: whose they are, how they end, and compounds that are all or nothing."""
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -40,6 +41,7 @@ def fails(code: int, w: Client, number: int, **kinds: object) -> None:
     with pytest.raises(OSError) as caught:
         (b.tx_commit() if not kinds else b.put_file("x", b"")).run()
     assert caught.value.errno == code, caught.value
+    assert os.strerror(errno.EBUSY) not in str(caught.value)
 
 
 def test_atomic_compounds_are_all_or_nothing(w: Client) -> None:
@@ -137,6 +139,7 @@ def test_transactions_whose_time_is_over_take_no_places(box: Appliance, w: Clien
         with pytest.raises(OSError) as caught:
             begin(client)
         assert caught.value.errno == errno.EAGAIN
+        assert "16 transactions of a client are running" in str(caught.value)
         return numbers
 
     def state(number: int) -> int:

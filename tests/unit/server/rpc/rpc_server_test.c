@@ -208,6 +208,8 @@ static void test_flush_fua_zero_discard_and_prefetch_reach_the_file(void **state
 	assert_int_equal(wfs_discard(file, 4096, 4096, 0), 0);
 	assert_int_equal(f->mem.data[5000], 0);
 	assert_int_equal(wfs_prefetch(file, 0, FILE_BYTES), 0);
+	assert_int_equal(wfs_prefetch(file, 0, FILE_BYTES + 1), -EINVAL);
+	assert_int_equal(wfs_prefetch(file, 1, UINT64_MAX), -EINVAL);
 	wfs_close(file);
 	wfs_disconnect(w);
 }

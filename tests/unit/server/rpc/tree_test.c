@@ -272,6 +272,17 @@ static void test_locks_of_two_clients_exclude_each_other_and_go_with_their_owner
 	assert_int_equal(wfs_lock_test(w, NULL, &a, &lock, &other), 0);
 	assert_int_equal(other.type, WFS_LOCK_EXCLUSIVE);
 	assert_int_equal(other.len_bytes, 100);
+	/* Ranges that are none are refused alike, and give nothing up. */
+	for (unsigned i = 0; i < 3; i++) {
+		struct wfs_lock odd = {
+			.owner = 1, .offset = UINT64_MAX - 1, .len_bytes = 4, .type = (enum wfs_lock_type)i
+		};
+
+		assert_int_equal(wfs_lock(t->w, NULL, &a, &odd), -EINVAL);
+		odd = (struct wfs_lock){ .owner = 1, .offset = 0, .len_bytes = 0, .type = (enum wfs_lock_type)i };
+		assert_int_equal(wfs_lock(t->w, NULL, &a, &odd), -EINVAL);
+	}
+	assert_int_equal(wfs_lock(w, NULL, &a, &lock), -EAGAIN);
 	lock.type = WFS_LOCK_NONE;
 	assert_int_equal(wfs_lock(t->w, NULL, &a, &lock), 0);
 	lock.type = WFS_LOCK_SHARED;
