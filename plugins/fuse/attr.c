@@ -110,6 +110,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	int err;
 
 	set_of(st, what, &set);
+	/* Both only come together when setuid or setgid is to be cleared because of the size, perhaps by somebody who
+	 * may write and is not the owner. The server does that itself. */
+	if ((set.valid & WFS_SET_SIZE) && (set.valid & WFS_SET_MODE))
+		set.valid &= ~WFS_SET_MODE;
 	caller_get(req, &who);
 	if (fi && (set.valid & WFS_SET_SIZE))
 		file = file_of(fi)->file;

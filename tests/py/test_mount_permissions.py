@@ -214,6 +214,18 @@ def test_who_makes_a_file_may_truncate_it_as_he_opens_it(here: Path) -> None:
             assert error_as(USER, GROUP, [], call, file) == ("" if mode & 0o200 else "EACCES")
 
 
+def test_who_may_write_a_setuid_file_of_another_may_truncate_it(here: Path) -> None:
+    file = here / "file"
+    for call in ("os.truncate(sys.argv[1], 1)", "os.ftruncate(os.open(sys.argv[1], os.O_RDWR), 1)",
+                 "os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)"):  # fmt: skip
+        file.write_text("data")
+        os.chown(file, USER, GROUP)
+        file.chmod(0o6777)
+        assert error_as(USER + 1, GROUP + 1, [], call, file) == ""
+        assert file.stat().st_size == (0 if "TRUNC" in call else 1)
+        assert file.stat().st_mode & 0o7777 == 0o777
+
+
 def test_an_immutable_file_stays_setuid_and_says_so(here: Path) -> None:
     file = here / "file"
     file.write_text("x")
