@@ -188,6 +188,7 @@ soak: all $(O)/unit/server/rpc/storm_test ## kill the daemon a hundred times und
 	$(Q)WFSD_CRASH_CYCLES=100 WFSD_FIO_KILLS=24 $(PYTHON) -m pytest -q tests/py/test_crash.py tests/py/test_kill_fio.py
 	$(Q)WFSD_NAMES=1000000 WFSD_WORKLOAD_S=60 WFSD_POSTGRES_KILLS=10 $(PYTHON) -m pytest -q tests/py/test_mount_workloads.py
 	$(Q)WFSD_RANDOM_IO_S=600 $(PYTHON) -m pytest -q tests/py/test_mount_programs.py -k random_io
+	$(Q)WFSD_PEER_SECONDS=120 $(PYTHON) -m pytest -q tests/py/test_mount_peer.py
 guest: ## tests in a virtual machine with the stock kernel
 	$(Q)$(PYTHON) tests/run.py guest
 lint: ## include rules, sizes, headers, formatting
