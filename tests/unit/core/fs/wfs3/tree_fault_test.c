@@ -124,6 +124,19 @@ static int change(struct fixture *f, struct model *m, enum kind kind, unsigned i
 	}
 }
 
+/* By fields: what is between them is nobody's. */
+static void assert_same_model(const struct model *m, const struct model *other)
+{
+	unsigned different = 0;
+
+	for (unsigned i = 0; i < MODEL_KEYS; i++) {
+		const struct model_item *a = &m->items[i], *b = &other->items[i];
+
+		different += a->present != b->present || a->len != b->len || a->seed != b->seed;
+	}
+	assert_int_equal(different, 0);
+}
+
 /* Try the nth failure, for all n, until a change gets through. Returns how many there were. */
 static unsigned fail_each(struct fixture *f, struct model *m, unsigned *counter, enum kind kind, unsigned i)
 {
@@ -139,7 +152,7 @@ static unsigned fail_each(struct fixture *f, struct model *m, unsigned *counter,
 		assert_int_equal(f->store->reserved, 0);
 		if (failed) {
 			assert_int_equal(rc, -ENOMEM);
-			assert_memory_equal(m, before, sizeof(*m));
+			assert_same_model(m, before);
 			check_lookups(f, m);
 		}
 		free(before);
