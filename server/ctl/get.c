@@ -186,7 +186,7 @@ static int get_dir(struct transfer *t, const struct remote_entry *e, int parent_
 	if (fd < 0)
 		return local_err("what is here is not a directory");
 	err = remote_list(t->w, &e->fh, &entries, &count);
-	for (size_t i = 0; i < count && !err;) {
+	for (size_t i = 0; i < count && !err && !t->gone;) {
 		const struct remote_entry *at = &entries[i];
 		char *below;
 

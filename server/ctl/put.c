@@ -59,7 +59,7 @@ static void flush_pending(struct pending *p)
 {
 	unsigned at = 0;
 
-	while (at < p->count) {
+	while (at < p->count && !p->t->gone) {
 		int err;
 		unsigned done = send_batch(p, at, &err);
 
@@ -218,7 +218,7 @@ static int put_dir(struct transfer *t, const char *path, const struct stat *st, 
 	/* Directories after the files: a batch belongs to one directory. */
 	for (int dirs = 0; dirs < 2 && !err; dirs++) {
 		rewinddir(d);
-		while ((e = readdir(d))) {
+		while (!t->gone && (e = readdir(d))) {
 			char *below;
 
 			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
@@ -298,7 +298,7 @@ enum ctl_status cmd_put(struct ctl *c)
 		status = command_fail(CTL_FAILED, "'%s' is not a directory", c->operands[last]);
 	else if (transfer_init(&t, r.w, "sending") || (!into && remote_parent(&r, &dir, &name)))
 		status = remote_fail("cannot use", c->operands[last]);
-	for (int i = 0; i < last && status == CTL_OK; i++) {
+	for (int i = 0; i < last && status == CTL_OK && !t.gone; i++) {
 		struct pending p = { .t = &t, .dir = &dir };
 		char *own = own_name(c->operands[i]);
 

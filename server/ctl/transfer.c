@@ -56,6 +56,7 @@ void transfer_skip_err(struct transfer *t, const char *path)
 {
 	char text[512];
 
+	t->gone |= err_get()->code == -ETIMEDOUT;
 	transfer_skip(t, path, wfs_error_text(text, sizeof(text)));
 }
 
@@ -158,7 +159,7 @@ static int copy_dir(struct transfer *t, const struct remote_entry *e, const stru
 	size_t count = 0;
 	int err = remote_list(t->w, &e->fh, &entries, &count);
 
-	for (size_t i = 0; i < count && !err; i++) {
+	for (size_t i = 0; i < count && !err && !t->gone; i++) {
 		char *below;
 
 		if (asprintf(&below, "%s/%s", path, entries[i].name) < 0) {

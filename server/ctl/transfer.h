@@ -19,6 +19,7 @@ struct transfer {
 	struct progress progress;
 	uint64_t file_count, bytes; /* done */
 	bool failed; /* something was left out, and said so */
+	bool gone; /* for want of a server: nothing more is tried, which would take as long with each file */
 	struct wfs_attr
 	        copy; /* cp: of the directory that is made at the top, which may lie in the one that is copied */
 };

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import Appliance, CommandResult, Settings, program
+from appliance import Appliance, CommandResult, Settings, program, wait_for
 from libwfs import Client
 
 
@@ -161,6 +161,23 @@ def test_what_is_very_deep_is_removed(files: Files, tmp_path: Path) -> None:
     assert "more than 500 directories" in files.fails("find", "home/top")
     files.do("rm", "--recursive", "home/top")
     assert files.names("home") == []
+
+
+@pytest.mark.parametrize("what", ["put", "get"])
+def test_a_server_that_is_gone_is_waited_for_once(files: Files, tmp_path: Path, what: str) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(400):
+        (many / f"f{i}").write_bytes(b"x" * 20_000)
+    files.do("put", str(many), "home")
+    command = subprocess.Popen([program("wfs"), "--server", f"unix:{files.box.rpc_socket}", what,
+                                *([str(many), "home/two"] if what == "put" else ["home/many", str(tmp_path / "two")])],
+                               stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: "two" in files.names("home") if what == "put" else (tmp_path / "two").exists(), "the first files", interval_s=0)
+    files.box.kill9()
+    _, told = command.communicate(timeout=55)
+    # Unless it was faster than the signal.
+    assert command.returncode == 0 or (command.returncode == 1 and told.count("is left out") == 1), told
 
 
 def test_names_do_not_control_a_terminal(files: Files, tmp_path: Path) -> None:
