@@ -110,6 +110,21 @@ static void show_mode(void *acl, size_t len, uint32_t mode)
 		acl_set_mode(acl, len, mode);
 }
 
+typedef int check_fn(struct vfs_handle *h, const struct vfs_cred *cred, enum space space, const struct vfs_stat *st);
+
+/* May @cred do it, and can the file system, now? */
+static int may(struct vfs_handle *h, const struct vfs_cred *cred, enum space space, check_fn *check, bool can,
+               struct vfs_stat *ret_st)
+{
+	int err = handle_stat(h, ret_st);
+
+	if (!err)
+		err = check(h, cred, space, ret_st);
+	if (!err && !can)
+		err = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
+	return err ? err : node_may_wait(h->node);
+}
+
 static int get(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, void *buf, size_t cap,
                size_t *ret_len)
 {
@@ -118,13 +133,7 @@ static int get(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 	int ret = space_of(name, &space);
 
 	if (!ret)
-		ret = handle_stat(h, &st);
-	if (!ret)
-		ret = check_get(h, cred, space, &st);
-	if (!ret && !h->node->ops->get_xattr)
-		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	if (!ret)
-		ret = node_may_wait(h->node);
+		ret = may(h, cred, space, check_get, h->node->ops->get_xattr, &st);
 	if (!ret)
 		ret = h->node->ops->get_xattr(h->node, name, buf, cap, ret_len);
 	if (!ret && cap && space == SPACE_ACL && !strcmp(name, VFS_ACL_ACCESS))
@@ -193,13 +202,7 @@ static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 	if (!ret && len > VFS_XATTR_BYTES_MAX)
 		ret = err_set(-E2BIG, "an extended attribute of %zu bytes is longer than %u", len, VFS_XATTR_BYTES_MAX);
 	if (!ret)
-		ret = handle_stat(h, &st);
-	if (!ret)
-		ret = check_set(h, cred, space, &st);
-	if (!ret && !h->node->ops->set_xattr)
-		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	if (!ret)
-		ret = node_may_wait(h->node);
+		ret = may(h, cred, space, check_set, h->node->ops->set_xattr, &st);
 	/* An ACL and the mode are two changes. */
 	if (!ret && space == SPACE_ACL && nowait_here())
 		ret = -EAGAIN;
@@ -227,13 +230,7 @@ static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const c
 	int ret = space_of(name, &space);
 
 	if (!ret)
-		ret = handle_stat(h, &st);
-	if (!ret)
-		ret = check_set(h, cred, space, &st);
-	if (!ret && !h->node->ops->remove_xattr)
-		ret = err_set(-EOPNOTSUPP, "the file system has no extended attributes");
-	if (!ret)
-		ret = node_may_wait(h->node);
+		ret = may(h, cred, space, check_set, h->node->ops->remove_xattr, &st);
 	if (!ret)
 		ret = h->node->ops->remove_xattr(h->node, name, cred->tag);
 	/* As Linux has it: afterwards there is no ACL. */
