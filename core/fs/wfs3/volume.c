@@ -183,6 +183,16 @@ static int volume_write(struct vfs_node *n, const struct iovec *iov, int iov_cou
 	return ret;
 }
 
+/* For what changes something, and has to wait. Leave with dataset_exit(). */
+static int enter_to_change(struct dataset *ds, unsigned flags)
+{
+	int ret = pool_check_writable(ds->pool);
+
+	if (ret)
+		return ret;
+	return flags & VFS_NOWAIT ? -EAGAIN : dataset_enter(ds, flags);
+}
+
 static int volume_flush(struct vfs_node *n, unsigned flags)
 {
 	struct dataset *ds = to_dataset(n);
@@ -190,12 +200,7 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 
 	if (ds->pool->read_only)
 		return 0;
-	if (flags & VFS_NOWAIT)
-		return -EAGAIN;
-	ret = pool_check_writable(ds->pool);
-	if (ret)
-		return ret;
-	ret = dataset_enter(ds, flags);
+	ret = enter_to_change(ds, flags);
 	if (ret)
 		return ret;
 	ret = object_persist(&ds->self, 0, UINT64_MAX);
@@ -211,13 +216,8 @@ static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, uns
 	struct dataset *ds = to_dataset(n);
 	uint64_t first = div_round_up_u64(offset, WFS3_BLOCK_BYTES);
 	uint64_t end = (offset + len) / WFS3_BLOCK_BYTES;
-	int ret = pool_check_writable(ds->pool);
+	int ret = enter_to_change(ds, flags);
 
-	if (ret)
-		return ret;
-	if (flags & VFS_NOWAIT)
-		return -EAGAIN;
-	ret = dataset_enter(ds, flags);
 	if (ret)
 		return ret;
 	ret = check_range(ds, offset, len, -EINVAL);
@@ -236,13 +236,8 @@ static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, uns
 static int volume_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct dataset *ds = to_dataset(n);
-	int ret = pool_check_writable(ds->pool);
+	int ret = enter_to_change(ds, flags);
 
-	if (ret)
-		return ret;
-	if (flags & VFS_NOWAIT)
-		return -EAGAIN;
-	ret = dataset_enter(ds, flags);
 	if (ret)
 		return ret;
 	ret = check_range(ds, offset, len, -ENOSPC);
