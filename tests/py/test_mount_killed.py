@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The mount's process is killed while it has the kernel drop pages that a request has locked, which nobody answers."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -36,8 +37,9 @@ def threads(process: int) -> dict[int, str]:
     """The state of each of its threads that there is still."""
     found = {}
     for thread in os.listdir(f"/proc/{process}/task"):
-        text = Path(f"/proc/{process}/task/{thread}/stat").read_text()
-        found[int(thread)] = text.rsplit(") ", 1)[1][0]
+        with contextlib.suppress(OSError):  # it may just end
+            text = Path(f"/proc/{process}/task/{thread}/stat").read_text()
+            found[int(thread)] = text.rsplit(") ", 1)[1][0]
     return found
 
 
