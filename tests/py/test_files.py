@@ -264,6 +264,18 @@ def test_what_is_done_is_counted_by_dataset_and_goes_with_it(files: Files, tmp_p
     assert counted("bytes", dataset="home", operation="read") >= 100_000
     for op, count in before.items():
         assert counted("operations", dataset="home", operation=op) > count, op
+    # What a transaction writes counts, too, and its commit as one change.
+    before = {op: counted("operations", dataset="home", operation=op) for op in ("write", "change")}
+    written = counted("bytes", dataset="home", operation="write")
+    with Client(f"unix:{files.box.rpc_socket}") as w:
+        b = w.batch().put(w.root("home"))
+        b.tx_begin(1)
+        b.put_file("inside", b"y" * 5000)
+        b.put(w.root("home")).put_file("also", b"z").tx_commit()
+        b.run()
+    assert counted("bytes", dataset="home", operation="write") == written + 5001
+    assert counted("operations", dataset="home", operation="write") == before["write"] + 2
+    assert counted("operations", dataset="home", operation="change") == before["change"] + 1
     assert counted("operations", dataset="other", operation="write") == 0
     files.box.wfs("export", "remove", "other")
     files.box.wfs("fs", "delete", "tank/other", "--yes")

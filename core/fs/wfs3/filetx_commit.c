@@ -555,6 +555,7 @@ int filetx_commit(struct vfs_tx *t, bool durable, const struct vfs_answer *answe
 	rc = dataset_enter(tx->ds, 0);
 	if (!rc) {
 		rc = commit_entered(tx, fn, ctx);
+		dataset_note(tx->ds, DATASET_CHANGE, rc, 0);
 		if (!rc && durable)
 			rc = txg_sync_log(tx->ds);
 		dataset_exit(tx->ds);

@@ -186,6 +186,7 @@ int filetx_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint
 		rc = read_outside(x, iov, iov_count, offset);
 	else
 		rc = read_pages(x, &c, offset, len);
+	dataset_note(x->tx->ds, DATASET_READ, rc, len);
 	filetx_leave(x->tx);
 	return rc;
 }
@@ -249,6 +250,7 @@ int filetx_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uin
 		return rc;
 	if (len)
 		rc = write_checked(x, iov, offset, len, flags);
+	dataset_note(x->tx->ds, DATASET_WRITE, rc, len);
 	filetx_leave(x->tx);
 	return rc;
 }
