@@ -22,7 +22,7 @@ void edit_init(struct edit *e, struct dataset *ds)
 	e->now_ns = (int64_t)sync_wall_ns();
 	e->object_delta = 0;
 	e->inode_count = e->dirent_count = e->item_count = 0;
-	e->truncates = e->tagged = false;
+	e->truncates = e->collapses = e->tagged = false;
 }
 
 static struct edit_inode *find_inode(struct edit *e, struct object *o)
@@ -79,6 +79,11 @@ void edit_truncate(struct edit *e, const struct object *o, uint64_t first)
 {
 	e->truncates = true;
 	e->truncate = (struct item_change){ .op = ITEM_TRUNCATE, .key = object_cell_key(o, first) };
+}
+
+void edit_collapse(struct edit *e)
+{
+	e->collapses = true;
 }
 
 void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number)
@@ -297,6 +302,15 @@ static int count_usage(const struct edit *e, struct quota_change *c) SYNC_REQUIR
 	return rc ? rc : quota_change_check(c, e->object_delta);
 }
 
+/* Inside the gate. */
+static void note_collapse(struct pool *p, uint64_t txg, bool logged)
+{
+	if (!logged)
+		__atomic_store_n(&p->unlogged_collapse_txg, txg, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->newest_collapse_txg, txg, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&p->collapse_count, 1, __ATOMIC_RELEASE);
+}
+
 static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, struct wfs3_key *ret_missing)
 {
 	struct item_change all[TREE_BATCH_MAX + 1];
@@ -324,6 +338,8 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 			all[count++] = e->truncate;
 		r.item_count = count;
 		logged = wal_append(ds->pool->wal, ticket, &r);
+		if (e->collapses)
+			note_collapse(ds->pool, txg, logged);
 		for (unsigned i = 0; i < e->inode_count; i++)
 			store(e, &e->inodes[i], logged, stamp);
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;

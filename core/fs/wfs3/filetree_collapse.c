@@ -216,8 +216,9 @@ int filetree_collapse_begin(struct object *o, uint64_t offset, uint64_t len, con
 
 	if (o->behind_end)
 		rc = err_set(-EIO, "what is behind the end of object %" PRIu64 " could not be dropped", o->number);
+	/* What the log is to have of the range, too: nothing of the file from there on is logged before all is over. */
 	if (!rc && file)
-		rc = cache_flush(file, offset + len, UINT64_MAX);
+		rc = cache_flush(file, offset, UINT64_MAX);
 	if (rc)
 		return rc;
 	c.next = c.first;
@@ -228,6 +229,7 @@ int filetree_collapse_begin(struct object *o, uint64_t offset, uint64_t len, con
 	i->size_bytes = LOAD(o->inode.size_bytes) - len;
 	i->mtime_ns = e.now_ns;
 	edit_put(&e, &orphan, value, sizeof(value));
+	edit_collapse(&e);
 	/* Before the size: whoever sees that one sees this. */
 	__atomic_store_n(&o->shifting, true, __ATOMIC_RELEASE);
 	rc = edit_run(&e);

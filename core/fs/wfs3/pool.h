@@ -238,6 +238,11 @@ struct pool {
 	struct sync_rwlock tx_gate; /* SYNC_RANK_TX_GATE */
 	bool tx_pages; /* atomic; some object has its own set */
 	uint64_t newest_tx_txg; /* atomic: the newest group with a transaction */
+	uint64_t newest_collapse_txg; /* atomic: in which a range began to be taken out of a file */
+	uint64_t unlogged_collapse_txg; /* atomic: and the log refused the record of that */
+	uint64_t collapse_count; /* atomic: of those; changes inside the gate */
+	uint64_t settled_collapses; /* collapse_count when the end of the open group was last looked at; its committer's
+	                             */
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
 	bool has_answers; /* atomic; likewise, behind results of requests */

@@ -212,6 +212,20 @@ static int redo_one(struct recover *rc, const struct wal_record *r)
 	return ret;
 }
 
+/* A range begins to be taken out of a file: what there is from it on was written to its place before. */
+static int forget_collapsed(struct recover *rc, const struct wal_record *r, const struct item_change *c)
+{
+	struct collapse to;
+	uint64_t first;
+	int ret = collapse_decode(c->value, c->len, &to);
+
+	if (ret || to.next != to.first)
+		return ret;
+	first = to.first * WFS3_CELL_BLOCKS;
+	recover_pages_remove(&rc->pages, r->dataset, c->key.offset, first, WAL_BLOCK_INDEX_MAX + 1 - first);
+	return 0;
+}
+
 /* Items of a file tree. Pages that the log had of blocks that were dropped are forgotten in any case. */
 static int redo_items(struct recover *rc, const struct wal_record *r)
 {
@@ -236,7 +250,9 @@ static int redo_items(struct recover *rc, const struct wal_record *r)
 			recover_pages_remove(&rc->pages, r->dataset, c.key.object, 0, WAL_BLOCK_INDEX_MAX + 1);
 		if (c.op == ITEM_PUT && c.key.kind == WFS3_KIND_INLINE)
 			recover_pages_remove(&rc->pages, r->dataset, c.key.object, 0, 1);
-		if (is_new)
+		if (c.op == ITEM_PUT && c.key.kind == WFS3_KIND_ORPHAN && c.len)
+			ret = forget_collapsed(rc, r, &c);
+		if (is_new && !ret)
 			ret = recover_item(rc->ds, &c);
 	}
 	/* What a transaction wrote comes after what it cut off. */

@@ -166,9 +166,10 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 
 /*
  * Close the open group: from here on changes belong to the next one. Collects the datasets that changed, each with a
- * reference. 1: the log closed since it was released, so that has to be done again; nothing happened.
+ * reference. 1: the log closed since it was released, or it was not, and a range began to be taken out of a file since
+ * that was looked at, so that has to be done again; nothing happened.
  */
-static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
+static int txg_freeze(struct pool *p, bool released, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
                       struct cds_list_head *ret_changed)
 {
 	uint64_t start_ns;
@@ -181,7 +182,8 @@ static int txg_freeze(struct pool *p, uint64_t *ret_txg, uint64_t *ret_next_data
 	start_ns = sync_now_ns();
 	sync_rwlock_wrlock(&p->gate);
 	txg = p->open_txg;
-	if (p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg) {
+	if ((p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg) ||
+	    (!released && p->settled_collapses != __atomic_load_n(&p->collapse_count, __ATOMIC_RELAXED))) {
 		sync_rwlock_wrunlock(&p->gate);
 		sync_mutex_unlock(&p->table_lock);
 		return 1;
@@ -349,7 +351,7 @@ static int end_group(struct pool *p, bool released, uint64_t *ret_txg, uint64_t 
 	sync_rwlock_wrlock(&p->tx_gate);
 	ret = txg_settle_transactions(p, released);
 	if (!ret)
-		ret = txg_freeze(p, ret_txg, ret_next_dataset_id, ret_changed);
+		ret = txg_freeze(p, released, ret_txg, ret_next_dataset_id, ret_changed);
 	sync_rwlock_wrunlock(&p->tx_gate);
 	return ret;
 }

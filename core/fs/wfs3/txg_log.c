@@ -7,6 +7,8 @@
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
 
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
 static int flush_kept(void *ctx, struct object *o)
 {
 	struct cache_file *file = __atomic_load_n(&o->file, __ATOMIC_ACQUIRE);
@@ -73,20 +75,39 @@ static int flush_transactions(struct pool *p)
 }
 
 /*
+ * Does the open group have something that the log may lack, and that no root may have together with an older part of
+ * it? @closed_txg: by wal_sync(). A change that the log took in time is there, unless a batch was lost.
+ */
+static bool group_needs_release(struct pool *p, uint64_t closed_txg)
+{
+	uint64_t txg = p->open_txg;
+
+	if (closed_txg < txg)
+		return false;
+	return LOAD(p->newest_tx_txg) == txg || LOAD(p->unlogged_collapse_txg) == txg ||
+	       (LOAD(p->newest_collapse_txg) == txg && closed_txg > txg);
+}
+
+/*
  * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
  * was committed since the log was released is written back, too. And recovery must not bring back what earlier
  * transactions wrote: the log gets the records of where the contents are now. When the log is closed, because it
  * refused something or could not be written, a transaction or such records may be missing in it: then no older part of
- * the log may be left to the root.
+ * the log may be left to the root. Nor when it may lack the beginning of a range being taken out of a file: without
+ * that, recovery would write what the log has of the file from before to where something else is by then.
  */
 int txg_settle_transactions(struct pool *p, bool released)
 {
-	bool kept = __atomic_load_n(&p->newest_tx_txg, __ATOMIC_RELAXED) == p->open_txg && !released;
-	bool pages = __atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED);
+	bool pages = LOAD(p->tx_pages);
 	uint64_t closed_txg;
+	bool delicate;
 	int ret, failed;
 
-	if ((!pages && !kept) || MUTATE(TX_NOT_SETTLED))
+	/* Ranges that begin to be taken out of files do not wait for the gate: the freeze notices those that come now.
+	 */
+	p->settled_collapses = __atomic_load_n(&p->collapse_count, __ATOMIC_ACQUIRE);
+	delicate = LOAD(p->newest_tx_txg) == p->open_txg || LOAD(p->newest_collapse_txg) == p->open_txg;
+	if ((!pages && (released || !delicate)) || MUTATE(TX_NOT_SETTLED))
 		return 0;
 	failed = pages ? flush_transactions(p) : 0;
 	ret = wal_sync(p->wal, &closed_txg);
@@ -95,7 +116,8 @@ int txg_settle_transactions(struct pool *p, bool released)
 		return ret;
 	if (failed)
 		return err_set(-EIO, "neither the contents of a transaction nor the log can be written");
-	if (kept && wal_position(p->wal) > p->log_position)
-		return err_set(-EIO, "the log has a part of what a transaction replaced, and cannot be released");
+	if (!released && group_needs_release(p, closed_txg) && wal_position(p->wal) > p->log_position)
+		return err_set(-EIO, "the log has a part of what a transaction, or a range that is taken out of a "
+		                     "file, replaced, and cannot be released");
 	return 0;
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For tests of groups that end while the log is closed, or cannot be released. */
+#ifndef WFSD_TESTS_UNIT_CORE_FS_WFS3_LOG_FIXTURE_H
+#define WFSD_TESTS_UNIT_CORE_FS_WFS3_LOG_FIXTURE_H
+
+#include "tests/unit/core/fs/wfs3/filetree_fixture.h"
+
+/* As when the ring is full: what comes until the open group ends is missing in the log. */
+static inline void close_log(struct pool *p)
+{
+	struct wal_ticket ticket = { .closed = true };
+	struct wal_record r = { .type = WAL_GAP, .txg = txg_enter(p) };
+
+	assert_false(wal_append(p->wal, &ticket, &r));
+	txg_exit(p);
+}
+
+/* The log has a page of the file that was then damaged in memory: it is not written, so the log cannot be released. */
+static inline void keep_log(struct vfs_node *n)
+{
+	struct object *o = filetree_object(n);
+	uint8_t page[WFS3_BLOCK_BYTES];
+	struct cache_ref ref;
+
+	pattern(page, sizeof(page), 77);
+	assert_ok(node_write(n, 0, page, sizeof(page), 0));
+	assert_ok(n->ops->flush(n, 0));
+	assert_ok(cache_read_ref(o->file, 0, sizeof(page), 0, &ref));
+	((uint8_t *)ref.iov[0].iov_base)[17] ^= 1;
+	cache_ref_release(&ref);
+}
+
+#endif
