@@ -263,6 +263,16 @@ void blk_sim_break(struct blk_dev *dev, uint64_t offset, uint64_t len, bool for_
 	sync_mutex_unlock(&s->lock);
 }
 
+void blk_sim_mend(struct blk_dev *dev)
+{
+	struct sim_dev *s = to_sim(dev);
+
+	sync_mutex_lock(&s->lock);
+	if (s->broken)
+		memset(s->broken, 0, dev->caps.size_bytes / BLK_ALIGN_MAX);
+	sync_mutex_unlock(&s->lock);
+}
+
 void blk_sim_set_faults(struct blk_dev *dev, const struct blk_sim_faults *faults)
 {
 	struct sim_dev *s = to_sim(dev);

@@ -21,6 +21,8 @@ void blk_sim_set_faults(struct blk_dev *dev, const struct blk_sim_faults *faults
 /* Bad media: reading any block of 4096 bytes of this range fails with -EIO, until it is written; with @for_ever writing
  * it fails, too. */
 void blk_sim_break(struct blk_dev *dev, uint64_t offset, uint64_t len, bool for_ever);
+/* It was not the media: all of it is as it was, and takes writes. */
+void blk_sim_mend(struct blk_dev *dev);
 /*
  * Power cut and restart: of what was written and not flushed, each 512-byte sector is kept or lost as decided by @seed
  * (0: all is lost; UINT64_MAX: all is kept). The device must be idle. Works while the device is open; the owner must

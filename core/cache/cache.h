@@ -149,6 +149,18 @@ int cache_flush(struct cache_file *f, uint64_t offset, uint64_t len);
 #define CACHE_LOG_PAGES_MAX 64u
 int cache_flush_log(struct cache_file *f, uint64_t offset, uint64_t len);
 int cache_flush_kept(struct cache_file *f);
+/*
+ * The same where some pages cannot be written back: they are not in the way of the others. ret[0..*ret_count),
+ * ascending and none twice, are then the pages for whose sake the log needs something that was logged before the call,
+ * and perhaps others that were logged during it. -E2BIG: there are more than @max; else errors of memory.
+ */
+int cache_flush_kept_all(struct cache_file *f, uint64_t ret[], unsigned max, unsigned *ret_count);
+/*
+ * The contents of such a page as they are now, and their checksum: not older than what write-back was given last, while
+ * the caller keeps the file system from changing its map. 0; -ENOENT: the log need not have it any more; -EAGAIN: a
+ * punch is going on there; -EIO: it was damaged in memory. Waits for nothing.
+ */
+int cache_copy_kept(struct cache_file *f, uint64_t index, void *buf, uint32_t *ret_crc);
 
 /*
  * Punching: between begin and end no page of the (page-aligned) range is filled, written or in write-back; others who

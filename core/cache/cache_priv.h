@@ -467,9 +467,14 @@ void batch_free(struct wb_batch *b);
 void batch_begin(struct cache_file *f, struct wb_batch *b, enum batch_kind kind);
 /* Take what is wanted of the pages [first, end) of a chunk. */
 void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t end) SYNC_REQUIRES(k->lock);
+/* The oldest chunk of @tree younger than *@seq, referenced, or NULL; *@seq becomes its age. */
+struct chunk *list_next(struct cache_file *f, const struct dirty_tree *tree, uint64_t first, uint64_t end,
+                        uint64_t limit, uint64_t ns, uint64_t *seq);
 /* Take dirty chunks of the pages [first, end), oldest first, with dirty_seq up to @limit and dirtied by @ns. */
 void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
                      uint64_t ns);
+/* Write back what the log has, as far as that is possible. 0 or -ENOMEM. Blocks. */
+int flush_kept_chunks(struct cache_file *f);
 /* Write what was taken, settle the pages, end the batch. 0 or the first page's error. Blocks. */
 int batch_run(struct cache_file *f, struct wb_batch *b);
 

@@ -10,6 +10,8 @@
  */
 #include "core/cache/cache_priv.h"
 
+#include <errno.h>
+
 #include "core/base/err.h"
 
 #define LOOKUP_CHUNKS_MAX 1024u /* ranges up to this are looked up, longer ones go through the dirty list */
@@ -188,6 +190,49 @@ int cache_flush_log(struct cache_file *f, uint64_t offset, uint64_t len)
 int cache_flush_kept(struct cache_file *f)
 {
 	return flush_kind(f, 0, UINT64_MAX, BATCH_KEPT);
+}
+
+/* Wait for the batches of this moment: what they log counts as kept only when they end. */
+static void wait_for_batches(struct cache_file *f)
+{
+	const struct flush all = { .file = f, .end = UINT64_MAX };
+	uint64_t seq;
+
+	sync_mutex_lock(&f->lock);
+	seq = f->batch_seq;
+	while (batch_active(f, &all, seq))
+		sync_cond_wait(&f->cond, &f->lock);
+	sync_mutex_unlock(&f->lock);
+}
+
+/* The chunks of one tree, one by one: an error ends the flush of that one only. */
+static int flush_kept_of(struct cache_file *f, const struct dirty_tree *tree, uint64_t limit)
+{
+	uint64_t seq = 0;
+	struct chunk *k;
+	int rc = 0;
+
+	while (rc != -ENOMEM && (k = list_next(f, tree, 0, UINT64_MAX, limit, UINT64_MAX, &seq))) {
+		uint64_t bytes = (uint64_t)CACHE_CHUNK_PAGES * CACHE_PAGE_BYTES;
+
+		rc = flush_kind(f, k->index * bytes, bytes, BATCH_KEPT);
+		chunk_unref(k);
+	}
+	return rc == -ENOMEM ? rc : 0;
+}
+
+int flush_kept_chunks(struct cache_file *f)
+{
+	uint64_t limit;
+	int rc;
+
+	sync_assert_may_block();
+	wait_for_batches(f);
+	sync_mutex_lock(&f->lock);
+	limit = f->dirty_seq;
+	sync_mutex_unlock(&f->lock);
+	rc = flush_kept_of(f, &f->dirty, limit);
+	return rc ? rc : flush_kept_of(f, &f->logged, limit);
 }
 
 struct look {

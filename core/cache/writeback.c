@@ -106,9 +106,8 @@ void batch_take(struct wb_batch *b, struct chunk *k, uint64_t first, uint64_t en
 	dirty_to_writeback(k, mask);
 }
 
-/* The oldest chunk of @tree younger than *@seq, referenced, or NULL; *@seq becomes its age. */
-static struct chunk *list_next(struct cache_file *f, const struct dirty_tree *tree, uint64_t first, uint64_t end,
-                               uint64_t limit, uint64_t ns, uint64_t *seq)
+struct chunk *list_next(struct cache_file *f, const struct dirty_tree *tree, uint64_t first, uint64_t end,
+                        uint64_t limit, uint64_t ns, uint64_t *seq)
 {
 	struct chunk *k;
 

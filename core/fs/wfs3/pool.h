@@ -210,6 +210,8 @@ struct pool {
 	unsigned accessed_count; /* atomic; objects whose time of access is to be stored */
 	bool commit_wanted; /* atomic: the log fills */
 	uint64_t log_position; /* the last root's; committing thread only */
+	unsigned carried_pages; /* atomic; by the newest root, see txg_carry.h */
+	uint64_t release_position; /* what the next root's is if nothing before it is needed; committing thread only */
 	uint64_t log_closed_txg; /* as it was before that position; committing thread only */
 	int failed; /* atomic; 0 or the error that made the pool read-only */
 	char fail_reason[POOL_REASON_MAX] SYNC_GUARDED_BY(txg_lock);
@@ -319,9 +321,12 @@ int txg_sync(struct pool *p);
  */
 int txg_sync_log(struct dataset *ds);
 /* txg_log.c: the two steps of the committing thread before it ends a group. True: the log up to now is not needed by
- * the next root; the second step is told. Block. */
+ * the next root; the second step is told, also whether that is because pages are carried (txg_carry.h), and returns 1
+ * when the first is to be done again. Block. */
 bool txg_release_log(struct pool *p);
-int txg_settle_transactions(struct pool *p, bool released) SYNC_REQUIRES(p->tx_gate);
+/* What became of it: an error, or so many pages that are carried. */
+void txg_tell_log(struct pool *p, int error, unsigned carried);
+int txg_settle_transactions(struct pool *p, bool released, bool carried) SYNC_REQUIRES(p->tx_gate);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */

@@ -24,6 +24,11 @@ static double used_bytes(void *ctx)
 	return (double)wal_used_bytes(((struct pool *)ctx)->wal);
 }
 
+static double carried_pages(void *ctx)
+{
+	return __atomic_load_n(&((struct pool *)ctx)->carried_pages, __ATOMIC_RELAXED);
+}
+
 int pool_register_log_metrics(struct pool *p, struct metrics *m, const char *labels)
 {
 	struct wal_stats *s;
@@ -33,6 +38,10 @@ int pool_register_log_metrics(struct pool *p, struct metrics *m, const char *lab
 		return 0;
 	s = wal_get_stats(p->wal);
 	ret = metrics_add_gauge(m, p, "wfsd_log_used_bytes", "Log since the newest root.", labels, used_bytes, p);
+	if (!ret)
+		ret = metrics_add_gauge(m, p, "wfsd_log_carried_pages",
+		                        "Flushed pages that cannot be written back, and stay in the log.", labels,
+		                        carried_pages, p);
 	if (!ret)
 		ret = metrics_add_counter(m, p, "wfsd_log_written_bytes_total", "Bytes written to the log.", labels,
 		                          &s->bytes);

@@ -11,6 +11,7 @@
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/filetx.h"
 #include "core/fs/wfs3/scrub.h"
+#include "core/fs/wfs3/txg_carry.h"
 
 uint64_t txg_enter(struct pool *p)
 {
@@ -165,12 +166,28 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 }
 
 /*
- * Close the open group: from here on changes belong to the next one. Collects the datasets that changed, each with a
- * reference. 1: the log closed since it was released, or it was not, and a range began to be taken out of a file since
- * that was looked at, so that has to be done again; nothing happened.
+ * With the gate held exclusively: is all as it was when the log was looked at? It closed since then; or it is not
+ * released, and a range began to be taken out of a file; or something is going on at a page that is carried.
  */
-static int txg_freeze(struct pool *p, bool released, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
-                      struct cds_list_head *ret_changed)
+static bool log_is_settled(struct pool *p, bool released, struct carry *carry)
+{
+	uint64_t txg = p->open_txg;
+
+	if (p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg)
+		return false;
+	if (!released && p->settled_collapses != __atomic_load_n(&p->collapse_count, __ATOMIC_RELAXED))
+		return false;
+	carry->delicate = __atomic_load_n(&p->newest_tx_txg, __ATOMIC_RELAXED) == txg ||
+	                  __atomic_load_n(&p->newest_collapse_txg, __ATOMIC_RELAXED) == txg;
+	return carry_copy(carry);
+}
+
+/*
+ * Close the open group: from here on changes belong to the next one. Collects the datasets that changed, each with a
+ * reference. 1: the log has to be released once more before that; nothing happened.
+ */
+static int txg_freeze(struct pool *p, bool released, struct carry *carry, uint64_t *ret_txg,
+                      uint64_t *ret_next_dataset_id, struct cds_list_head *ret_changed)
 {
 	uint64_t start_ns;
 	uint64_t txg;
@@ -182,8 +199,7 @@ static int txg_freeze(struct pool *p, bool released, uint64_t *ret_txg, uint64_t
 	start_ns = sync_now_ns();
 	sync_rwlock_wrlock(&p->gate);
 	txg = p->open_txg;
-	if ((p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg) ||
-	    (!released && p->settled_collapses != __atomic_load_n(&p->collapse_count, __ATOMIC_RELAXED))) {
+	if (!log_is_settled(p, released, carry)) {
 		sync_rwlock_wrunlock(&p->gate);
 		sync_mutex_unlock(&p->table_lock);
 		return 1;
@@ -203,6 +219,7 @@ static int txg_freeze(struct pool *p, bool released, uint64_t *ret_txg, uint64_t
 	__atomic_store_n(&p->open_txg, txg + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->first_change_ns, 0, __ATOMIC_RELAXED);
 	space_set_open_txg(p->space, txg + 1);
+	carry_append(p, carry, txg + 1);
 	sync_rwlock_wrunlock(&p->gate);
 	histogram_add(&p->stats->freeze_time, sync_now_ns() - start_ns);
 	sync_mutex_unlock(&p->table_lock);
@@ -341,51 +358,93 @@ static int commit_frozen(struct pool *p, uint64_t txg, uint64_t next_dataset_id,
 	return 0;
 }
 
-/* Transactions are committed in one group, or in another, as a whole. @released: by txg_release_log(). */
-static int end_group(struct pool *p, bool released, uint64_t *ret_txg, uint64_t *ret_next_dataset_id,
-                     struct cds_list_head *ret_changed)
+/* What the end of a group is about. */
+struct group_end {
+	uint64_t txg, next_dataset_id;
+	struct cds_list_head changed; /* datasets, referenced */
+	bool released; /* the root does not need the log before release_position */
+	struct carry carry;
+};
+
+/*
+ * Transactions are committed in one group, or in another, as a whole. A log that cannot be released because of some
+ * pages gets these once more. 1: it is to be released again.
+ */
+static int end_group(struct pool *p, struct group_end *g)
 {
 	int ret;
 
-	CDS_INIT_LIST_HEAD(ret_changed);
+	CDS_INIT_LIST_HEAD(&g->changed);
 	sync_rwlock_wrlock(&p->tx_gate);
-	ret = txg_settle_transactions(p, released);
+	if (!g->released) {
+		ret = carry_collect(p, &g->carry);
+		g->released = ret == 0;
+		txg_tell_log(p, ret, g->carry.count);
+		if (ret)
+			carry_done(p, &g->carry);
+	}
+	ret = txg_settle_transactions(p, g->released, g->carry.count > 0);
 	if (!ret)
-		ret = txg_freeze(p, released, ret_txg, ret_next_dataset_id, ret_changed);
+		ret = txg_freeze(p, g->released, &g->carry, &g->txg, &g->next_dataset_id, &g->changed);
 	sync_rwlock_wrunlock(&p->tx_gate);
+	return ret;
+}
+
+/* What is carried is durable before the root gives up what stands before it. Otherwise the root keeps the log. */
+static int settle_carried(struct pool *p, struct group_end *g)
+{
+	uint64_t closed_txg;
+	int ret = 0;
+
+	if (g->carry.count) {
+		ret = wal_sync(p->wal, &closed_txg);
+		g->released = !ret && closed_txg <= g->txg;
+	}
+	if (g->released)
+		p->log_position = p->release_position;
+	else if (!ret && g->carry.count && g->carry.delicate)
+		ret = err_set(-EIO, "pages can be written neither to their place nor to the log");
+	return ret;
+}
+
+static int release_and_end(struct pool *p, struct group_end *g)
+{
+	int ret;
+
+	do {
+		g->released = txg_release_log(p);
+		ret = end_group(p, g);
+		if (!ret)
+			ret = settle_carried(p, g);
+		carry_done(p, &g->carry);
+	} while (ret == 1);
 	return ret;
 }
 
 static void txg_commit(struct pool *p, bool clean)
 {
-	struct cds_list_head changed;
 	struct dataset *ds, *next;
 	uint64_t start_ns = sync_now_ns();
-	uint64_t txg = 0, next_dataset_id = 0;
-	bool released;
-	int ret;
+	struct group_end g = { 0 };
+	int ret = release_and_end(p, &g);
 
-	do {
-		released = txg_release_log(p);
-		ret = end_group(p, released, &txg, &next_dataset_id, &changed);
-	} while (ret == 1);
 	if (!ret)
-		ret = commit_frozen(p, txg, next_dataset_id, clean, &changed);
+		ret = commit_frozen(p, g.txg, g.next_dataset_id, clean, &g.changed);
 	if (ret) {
 		pool_fail(p, ret, "commit a transaction group");
 	} else {
-		space_root_durable(p->space, txg);
+		space_root_durable(p->space, g.txg);
 		wal_root_durable(p->wal, p->log_position);
 		counter_add(&p->stats->commits, 1);
 		histogram_add(&p->stats->commit_time, sync_now_ns() - start_ns);
 		sync_mutex_lock(&p->txg_lock);
-		p->durable_txg = txg;
-		if (released)
-			p->released_txg = txg;
+		p->durable_txg = g.txg;
+		if (g.released)
+			p->released_txg = g.txg;
 		sync_cond_broadcast(&p->txg_done);
 		sync_mutex_unlock(&p->txg_lock);
 	}
-	cds_list_for_each_entry_safe (ds, next, &changed, commit_link) {
+	cds_list_for_each_entry_safe (ds, next, &g.changed, commit_link) {
 		cds_list_del(&ds->commit_link);
 		/* Left over by a commit that failed before it came to this one. */
 		if (ds->frozen)

@@ -17,13 +17,26 @@ static int flush_kept(void *ctx, struct object *o)
 	return ret ? ret : object_settle(ctx, o);
 }
 
+void txg_tell_log(struct pool *p, int error, unsigned carried)
+{
+	char text[256];
+
+	if (error)
+		log_warning("wfs3", "pool=%s: the log cannot be released: %s", p->name,
+		            err_text(err_get(), error, 0, text, sizeof(text)));
+	else if (carried && carried != p->carried_pages)
+		log_warning("wfs3", "pool=%s: %u pages that were flushed cannot be written back, and stay in the log",
+		            p->name, carried);
+	__atomic_store_n(&p->carried_pages, error ? 0 : carried, __ATOMIC_RELAXED);
+}
+
 /*
  * Give up the log before this moment: pages whose contents only the log has get their place, in the group that is going
- * to be frozen. When that fails, the root keeps the log from where the last one did. True: it is given up.
+ * to be frozen. True: all of them have it.
  */
 bool txg_release_log(struct pool *p)
 {
-	uint64_t position = 0, closed_txg;
+	uint64_t closed_txg;
 	int ret = 0;
 
 	/* All records of a transaction are before the position, or all are behind it: none is left in the buffer, while
@@ -32,22 +45,14 @@ bool txg_release_log(struct pool *p)
 	if (__atomic_load_n(&p->tx_pages, __ATOMIC_RELAXED) && !MUTATE(TX_LOG_SPLIT))
 		ret = wal_sync(p->wal, &closed_txg);
 	if (!ret)
-		position = wal_release(p->wal, &p->log_closed_txg);
+		p->release_position = wal_release(p->wal, &p->log_closed_txg);
 	sync_rwlock_wrunlock(&p->tx_gate);
 
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->accessed_count, 0, __ATOMIC_RELAXED);
 	if (!ret)
 		ret = object_each_dirty(p, flush_kept, NULL);
-	if (ret) {
-		char text[256];
-
-		log_warning("wfs3", "pool=%s: the log cannot be released: %s", p->name,
-		            err_text(err_get(), ret, 0, text, sizeof(text)));
-		return false;
-	}
-	p->log_position = position;
-	return true;
+	return ret == 0;
 }
 
 static int flush_transaction(void *ctx, struct object *o)
@@ -96,7 +101,7 @@ static bool group_needs_release(struct pool *p, uint64_t closed_txg)
  * the log may be left to the root. Nor when it may lack the beginning of a range being taken out of a file: without
  * that, recovery would write what the log has of the file from before to where something else is by then.
  */
-int txg_settle_transactions(struct pool *p, bool released)
+int txg_settle_transactions(struct pool *p, bool released, bool carried)
 {
 	bool pages = LOAD(p->tx_pages);
 	uint64_t closed_txg;
@@ -114,7 +119,9 @@ int txg_settle_transactions(struct pool *p, bool released)
 	/* When it has been closed since it was released, it is released once more before the group ends. */
 	if (ret || closed_txg < p->open_txg)
 		return ret;
-	if (failed)
+	if (failed && !carried && p->log_closed_txg < p->open_txg)
+		return 1;
+	if (failed && !carried)
 		return err_set(-EIO, "neither the contents of a transaction nor the log can be written");
 	if (!released && group_needs_release(p, closed_txg) && wal_position(p->wal) > p->log_position)
 		return err_set(-EIO, "the log has a part of what a transaction, or a range that is taken out of a "

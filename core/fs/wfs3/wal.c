@@ -22,6 +22,14 @@
 
 #define FILLING_SHARE 3u /* a commit is wanted when this part of the ring is used since the last one */
 
+/*
+ * What is carried stands in a batch of its own at worst; some batches that are short may come before it. The ring has
+ * room again when the second root after that is durable, and before it the same may be needed once more.
+ */
+#define CARRY_BYTES (WAL_CARRY_PAGES_MAX * WAL_DATA_BYTES(1) + (size_t)8 * WFS3_BLOCK_BYTES)
+#define CARRY_ROOM_BYTES (2 * CARRY_BYTES)
+_Static_assert(CARRY_BYTES <= WAL_TICKET_BYTES_MAX, "it is one ticket");
+
 struct wal {
 	struct wal_config config;
 	size_t buf_bytes;
@@ -213,10 +221,10 @@ static void write_active(struct wal *w) SYNC_REQUIRES(w->lock)
 
 /* ---- appending ---- */
 
-static bool ring_has_room(const struct wal *w, size_t bytes) SYNC_REQUIRES(w->lock)
+static bool ring_has_room(const struct wal *w, size_t bytes, size_t left_bytes) SYNC_REQUIRES(w->lock)
 {
 	/* A buffer's worth may be cut off by a swap. */
-	uint64_t end = w->position + WAL_HEADER_BYTES + w->used + w->reserved + bytes + w->buf_bytes;
+	uint64_t end = w->position + WAL_HEADER_BYTES + w->used + w->reserved + bytes + w->buf_bytes + left_bytes;
 
 	return end <= w->tail + w->config.area_bytes;
 }
@@ -226,11 +234,11 @@ static bool buffer_is_full(const struct wal *w, size_t bytes) SYNC_REQUIRES(w->l
 	return w->started && WAL_HEADER_BYTES + WAL_GAP_BYTES + w->used + w->reserved + bytes > w->buf_bytes;
 }
 
-/* The buffer has room; the ring may have none. True: a commit is needed soon. */
-static bool take_ticket(struct wal *w, size_t bytes, struct wal_ticket *ret) SYNC_REQUIRES(w->lock)
+/* The buffer has room; the ring may have none that is not left to others. True: a commit is needed soon. */
+static bool take_ticket(struct wal *w, size_t bytes, size_t left_bytes, struct wal_ticket *ret) SYNC_REQUIRES(w->lock)
 {
 	*ret = (struct wal_ticket){ .closed = true };
-	if (w->started && ring_has_room(w, bytes)) {
+	if (w->started && ring_has_room(w, bytes, left_bytes)) {
 		w->reserved += bytes;
 		*ret = (struct wal_ticket){ .left_bytes = bytes };
 	}
@@ -245,7 +253,7 @@ bool wal_try_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 	sync_mutex_lock(&w->lock);
 	full = buffer_is_full(w, bytes);
 	if (!full)
-		wanted = take_ticket(w, bytes, ret);
+		wanted = take_ticket(w, bytes, CARRY_ROOM_BYTES, ret);
 	sync_mutex_unlock(&w->lock);
 	if (wanted)
 		w->config.want_commit(w->config.ctx);
@@ -257,11 +265,10 @@ size_t wal_ticket_max(const struct wal *w)
 	return (size_t)max_u64(WAL_TICKET_BYTES_MAX, w->buf_bytes / 2);
 }
 
-void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
+static bool begin_blocking(struct wal *w, size_t bytes, size_t left_bytes, struct wal_ticket *ret)
 {
 	bool wanted;
 
-	always(bytes <= wal_ticket_max(w));
 	sync_assert_may_block();
 	sync_mutex_lock(&w->lock);
 	while (buffer_is_full(w, bytes)) {
@@ -274,10 +281,22 @@ void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
 		w->busy = false;
 		sync_cond_broadcast(&w->done);
 	}
-	wanted = take_ticket(w, bytes, ret);
+	wanted = take_ticket(w, bytes, left_bytes, ret);
 	sync_mutex_unlock(&w->lock);
-	if (wanted)
+	return wanted;
+}
+
+void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret)
+{
+	always(bytes <= wal_ticket_max(w));
+	if (begin_blocking(w, bytes, CARRY_ROOM_BYTES, ret))
 		w->config.want_commit(w->config.ctx);
+}
+
+void wal_begin_carry(struct wal *w, size_t bytes, struct wal_ticket *ret)
+{
+	always(bytes <= CARRY_BYTES);
+	(void)begin_blocking(w, bytes, 0, ret);
 }
 
 static void put_record(struct wal *w, const struct wal_record *r, size_t len) SYNC_REQUIRES(w->lock)

@@ -79,6 +79,12 @@ void wal_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
 bool wal_try_begin(struct wal *w, size_t bytes, struct wal_ticket *ret);
 size_t wal_ticket_max(const struct wal *w);
 /*
+ * The same for what the log has to keep and gets once more, so that what stands before it can be given up: room for
+ * that is left by all others. At most WAL_CARRY_PAGES_MAX pages, each in a record of its own at worst.
+ */
+#define WAL_CARRY_PAGES_MAX 32u
+void wal_begin_carry(struct wal *w, size_t bytes, struct wal_ticket *ret);
+/*
  * Inside the gate, with @r->txg the entered group. Never blocks. False: the log is closed for this group; whoever needs
  * the change to be durable needs the commit of its group, which wal_sync() tells.
  */

@@ -216,7 +216,7 @@ static int settle_kept(struct pool *p)
 	int rc;
 
 	sync_rwlock_wrlock(&p->tx_gate);
-	rc = txg_settle_transactions(p, false);
+	rc = txg_settle_transactions(p, false, false);
 	sync_rwlock_wrunlock(&p->tx_gate);
 	return rc;
 }
