@@ -171,8 +171,9 @@ static void leave_writeback(struct chunk *k, uint32_t done, uint32_t again, uint
 	}
 	k->writeback &= ~done;
 	relist(f, k);
-	/* Rewritten meanwhile. The chunk may have been listed all the time, because of other pages. */
-	if (k->dirty & done & ~k->logged)
+	/* Rewritten meanwhile, or logged and still to be written back. The chunk may have been listed all the time,
+	 * because of other pages. */
+	if (k->dirty & done)
 		tell_flushers(f, k);
 	sync_mutex_unlock(&f->lock);
 	count(f, &f->cache->writeback_pages, -(int64_t)mask_count(done));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the cache promises to a file system with a log: what goes there, what stays dirty, what must be written back. */
 #include "core/base/assert.h"
+#include "core/cache/cache_priv.h"
 #include "tests/unit/core/cache/store.h"
 
 /* The log of a test: which version (first byte) of a page it has last, 0 none. */
@@ -299,6 +300,100 @@ static void test_page_written_while_it_is_logged_is_logged_again(void **state)
 	teardown(&r);
 }
 
+static void flush_log_of_5(void *arg)
+{
+	struct log_rig *r = arg;
+
+	always(cache_flush_log(r->file, 5 * PAGE, PAGE) == 0);
+}
+
+static void flush_5(void *arg)
+{
+	struct log_rig *r = arg;
+
+	always(cache_flush(r->file, 5 * PAGE, PAGE) == 0);
+}
+
+/* It has found nothing to take, and the page is in the other flusher's hands. */
+static void wait_for_second_flusher(struct cache_file *f)
+{
+	bool there = false;
+
+	while (!there) {
+		sync_mutex_lock(&f->lock);
+		there = f->batch_seq >= 2 && f->batches.next->next == &f->batches;
+		sync_mutex_unlock(&f->lock);
+		sync_sleep_ns(1000);
+	}
+}
+
+static void test_flush_writes_back_a_page_that_somebody_else_was_logging(void **state)
+{
+	struct sync_thread logger, flusher;
+	struct log_rig r;
+
+	(void)state;
+	setup(&r);
+	put(&r, 5, 1);
+	/* It keeps their chunk in the list of what is dirty. */
+	put(&r, 6, 1);
+	r.log.closed = true;
+	assert_int_equal(sync_thread_start(&logger, "logger", flush_log_of_5, &r), 0);
+	sync_mutex_lock(&r.log.store.lock);
+	while (!r.log.waiting)
+		sync_cond_wait(&r.log.store.cond, &r.log.store.lock);
+	sync_mutex_unlock(&r.log.store.lock);
+	assert_int_equal(sync_thread_start(&flusher, "flusher", flush_5, &r), 0);
+	wait_for_second_flusher(r.file);
+	sync_mutex_lock(&r.log.store.lock);
+	r.log.closed = false;
+	sync_cond_broadcast(&r.log.store.cond);
+	sync_mutex_unlock(&r.log.store.lock);
+	sync_thread_join(&logger);
+	sync_thread_join(&flusher);
+	assert_int_equal(r.log.store.data[5 * PAGE], 1);
+	assert_int_equal(cache_file_dirty_bytes(r.file), PAGE);
+	teardown(&r);
+}
+
+static void test_pages_that_cannot_be_written_back_are_named_and_not_in_the_way_of_others(void **state)
+{
+	uint64_t pages[2];
+	uint8_t buf[PAGE];
+	struct log_rig r;
+	unsigned count = 9;
+	uint32_t crc;
+
+	(void)state;
+	setup(&r);
+	for (unsigned i = 0; i < 20; i++)
+		put(&r, i * 50, 1);
+	assert_int_equal(flush_log(&r), 0);
+	put(&r, 3, 1);
+	store_set(&r.log.store, false, false, 0, -EIO);
+	r.log.store.writeback_error_page = 400;
+	assert_int_equal(cache_flush_kept_all(r.file, pages, 0, &count), -E2BIG);
+	assert_int_equal(cache_flush_kept_all(r.file, pages, 2, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(pages[0], 400);
+	/* It, and what no log has. */
+	assert_int_equal(cache_file_dirty_bytes(r.file), 2 * PAGE);
+	put(&r, 400, 2);
+	assert_int_equal(cache_copy_kept(r.file, 400, buf, &crc), 0);
+	assert_int_equal(buf[0], 2);
+	assert_int_equal(crc, crc32c(buf, PAGE));
+	assert_int_equal(cache_copy_kept(r.file, 3, buf, &crc), -ENOENT);
+	assert_int_equal(cache_copy_kept(r.file, 4000, buf, &crc), -ENOENT);
+	assert_int_equal(cache_punch_begin(r.file, 400 * PAGE, PAGE, 0), 0);
+	assert_int_equal(cache_copy_kept(r.file, 400, buf, &crc), -EAGAIN);
+	cache_punch_end(r.file, 400 * PAGE, PAGE, true);
+	store_set(&r.log.store, false, false, 0, 0);
+	assert_int_equal(cache_flush_kept_all(r.file, pages, 0, &count), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(cache_copy_kept(r.file, 400, buf, &crc), -ENOENT);
+	teardown(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +406,8 @@ int main(void)
 		cmocka_unit_test(test_flush_of_kept_pages_waits_for_a_punch),
 		cmocka_unit_test(test_logged_page_is_logged_again_after_a_failed_punch),
 		cmocka_unit_test(test_page_written_while_it_is_logged_is_logged_again),
+		cmocka_unit_test(test_flush_writes_back_a_page_that_somebody_else_was_logging),
+		cmocka_unit_test(test_pages_that_cannot_be_written_back_are_named_and_not_in_the_way_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
