@@ -95,7 +95,7 @@ static void wait_for_rest(struct tank *k, unsigned connections)
 }
 
 /* As if the leases of all that are away were over. */
-static void end_sessions(struct tank *k)
+static void expire_sessions(struct tank *k)
 {
 	struct rpc_sessions *all = &k->t.f->server->sessions;
 
@@ -104,6 +104,11 @@ static void end_sessions(struct tank *k)
 		s->lease_ns = 0;
 	sync_mutex_unlock(&all->lock);
 	rpc_sessions_expire(all);
+}
+
+static void end_sessions(struct tank *k)
+{
+	expire_sessions(k);
 	wait_for_rest(k, rpc_server_connections(k->t.f->server));
 }
 
@@ -247,10 +252,56 @@ static void keep_replies(struct rpc_sessions *all, struct rpc_account *a, bool k
 	sync_mutex_unlock(&all->lock);
 }
 
+/* What is left is more than may be: it begins to be dropped, and stands in the file system in memory, which comes
+ * first, and with it all ends of sessions. */
+static void begin_to_drop(struct tank *k, struct rpc_account *a)
+{
+	const unsigned much = RPC_PLACES_PEER_MAX / 4 * 3 + 1;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+
+	memfs_gate(&k->t.f->mem, true);
+	count_more(all, &a->place_count, much);
+	rpc_sessions_expire(all);
+	memfs_await_waiting(&k->t.f->mem, 1);
+	count_more(all, &a->place_count, 0 - much);
+}
+
+static void test_who_comes_back_before_the_end_is_done_has_what_was_left(void **state)
+{
+	static struct reply first, again;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct rpc_account *a;
+	int fd;
+
+	make_bulk(k);
+	fd = connect_number(k, 1);
+	ask_bulky(fd, 1, &first);
+	close(fd);
+	wait_for_rest(k, 0);
+	end_sessions(k);
+	a = account_of_unix(all);
+	fd = connect_number(k, 2);
+	ask_bulky(fd, 2, &first);
+	close(fd);
+	wait_for_rest(k, 0);
+	begin_to_drop(k, a);
+	expire_sessions(k);
+	fd = connect_number(k, 2);
+	memfs_gate(&k->t.f->mem, false);
+	wait_for_rest(k, 1);
+	/* Nobody drops it while he is there. */
+	assert_int_equal(a->left_count, 0);
+	assert_true(all->first->old_answer_bytes > BULK);
+	assert_int_equal(a->answer_bytes, all->first->old_answer_bytes);
+	ask_bulky(fd, 2, &again);
+	assert_same(&first, &again);
+	close(fd);
+}
+
 /* It would be dropped with the others, and the repeated request taken for one that was not done. */
 static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them(void **state)
 {
-	const unsigned much = RPC_PLACES_PEER_MAX / 4 * 3 + 1;
 	const struct wfsp_op during[] = { root, CREATE("during") }, after[] = { root, CREATE("after") };
 	static struct reply r;
 	struct tank *k = *state;
@@ -266,12 +317,7 @@ static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_t
 	wait_for_rest(k, 0);
 	end_sessions(k);
 	a = account_of_unix(all);
-	/* The drop begins, and stands in the file system in memory, which comes first. */
-	memfs_gate(&k->t.f->mem, true);
-	count_more(all, &a->place_count, much);
-	rpc_sessions_expire(all);
-	memfs_await_waiting(&k->t.f->mem, 1);
-	count_more(all, &a->place_count, 0 - much);
+	begin_to_drop(k, a);
 	fd = connect_number(k, 1);
 	keep_replies(all, a, false);
 	ask_well(fd, SLOT(2, 1), during, 2, &r);
@@ -292,6 +338,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_session_after_session_leaves_no_more_than_a_peer_may_have),
 		T(test_who_comes_back_after_the_session_finds_what_was_left),
+		T(test_who_comes_back_before_the_end_is_done_has_what_was_left),
 		T(test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them),
 		T(test_what_is_left_of_a_session_counts_until_it_has_expired),
 	};
