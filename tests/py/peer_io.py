@@ -82,6 +82,8 @@ class Calls:
 
     def fallocate(self, number: int, mode: int, offset: int, length: int) -> None:
         fallocate(self.fd(number), mode, offset, length)
+        os.seteuid(0)
+        os.utime(self.fd(number))  # whether that was a change when no data was there is answered in different ways
 
     def copy(self, target: int, source: int, count: int, from_offset: int, to_offset: int) -> int:
         return os.copy_file_range(self.fd(source), self.fd(target), count, from_offset, to_offset)
@@ -364,7 +366,7 @@ class Script:
     def call_fallocate(self) -> tuple[Any, ...]:
         modes = (0, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE)
         mode, offset = self.rng.choice(modes), self.offset()
-        if mode == 0:  # to make a file longer: what it says otherwise of the time of the last change differs
+        if mode == 0:  # to make a file longer; whether it is a change otherwise is answered in different ways
             offset += 300_000
         return self.number(), mode, offset, self.offset()
 
