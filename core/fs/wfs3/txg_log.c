@@ -30,6 +30,17 @@ void txg_tell_log(struct pool *p, int error, unsigned carried)
 	__atomic_store_n(&p->carried_pages, error ? 0 : carried, __ATOMIC_RELAXED);
 }
 
+/* One that cannot be flushed is not in the way of the others: they have it behind them when the gate of transactions is
+ * closed. */
+static int flush_each(void *ctx, struct object *o)
+{
+	int ret = flush_kept(NULL, o), *first_error = ctx;
+
+	if (ret && !*first_error)
+		*first_error = ret;
+	return 0;
+}
+
 /*
  * Give up the log before this moment: pages whose contents only the log has get their place, in the group that is going
  * to be frozen. True: all of them have it.
@@ -37,7 +48,7 @@ void txg_tell_log(struct pool *p, int error, unsigned carried)
 bool txg_release_log(struct pool *p)
 {
 	uint64_t closed_txg;
-	int ret = 0;
+	int ret = 0, error = 0;
 
 	/* All records of a transaction are before the position, or all are behind it: none is left in the buffer, while
 	 * its parts are not. */
@@ -51,8 +62,8 @@ bool txg_release_log(struct pool *p)
 	__atomic_store_n(&p->commit_wanted, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->accessed_count, 0, __ATOMIC_RELAXED);
 	if (!ret)
-		ret = object_each_dirty(p, flush_kept, NULL);
-	return ret == 0;
+		ret = object_each_dirty(p, flush_each, &error);
+	return !ret && !error;
 }
 
 static int flush_transaction(void *ctx, struct object *o)
