@@ -150,27 +150,34 @@ void command_help(FILE *out)
 	}
 }
 
+static char shown(char byte)
+{
+	return (unsigned char)byte >= ' ' && byte != '\177' ? byte : '?';
+}
+
 void command_print_text(FILE *out, const char *text)
 {
 	bool plain = !isatty(fileno(out));
 
 	for (const char *p = text; *p; p++)
-		putc(plain || ((unsigned char)*p >= ' ' && *p != '\177') ? *p : '?', out);
+		putc(plain ? *p : shown(*p), out);
 }
 
 enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...)
 {
+	bool plain = !isatty(STDERR_FILENO);
 	char *text;
 	va_list args;
 
-	fputs("wfs: ", stderr);
 	va_start(args, fmt);
 	if (vasprintf(&text, fmt, args) >= 0) {
-		command_print_text(stderr, text);
+		for (char *p = text; *p && !plain; p++)
+			*p = shown(*p);
+		/* As one, so that lines of several commands do not mix. */
+		fprintf(stderr, "wfs: %s\n", text);
 		free(text);
 	}
 	va_end(args);
-	fputc('\n', stderr);
 	return status;
 }
 
