@@ -148,7 +148,7 @@ static void test_a_page_that_cannot_be_written_back_costs_nobody_else_the_log(vo
 	stuck_done(&s);
 }
 
-/* The log stays full until the committing thread can go on. */
+/* The committing thread cannot go on before the log is full. */
 static void fill_log(struct stuck *s)
 {
 	struct pool *p = s->t.pool;
@@ -166,6 +166,7 @@ static void fill_log(struct stuck *s)
 		assert_ok(wal_sync(p->wal, &closed_txg));
 	}
 	assert_true(wal_closed_txg(p->wal) >= p->open_txg);
+	sync_rwlock_rdunlock(&p->tx_gate);
 	vfs_node_unref(n);
 }
 
@@ -179,7 +180,6 @@ static void test_a_full_log_with_such_a_page_is_released_all_the_same(void **sta
 
 		stuck_init(&s, 2);
 		fill_log(&s);
-		sync_rwlock_rdunlock(&s.t.pool->tx_gate);
 		close_log(s.t.pool);
 		if (then == THEN_TRANSACTION)
 			assert_ok(commit_transaction(&s, "turn 7"));
