@@ -21,7 +21,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	}
 	caller_get(req, &who);
 	err = wfs_getattr(m->client, &who.cred, &n->fh, &attr);
-	if (err == -ESTALE && fi && small_attr(file_of(fi)->small, &attr))
+	if (err == -ESTALE && ((fi && small_attr(file_of(fi)->small, &attr)) || attr_of_removed(m, n, &attr)))
 		err = 0;
 	if (err)
 		reply_err(req, err);

@@ -9,8 +9,9 @@
 
 #include "plugins/fuse/mount.h"
 
-/* Operations of a batch of remove_name() that are done once the name is removed. */
+/* Operations of a batch of remove_name() that are done once the name of a file, or of a directory, is removed. */
 #define REMOVED 2u
+#define DIR_REMOVED 5u
 /* Likewise of make(). */
 #define MADE 4u
 
@@ -218,7 +219,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	struct mount *m = mount_of(req);
 	struct node *dir = node_of(m, parent);
 	struct wfs_batch *b;
-	struct wfs_attr attr;
+	struct wfs_attr attr, removed;
 	struct caller who;
 	uint64_t before;
 	unsigned done = 0;
@@ -232,14 +233,21 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	if (!is_dir)
 		small_keep(m, dir, name);
 	before = node_touch(m, dir);
+	if (is_dir) {
+		(void)wfs_batch_put(b, &dir->fh);
+		(void)wfs_batch_lookup(b, name);
+		(void)wfs_batch_getattr(b, &removed);
+	}
 	(void)wfs_batch_put(b, &dir->fh);
 	(void)wfs_batch_unlink(b, name, is_dir);
 	(void)wfs_batch_getattr(b, &attr);
 	err = wfs_batch_run(b, &who.cred, &done);
 	wfs_batch_free(b);
 	dir_changed(m, dir, before, NULL, err ? NULL : &attr);
+	if (is_dir && done >= DIR_REMOVED)
+		attr_removed(m, &removed);
 	/* What counts is whether the name was removed. */
-	reply_err(req, done >= REMOVED ? 0 : err);
+	reply_err(req, done >= (is_dir ? DIR_REMOVED : REMOVED) ? 0 : err);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

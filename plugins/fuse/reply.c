@@ -80,6 +80,33 @@ bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret)
 	return good;
 }
 
+void attr_removed(struct mount *m, const struct wfs_attr *attr)
+{
+	struct node *n = node_find(&m->nodes, attr->fsid, attr->file_id);
+
+	if (!n)
+		return;
+	pthread_mutex_lock(&m->small_lock);
+	n->kept = *attr;
+	n->kept.link_count = 0;
+	n->kept_at = 0;
+	n->removed = true;
+	pthread_mutex_unlock(&m->small_lock);
+	node_forget(&m->nodes, n, 1);
+}
+
+bool attr_of_removed(struct mount *m, struct node *dir, struct wfs_attr *ret)
+{
+	bool removed;
+
+	pthread_mutex_lock(&m->small_lock);
+	removed = dir->removed;
+	if (removed)
+		*ret = dir->kept;
+	pthread_mutex_unlock(&m->small_lock);
+	return removed;
+}
+
 mode_t mode_of_type(enum wfs_type type)
 {
 	switch (type) {

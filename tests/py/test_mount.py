@@ -72,6 +72,28 @@ def test_directories_are_made_and_removed_only_when_empty(here: Path) -> None:
     assert error_of(lambda: os.listdir(folder)) == errno.ENOENT
 
 
+def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  # noqa: F811
+    for change in (0, 1):
+        folder = here / "folder"
+        folder.mkdir(0o751)
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            if change:
+                (folder / "name").mkdir()
+                (folder / "name").rmdir()
+            folder.rmdir()
+            st = os.fstat(fd)
+            assert (st.st_nlink, st.st_mode & 0o7777, stat.S_ISDIR(st.st_mode)) == (0, 0o751, True)
+            assert os.listdir(fd) == []
+            assert error_of(lambda: os.mkdir("name", dir_fd=fd)) == errno.ENOENT
+            assert error_of(lambda: os.stat(folder)) == errno.ENOENT
+            folder.mkdir()
+            assert os.stat(folder).st_ino != st.st_ino
+            folder.rmdir()
+        finally:
+            os.close(fd)
+
+
 def test_symbolic_links_lead_and_loop(here: Path) -> None:
     (here / "target").write_text("hi")
     (here / "link").symlink_to("target")
