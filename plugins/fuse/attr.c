@@ -107,12 +107,14 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	struct wfs_attr attr;
 	struct caller who;
 	uint64_t begin = 0, before;
+	bool clears;
 	int err;
 
 	set_of(st, what, &set);
 	/* Both only come together when setuid or setgid is to be cleared because of the size, perhaps by somebody who
 	 * may write and is not the owner. The server does that itself. */
-	if ((set.valid & WFS_SET_SIZE) && (set.valid & WFS_SET_MODE))
+	clears = (set.valid & WFS_SET_SIZE) && (set.valid & WFS_SET_MODE);
+	if (clears)
 		set.valid &= ~WFS_SET_MODE;
 	caller_get(req, &who);
 	if (fi && (set.valid & WFS_SET_SIZE))
@@ -122,8 +124,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	before = node_touch(m, n);
 	err = wfs_setattr(m->client, &who.cred, &n->fh, &set, &attr);
 	/* Who has the file open for writing may set its size, whatever its mode says by now. */
-	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE))
+	if (err == -EACCES && fi && (set.valid & WFS_SET_SIZE) && (file_of(fi)->access & WFS_ACCESS_WRITE)) {
+		set.valid |= clears ? WFS_SET_MODE : 0; /* it does not for root */
 		err = wfs_setattr(m->client, NULL, &n->fh, &set, &attr);
+	}
 	if (err == -EPERM && m->options->writeback && fi && set.valid == WFS_SET_MTIME &&
 	    (file_of(fi)->access & WFS_ACCESS_WRITE))
 		err = tell_write_time(m, &who, n, &set, &attr);

@@ -83,7 +83,9 @@ class Calls:
     def fallocate(self, number: int, mode: int, offset: int, length: int) -> None:
         fallocate(self.fd(number), mode, offset, length)
         os.seteuid(0)
-        os.utime(self.fd(number))  # whether that was a change when no data was there is answered in different ways
+        # Whether that was a change when no data was there is answered in different ways.
+        os.utime(self.fd(number))
+        os.fchmod(self.fd(number), os.fstat(self.fd(number)).st_mode & 0o1777)
 
     def copy(self, target: int, source: int, count: int, from_offset: int, to_offset: int) -> int:
         return os.copy_file_range(self.fd(source), self.fd(target), count, from_offset, to_offset)
@@ -364,11 +366,8 @@ class Script:
         return self.path(), self.offset()
 
     def call_fallocate(self) -> tuple[Any, ...]:
-        modes = (0, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE)
-        mode, offset = self.rng.choice(modes), self.offset()
-        if mode == 0:  # to make a file longer; whether it is a change otherwise is answered in different ways
-            offset += 300_000
-        return self.number(), mode, offset, self.offset()
+        modes = (0, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE)
+        return self.number(), self.rng.choice(modes), self.offset(), self.offset()
 
     def call_copy(self) -> tuple[Any, ...]:  # the first is written to
         return self.number(), self.number(), self.offset(), self.offset(), self.offset()

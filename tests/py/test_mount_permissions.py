@@ -224,6 +224,11 @@ def test_who_may_write_a_setuid_file_of_another_may_truncate_it(here: Path) -> N
         assert error_as(USER + 1, GROUP + 1, [], call, file) == ""
         assert file.stat().st_size == (0 if "TRUNC" in call else 1)
         assert file.stat().st_mode & 0o7777 == 0o777
+    # Also by who has it open for writing, and could not open it any more.
+    file.chmod(0o666)
+    change = "os.chmod(sys.argv[1], 0o6755); os.setresuid(12346, 12346, 12346); os.ftruncate(f, 2)"
+    run_as(0, 0, [], f"f = os.open(sys.argv[1], os.O_RDWR); {change}", file)
+    assert (file.stat().st_size, file.stat().st_mode & 0o7777) == (2, 0o755)
 
 
 def test_an_immutable_file_stays_setuid_and_says_so(here: Path) -> None:
