@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The mount does what the file system of this machine does: random system calls of several users on both, compared one by one."""
 
+import errno
 import os
 import random
+import stat
 import subprocess
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import mounts
 import peer_io
 from appliance import SLOW, Appliance
-from mounts import here, pair, source, there  # noqa: F401 (fixtures)
+from mounts import error_of, here, pair, source, there  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
 
@@ -45,3 +47,45 @@ def test_calls_of_several_users_do_what_they_do_on_a_disk(here: Path, judge: Pat
 
 def test_they_do_so_without_what_the_kernel_keeps(there: Path, judge: Path) -> None:  # noqa: F811
     compare(there, judge, 2)
+
+
+# What such comparisons have found.
+
+
+def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  # noqa: F811
+    for change in (0, 1):
+        folder = here / "folder"
+        folder.mkdir(0o751)
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            if change:
+                (folder / "name").mkdir()
+                (folder / "name").rmdir()
+            folder.rmdir()
+            st = os.fstat(fd)
+            assert (st.st_nlink, st.st_mode & 0o7777, stat.S_ISDIR(st.st_mode)) == (0, 0o751, True)
+            assert os.listdir(fd) == []
+            assert error_of(lambda: os.mkdir("name", dir_fd=fd)) == errno.ENOENT
+            assert error_of(lambda: os.stat(folder)) == errno.ENOENT
+            folder.mkdir()
+            assert os.stat(folder).st_ino != st.st_ino
+            folder.rmdir()
+        finally:
+            os.close(fd)
+
+
+def test_names_that_are_too_long_are_refused_in_new_directories_too(here: Path) -> None:  # noqa: F811
+    folder = here / "new"
+    folder.mkdir()
+    for length in (256, 1000):
+        assert error_of(lambda: os.stat(folder / ("n" * length))) == errno.ENAMETOOLONG
+        assert error_of(lambda: os.mkdir(folder / ("n" * length))) == errno.ENAMETOOLONG
+
+
+def test_times_before_1970_are_kept(here: Path, there: Path) -> None:  # noqa: F811
+    (here / "file").write_text("old")
+    for time_ns in (-1, -(10**9), -1_500_000_001, -631_152_000 * 10**9 + 5, 0, 2**62):
+        os.utime(here / "file", ns=(time_ns, time_ns))
+        for folder in (here, there):
+            st = (folder / "file").stat()
+            assert (st.st_atime_ns, st.st_mtime_ns) == (time_ns, time_ns)
