@@ -214,11 +214,11 @@ static bool pause_for_a_while(struct mount *m)
 	uint64_t until = node_now_ns() + PAUSE_MS * NS_PER_MS;
 	bool stop;
 
-	pthread_mutex_lock(&v->stop_lock);
-	if (!v->stop)
-		thread_wait_until(&v->stopped, &v->stop_lock, until);
-	stop = v->stop;
-	pthread_mutex_unlock(&v->stop_lock);
+	pthread_mutex_lock(&v->thread.lock);
+	if (!v->thread.stop)
+		thread_wait_until(&v->thread.changed, &v->thread.lock, until);
+	stop = v->thread.stop;
+	pthread_mutex_unlock(&v->thread.lock);
 	return !stop;
 }
 
@@ -324,31 +324,18 @@ static void *run_events(void *arg)
 
 int events_start(struct mount *m)
 {
-	struct mount_events *v = &m->events;
-	int err;
-
-	pthread_mutex_init(&v->stop_lock, NULL);
-	thread_cond_init(&v->stopped);
-	err = thread_start(&v->thread, run_events, m);
-	v->started = !err;
-	return err;
+	return thread_worker_start(&m->events.thread, run_events, m);
 }
 
 void events_stop(struct mount *m)
 {
 	struct mount_events *v = &m->events;
 
-	if (!v->started)
+	if (!thread_worker_tell(&v->thread))
 		return;
-	pthread_mutex_lock(&v->stop_lock);
-	v->stop = true;
-	pthread_cond_signal(&v->stopped);
-	pthread_mutex_unlock(&v->stop_lock);
 	wfs_events_stop(m->client);
-	pthread_join(v->thread, NULL);
-	pthread_cond_destroy(&v->stopped);
-	pthread_mutex_destroy(&v->stop_lock);
+	thread_worker_join(&v->thread);
+	thread_worker_done(&v->thread);
 	/* Requests may still be answered, and nobody tells any more. */
 	set_coherent(m, false);
-	v->started = false;
 }

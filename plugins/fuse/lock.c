@@ -75,9 +75,9 @@ static bool ask(struct lock_queue *q, struct lock_wait *w, int *ret_err)
 	int err;
 
 	w->asking = true;
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	err = w->may_wait ? wfs_file_lock_wait(w->file, &w->lock, w->id) : wfs_file_lock(w->file, &w->lock);
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	w->asking = false;
 	w->retry_ns = !w->ended && err == -ERESTART ? node_now_ns() + RESTART_PAUSE_NS : 0;
 	if (w->ended)
@@ -94,10 +94,10 @@ static void interrupted(fuse_req_t req, void *data)
 	struct lock_queue *q = &mount_of(req)->locks;
 	struct lock_wait *w = data;
 
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	w->interrupted = true;
-	pthread_cond_signal(&q->changed);
-	pthread_mutex_unlock(&q->lock);
+	pthread_cond_signal(&q->thread.changed);
+	pthread_mutex_unlock(&q->thread.lock);
 }
 
 static void lock_or_wait(struct mount *m, struct lock_wait *w)
@@ -106,7 +106,7 @@ static void lock_or_wait(struct mount *m, struct lock_wait *w)
 	int err = 0;
 	bool over;
 
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	w->id = ++q->last_id;
 	w->next = q->first;
 	q->first = w;
@@ -114,18 +114,18 @@ static void lock_or_wait(struct mount *m, struct lock_wait *w)
 	/* From here on the event, or the thread below, may end it. */
 	if (!over)
 		w->asking = true;
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	if (!over) {
 		fuse_req_interrupt_func(w->req, interrupted, w);
-		pthread_mutex_lock(&q->lock);
+		pthread_mutex_lock(&q->thread.lock);
 		w->asking = false;
 		over = w->ended;
 		if (over) {
 			err = w->result;
 			take_out(q, w);
 		}
-		pthread_cond_signal(&q->changed);
-		pthread_mutex_unlock(&q->lock);
+		pthread_cond_signal(&q->thread.changed);
+		pthread_mutex_unlock(&q->thread.lock);
 	}
 	if (over)
 		finish(w, err);
@@ -136,7 +136,7 @@ void lock_ended(struct mount *m, uint64_t id, int err)
 	struct lock_queue *q = &m->locks;
 	struct lock_wait *w;
 
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	w = q->first;
 	while (w && w->id != id)
 		w = w->next;
@@ -148,12 +148,12 @@ void lock_ended(struct mount *m, uint64_t id, int err)
 		w = NULL;
 	} else if (w && !w->req && !err) {
 		w->unwanted = true;
-		pthread_cond_signal(&q->changed);
+		pthread_cond_signal(&q->thread.changed);
 		w = NULL;
 	} else if (w) {
 		take_out(q, w);
 	}
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	if (w && w->req)
 		finish(w, err);
 	else
@@ -164,7 +164,7 @@ void lock_ask_again(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
 
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	for (struct lock_wait **at = &q->first, *w; (w = *at);) {
 		w->again = true;
 		if (w->req || w->asking) {
@@ -174,18 +174,18 @@ void lock_ask_again(struct mount *m)
 			free(w);
 		}
 	}
-	pthread_cond_signal(&q->changed);
-	pthread_mutex_unlock(&q->lock);
+	pthread_cond_signal(&q->thread.changed);
+	pthread_mutex_unlock(&q->thread.lock);
 }
 
 void lock_gone(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
 
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	q->gone = true;
-	pthread_cond_signal(&q->changed);
-	pthread_mutex_unlock(&q->lock);
+	pthread_cond_signal(&q->thread.changed);
+	pthread_mutex_unlock(&q->thread.lock);
 }
 
 /* *ret_until: when there will be some at the latest, if there is none now; 0: not before something changes. */
@@ -215,10 +215,10 @@ static void ask_again(struct lock_queue *q, struct lock_wait *w)
 		take_out(q, w);
 	else
 		over = ask(q, w, &err);
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	if (over)
 		finish(w, err);
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 }
 
 /* The server cannot be told for so long that requests fail now: who was interrupted, or @all, do not wait any longer.
@@ -234,10 +234,10 @@ static void give_up(struct lock_queue *q, bool all)
 		w->req = NULL;
 		w->cancelled = true;
 		w->asking = true; /* so it stays on the list */
-		pthread_mutex_unlock(&q->lock);
+		pthread_mutex_unlock(&q->thread.lock);
 		fuse_req_interrupt_func(req, NULL, NULL);
 		reply_err(req, w->interrupted ? -EINTR : -ETIMEDOUT);
-		pthread_mutex_lock(&q->lock);
+		pthread_mutex_lock(&q->thread.lock);
 		w->asking = false;
 		w->unwanted = w->ended && !w->result;
 		next = w->next;
@@ -254,9 +254,9 @@ static void cancel(struct mount *m, struct lock_queue *q, struct lock_wait *w)
 	int err;
 
 	w->cancelled = true;
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	err = wfs_lock_cancel(m->client, id);
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 	if (err == -ETIMEDOUT)
 		give_up(q, false);
 }
@@ -264,11 +264,11 @@ static void cancel(struct mount *m, struct lock_queue *q, struct lock_wait *w)
 static void give_back(struct mount *m, struct lock_queue *q, struct lock_wait *w)
 {
 	take_out(q, w);
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	w->lock.type = WFS_LOCK_NONE;
 	(void)wfs_lock(m->client, NULL, &w->fh, &w->lock);
 	free(w);
-	pthread_mutex_lock(&q->lock);
+	pthread_mutex_lock(&q->thread.lock);
 }
 
 static void *waiter(void *arg)
@@ -277,8 +277,8 @@ static void *waiter(void *arg)
 	struct lock_queue *q = &m->locks;
 	uint64_t until;
 
-	pthread_mutex_lock(&q->lock);
-	while (!q->stop) {
+	pthread_mutex_lock(&q->thread.lock);
+	while (!q->thread.stop) {
 		struct lock_wait *w;
 
 		if (q->gone)
@@ -286,9 +286,9 @@ static void *waiter(void *arg)
 		q->gone = false;
 		w = find_work(q, &until);
 		if (!w && until)
-			thread_wait_until(&q->changed, &q->lock, until);
+			thread_wait_until(&q->thread.changed, &q->thread.lock, until);
 		else if (!w)
-			pthread_cond_wait(&q->changed, &q->lock);
+			pthread_cond_wait(&q->thread.changed, &q->thread.lock);
 		else if (w->unwanted)
 			give_back(m, q, w);
 		else if (w->again || w->retry_ns)
@@ -296,33 +296,22 @@ static void *waiter(void *arg)
 		else
 			cancel(m, q, w);
 	}
-	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&q->thread.lock);
 	return NULL;
 }
 
 int lock_queue_start(struct mount *m)
 {
-	struct lock_queue *q = &m->locks;
-	int err;
-
-	pthread_mutex_init(&q->lock, NULL);
-	thread_cond_init(&q->changed);
-	err = thread_start(&q->thread, waiter, m);
-	q->started = !err;
-	return err;
+	return thread_worker_start(&m->locks.thread, waiter, m);
 }
 
 void lock_queue_stop(struct mount *m)
 {
 	struct lock_queue *q = &m->locks;
 
-	if (!q->started)
+	if (!thread_worker_tell(&q->thread))
 		return;
-	pthread_mutex_lock(&q->lock);
-	q->stop = true;
-	pthread_cond_signal(&q->changed);
-	pthread_mutex_unlock(&q->lock);
-	pthread_join(q->thread, NULL);
+	thread_worker_join(&q->thread);
 	while (q->first) {
 		struct lock_wait *w = q->first;
 
@@ -332,9 +321,8 @@ void lock_queue_stop(struct mount *m)
 		else
 			free(w);
 	}
-	pthread_cond_destroy(&q->changed);
-	pthread_mutex_destroy(&q->lock);
-	q->started = false;
+	/* Those who interrupt what has just ended used it until then. */
+	thread_worker_done(&q->thread);
 }
 
 void lock_drop_ranges(struct mount *m, struct node *n, uint64_t owner)

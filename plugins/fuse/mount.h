@@ -12,6 +12,7 @@
 
 #include "plugins/fuse/node.h"
 #include "plugins/fuse/options.h"
+#include "plugins/fuse/thread.h"
 #include "protocol/client/wfs_tree.h"
 
 #define MOUNT_IO_BYTES_MAX (1u << 20) /* one read or write */
@@ -20,10 +21,7 @@ struct lock_wait;
 
 /* Locks that wait for others (lock.c). */
 struct lock_queue {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	pthread_t thread;
-	bool started, stop;
+	struct thread_worker thread; /* its lock is that of everything here */
 	bool gone; /* so is the server, for longer than requests wait for it */
 	struct lock_wait *first;
 	uint64_t last_id;
@@ -48,10 +46,7 @@ struct mount_events {
 	unsigned missed_count;
 	uint64_t missed_at_ns;
 	uint64_t gone_ns; /* of the thread, too: the server cannot be reached since then; 0: it can */
-	pthread_t thread;
-	bool started, stop;
-	pthread_mutex_t stop_lock;
-	pthread_cond_t stopped;
+	struct thread_worker thread;
 };
 
 struct told_name;
@@ -73,10 +68,7 @@ struct ending {
 /* Files that are to be closed (close.c). */
 #define CLOSE_QUEUE_MAX 128u
 struct close_queue {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	pthread_t thread;
-	bool started, stop;
+	struct thread_worker thread; /* its lock is that of everything here */
 	unsigned count;
 	struct wfs_file *files[CLOSE_QUEUE_MAX];
 };

@@ -39,3 +39,37 @@ void thread_wait_until(pthread_cond_t *c, pthread_mutex_t *lock, uint64_t until_
 
 	(void)pthread_cond_timedwait(c, lock, &at);
 }
+
+int thread_worker_start(struct thread_worker *w, void *(*run)(void *), void *arg)
+{
+	int err;
+
+	pthread_mutex_init(&w->lock, NULL);
+	thread_cond_init(&w->changed);
+	err = thread_start(&w->thread, run, arg);
+	w->started = !err;
+	return err;
+}
+
+bool thread_worker_tell(struct thread_worker *w)
+{
+	if (!w->started)
+		return false;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+	return true;
+}
+
+void thread_worker_join(struct thread_worker *w)
+{
+	pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+void thread_worker_done(struct thread_worker *w)
+{
+	pthread_cond_destroy(&w->changed);
+	pthread_mutex_destroy(&w->lock);
+}
