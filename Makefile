@@ -213,11 +213,15 @@ run: ## the appliance in the foreground, with a pool on a file under var/
 	$(Q)tests/demo/run.sh build/release var
 deps: ## see that the Debian packages for building, running and testing are there
 	$(Q)tests/deps.sh build run test
-bench: ## measure against other NBD servers; prints a table and JSON
+bench: ## measure volumes, files and mounts, each next to others; prints tables (root for all of it)
+	$(Q)$(MAKE) --no-print-directory bench-nbd
+	$(Q)$(MAKE) --no-print-directory bench-files
+	$(Q)$(MAKE) --no-print-directory bench-mounts
+bench-nbd: ## measure against other NBD servers; prints a table and JSON
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/bench.py
-bench-files: ## measure files over libwfs: small ones one by one and in batches, a large one
-	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all build/release/bench/filebench BUILD=release WERROR=
+bench-files: ## measure files over libwfs: small ones one by one and in batches, a large one; next to btrfs on this machine (root)
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all build/release/bench/filebench build/release/bench/mountbench BUILD=release WERROR=
 	$(Q)$(PYTHON) tests/bench/files.py
 bench-mounts: ## measure small files on a mount, next to zfs-fuse and fuse2fs (root)
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory all build/release/bench/mountbench BUILD=release WERROR=
@@ -303,7 +307,7 @@ clean: ## remove everything built
 help: ## list the targets
 	$(Q)grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.PHONY: all unit unit-build asan tsan valgrind py soak guest lint format check check-installed demo run deps bench bench-files bench-mounts bench-fat bench-core fuzz fuzz-build fuzz-corpus cov \
+.PHONY: all unit unit-build asan tsan valgrind py soak guest lint format check check-installed demo run deps bench bench-nbd bench-files bench-mounts bench-fat bench-nfs bench-core fuzz fuzz-build fuzz-corpus cov \
 	install clean help
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

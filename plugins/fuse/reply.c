@@ -257,15 +257,16 @@ void reply_entry(fuse_req_t req, struct node *dir, const char *name, struct seen
 void reply_statfs(fuse_req_t req, const struct wfs_statfs *s)
 {
 	uint64_t unit = s->block_bytes ? s->block_bytes : 4096;
+	/* Without a limit it is the room that ends. */
+	uint64_t left = s->objects_free < UINT64_MAX - s->objects ? s->objects_free : s->free_bytes / unit;
 	struct statvfs st = { .f_bsize = unit,
 		              .f_frsize = unit,
 		              .f_blocks = s->total_bytes / unit,
 		              .f_bfree = s->free_bytes / unit,
 		              .f_bavail = s->available_bytes / unit,
-		              .f_files = s->objects + s->objects_free < s->objects ? UINT64_MAX
-		                                                                   : s->objects + s->objects_free,
-		              .f_ffree = s->objects_free,
-		              .f_favail = s->objects_free,
+		              .f_files = s->objects + left,
+		              .f_ffree = left,
+		              .f_favail = left,
 		              .f_fsid = s->fsid,
 		              .f_flag = s->read_only ? ST_RDONLY : 0,
 		              .f_namemax = s->name_max };

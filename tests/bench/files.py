@@ -1,26 +1,43 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files over libwfs on a unix socket: a daemon with a pool on a file, and filebench as its client.
+"""Files over libwfs on a unix socket: a daemon with a pool on a file, and filebench as its client. In the same rounds, where
+that can be mounted, small files one by one on the kernel's btrfs, without any server.
 
 usage: files.py [--folder DIR] [--files N] [--large MIB] [--rounds N]
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 
+import btrfs
 from targets import Ours  # noqa: F401  makes the test harness importable
 
 from appliance import Appliance, Settings, program
 
 POOL_MIB_PER_LARGE = 4
+BTRFS_BYTES = 2 << 30
 
 
 def measure(folder: Path, files: int, large_mib: int) -> dict[str, tuple[float, str]]:
     """One run. Each part has a daemon of its own: what the one leaves to be written does not slow down the other."""
-    return {**measure_part(folder / "small", files, 0), **measure_part(folder / "large", 0, large_mib)}
+    rows = {**measure_part(folder / "small", files, 0), **measure_part(folder / "large", 0, large_mib)}
+    return rows if btrfs.why_not() else {**rows, **measure_btrfs(folder, files)}
+
+
+def measure_btrfs(folder: Path, files: int) -> dict[str, tuple[float, str]]:
+    peer = btrfs.Btrfs(folder, "btrfs", BTRFS_BYTES)
+    try:
+        peer.start()
+        command = [program("bench/mountbench"), str(peer.path), str(files)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    finally:
+        peer.stop()
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {f"btrfs here: {row['row']}": (row["value"], "files/s") for row in rows if row["row"] in ("create", "read")}
 
 
 def measure_part(folder: Path, files: int, large_mib: int) -> dict[str, tuple[float, str]]:
@@ -53,7 +70,10 @@ def main() -> int:
     runs = []
     for _ in range(chosen.rounds):
         folder = Path(tempfile.mkdtemp(prefix="wfsd-bench-", dir=chosen.folder))
-        runs.append(measure(folder, chosen.files, chosen.large))
+        try:
+            runs.append(measure(folder, chosen.files, chosen.large))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     print("| row | median | best | unit |\n| --- | --- | --- | --- |")
     for name, (_, unit) in runs[0].items():
         values = [run[name][0] for run in runs]

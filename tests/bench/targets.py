@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbd
 
+from btrfs import Btrfs
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "py"))
 from appliance import Appliance, Settings  # noqa: E402
 
@@ -115,15 +117,9 @@ class NbdkitBtrfs(NbdkitFile):
 
     def start(self) -> None:
         self.outer = self.folder
-        backing = self.outer / f"{self.name}.backing"
-        with open(backing, "wb") as image:
-            image.truncate(max(self.size * 4, 1 << 30))
-        losetup = subprocess.run(["losetup", "-f", "--show", str(backing)], check=True, capture_output=True, text=True)
-        self.loop = losetup.stdout.strip()
-        subprocess.run(["mkfs.btrfs", "-q", "-f", self.loop], check=True, capture_output=True)
-        self.folder = self.outer / f"{self.name}.mount"
-        self.folder.mkdir()
-        subprocess.run(["mount", self.loop, str(self.folder)], check=True)
+        self.btrfs = Btrfs(self.folder, self.name, max(self.size * 4, 1 << 30))
+        self.btrfs.start()
+        self.folder = self.btrfs.path
         super().start()
 
     @property
@@ -136,10 +132,8 @@ class NbdkitBtrfs(NbdkitFile):
 
     def stop(self) -> None:
         super().stop()
-        if self.folder != self.outer:
-            subprocess.run(["umount", str(self.folder)], check=False)
-        if getattr(self, "loop", ""):
-            subprocess.run(["losetup", "-d", self.loop], check=False)
+        if hasattr(self, "btrfs"):
+            self.btrfs.stop()
 
 
 class Ours(Target):

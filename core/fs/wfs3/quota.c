@@ -156,6 +156,16 @@ uint64_t quota_used_objects(const struct quota *q, const struct quota_owner *o)
 	return o == &q->whole ? __atomic_load_n(&q->ds->object_count, __ATOMIC_RELAXED) : o->is.used_objects;
 }
 
+int quota_refuse(const struct quota *q, const struct quota_owner *o, uint64_t limit, const char *what)
+{
+	static const char *const names[QUOTA_CLASSES] = { "", "user", "group", "project" };
+
+	if (o->is.class == QUOTA_DATASET)
+		return err_set(-EDQUOT, "dataset %" PRIu64 " may have %" PRIu64 " %s", q->ds->id, limit, what);
+	return err_set(-EDQUOT, "%s %u of dataset %" PRIu64 " may have %" PRIu64 " %s", names[o->is.class], o->is.id,
+	               q->ds->id, limit, what);
+}
+
 static void count_for(struct quota *q, enum quota_class class, uint32_t id, int64_t delta) SYNC_REQUIRES(q->lock)
 {
 	struct quota_owner *o = quota_find(q, class, id);

@@ -81,6 +81,8 @@ bool quota_is_empty(const struct quota_item *i);
 void quota_mark(struct quota *q, struct quota_owner *o) SYNC_REQUIRES(q->lock);
 uint64_t quota_used_blocks(const struct quota *q, const struct quota_owner *o) SYNC_REQUIRES(q->lock);
 uint64_t quota_used_objects(const struct quota *q, const struct quota_owner *o) SYNC_REQUIRES(q->lock);
+/* -EDQUOT: @o may have no more than @limit of @what. */
+int quota_refuse(const struct quota *q, const struct quota_owner *o, uint64_t limit, const char *what);
 /* Of a file: its map has so many blocks more, or less. Counts them in its inode, too. Inside the gate. */
 void quota_count_blocks(struct object *o, int64_t delta);
 /* With the gate held exclusively, and then without: what has changed goes into the pool tree. As tree_put(). Blocks. */

@@ -228,15 +228,13 @@ static int count_need(struct need *n)
 
 static int refuse(const struct quota_hold *h, uint64_t blocks)
 {
-	static const char *const names[QUOTA_CLASSES] = { "dataset", "user", "group", "project" };
 	const struct quota_owner *o = h->owners[0];
 
 	for (unsigned i = 0; i < h->count; i++)
 		if (h->owners[i]->room < blocks)
 			o = h->owners[i];
 	counter_add(&h->q->ds->pool->stats->quota_refusals, 1);
-	return err_set(-EDQUOT, "%s %u of dataset %" PRIu64 " may have %" PRIu64 " bytes", names[o->is.class], o->is.id,
-	               h->q->ds->id, o->is.limit_bytes);
+	return quota_refuse(h->q, o, o->is.limit_bytes, "bytes");
 }
 
 /* With the owners drained. What the map has already takes no room. */

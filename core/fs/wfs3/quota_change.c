@@ -8,8 +8,6 @@
 #include "core/fs/wfs3/pool.h"
 #include "core/fs/wfs3/quota.h"
 
-static const char *const class_names[QUOTA_CLASSES] = { "dataset", "user", "group", "project" };
-
 void quota_change_begin(struct dataset *ds, struct quota_change *ret)
 {
 	ret->q = __atomic_load_n(&ds->quota, __ATOMIC_ACQUIRE);
@@ -57,8 +55,7 @@ static int check_objects(const struct quota *q, const struct quota_owner *o, int
 
 	if (delta <= 0 || !o->is.limit_objects || used + (uint64_t)delta <= o->is.limit_objects)
 		return 0;
-	return err_set(-EDQUOT, "%s %u of dataset %" PRIu64 " may have %" PRIu64 " objects", class_names[o->is.class],
-	               o->is.id, q->ds->id, o->is.limit_objects);
+	return quota_refuse(q, o, o->is.limit_objects, "objects");
 }
 
 int quota_change_check(const struct quota_change *c, int object_delta)
@@ -72,8 +69,7 @@ int quota_change_check(const struct quota_change *c, int object_delta)
 		rc = check_objects(c->q, o, c->deltas[i].objects);
 		if (!rc && blocks > 0 && o->is.limit_bytes &&
 		    o->is.used_blocks + (uint64_t)blocks > o->is.limit_bytes / WFS3_BLOCK_BYTES)
-			rc = err_set(-EDQUOT, "%s %u of dataset %" PRIu64 " may have %" PRIu64 " bytes",
-			             class_names[o->is.class], o->is.id, c->q->ds->id, o->is.limit_bytes);
+			rc = quota_refuse(c->q, o, o->is.limit_bytes, "bytes");
 	}
 	if (rc)
 		counter_add(&c->q->ds->pool->stats->quota_refusals, 1);
