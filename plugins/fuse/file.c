@@ -21,6 +21,11 @@ unsigned file_access(const struct mount *m, int flags)
 	}
 }
 
+bool file_is_barred(unsigned access, int flags, uint32_t attr_flags)
+{
+	return access & WFS_ACCESS_WRITE && !(flags & O_APPEND) && attr_flags & WFS_FLAG_APPEND;
+}
+
 int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi)
 {
 	struct open_file *of = malloc(sizeof(*of));
@@ -136,6 +141,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		wfs_change_end(file, wfs_change_begin(file));
 	if (err == -EACCES && (fi->flags & FOR_EXEC))
 		err = open_program(m, n, &who, &file);
+	if (!err) {
+		wfs_get_info(file, &info);
+		err = file_is_barred(access, fi->flags, info.flags) ? -EPERM : 0;
+	}
 	if (!err)
 		err = file_attach(m, n, file, access, fi);
 	if (err) {
@@ -143,7 +152,6 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
-	wfs_get_info(file, &info);
 	fi->keep_cache = opened_at(m, n, ino, &who, info.change);
 	if (fuse_reply_open(req, fi) != 0) {
 		wfs_close(file);

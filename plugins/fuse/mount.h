@@ -207,6 +207,8 @@ int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned
 void file_detach(struct open_file *of);
 /* WFS_ACCESS_* of open(2)'s flags. */
 unsigned file_access(const struct mount *m, int flags);
+/* A file of those attributes (WFS_FLAG_*) is not to be opened in this way: data is only added at its end. */
+bool file_is_barred(unsigned access, int flags, uint32_t attr_flags);
 
 /* events.c */
 int events_start(struct mount *m);

@@ -353,6 +353,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	err = wfs_create_in(m->client, &who.cred, &dir->fh, name, new_mode(req, dir, mode), flags, access, &file, &fh,
 	                    &attr, &created, &dir_attr);
 	dir_changed(m, dir, before, !err && created ? name : NULL, err || !dir_attr.link_count ? NULL : &dir_attr);
+	if (!err && file_is_barred(access, fi->flags, attr.flags)) {
+		wfs_close(file);
+		err = -EPERM;
+	}
 	if (err) {
 		reply_err(req, err);
 		return;

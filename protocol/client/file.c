@@ -49,13 +49,15 @@ static int open_on(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, 
 }
 
 /* The file's export was opened on a connection: is it still the same file, and was anything lost on the way? */
-static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint64_t boot, bool durable) SYNC_REQUIRES(f->lock)
+static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint32_t flags, uint64_t boot, bool durable)
+        SYNC_REQUIRES(f->lock)
 {
 	bool doubt = f->known && (f->flags & WFS_OPEN_SHARED) && (f->flags & WFS_OPEN_WRITE);
 
 	if (!f->known) {
 		f->known = true;
 		f->info = *ok;
+		f->attr_flags = flags;
 	}
 	if (f->info.attr.fsid != ok->attr.fsid || f->info.attr.fileid != ok->attr.fileid ||
 	    (!f->in_tree && ok->attr.size_bytes < f->info.attr.size_bytes)) {
@@ -75,13 +77,15 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	struct wfsp_open_ok ok;
 	uint64_t old_boot = wfs_ledger_boot(f->ledger), boot = 0;
 	bool known = f->known, durable = false;
+	uint32_t flags = 0;
 	int err;
 
 	if (!f->in_tree)
 		memcpy(name, known ? f->info.name : f->export_name,
 		       (known ? strlen(f->info.name) : strlen(f->export_name)) + 1);
 	sync_mutex_unlock(&f->lock);
-	err = f->in_tree ? wfs_file_open_in_tree(f, c, generation, known, &ok) : open_on(f, c, generation, name, &ok);
+	err = f->in_tree ? wfs_file_open_in_tree(f, c, generation, known, &ok, &flags)
+	                 : open_on(f, c, generation, name, &ok);
 	if (!err)
 		err = wfs_conn_boot(c, generation, old_boot, &boot, &durable);
 	if (known && err == -ENOENT)
@@ -89,7 +93,7 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	sync_mutex_lock(&f->lock);
 	if (err)
 		return err;
-	err = adopt(f, &ok, boot, durable);
+	err = adopt(f, &ok, flags, boot, durable);
 	if (err) {
 		sync_mutex_unlock(&f->lock);
 		close_handle(c, generation, ok.handle);
@@ -394,7 +398,7 @@ void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint6
 		return;
 	wfs_file_info_of(attr, descriptor, &ok);
 	sync_mutex_lock(&f->lock);
-	(void)adopt(f, &ok, boot, true); /* the first time: it takes everything */
+	(void)adopt(f, &ok, attr->flags, boot, true); /* the first time: it takes everything */
 	f->slots[where->conn->index] = (struct file_slot){ .generation = where->generation, .handle = descriptor };
 	sync_mutex_unlock(&f->lock);
 }
@@ -494,6 +498,7 @@ void wfs_get_info(struct wfs_file *f, struct wfs_file_info *ret)
 		.block_min_bytes = f->info.block_min_bytes,
 		.block_preferred_bytes = f->info.block_preferred_bytes,
 		.block_max_bytes = f->info.block_max_bytes,
+		.flags = f->attr_flags,
 	};
 	sync_mutex_unlock(&f->lock);
 }

@@ -29,6 +29,7 @@ struct wfs_file {
 	bool known SYNC_GUARDED_BY(lock); /* identity and information below are those of the first open */
 	bool stale SYNC_GUARDED_BY(lock); /* for ever */
 	struct wfsp_open_ok info SYNC_GUARDED_BY(lock);
+	uint32_t attr_flags SYNC_GUARDED_BY(lock); /* WFS_FLAG_*, of the first open */
 	/* What a flush must not hide: @own, or what it shares with others, and the last loss that it was told of. */
 	struct wfs_ledger *ledger SYNC_GUARDED_BY(lock);
 	struct wfs_ledger own;
@@ -43,9 +44,9 @@ int wfs_file_open(struct wfs_file *f);
 /* It was opened on this connection already: take that over. */
 void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint64_t descriptor,
                     const struct wfs_attr *attr);
-/* file_tree.c: open a file of a tree on a connection, as OPEN does for an export. */
+/* file_tree.c: open a file of a tree on a connection, as OPEN does for an export; *ret_flags: its WFS_FLAG_*. */
 int wfs_file_open_in_tree(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, bool known,
-                          struct wfsp_open_ok *ret);
+                          struct wfsp_open_ok *ret, uint32_t *ret_flags);
 void wfs_file_info_of(const struct wfs_attr *attr, uint64_t descriptor, struct wfsp_open_ok *ret);
 
 /*

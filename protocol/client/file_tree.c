@@ -22,7 +22,7 @@ void wfs_file_info_of(const struct wfs_attr *attr, uint64_t descriptor, struct w
 }
 
 int wfs_file_open_in_tree(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, bool known,
-                          struct wfsp_open_ok *ret)
+                          struct wfsp_open_ok *ret, uint32_t *ret_flags)
 {
 	struct wfs_attr attr;
 	struct wfs_batch b;
@@ -34,9 +34,11 @@ int wfs_file_open_in_tree(struct wfs_file *f, struct wfs_conn *c, uint64_t gener
 	(void)wfs_batch_open(&b, f->access, known, &descriptor, &attr);
 	err = wfs_batch_run_on(&b, f->has_cred ? &f->cred : NULL, c, generation, 0, 0);
 	wfs_batch_done(&b);
-	if (!err)
-		wfs_file_info_of(&attr, descriptor, ret);
-	return err;
+	if (err)
+		return err;
+	wfs_file_info_of(&attr, descriptor, ret);
+	*ret_flags = attr.flags;
+	return 0;
 }
 
 static int file_in_tree(struct wfs *w, const struct wfs_cred *cred, unsigned access, struct wfs_file **ret)

@@ -85,6 +85,7 @@ struct wfs_file_info {
 	uint32_t block_min_bytes; /* hints for the size and alignment of requests */
 	uint32_t block_preferred_bytes;
 	uint32_t block_max_bytes;
+	uint32_t flags; /* of a file of a tree (wfs_tree.h): WFS_FLAG_*, when it was opened first */
 };
 /* What was known when the file was opened (or last reopened). No request is sent. */
 WFS_PUBLIC void wfs_get_info(struct wfs_file *f, struct wfs_file_info *ret);

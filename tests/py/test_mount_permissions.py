@@ -204,6 +204,24 @@ def test_immutable_and_append_only_files(here: Path) -> None:
     file.unlink()
 
 
+def test_append_only_files_are_opened_for_nothing_else(here: Path, there: Path) -> None:
+    file = here / "log"
+    file.write_text("one")
+    subprocess.run(["chattr", "+a", file], check=True)
+    try:
+        for one in (file, there / "log"):
+            for flags in (0, os.O_CREAT):
+                for refused in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND | os.O_TRUNC):
+                    assert error_of(lambda: os.open(one, flags | refused)) == errno.EPERM
+                fd = os.open(one, flags | os.O_WRONLY | os.O_APPEND)
+                assert os.write(fd, b"x") == 1
+                os.close(fd)
+        assert file.read_text() == "onexxxx"
+    finally:
+        subprocess.run(["chattr", "-a", file], check=True)
+    file.unlink()
+
+
 def test_who_makes_a_file_may_truncate_it_as_he_opens_it(here: Path) -> None:
     for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
         for mode in (0, 0o400, 0o4755):
