@@ -28,7 +28,7 @@ _wfs() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
-	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon | --anon | --clients | --certificate-names | --ttl | --status | -o | --options)
+	--server | --name | --size | --as | --description | --interval | --count | --type | --label | --cluster | --sector | --uid | --gid | --umask | --user | --group | --project | --bytes | --objects | --color | --icon | --anon | --clients | --certificate-names | --ttl | --status | -j | --jobs | -o | --options)
 		return
 		;;
 	esac
@@ -58,8 +58,10 @@ _wfs() {
 		"ls "*) words+=" --long --server" ;;
 		"find "*) words+=" --long --name --server" ;;
 		"watch "*) words+=" --recursive --count --server" ;;
-		"cp "* | "rm "*) words+=" --recursive --server" ;;
-		"cat "* | "get "* | "put "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
+		"cp "*) words+=" --recursive --jobs --server" ;;
+		"rm "*) words+=" --recursive --server" ;;
+		"get "* | "put "*) words+=" --jobs --server" ;;
+		"cat "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
 		"convert wfs2") words+=" --server" ;;
 		"tx "*) words+=" --isolation --ttl --status --server" ;;
 		esac

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/ctl/jobs.h"
+
 enum {
 	OPT_JSON = 0x70000000, /* beyond every enum args_option */
 	OPT_SOCKET,
@@ -29,6 +31,8 @@ enum {
 	OPT_ISOLATION,
 	OPT_TTL,
 	OPT_STATUS,
+	OPT_CLUSTER,
+	OPT_SECTOR,
 };
 
 static const struct option options[] = {
@@ -46,13 +50,14 @@ static const struct option options[] = {
 	{ "data", no_argument, NULL, ARGS_DATA },
 	{ "type", required_argument, NULL, ARGS_TYPE },
 	{ "label", required_argument, NULL, ARGS_LABEL },
-	{ "cluster", required_argument, NULL, ARGS_CLUSTER },
-	{ "sector", required_argument, NULL, ARGS_SECTOR },
+	{ "cluster", required_argument, NULL, OPT_CLUSTER },
+	{ "sector", required_argument, NULL, OPT_SECTOR },
 	{ "repair", no_argument, NULL, ARGS_REPAIR },
 	{ "options", required_argument, NULL, ARGS_OPTIONS },
 	{ "foreground", no_argument, NULL, ARGS_FOREGROUND },
 	{ "long", no_argument, NULL, ARGS_LONG },
 	{ "recursive", no_argument, NULL, ARGS_RECURSIVE },
+	{ "jobs", required_argument, NULL, ARGS_JOBS },
 	{ "server", required_argument, NULL, ARGS_SERVER },
 	{ "name", required_argument, NULL, ARGS_NAME },
 	{ "uid", required_argument, NULL, ARGS_UID },
@@ -106,6 +111,9 @@ static int bit_of(int option)
 	case OPT_TTL:
 	case OPT_STATUS:
 		return ARGS_TX;
+	case OPT_CLUSTER:
+	case OPT_SECTOR:
+		return ARGS_BLOCKS;
 	default:
 		return option;
 	}
@@ -172,9 +180,9 @@ static const char **text_of(struct args *a, int option)
 		return &a->description;
 	case ARGS_LABEL:
 		return &a->label;
-	case ARGS_CLUSTER:
+	case OPT_CLUSTER:
 		return &a->cluster;
-	case ARGS_SECTOR:
+	case OPT_SECTOR:
 		return &a->sector;
 	case OPT_USER:
 		return &a->user;
@@ -207,6 +215,25 @@ static const char **text_of(struct args *a, int option)
 	}
 }
 
+/* One letter stands for a word. */
+static int long_of(int option)
+{
+	switch (option) {
+	case 'y':
+		return ARGS_YES;
+	case 'o':
+		return ARGS_OPTIONS;
+	case 'l':
+		return ARGS_LONG;
+	case 'r':
+		return ARGS_RECURSIVE;
+	case 'j':
+		return ARGS_JOBS;
+	default:
+		return option;
+	}
+}
+
 static int take(struct args *a, int option)
 {
 	const char **text;
@@ -227,18 +254,6 @@ static int take(struct args *a, int option)
 	case 'V':
 		a->version = true;
 		return 0;
-	case 'y':
-		option = ARGS_YES;
-		break;
-	case 'o':
-		option = ARGS_OPTIONS;
-		break;
-	case 'l':
-		option = ARGS_LONG;
-		break;
-	case 'r':
-		option = ARGS_RECURSIVE;
-		break;
 	case OPT_AUTH_SYS:
 		a->auth_sys = true;
 		break;
@@ -263,6 +278,9 @@ static int take(struct args *a, int option)
 	case ARGS_COUNT:
 		rc = parse_number("count", optarg, 1000000, &a->count);
 		break;
+	case ARGS_JOBS:
+		rc = parse_number("jobs", optarg, JOBS_WORKERS_MAX, &a->jobs);
+		break;
 	case OPT_TTL:
 		rc = parse_number("ttl", optarg, 86400, &a->ttl_s);
 		break;
@@ -281,13 +299,13 @@ static int take(struct args *a, int option)
 int args_parse(int argc, char **argv, struct args *ret)
 {
 	const char *socket_env = getenv("WFSD_ADMIN");
-	struct args a = { .interval_s = 1 };
+	struct args a = { .interval_s = 1, .jobs = ARGS_JOBS_DEFAULT };
 	int option, rc;
 
 	a.socket = socket_env && *socket_env ? socket_env : ARGS_SOCKET_DEFAULT;
 	optind = 0; /* glibc: start afresh */
-	while ((option = getopt_long(argc, argv, "hVylro:", options, NULL)) != -1) {
-		rc = take(&a, option);
+	while ((option = getopt_long(argc, argv, "hVylro:j:", options, NULL)) != -1) {
+		rc = take(&a, long_of(option));
 		if (rc)
 			return rc;
 	}

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #define ARGS_SOCKET_DEFAULT "/run/wfsd/admin.sock"
+#define ARGS_JOBS_DEFAULT 4u
 
 /* Options that only some commands take. */
 enum args_option {
@@ -23,8 +24,8 @@ enum args_option {
 	ARGS_DATA = 1 << 11,
 	ARGS_TYPE = 1 << 12,
 	ARGS_LABEL = 1 << 13,
-	ARGS_CLUSTER = 1 << 14,
-	ARGS_SECTOR = 1 << 15,
+	ARGS_BLOCKS = 1 << 14, /* --cluster, --sector */
+	ARGS_JOBS = 1 << 15,
 	ARGS_REPAIR = 1 << 16,
 	ARGS_OPTIONS = 1 << 17,
 	ARGS_FOREGROUND = 1 << 18,
@@ -57,6 +58,7 @@ struct args {
 	unsigned uid, gid, umask; /* likewise */
 	unsigned interval_s; /* 1 unless given */
 	unsigned count; /* 0: for ever */
+	unsigned jobs; /* ARGS_JOBS_DEFAULT unless given; 1..JOBS_WORKERS_MAX */
 	unsigned ttl_s; /* 0 when not given */
 	char **words; /* command and operands; point into argv */
 	int word_count;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
-#include "server/ctl/transfer.h"
+#include "server/ctl/pieces.h"
 
 static int local_err(const char *what)
 {
@@ -58,48 +58,142 @@ static int finish_local(int fd, const struct wfs_attr *a, int err)
 	return err;
 }
 
-static int get_range(struct transfer *t, struct wfs_file *f, int fd, uint64_t at, uint64_t end)
+/* ---- Directories: there before what is in them, complete after it ---- */
+
+struct dir {
+	struct transfer *t;
+	int fd;
+	bool owned; /* made, or entered, here; else it is the caller's */
+	bool failed; /* and what is in it is not known */
+	struct wfs_attr attr; /* for when everything is in it */
+	char *path; /* malloc'ed */
+	unsigned refs; /* atomic */
+};
+
+static void dir_ref(struct dir *d)
 {
+	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void dir_unref(struct dir *d)
+{
+	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (d->owned && finish_local(d->fd, &d->attr, d->failed ? -EIO : 0) && !d->failed)
+		transfer_skip_err(d->t, d->path);
+	free(d->path);
+	free(d);
+}
+
+static int dir_new(struct transfer *t, int fd, const char *path, struct dir **ret)
+{
+	struct dir *d = calloc(1, sizeof(*d));
+
+	if (!d || !(d->path = strdup(path))) {
+		free(d);
+		return err_set(-ENOMEM, "no memory for a directory");
+	}
+	d->t = t;
+	d->fd = fd;
+	d->refs = 1;
+	*ret = d;
+	return 0;
+}
+
+/* ---- Large files ---- */
+
+struct large {
+	struct pieces pieces;
+	struct remote_entry e;
+	struct dir *dir;
+	char *name; /* malloc'ed */
+	int fd; /* -1: none */
+	struct wfs_file *file;
+};
+
+static int get_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t end)
+{
+	struct large *l = (struct large *)p;
+	uint8_t *chunk = p->t->workers[worker].chunk;
+
 	while (at < end) {
-		size_t want = end - at < TRANSFER_CHUNK_BYTES ? (size_t)(end - at) : TRANSFER_CHUNK_BYTES, len;
-		int err = wfs_pread_some(f, t->chunk, want, at, &len);
+		size_t len;
+		int err = wfs_pread_some(l->file, chunk, (size_t)(end - at), at, &len);
 
 		if (!err)
-			err = write_whole(fd, t->chunk, len, at);
+			err = write_whole(l->fd, chunk, len, at);
 		if (err)
 			return err;
 		if (!len)
 			break; /* it was cut meanwhile */
 		at += len;
-		transfer_add(t, 0, len);
+		transfer_add(p->t, 0, len);
 	}
 	return 0;
 }
 
-static int get_large(struct transfer *t, const struct remote_entry *e, int dir_fd, const char *name)
+static int finish_large(struct pieces *p, bool failed)
 {
-	struct wfs_file *f;
-	uint64_t at = 0, end;
-	int fd, err = wfs_open_fh(t->w, NULL, &e->fh, WFS_ACCESS_READ, &f);
+	struct large *l = (struct large *)p;
+	int err = 0;
 
-	if (err)
-		return err;
-	fd = create_local(dir_fd, name);
-	if (fd < 0) {
-		wfs_close(f);
-		return fd;
-	}
-	while (!err && at < e->attr.size_bytes) {
-		err = transfer_next_data(t, e, &at, &end);
+	if (!failed && ftruncate(l->fd, (off_t)l->e.attr.size_bytes) < 0)
+		err = local_err("its size cannot be set");
+	if (l->fd >= 0)
+		err = finish_local(l->fd, &l->e.attr, failed ? -EIO : err);
+	wfs_close(l->file);
+	dir_unref(l->dir);
+	free(l->name);
+	free(l);
+	return err;
+}
+
+static int get_ranges(struct large *l, unsigned worker)
+{
+	uint64_t at = 0, end = 0;
+	int err = 0;
+
+	while (!err && at < l->e.attr.size_bytes) {
+		err = transfer_next_data(l->pieces.t, &l->e, &at, &end);
 		if (!err)
-			err = get_range(t, f, fd, at, end);
+			pieces_add(&l->pieces, worker, at, end);
 		at = end;
 	}
-	if (!err && ftruncate(fd, (off_t)e->attr.size_bytes) < 0)
-		err = local_err("its size cannot be set");
-	wfs_close(f);
-	transfer_add(t, 1, 0);
-	return finish_local(fd, &e->attr, err);
+	return err;
+}
+
+static void large_job(void *arg, unsigned worker)
+{
+	struct large *l = arg;
+	struct transfer *t = l->pieces.t;
+	int err = transfer_is_gone(t) ? transfer_no_server()
+	                              : wfs_open_fh(t->w, NULL, &l->e.fh, WFS_ACCESS_READ, &l->file);
+
+	if (!err) {
+		l->fd = create_local(l->dir->fd, l->name);
+		err = l->fd < 0 ? l->fd : get_ranges(l, worker);
+	}
+	pieces_end(&l->pieces, worker, err);
+}
+
+static int get_large(struct dir *dir, const struct remote_entry *e, const char *name, const char *path)
+{
+	struct large *l = calloc(1, sizeof(*l));
+	char *own_path = strdup(path);
+
+	if (!l || !own_path || !(l->name = strdup(name))) {
+		free(l);
+		free(own_path);
+		return err_set(-ENOMEM, "no memory for a file");
+	}
+	l->pieces = (struct pieces){ .t = dir->t, .path = own_path, .copy = get_piece, .finish = finish_large };
+	pieces_begin(&l->pieces);
+	l->e = *e;
+	l->dir = dir;
+	dir_ref(dir);
+	l->fd = -1;
+	jobs_add(&dir->t->jobs, 0, large_job, l);
+	return 0;
 }
 
 static int get_link(struct transfer *t, const struct remote_entry *e, int dir_fd, const char *name)
@@ -116,56 +210,110 @@ static int get_link(struct transfer *t, const struct remote_entry *e, int dir_fd
 	return 0;
 }
 
+/* ---- Small files ---- */
+
 struct small {
 	size_t len;
 	int eof;
 	struct wfs_attr attr;
 };
 
-/* The files from @e on that fit into one batch; how many of them, at least one. */
-static size_t get_batch(struct transfer *t, const struct remote_entry *e, size_t count, int dir_fd, const char *path)
+/* Those of one directory that go together. */
+struct batch {
+	struct dir *dir;
+	size_t count;
+	uint64_t bytes;
+	struct remote_entry e[TRANSFER_BATCH_FILES];
+};
+
+static void skip_small(const struct batch *s, size_t i)
 {
-	struct small small[TRANSFER_BATCH_FILES];
-	size_t n = 0, at = 0;
-	unsigned done = 0;
+	char *below;
 
-	wfs_batch_clear(t->batch);
-	while (n < count && n < TRANSFER_BATCH_FILES && e[n].attr.type == WFS_TYPE_FILE &&
-	       e[n].attr.size_bytes <= TRANSFER_SMALL_BYTES && at + TRANSFER_SMALL_BYTES <= TRANSFER_CHUNK_BYTES) {
-		wfs_batch_put(t->batch, &e[n].fh);
-		wfs_batch_get_file(t->batch, t->chunk + at, (uint32_t)e[n].attr.size_bytes, &small[n].len,
-		                   &small[n].attr, &small[n].eof);
-		at += e[n++].attr.size_bytes;
-	}
-	(void)wfs_batch_run(t->batch, NULL, &done);
-	at = 0;
-	for (size_t i = 0; i < n; i++) {
-		char *below = NULL;
-		int fd, err;
-
-		if (i == done / 2) {
-			/* The one that failed ends the batch; the next begins behind it. */
-			if (asprintf(&below, "%s/%s", path, e[i].name) >= 0)
-				transfer_skip_err(t, below);
-			free(below);
-			return i + 1;
-		}
-		fd = create_local(dir_fd, e[i].name);
-		err = fd < 0 ? fd : write_whole(fd, t->chunk + at, small[i].len, 0);
-		if (fd >= 0)
-			err = finish_local(fd, &small[i].attr, err);
-		if (err && asprintf(&below, "%s/%s", path, e[i].name) >= 0)
-			transfer_skip_err(t, below);
-		free(below);
-		if (!err)
-			transfer_add(t, 1, small[i].len);
-		at += e[i].attr.size_bytes;
-	}
-	return n;
+	if (asprintf(&below, "%s/%s", s->dir->path, s->e[i].name) < 0)
+		return;
+	transfer_skip_err(s->dir->t, below);
+	free(below);
 }
 
-static int get_any(struct transfer *t, const struct remote_entry *e, int dir_fd, const char *name, const char *path,
-                   unsigned depth);
+static int save_small(const struct batch *s, size_t i, const uint8_t *data, const struct small *small)
+{
+	int fd = create_local(s->dir->fd, s->e[i].name);
+
+	return fd < 0 ? fd : finish_local(fd, &small->attr, write_whole(fd, data, small->len, 0));
+}
+
+/* The files from @first on; which is to be the next one. */
+static size_t get_some(const struct batch *s, const struct transfer_worker *worker, size_t first)
+{
+	struct small small[TRANSFER_BATCH_FILES];
+	size_t at = 0;
+	unsigned done = 0;
+
+	wfs_batch_clear(worker->batch);
+	for (size_t i = first; i < s->count; i++) {
+		wfs_batch_put(worker->batch, &s->e[i].fh);
+		wfs_batch_get_file(worker->batch, worker->chunk + at, (uint32_t)s->e[i].attr.size_bytes, &small[i].len,
+		                   &small[i].attr, &small[i].eof);
+		at += s->e[i].attr.size_bytes;
+	}
+	(void)wfs_batch_run(worker->batch, NULL, &done);
+	at = 0;
+	for (size_t i = first; i < s->count; i++) {
+		if (i == first + done / 2) {
+			/* The one that failed ends the batch; the next begins behind it. */
+			skip_small(s, i);
+			return i + 1;
+		}
+		if (save_small(s, i, worker->chunk + at, &small[i]))
+			skip_small(s, i);
+		else
+			transfer_add(s->dir->t, 1, small[i].len);
+		at += s->e[i].attr.size_bytes;
+	}
+	return s->count;
+}
+
+static void batch_job(void *arg, unsigned worker)
+{
+	struct batch *s = arg;
+	struct transfer *t = s->dir->t;
+
+	for (size_t i = 0; i < s->count && !transfer_is_gone(t);)
+		i = get_some(s, &t->workers[worker], i);
+	dir_unref(s->dir);
+	free(s);
+}
+
+static void flush_batch(struct dir *dir, struct batch **s)
+{
+	if (*s)
+		jobs_add(&dir->t->jobs, 0, batch_job, *s);
+	*s = NULL;
+}
+
+/* *@s: the batch that is being filled, or NULL. */
+static int add_small(struct dir *dir, struct batch **s, const struct remote_entry *e)
+{
+	if (*s && ((*s)->count == TRANSFER_BATCH_FILES || (*s)->bytes + e->attr.size_bytes > TRANSFER_BATCH_BYTES))
+		flush_batch(dir, s);
+	if (!*s) {
+		*s = malloc(sizeof(**s));
+		if (!*s)
+			return err_set(-ENOMEM, "no memory for files");
+		(*s)->dir = dir;
+		(*s)->count = 0;
+		(*s)->bytes = 0;
+		dir_ref(dir);
+	}
+	(*s)->e[(*s)->count++] = *e;
+	(*s)->bytes += e->attr.size_bytes;
+	return 0;
+}
+
+/* ---- The walk ---- */
+
+static int get_any(struct dir *dir, const struct remote_entry *e, const char *name, const char *path, unsigned depth);
 
 /* A server may not name what lies elsewhere. */
 static bool is_plain(const char *name)
@@ -173,54 +321,64 @@ static bool is_plain(const char *name)
 	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static int get_dir(struct transfer *t, const struct remote_entry *e, int parent_fd, const char *name, const char *path,
-                   unsigned depth)
+static void get_below(struct dir *dir, struct batch **batch, const struct remote_entry *e, unsigned depth)
+{
+	bool small = e->attr.type == WFS_TYPE_FILE && e->attr.size_bytes <= TRANSFER_SMALL_BYTES;
+	char *below;
+
+	if (asprintf(&below, "%s/%s", dir->path, e->name) < 0)
+		return;
+	if (!is_plain(e->name))
+		transfer_skip(dir->t, below, "the server gave it a name that is none");
+	else if (small ? add_small(dir, batch, e) : get_any(dir, e, e->name, below, depth + 1))
+		transfer_skip_err(dir->t, below);
+	free(below);
+}
+
+static int get_dir(struct dir *parent, const struct remote_entry *e, const char *name, const char *path, unsigned depth)
 {
 	struct remote_entry *entries = NULL;
+	struct batch *batch = NULL;
+	struct dir *dir;
 	size_t count = 0;
 	int fd, err;
 
-	if (mkdirat(parent_fd, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(parent->fd, name, 0700) < 0 && errno != EEXIST)
 		return local_err("the directory cannot be made here");
-	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(parent->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return local_err("what is here is not a directory");
-	err = remote_list(t->w, &e->fh, &entries, &count);
-	for (size_t i = 0; i < count && !err && !t->gone;) {
-		const struct remote_entry *at = &entries[i];
-		char *below;
-
-		if (is_plain(at->name) && at->attr.type == WFS_TYPE_FILE &&
-		    at->attr.size_bytes <= TRANSFER_SMALL_BYTES) {
-			i += get_batch(t, at, count - i, fd, path);
-			continue;
-		}
-		i++;
-		if (asprintf(&below, "%s/%s", path, at->name) < 0)
-			continue;
-		if (!is_plain(at->name))
-			transfer_skip(t, below, "the server gave it a name that is none");
-		else if (get_any(t, at, fd, at->name, below, depth + 1))
-			transfer_skip_err(t, below);
-		free(below);
+	err = dir_new(parent->t, fd, path, &dir);
+	if (err) {
+		close(fd);
+		return err;
 	}
+	dir->owned = true;
+	dir->attr = e->attr;
+	if (remote_list(parent->t->w, &e->fh, &entries, &count)) {
+		transfer_skip_err(dir->t, path);
+		dir->failed = true;
+	}
+	for (size_t i = 0; i < count && !dir->failed && !transfer_is_gone(parent->t); i++)
+		get_below(dir, &batch, &entries[i], depth);
+	flush_batch(dir, &batch);
 	free(entries);
-	transfer_add(t, 1, 0);
-	return finish_local(fd, &e->attr, err);
+	transfer_add(parent->t, 1, 0);
+	dir_unref(dir);
+	return 0;
 }
 
-static int get_any(struct transfer *t, const struct remote_entry *e, int dir_fd, const char *name, const char *path,
-                   unsigned depth)
+static int get_any(struct dir *dir, const struct remote_entry *e, const char *name, const char *path, unsigned depth)
 {
 	if (depth > TRANSFER_DEPTH_MAX)
 		return err_set(-ELOOP, "more than %u directories in each other", TRANSFER_DEPTH_MAX);
 	switch (e->attr.type) {
 	case WFS_TYPE_DIR:
-		return get_dir(t, e, dir_fd, name, path, depth);
+		return get_dir(dir, e, name, path, depth);
 	case WFS_TYPE_SYMLINK:
-		return get_link(t, e, dir_fd, name);
+		return get_link(dir->t, e, dir->fd, name);
 	case WFS_TYPE_FILE:
-		return get_large(t, e, dir_fd, name);
+		return get_large(dir, e, name, path);
 	default:
 		return err_set(-EINVAL, "it is neither a file, a directory nor a symbolic link");
 	}
@@ -230,6 +388,7 @@ static enum ctl_status get_one(struct ctl *c, const char *from, const char *to, 
 {
 	struct remote_entry e = { 0 };
 	struct transfer t = { 0 };
+	struct dir *dir = NULL;
 	const char *name, *slash;
 	struct remote r;
 	int dir_fd = AT_FDCWD;
@@ -246,14 +405,15 @@ static enum ctl_status get_one(struct ctl *c, const char *from, const char *to, 
 	}
 	if (into && dir_fd < 0)
 		status = command_fail(CTL_FAILED, "'%s': %s", to, strerror(errno));
-	else if (transfer_init(&t, r.w, "fetching") || remote_find(&r, true, &e.fh, &e.attr) ||
-	         get_any(&t, &e, dir_fd, name, from, 0))
+	else if (transfer_init(&t, r.w, "fetching", c->args.jobs) || remote_find(&r, true, &e.fh, &e.attr) ||
+	         dir_new(&t, dir_fd, from, &dir) || get_any(dir, &e, name, from, 0))
 		status = remote_fail("cannot fetch", from);
-	if (t.failed)
+	if (dir)
+		dir_unref(dir);
+	if (!transfer_done(&t))
 		status = CTL_FAILED;
 	if (dir_fd >= 0)
 		close(dir_fd);
-	transfer_done(&t);
 	remote_close(&r);
 	return status;
 }

@@ -9,9 +9,55 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
-#include "server/ctl/transfer.h"
+#include "server/ctl/pieces.h"
 
-/* A small file that waits for its batch. */
+static uint64_t mtime_of(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
+}
+
+/* ---- Directories: there before what is in them, complete after it ---- */
+
+struct dir {
+	struct transfer *t;
+	struct wfs_fh fh;
+	struct wfs_set_attr set; /* when everything is in it; nothing for one that was there */
+	char *path; /* malloc'ed */
+	unsigned refs; /* atomic */
+};
+
+static void dir_ref(struct dir *d)
+{
+	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void dir_unref(struct dir *d)
+{
+	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (d->set.valid && !transfer_is_gone(d->t) && wfs_setattr(d->t->w, NULL, &d->fh, &d->set, NULL))
+		transfer_skip_err(d->t, d->path);
+	free(d->path);
+	free(d);
+}
+
+static int dir_new(struct transfer *t, const char *path, struct dir **ret)
+{
+	struct dir *d = calloc(1, sizeof(*d));
+
+	if (!d || !(d->path = strdup(path))) {
+		free(d);
+		return err_set(-ENOMEM, "no memory for a directory");
+	}
+	d->t = t;
+	d->refs = 1;
+	*ret = d;
+	return 0;
+}
+
+/* ---- Small files ---- */
+
+/* One that waits for its batch. */
 struct small {
 	char *path; /* malloc'ed, the name behind it */
 	const char *name;
@@ -21,32 +67,32 @@ struct small {
 };
 
 /* Those of one directory. */
-struct pending {
-	struct transfer *t;
-	const struct wfs_fh *dir;
+struct batch {
+	struct dir *dir;
 	unsigned count;
 	uint64_t bytes;
 	struct small files[TRANSFER_BATCH_FILES];
 };
 
-static uint64_t mtime_of(const struct stat *st)
-{
-	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
-}
+/* Where the walk is: in a directory, with a batch that is being filled, or NULL. */
+struct pending {
+	struct transfer *t;
+	struct dir *dir;
+	struct batch *batch;
+};
 
 #define OPS_OF_FILE 3u
 
 /* Files from @first on, as one batch; how many of them are done. */
-static unsigned send_batch(struct pending *p, unsigned first, int *ret_err)
+static unsigned send_batch(const struct batch *s, struct wfs_batch *b, unsigned first, int *ret_err)
 {
-	struct wfs_batch *b = p->t->batch;
 	unsigned done = 0;
 
 	wfs_batch_clear(b);
-	for (unsigned i = first; i < p->count; i++) {
-		const struct small *f = &p->files[i];
+	for (unsigned i = first; i < s->count; i++) {
+		const struct small *f = &s->files[i];
 
-		wfs_batch_put(b, p->dir);
+		wfs_batch_put(b, &s->dir->fh);
 		wfs_batch_put_file(b, f->name, f->set.mode & 0777, 0, f->data, f->len, NULL);
 		wfs_batch_setattr(b, &f->set, NULL);
 	}
@@ -55,26 +101,52 @@ static unsigned send_batch(struct pending *p, unsigned first, int *ret_err)
 }
 
 /* What cannot be sent is left out, with what is behind it tried again. */
-static void flush_pending(struct pending *p)
+static void batch_job(void *arg, unsigned worker)
 {
+	struct batch *b = arg;
+	struct transfer *t = b->dir->t;
 	unsigned at = 0;
 
-	while (at < p->count && !p->t->gone) {
+	while (at < b->count && !transfer_is_gone(t)) {
 		int err;
-		unsigned done = send_batch(p, at, &err);
+		unsigned done = send_batch(b, t->workers[worker].batch, at, &err);
 
 		for (unsigned i = at; i < at + done; i++)
-			transfer_add(p->t, 1, p->files[i].len);
+			transfer_add(t, 1, b->files[i].len);
 		at += done;
-		if (err && at < p->count)
-			transfer_skip_err(p->t, p->files[at++].path);
+		if (err && at < b->count)
+			transfer_skip_err(t, b->files[at++].path);
 	}
-	for (unsigned i = 0; i < p->count; i++) {
-		free(p->files[i].data);
-		free(p->files[i].path);
+	for (unsigned i = 0; i < b->count; i++) {
+		free(b->files[i].data);
+		free(b->files[i].path);
 	}
-	p->count = 0;
-	p->bytes = 0;
+	dir_unref(b->dir);
+	free(b);
+}
+
+static void flush_pending(struct pending *p)
+{
+	if (p->batch)
+		jobs_add(&p->t->jobs, 0, batch_job, p->batch);
+	p->batch = NULL;
+}
+
+/* One that has room for @len more. */
+static int have_batch(struct pending *p, uint32_t len)
+{
+	if (p->batch && (p->batch->count == TRANSFER_BATCH_FILES || p->batch->bytes + len > TRANSFER_BATCH_BYTES))
+		flush_pending(p);
+	if (p->batch)
+		return 0;
+	p->batch = malloc(sizeof(*p->batch));
+	if (!p->batch)
+		return err_set(-ENOMEM, "no memory for files");
+	p->batch->dir = p->dir;
+	p->batch->count = 0;
+	p->batch->bytes = 0;
+	dir_ref(p->dir);
+	return 0;
 }
 
 static int read_whole(int fd, uint8_t *buf, size_t size)
@@ -100,8 +172,8 @@ static int put_small(struct pending *p, int fd, const struct stat *st, const cha
 		.set = { .valid = WFS_SET_MODE | WFS_SET_MTIME, .mode = st->st_mode & 07777, .mtime_ns = mtime_of(st) }
 	};
 
-	if (p->count == TRANSFER_BATCH_FILES || p->bytes + f.len > TRANSFER_BATCH_BYTES)
-		flush_pending(p);
+	if (have_batch(p, f.len))
+		return err_get()->code;
 	f.data = malloc(f.len + 1);
 	/* The name is kept with the path, and may be another than the path's last. */
 	f.path = malloc(strlen(path) + strlen(name) + 2);
@@ -115,16 +187,30 @@ static int put_small(struct pending *p, int fd, const struct stat *st, const cha
 	}
 	strcpy(f.path, path);
 	f.name = strcpy(f.path + strlen(path) + 1, name);
-	p->files[p->count++] = f;
-	p->bytes += f.len;
+	p->batch->files[p->batch->count++] = f;
+	p->batch->bytes += f.len;
 	return 0;
 }
 
-static int put_range(struct transfer *t, struct wfs_file *f, int fd, uint64_t at, uint64_t end)
+/* ---- Large files ---- */
+
+struct large {
+	struct pieces pieces;
+	struct dir *dir;
+	char *name; /* malloc'ed */
+	int fd;
+	struct stat st;
+	struct wfs_file *file;
+	struct wfs_fh fh;
+};
+
+static int put_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t end)
 {
+	struct large *l = (struct large *)p;
+	uint8_t *chunk = p->t->workers[worker].chunk;
+
 	while (at < end) {
-		size_t want = end - at < TRANSFER_CHUNK_BYTES ? (size_t)(end - at) : TRANSFER_CHUNK_BYTES;
-		ssize_t n = pread(fd, t->chunk, want, (off_t)at);
+		ssize_t n = pread(l->fd, chunk, (size_t)(end - at), (off_t)at);
 		int err;
 
 		if (n < 0 && errno == EINTR)
@@ -133,46 +219,89 @@ static int put_range(struct transfer *t, struct wfs_file *f, int fd, uint64_t at
 			return err_set(-errno, "it cannot be read");
 		if (n == 0)
 			return 0; /* it was cut meanwhile */
-		err = wfs_pwrite(f, t->chunk, (size_t)n, at, 0);
+		err = wfs_pwrite(l->file, chunk, (size_t)n, at, 0);
 		if (err)
 			return err;
 		at += (uint64_t)n;
-		transfer_add(t, 0, (uint64_t)n);
+		transfer_add(p->t, 0, (uint64_t)n);
 	}
 	return 0;
 }
 
-static int put_large(struct transfer *t, int fd, const struct stat *st, const struct wfs_fh *dir, const char *name)
+static int finish_large(struct pieces *p, bool failed)
 {
+	struct large *l = (struct large *)p;
 	struct wfs_set_attr set = { .valid = WFS_SET_SIZE | WFS_SET_MODE | WFS_SET_MTIME,
-		                    .mode = st->st_mode & 07777,
-		                    .size_bytes = (uint64_t)st->st_size,
-		                    .mtime_ns = mtime_of(st) };
-	struct wfs_file *f;
-	struct wfs_fh fh;
-	off_t at = 0;
-	int err = wfs_create(t->w, NULL, dir, name, st->st_mode & 0777, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &f, &fh,
-	                     NULL, NULL);
+		                    .mode = l->st.st_mode & 07777,
+		                    .size_bytes = (uint64_t)l->st.st_size,
+		                    .mtime_ns = mtime_of(&l->st) };
+	int err = 0;
 
-	if (err)
-		return err;
-	while (!err && at < st->st_size) {
-		off_t data = lseek(fd, at, SEEK_DATA), hole;
+	wfs_close(l->file);
+	if (!failed)
+		err = wfs_setattr(p->t->w, NULL, &l->fh, &set, NULL);
+	close(l->fd);
+	dir_unref(l->dir);
+	free(l->name);
+	free(l);
+	return err;
+}
+
+/* Which ranges have data. */
+static void put_ranges(struct large *l, unsigned worker)
+{
+	off_t at = 0, size = l->st.st_size;
+
+	while (at < size) {
+		off_t data = lseek(l->fd, at, SEEK_DATA), hole;
 
 		if (data < 0 && errno == ENXIO)
 			break; /* a hole to the end */
 		if (data < 0)
 			data = at;
-		hole = lseek(fd, data, SEEK_HOLE);
+		hole = lseek(l->fd, data, SEEK_HOLE);
 		if (hole < 0)
-			hole = st->st_size;
-		err = put_range(t, f, fd, (uint64_t)data, (uint64_t)hole);
+			hole = size;
+		pieces_add(&l->pieces, worker, (uint64_t)data, (uint64_t)hole);
 		at = hole;
 	}
-	wfs_close(f);
-	transfer_add(t, 1, 0);
-	return err ? err : wfs_setattr(t->w, NULL, &fh, &set, NULL);
 }
+
+static void large_job(void *arg, unsigned worker)
+{
+	struct large *l = arg;
+	struct transfer *t = l->pieces.t;
+	int err = transfer_is_gone(t) ? transfer_no_server()
+	                              : wfs_create(t->w, NULL, &l->dir->fh, l->name, l->st.st_mode & 0777,
+	                                           WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &l->file, &l->fh, NULL, NULL);
+
+	if (!err)
+		put_ranges(l, worker);
+	pieces_end(&l->pieces, worker, err);
+}
+
+/* Takes @fd, unless it fails. */
+static int put_large(struct pending *p, int fd, const struct stat *st, const char *name, const char *path)
+{
+	struct large *l = calloc(1, sizeof(*l));
+	char *own_path = strdup(path);
+
+	if (!l || !own_path || !(l->name = strdup(name))) {
+		free(l);
+		free(own_path);
+		return err_set(-ENOMEM, "no memory for a file");
+	}
+	l->pieces = (struct pieces){ .t = p->t, .path = own_path, .copy = put_piece, .finish = finish_large };
+	pieces_begin(&l->pieces);
+	l->dir = p->dir;
+	dir_ref(p->dir);
+	l->fd = fd;
+	l->st = *st;
+	jobs_add(&p->t->jobs, 0, large_job, l);
+	return 0;
+}
+
+/* ---- The walk ---- */
 
 static int put_link(struct transfer *t, const char *path, const struct wfs_fh *dir, const char *name)
 {
@@ -195,30 +324,51 @@ static int put_link(struct transfer *t, const char *path, const struct wfs_fh *d
 
 static int put_any(struct pending *p, const char *path, const char *name, unsigned depth);
 
+/* Of a new one the mode is kept back: its owner could not fill it with every mode. */
+static int make_dir(struct transfer *t, const char *path, const struct stat *st, const struct wfs_fh *parent,
+                    const char *name, struct dir **ret)
+{
+	struct wfs_new what = { .type = WFS_TYPE_DIR, .mode = 0700 };
+	struct wfs_attr there;
+	struct dir *d;
+	int err = dir_new(t, path, &d);
+
+	if (err)
+		return err;
+	err = wfs_make(t->w, NULL, parent, name, &what, &d->fh, &there);
+	if (!err) {
+		d->set = (struct wfs_set_attr){ .valid = WFS_SET_MODE | WFS_SET_MTIME,
+			                        /* setgid may come from the one above */
+			                        .mode = (st->st_mode & 07777) | (there.mode & S_ISGID),
+			                        .mtime_ns = mtime_of(st) };
+	} else if (err == -EEXIST) {
+		err = wfs_lookup(t->w, NULL, parent, name, &d->fh, &there);
+		if (!err && there.type != WFS_TYPE_DIR)
+			err = err_set(-ENOTDIR, "what is there is not a directory");
+	}
+	if (err) {
+		dir_unref(d);
+		return err;
+	}
+	*ret = d;
+	return 0;
+}
+
 static int put_dir(struct transfer *t, const char *path, const struct stat *st, const struct wfs_fh *parent,
                    const char *name, unsigned depth)
 {
-	struct wfs_new what = { .type = WFS_TYPE_DIR, .mode = st->st_mode & 07777 };
 	struct pending p = { .t = t };
-	struct wfs_attr there;
 	const struct dirent *e;
-	struct wfs_fh dir;
 	DIR *d = opendir(path);
 	int err;
 
 	if (!d)
 		return err_set(-errno, "the directory cannot be read");
-	err = wfs_make(t->w, NULL, parent, name, &what, &dir, NULL);
-	if (err == -EEXIST) {
-		err = wfs_lookup(t->w, NULL, parent, name, &dir, &there);
-		if (!err && there.type != WFS_TYPE_DIR)
-			err = err_set(-ENOTDIR, "what is there is not a directory");
-	}
-	p.dir = &dir;
+	err = make_dir(t, path, st, parent, name, &p.dir);
 	/* Directories after the files: a batch belongs to one directory. */
 	for (int dirs = 0; dirs < 2 && !err; dirs++) {
 		rewinddir(d);
-		while (!t->gone && (e = readdir(d))) {
+		while (!transfer_is_gone(t) && (e = readdir(d))) {
 			char *below;
 
 			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
@@ -233,6 +383,8 @@ static int put_dir(struct transfer *t, const char *path, const struct stat *st, 
 		flush_pending(&p);
 	}
 	closedir(d);
+	if (!err)
+		dir_unref(p.dir);
 	transfer_add(t, 1, 0);
 	return err;
 }
@@ -248,10 +400,10 @@ static int put_any(struct pending *p, const char *path, const char *name, unsign
 		return err_set(-errno, "it cannot be looked at");
 	if (S_ISDIR(st.st_mode)) {
 		flush_pending(p);
-		return put_dir(p->t, path, &st, p->dir, name, depth);
+		return put_dir(p->t, path, &st, &p->dir->fh, name, depth);
 	}
 	if (S_ISLNK(st.st_mode))
-		return put_link(p->t, path, p->dir, name);
+		return put_link(p->t, path, &p->dir->fh, name);
 	if (!S_ISREG(st.st_mode))
 		return err_set(-EINVAL, "it is neither a file, a directory nor a symbolic link");
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -260,7 +412,8 @@ static int put_any(struct pending *p, const char *path, const char *name, unsign
 	} else if (S_ISREG(st.st_mode) && st.st_size <= TRANSFER_SMALL_BYTES) {
 		err = put_small(p, fd, &st, name, path);
 	} else {
-		err = put_large(p->t, fd, &st, p->dir, name);
+		err = put_large(p, fd, &st, name, path);
+		fd = err ? fd : -1;
 	}
 	if (fd >= 0)
 		close(fd);
@@ -284,6 +437,7 @@ enum ctl_status cmd_put(struct ctl *c)
 {
 	int last = c->operand_count - 1;
 	struct transfer t = { 0 };
+	struct pending p = { .t = &t };
 	struct wfs_attr attr;
 	struct wfs_fh dir;
 	const char *name = NULL;
@@ -296,20 +450,25 @@ enum ctl_status cmd_put(struct ctl *c)
 	into = remote_find(&r, true, &dir, &attr) == 0 && attr.type == WFS_TYPE_DIR;
 	if (!into && last > 1)
 		status = command_fail(CTL_FAILED, "'%s' is not a directory", c->operands[last]);
-	else if (transfer_init(&t, r.w, "sending") || (!into && remote_parent(&r, &dir, &name)))
+	else if (transfer_init(&t, r.w, "sending", c->args.jobs) || (!into && remote_parent(&r, &dir, &name)) ||
+	         dir_new(&t, c->operands[last], &p.dir))
 		status = remote_fail("cannot use", c->operands[last]);
-	for (int i = 0; i < last && status == CTL_OK && !t.gone; i++) {
-		struct pending p = { .t = &t, .dir = &dir };
+	if (p.dir)
+		p.dir->fh = dir;
+	for (int i = 0; i < last && status == CTL_OK && !transfer_is_gone(&t); i++) {
 		char *own = own_name(c->operands[i]);
 
 		if (!own || put_any(&p, c->operands[i], into ? own : name, 0))
 			transfer_skip_err(&t, c->operands[i]);
 		flush_pending(&p);
 		free(own);
+		/* The next may have the same name: the last of them stays, whole. */
+		jobs_wait(&t.jobs);
 	}
-	if (t.failed)
+	if (p.dir)
+		dir_unref(p.dir);
+	if (!transfer_done(&t))
 		status = CTL_FAILED;
-	transfer_done(&t);
 	remote_close(&r);
 	return status;
 }

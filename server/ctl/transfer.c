@@ -10,28 +10,58 @@
 #include "core/base/err.h"
 #include "server/ctl/size.h"
 
-int transfer_init(struct transfer *t, struct wfs *w, const char *what)
+int transfer_init(struct transfer *t, struct wfs *w, const char *what, unsigned workers)
 {
+	int err = 0;
+
 	*t = (struct transfer){ .w = w };
-	t->chunk = malloc(TRANSFER_CHUNK_BYTES);
-	if (!t->chunk)
-		return err_set(-ENOMEM, "no memory for a copy");
+	sync_mutex_init(&t->lock, SYNC_RANK_LEAF, "transfer");
 	progress_init(&t->progress, what);
-	return wfs_batch_new(w, &t->batch);
+	for (unsigned i = 0; i < workers && !err; i++) {
+		t->workers[i].chunk = malloc(TRANSFER_CHUNK_BYTES);
+		err = t->workers[i].chunk ? wfs_batch_new(w, &t->workers[i].batch)
+		                          : err_set(-ENOMEM, "no memory for a copy");
+	}
+	jobs_init(&t->jobs, workers);
+	return err;
 }
 
-void transfer_done(struct transfer *t)
+bool transfer_done(struct transfer *t)
 {
+	if (!t->w)
+		return true;
+	jobs_done(&t->jobs);
 	progress_done(&t->progress);
-	wfs_batch_free(t->batch);
-	free(t->chunk);
+	for (unsigned i = 0; i < JOBS_WORKERS_MAX; i++) {
+		wfs_batch_free(t->workers[i].batch);
+		free(t->workers[i].chunk);
+	}
+	sync_mutex_done(&t->lock);
+	return !t->failed;
 }
 
 void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes)
 {
+	sync_mutex_lock(&t->lock);
 	t->file_count += files;
 	t->bytes += bytes;
 	progress_bytes(&t->progress, t->file_count, t->bytes);
+	sync_mutex_unlock(&t->lock);
+}
+
+bool transfer_is_gone(struct transfer *t)
+{
+	bool gone;
+
+	sync_mutex_lock(&t->lock);
+	gone = t->gone;
+	sync_mutex_unlock(&t->lock);
+	return gone;
+}
+
+int transfer_no_server(void)
+{
+	return err_set(-ETIMEDOUT, "there is no server");
 }
 
 int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end)
@@ -45,19 +75,32 @@ int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_
 	return err ? err : wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_HOLE, end);
 }
 
-void transfer_skip(struct transfer *t, const char *path, const char *why)
+static void skip_locked(struct transfer *t, const char *path, const char *why) SYNC_REQUIRES(t->lock)
 {
 	progress_done(&t->progress);
 	command_fail(CTL_FAILED, "'%s' is left out: %s", path, why);
 	t->failed = true;
 }
 
+void transfer_skip(struct transfer *t, const char *path, const char *why)
+{
+	sync_mutex_lock(&t->lock);
+	skip_locked(t, path, why);
+	sync_mutex_unlock(&t->lock);
+}
+
 void transfer_skip_err(struct transfer *t, const char *path)
 {
+	bool no_server = err_get()->code == -ETIMEDOUT;
 	char text[512];
 
-	t->gone |= err_get()->code == -ETIMEDOUT;
-	transfer_skip(t, path, wfs_error_text(text, sizeof(text)));
+	wfs_error_text(text, sizeof(text));
+	sync_mutex_lock(&t->lock);
+	/* Who was under way beside the first one learns it, too. */
+	if (!no_server || !t->gone)
+		skip_locked(t, path, text);
+	t->gone |= no_server;
+	sync_mutex_unlock(&t->lock);
 }
 
 static int print_file(struct transfer *t, const struct wfs_fh *fh)
@@ -70,8 +113,8 @@ static int print_file(struct transfer *t, const struct wfs_fh *fh)
 	if (err)
 		return err;
 	do {
-		err = wfs_pread_some(f, t->chunk, TRANSFER_CHUNK_BYTES, at, &len);
-		if (!err && fwrite(t->chunk, 1, len, stdout) != len)
+		err = wfs_pread_some(f, t->workers[0].chunk, TRANSFER_CHUNK_BYTES, at, &len);
+		if (!err && fwrite(t->workers[0].chunk, 1, len, stdout) != len)
 			err = err_set(-EIO, "cannot write the output");
 		at += len;
 	} while (!err && len == TRANSFER_CHUNK_BYTES);
@@ -88,7 +131,7 @@ enum ctl_status cmd_cat(struct ctl *c)
 
 	if (status != CTL_OK)
 		return status;
-	if (transfer_init(&t, r.w, NULL) || remote_find(&r, true, &fh, NULL) || print_file(&t, &fh))
+	if (transfer_init(&t, r.w, NULL, 1) || remote_find(&r, true, &fh, NULL) || print_file(&t, &fh))
 		status = remote_fail("cannot read", c->operands[0]);
 	transfer_done(&t);
 	remote_close(&r);
@@ -149,8 +192,49 @@ static int copy_file(struct transfer *t, const struct remote_entry *e, const str
 	return err;
 }
 
+/* A file of a directory that is copied. */
+struct copy {
+	struct transfer *t;
+	struct remote_entry e;
+	struct wfs_fh dir;
+	char *path;
+};
+
+static void copy_job(void *arg, unsigned worker)
+{
+	struct copy *c = arg;
+
+	(void)worker;
+	if (!transfer_is_gone(c->t) && copy_file(c->t, &c->e, &c->dir, c->e.name))
+		transfer_skip_err(c->t, c->path);
+	free(c->path);
+	free(c);
+}
+
 static int copy_entry(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *dir, const char *name,
                       bool recursive, const char *path, unsigned depth);
+
+/* Takes @path, which is malloc'ed. */
+static int copy_below(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to, char *path,
+                      unsigned depth)
+{
+	struct copy *c;
+
+	if (e->attr.type != WFS_TYPE_FILE) {
+		if (copy_entry(t, e, to, e->name, true, path, depth))
+			transfer_skip_err(t, path);
+		free(path);
+		return 0;
+	}
+	c = malloc(sizeof(*c));
+	if (!c) {
+		free(path);
+		return err_set(-ENOMEM, "no memory for a copy");
+	}
+	*c = (struct copy){ .t = t, .e = *e, .dir = *to, .path = path };
+	jobs_add(&t->jobs, 0, copy_job, c);
+	return 0;
+}
 
 static int copy_dir(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to, const char *path,
                     unsigned depth)
@@ -159,16 +243,13 @@ static int copy_dir(struct transfer *t, const struct remote_entry *e, const stru
 	size_t count = 0;
 	int err = remote_list(t->w, &e->fh, &entries, &count);
 
-	for (size_t i = 0; i < count && !err && !t->gone; i++) {
+	for (size_t i = 0; i < count && !err && !transfer_is_gone(t); i++) {
 		char *below;
 
-		if (asprintf(&below, "%s/%s", path, entries[i].name) < 0) {
+		if (asprintf(&below, "%s/%s", path, entries[i].name) < 0)
 			err = err_set(-ENOMEM, "no memory for a path");
-			break;
-		}
-		if (copy_entry(t, &entries[i], to, entries[i].name, true, below, depth + 1))
-			transfer_skip_err(t, below);
-		free(below);
+		else
+			err = copy_below(t, &entries[i], to, below, depth + 1);
 	}
 	free(entries);
 	return err;
@@ -246,13 +327,12 @@ enum ctl_status cmd_cp(struct ctl *c)
 	if (status != CTL_OK)
 		goto out;
 	/* By the connection of the target: both are on one server, or the handle is unknown there. */
-	if (transfer_init(&t, to.w, "copying") || remote_find(&from, false, &e.fh, &e.attr) ||
+	if (transfer_init(&t, to.w, "copying", c->args.jobs) || remote_find(&from, false, &e.fh, &e.attr) ||
 	    target_of(&to, last_name(from.path), &dir, &name) ||
 	    copy_entry(&t, &e, &dir, name, c->args.given & ARGS_RECURSIVE, c->operands[0], 0))
 		status = remote_fail("cannot copy", c->operands[0]);
-	if (t.failed)
+	if (!transfer_done(&t))
 		status = CTL_FAILED;
-	transfer_done(&t);
 out:
 	remote_close(&from);
 	remote_close(&to);

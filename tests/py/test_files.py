@@ -5,6 +5,7 @@ import filecmp
 import json
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,111 @@ def test_a_server_that_is_gone_is_waited_for_once(files: Files, tmp_path: Path, 
     _, told = command.communicate(timeout=55)
     # Unless it was faster than the signal.
     assert command.returncode == 0 or (command.returncode == 1 and told.count("is left out") == 1), told
+
+
+def assert_same_directories(a: Path, b: Path) -> None:
+    for one, _, _ in os.walk(a):
+        there, here = os.stat(b / os.path.relpath(one, a)), os.stat(one)
+        assert (there.st_mode, there.st_mtime_ns) == (here.st_mode, here.st_mtime_ns), one
+
+
+@pytest.mark.parametrize("jobs", ["1", "4", "16"])
+def test_trees_are_whole_whatever_the_number_of_jobs(files: Files, tree: Path, tmp_path: Path, jobs: str) -> None:
+    for i in range(30):
+        below = tree / f"dir{i}" / "below"
+        below.mkdir(parents=True)
+        for k in range(20):
+            (below / f"f{k}").write_bytes(os.urandom(i * 700 + k))
+        (below.parent / "middle").write_bytes(os.urandom(70_000 + i))
+        below.chmod(0o2500)
+        os.utime(below, ns=(10**18, 10**18 + i))
+    (tree / "large").write_bytes(os.urandom((9 << 20) + 5))
+    files.do("put", str(tree), "home", "--jobs", jobs)
+    files.do("get", "home/tree", str(tmp_path / "back"), "-j", jobs)
+    assert_same(tree, tmp_path / "back")
+    for i in range(30):
+        (tree / f"dir{i}" / "below").chmod(0o500)  # these bits are not fetched
+    assert_same_directories(tree, tmp_path / "back")
+    files.do("cp", "--recursive", "--jobs", jobs, "home/tree", "home/copy")
+    files.do("get", "home/copy", str(tmp_path / "copy"), "-j", jobs)
+    assert_same(tree, tmp_path / "copy")
+    assert files.run("put", str(tree), "home", "--jobs", "0").status == 2
+    assert files.run("put", str(tree), "home", "--jobs", "33").status == 2
+
+
+def test_each_file_that_is_left_out_is_told_and_the_others_go(files: Files, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for i in range(100):
+        (top / f"f{i}").write_bytes(os.urandom(1000 if i % 10 else 3 << 20))
+    os.mkfifo(top / "pipe")
+    files.do("mkdir", "home/top")
+    files.do("mkdir", "home/top/f7")
+    files.do("mkdir", "home/top/f20")
+    told = files.fails("put", str(top), "home")
+    assert sorted(line.split("'")[1].rpartition("/")[2] for line in told.splitlines()) == ["f20", "f7", "pipe"], told
+
+    here = tmp_path / "here" / "top"
+    (here / "f13").mkdir(parents=True)
+    (here / "f30").mkdir()
+    told = files.fails("get", "home/top", str(here.parent))
+    assert sorted(line.split("'")[1].rpartition("/")[2] for line in told.splitlines()) == ["f13", "f30"], told
+    for i in set(range(100)) - {7, 20, 13, 30}:
+        assert (here / f"f{i}").read_bytes() == (top / f"f{i}").read_bytes(), i
+
+
+def assert_none_is_half(there: Path, full: Path) -> int:
+    """A file that is not whole is shorter. How many are whole."""
+    whole = 0
+    for path in there.iterdir():
+        want = (full / path.name).read_bytes()
+        data = path.read_bytes()
+        assert len(data) < len(want) or data == want, path.name
+        whole += len(data) == len(want)
+    return whole
+
+
+def test_a_quota_that_ends_a_put_leaves_whole_files_and_shorter_ones(files: Files, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for i in range(60):
+        (top / f"f{i}").write_bytes(os.urandom(5 << 20 if i % 10 == 0 else 20_000))
+    files.box.wfs("quota", "set", "tank/home", "--bytes", "14M")
+    told = files.fails("put", str(top), "home")
+    assert all("is left out" in line and "quota" in line.lower() for line in told.splitlines()), told
+    files.box.wfs("quota", "set", "tank/home", "--bytes", "none")
+    files.do("get", "home/top", str(tmp_path / "back"))
+    assert_none_is_half(tmp_path / "back", top)
+    left_out = {line.split("'")[1].rpartition("/")[2] for line in told.splitlines()}
+    assert len(left_out) == len(told.splitlines()) > 0
+    for path in top.iterdir():
+        back = tmp_path / "back" / path.name
+        assert (back.exists() and back.stat().st_size == path.stat().st_size) == (path.name not in left_out), path.name
+
+
+@pytest.mark.parametrize("what", ["put", "get"])
+def test_an_interrupt_leaves_no_half_file_that_looks_whole(files: Files, tmp_path: Path, what: str) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for i in range(12):
+        (top / f"f{i}").write_bytes(os.urandom((12 << 20) + i))
+    if what == "get":
+        files.do("put", str(top), "home/there")
+    there = tmp_path / "there"
+    command = subprocess.Popen([program("wfs"), "--server", f"unix:{files.box.rpc_socket}", what,
+                                *([str(top), "home/there"] if what == "put" else ["home/there", str(there)])])
+    if what == "put":
+        wait_for(lambda: "there" in files.names("home") and len(files.names("home/there")) >= 2, "the second file", interval_s=0)
+    else:
+        wait_for(lambda: there.exists() and len(os.listdir(there)) >= 2, "the second file", interval_s=0)
+    command.send_signal(signal.SIGINT)
+    # Unless it was faster than the signal.
+    status = command.wait(60)
+    assert status in (0, -signal.SIGINT)
+    if what == "put":
+        files.do("get", "home/there", str(there))
+    whole = assert_none_is_half(there, top)
+    assert whole == 12 or status
 
 
 def test_names_do_not_control_a_terminal(files: Files, tmp_path: Path) -> None:

@@ -179,6 +179,31 @@ static void test_args_of_mounts_are_numbers_and_a_mask_in_octal(void **state)
 	assert_int_equal(a.umask, 027);
 }
 
+static void test_args_jobs_are_counted_from_1_to_32(void **state)
+{
+	static const char *const bad[] = {
+		"put -j 0", "put --jobs 33", "put -j -1", "put -j x", "put -j 4x", "put -j"
+	};
+	char none[] = "put a b", some[] = "put a b -j 16", most[] = "put --jobs 32 a b", *argv[ARGV_MAX];
+	struct args a;
+
+	(void)state;
+	assert_int_equal(parse(none, argv, &a), 0);
+	assert_int_equal(a.jobs, ARGS_JOBS_DEFAULT);
+	assert_int_equal(a.given, 0);
+	assert_int_equal(parse(some, argv, &a), 0);
+	assert_int_equal(a.jobs, 16);
+	assert_int_equal(a.given, ARGS_JOBS);
+	assert_int_equal(parse(most, argv, &a), 0);
+	assert_int_equal(a.jobs, 32);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char line[32];
+
+		strcpy(line, bad[i]);
+		assert_int_equal(parse(line, argv, &a), -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +215,7 @@ int main(void)
 		cmocka_unit_test(test_command_with_wrong_usage_is_refused_before_anything_is_asked),
 		cmocka_unit_test(test_command_without_a_daemon_says_unreachable),
 		cmocka_unit_test(test_table_aligns_columns_and_hides_control_characters),
+		cmocka_unit_test(test_args_jobs_are_counted_from_1_to_32),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
