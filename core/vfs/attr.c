@@ -166,6 +166,21 @@ int vfs_get_figures(struct vfs_handle *h, struct vfs_figures *ret)
 	return 0;
 }
 
+int vfs_take_room(struct vfs_handle *h, uint64_t len, struct vfs_room *ret)
+{
+	*ret = (struct vfs_room){ 0 };
+	if (!h->node->ops->take_room)
+		return -EOPNOTSUPP;
+	return h->node->ops->take_room(h->node, len, ret);
+}
+
+void vfs_give_room_back(struct vfs_room *r)
+{
+	if (r->give_back)
+		r->give_back(r);
+	*r = (struct vfs_room){ 0 };
+}
+
 int vfs_recall(struct vfs_handle *h, const struct vfs_tag *tag, struct vfs_result *ret)
 {
 	if (!h->node->ops->recall)

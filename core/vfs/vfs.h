@@ -41,6 +41,7 @@ struct vfs_fs; /* a mounted file system, see vfs_ops.h */
  * dirty memory to become less, since whoever makes it less may be waiting for this very write.
  */
 #define VFS_MAKES_ROOM 64u
+#define VFS_ROOM 128u /* write: its room was taken before, vfs_take_room() */
 
 enum vfs_type {
 	VFS_TYPE_FILE = 1, /* a volume is one, too */

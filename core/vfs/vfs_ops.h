@@ -84,6 +84,8 @@ struct vfs_node_ops {
 	/* As write with VFS_APPEND, which takes its place when it is NULL. */
 	int (*append)(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
 	              const struct vfs_tag *tag);
+	/* As vfs_take_room(). NULL: -EOPNOTSUPP. */
+	int (*take_room)(struct vfs_node *any, uint64_t len, struct vfs_room *ret);
 	/* As vfs_recall(). NULL: -EOPNOTSUPP. */
 	int (*recall)(struct vfs_node *any, const struct vfs_tag *tag, struct vfs_result *ret);
 	/* The root of a mount: as vfs_forget_results(), in all that the mount reaches. NULL: there are none. */

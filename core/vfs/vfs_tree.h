@@ -186,6 +186,22 @@ struct vfs_figures {
 /* 0; -EOPNOTSUPP: it does not count. Any thread; does not wait. */
 int vfs_get_figures(struct vfs_handle *h, struct vfs_figures *ret);
 
+/*
+ * Room for data that is written soon, taken before a file is made or changed for it: a vfs_write() of at most @len
+ * bytes with VFS_ROOM, in the file system of @h, finds the space. A name that is made meanwhile needs its own. 0;
+ * -EAGAIN: it is not certain without a closer look, as space or a quota is short; -EOPNOTSUPP: the file system cannot
+ * tell; -EROFS, -EIO. Never waits. *ret is given back when the write is over, and before the file system may go; only
+ * quotas that get their first limit in between may still refuse the write. Any thread, also another one.
+ */
+struct vfs_room {
+	void (*give_back)(struct vfs_room *r); /* the file system's */
+	void *of;
+	uint64_t blocks;
+};
+int vfs_take_room(struct vfs_handle *h, uint64_t len, struct vfs_room *ret);
+/* Nothing, if none was taken, or it was given back. */
+void vfs_give_room_back(struct vfs_room *r);
+
 /* Write at the end of the file, wherever that is then; otherwise as vfs_write(). */
 int vfs_append(struct vfs_handle *h, const struct iovec *iov, int iov_count, unsigned flags, const struct vfs_tag *tag);
 

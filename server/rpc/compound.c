@@ -365,6 +365,8 @@ static int run_all(struct compound *c)
 static void close_nodes(struct compound *c)
 {
 	compound_end_tx(c);
+	/* Where the time was over before a worker went on. */
+	vfs_give_room_back(&c->room);
 	for (uint32_t i = 0; i < c->op->args.compound.op_count; i++) {
 		struct node *n = &c->nodes[i];
 

@@ -184,6 +184,7 @@ struct compound {
 	uint64_t begun_ns; /* when the running operation was */
 	uint64_t loop_until_ns; /* on the loop: when a worker is to go on */
 	bool created; /* by the running PUT_FILE, which has made its file already */
+	struct vfs_room room; /* for the data of that one */
 	struct node *current, *saved;
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */
 	struct node nodes[WFSP_OPS_MAX]; /* an operation makes at most one */
@@ -248,6 +249,9 @@ const struct vfs_tag *compound_tag(const struct compound *c);
 int compound_begin_tx(struct compound *c, const struct wfsp_op *op);
 /* When it is committed: what is kept with it, in *ret, which refers to @tag. NULL: nothing. */
 const struct vfs_answer *compound_tx_answer(struct compound *c, struct vfs_tag *tag, struct vfs_answer *ret);
+/* The object with that number, in the current one's file system, becomes current, open for @access as whoever created
+ * it has it. If it is gone, nothing is current. */
+int compound_enter_created(struct compound *c, uint64_t number, unsigned access);
 /* Was what follows the running GUARD done before, so that it had passed? */
 bool compound_guard_passed(struct compound *c);
 
@@ -256,8 +260,8 @@ bool compound_guard_passed(struct compound *c);
 void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const struct node *subject, int err,
                          uint64_t start_ns);
 
-/* The operations: compound_names.c, compound_data.c, compound_more.c, compound_notice.c, compound_stats.c,
- * compound_tx.c. */
+/* The operations: compound_names.c, compound_data.c, compound_put.c, compound_more.c, compound_notice.c,
+ * compound_stats.c, compound_tx.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
         op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;
 compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_put_file, op_get_file, op_open, op_close;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "server/rpc/compound.h"
 
@@ -62,14 +63,17 @@ static int recall(struct compound *c, uint32_t index, struct vfs_result *ret)
 
 	rpc_slot_tag(c->conn->session, c->conn->client_conn, &c->op->args.compound, index, &tag);
 	done = recall_tag(c, &tag, ret);
-	if (done == 1)
-		free(ret->answer);
-	return done;
+	if (done != 1)
+		return done;
+	/* Of a PUT_FILE that was a transaction. */
+	if (ret->answer_len == sizeof(ret->number))
+		ret->number = get_le64(ret->answer);
+	free(ret->answer);
+	ret->answer = NULL;
+	return 1;
 }
 
-/* The object with that number, in the current one's file system, becomes current, open for @access as whoever created
- * it has it. If it is gone, nothing is current. */
-static int enter_created(struct compound *c, uint64_t number, unsigned access)
+int compound_enter_created(struct compound *c, uint64_t number, unsigned access)
 {
 	struct rpc_tree *tree = c->current->tree;
 	struct vfs_handle *h, *data;
@@ -146,7 +150,7 @@ static int put_file_again(struct compound *c, const struct wfsp_op *op, uint64_t
 {
 	struct iovec iov = { (void *)(uintptr_t)op->data.p, op->data.len_bytes };
 	struct vfs_stat st;
-	int err = enter_created(c, number, VFS_ACCESS_WRITE);
+	int err = compound_enter_created(c, number, VFS_ACCESS_WRITE);
 
 	if (err)
 		return err;
@@ -171,14 +175,14 @@ static int answer(struct compound *c, const struct wfsp_op *op, const struct vfs
 	switch (op->code) {
 	case WFSP_OP_CREATE:
 		res->created = true;
-		err = enter_created(c, r->number, op->access);
+		err = compound_enter_created(c, r->number, op->access);
 		if (!err && c->current)
 			c->current->fresh = true;
 		return err;
 	case WFSP_OP_CREATE_NAMELESS: {
 		struct node *dir = c->current;
 
-		err = enter_created(c, r->number, VFS_ACCESS_READ | VFS_ACCESS_WRITE);
+		err = compound_enter_created(c, r->number, VFS_ACCESS_READ | VFS_ACCESS_WRITE);
 		if (err || c->current)
 			return err;
 		/* Without a name it has gone with the server. */
@@ -186,7 +190,7 @@ static int answer(struct compound *c, const struct wfsp_op *op, const struct vfs
 		return 1;
 	}
 	case WFSP_OP_PUT_FILE:
-		/* Of a file that was there, only the size was changed. */
+		/* Of a file that was there, only the size was changed, unless all was one transaction. */
 		return r->number ? put_file_again(c, op, r->number, res) : 1;
 	case WFSP_OP_WRITE:
 		return append_again(c, op, r->number);

@@ -245,40 +245,6 @@ int op_copy(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *re
 	return err;
 }
 
-int op_put_file(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
-{
-	struct wfsp_op create = { .code = WFSP_OP_CREATE,
-		                  .name = op->name,
-		                  .type = WFSP_TYPE_FILE,
-		                  .mode = op->mode,
-		                  .access = WFSP_ACCESS_WRITE,
-		                  .flags = op->flags };
-	struct vfs_set_attr cut = { .valid = VFS_SET_SIZE };
-	const struct vfs_cred *cred;
-	struct vfs_stat st;
-	int err = 0;
-
-	/* On the loop it may have come so far already. */
-	if (c->nodes[c->index].h)
-		res->created = c->created;
-	else
-		err = op_create(c, &create, res);
-	c->created = res->created;
-	if (!err)
-		err = compound_cred(c, &cred);
-	if (!err && !res->created)
-		err = vfs_set_attr(c->current->h, cred, &cut, NULL);
-	if (!err)
-		err = write_data(c->current->h, &op->data, 0, 0);
-	if (!err)
-		err = vfs_stat(c->current->h, &st);
-	if (!err) {
-		compound_attr(c->current->tree, &st, &res->attr);
-		c->op->written_bytes += op->data.len_bytes;
-	}
-	return err;
-}
-
 /* status, code, attributes, eof, length */
 #define GET_FILE_HEAD_BYTES (16u + WFSP_NODE_ATTR_BYTES)
 

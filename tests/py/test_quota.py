@@ -90,6 +90,26 @@ def test_a_project_is_set_and_shown_by_command(appliance: Appliance, tmp_path: P
     assert appliance.wfs("stat", *export_of(appliance, "/a/b/other"))["project"] == 42
 
 
+def test_small_files_for_which_there_is_no_room_leave_nothing(appliance: Appliance, tmp_path: Path) -> None:
+    create_tree(appliance)
+    appliance.wfs("quota", "set", "tank/files", "--bytes", "20M")
+    (tmp_path / "many").mkdir()
+    for i in range(2000):
+        (tmp_path / "many" / f"{i}").write_bytes(bytes([1 + i % 255]) * 10 * KIB)
+    assert "quota" in appliance.wfs_fails("put", str(tmp_path / "many"), *export_of(appliance, "/many")).lower()
+    there = appliance.wfs("ls", *export_of(appliance, "/many"), "--long")
+    assert [entry["size"] for entry in there] == [10 * KIB] * (20 * KIB // 12)
+    # What is there is not emptied for what does not fit in its place.
+    name = there[0]["name"]
+    kept = export_of(appliance, f"/many/{name}")
+    before = appliance.wfs("stat", *kept)
+    (tmp_path / "large").write_bytes(b"x" * 60 * KIB)
+    assert "quota" in appliance.wfs_fails("put", str(tmp_path / "large"), *kept).lower()
+    assert appliance.wfs("stat", *kept) == before
+    appliance.wfs("get", *kept, str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "many" / name).read_bytes()
+
+
 def test_labels_are_set_shown_and_taken_away(appliance: Appliance) -> None:
     create_tree(appliance)
     where = export_of(appliance, "/a")

@@ -390,6 +390,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.read = filetree_read,
 	.read_ref = filetree_read_ref,
 	.write = filetree_write,
+	.take_room = filetree_take_room,
 	.append = filetree_append,
 	.flush = filetree_flush,
 	.discard = filetree_discard,

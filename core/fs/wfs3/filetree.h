@@ -92,6 +92,7 @@ void filetree_victim_done(struct filetree_victim *v, bool made);
 /* filetree_file.c */
 int filetree_read(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int filetree_read_ref(struct vfs_node *n, uint64_t offset, size_t len, unsigned flags, struct vfs_ref *ret);
+int filetree_take_room(struct vfs_node *n, uint64_t len, struct vfs_room *ret);
 int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, uint64_t offset, unsigned flags);
 int filetree_append(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
                     const struct vfs_tag *tag);

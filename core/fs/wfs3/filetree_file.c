@@ -267,8 +267,8 @@ static int write_tagged(struct vfs_node *n, const struct iovec *iov, int iov_cou
 {
 	uint64_t len = iov_len(iov, iov_count);
 	struct dataset *ds = filetree_object(n)->ds;
+	struct admission adm = { 0 };
 	struct cache_file *file;
-	struct admission adm;
 	struct object *o;
 	int rc = pool_check_writable(ds->pool);
 
@@ -276,7 +276,8 @@ static int write_tagged(struct vfs_node *n, const struct iovec *iov, int iov_cou
 		return rc;
 	if (flags & (VFS_FUA | VFS_APPEND) && (flags & VFS_NOWAIT || nowait_here()))
 		return -EAGAIN;
-	rc = admit_write(ds, len, flags, &adm);
+	if (!(flags & VFS_ROOM))
+		rc = admit_write(ds, len, flags, &adm);
 	if (rc)
 		return rc;
 	rc = enter_file(n, flags, &o, &file);
@@ -296,6 +297,27 @@ static int write_tagged(struct vfs_node *n, const struct iovec *iov, int iov_cou
 		rc = txg_sync_log(ds);
 	dataset_note(ds, DATASET_WRITE, rc, len);
 	dataset_exit(ds);
+	return rc;
+}
+
+static void give_room_back(struct vfs_room *r)
+{
+	struct admission adm = { .blocks = r->blocks };
+
+	admit_done(r->of, &adm);
+}
+
+int filetree_take_room(struct vfs_node *n, uint64_t len, struct vfs_room *ret)
+{
+	struct dataset *ds = filetree_object(n)->ds;
+	struct admission adm;
+	int rc = pool_check_writable(ds->pool);
+
+	/* Whoever looks closer at a quota waits until nobody has taken room in it: that is not kept for long. */
+	if (!rc)
+		rc = quota_is_limited(ds) ? -EAGAIN : admit_write(ds, len, VFS_NOWAIT, &adm);
+	if (!rc)
+		*ret = (struct vfs_room){ .give_back = give_room_back, .of = ds->pool, .blocks = adm.blocks };
 	return rc;
 }
 

@@ -5,7 +5,7 @@
 #include "core/base/err.h"
 #include "core/fs/wfs3/filetx_commit.h"
 
-#define TRIES_MAX 5u
+#define TRIES_MAX 6u
 
 static struct quota_who who_of(const struct filetx_owners *o)
 {
@@ -35,24 +35,53 @@ static int add_owners(struct filetx_commit *c, const struct inode *i, uint64_t b
 	return 0;
 }
 
+/* How many blocks the pages of an object add to it. @exactly: not those that are mapped; whoever changes that before
+ * the commit makes it conflict. */
+static int count_blocks(struct filetx_object *x, bool exactly, uint64_t *ret)
+{
+	uint64_t holes;
+	unsigned count;
+	int rc = 0;
+
+	*ret = filetx_has_data(x) ? x->page_count : 0;
+	if (!exactly || !x->o || !*ret)
+		return 0;
+	*ret = 0;
+	rc = object_flush(NULL, x->o);
+	for (unsigned i = 0; i < x->page_count && !rc; i += count) {
+		for (count = 1; i + count < x->page_count && x->pages[i + count].index == x->pages[i].index + count;)
+			count++;
+		rc = object_count_holes(x->o, x->pages[i].index, count, &holes);
+		*ret += rc ? 0 : holes;
+	}
+	return rc;
+}
+
 /* Whom the commit concerns: those who get, and those who lose something. */
-int filetx_list_owners(struct filetx_commit *c)
+static int list_owners(struct filetx_commit *c, bool exactly)
 {
 	int rc = 0;
 
-	if (!__atomic_load_n(&c->ds->quota, __ATOMIC_ACQUIRE))
-		return 0;
+	c->owner_count = 0;
 	for (unsigned i = 0; i < c->object_count && !rc; i++) {
-		const struct filetx_object *x = c->objects[i];
+		struct filetx_object *x = c->objects[i];
 		bool moved = x->o && x->set & EDIT_OWNERS;
+		uint64_t blocks;
 
 		if (x->o && !moved && !filetx_has_data(x))
 			continue;
-		rc = add_owners(c, &x->cur, (filetx_has_data(x) ? x->page_count : 0) + (moved ? x->base.blocks : 0));
+		rc = count_blocks(x, exactly, &blocks);
+		if (!rc)
+			rc = add_owners(c, &x->cur, blocks + (moved ? x->base.blocks : 0));
 		if (!rc && moved)
 			rc = add_owners(c, &x->base, 0);
 	}
 	return rc;
+}
+
+int filetx_list_owners(struct filetx_commit *c)
+{
+	return __atomic_load_n(&c->ds->quota, __ATOMIC_ACQUIRE) ? list_owners(c, false) : 0;
 }
 
 /* Room for all of them. 1: not without a closer look at *@ret. */
@@ -79,12 +108,19 @@ void filetx_give_quotas_back(struct filetx_commit *c)
 int filetx_take_quotas(struct filetx_commit *c)
 {
 	struct filetx_owners *o;
+	struct quota_who who;
+	int rc;
 
 	for (unsigned tries = 0; try_quotas(c, &o); tries++) {
-		struct quota_who who = who_of(o);
-		int rc;
-
 		filetx_give_quotas_back(c);
+		/* What is overwritten takes no room. */
+		if (!tries) {
+			rc = list_owners(c, true);
+			if (rc)
+				return rc;
+			continue;
+		}
+		who = who_of(o);
 		rc = tries < TRIES_MAX ? quota_wait_blocks(c->ds, &who, o->blocks, &o->hold)
 		                       : err_set(-EDQUOT, "quotas are nearly used up");
 		if (rc)

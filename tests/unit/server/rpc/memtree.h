@@ -27,6 +27,7 @@ struct memtree {
 	 * all are. Atomic. */
 	unsigned nowait_until;
 	bool forgets; /* it keeps no results */
+	unsigned rooms, rooms_taken; /* atomic: those that are held, and all there were */
 	struct memtree_result results[MEMTREE_RESULTS_MAX];
 	unsigned result_count;
 };
@@ -157,6 +158,7 @@ const struct vfs_node_ops treefs_ops = {
 	.by_object = mt_by_object,
 	.read = mt_read,
 	.write = mt_write,
+	.take_room = mt_take_room,
 	.flush = treefs_flush,
 	.discard = mt_zero,
 	.zero = mt_zero,

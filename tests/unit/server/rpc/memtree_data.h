@@ -15,6 +15,25 @@ static inline int mt_read(struct vfs_node *n, const struct iovec *iov, int count
 	return mt_must_wait(n) ? -EAGAIN : treefs_read(n, iov, count, offset, flags);
 }
 
+static inline void mt_give_room_back(struct vfs_room *r)
+{
+	struct memtree *t = r->of;
+
+	assert_int_not_equal(__atomic_fetch_sub(&t->rooms, 1, __ATOMIC_RELAXED), 0);
+}
+
+static inline int mt_take_room(struct vfs_node *n, uint64_t len, struct vfs_room *ret)
+{
+	struct memtree *t = mt(n);
+
+	if (mt_must_wait(n))
+		return -EAGAIN;
+	*ret = (struct vfs_room){ .give_back = mt_give_room_back, .of = t, .blocks = len };
+	__atomic_add_fetch(&t->rooms, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&t->rooms_taken, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
 static inline int mt_write_tagged(struct vfs_node *n, const struct iovec *iov, int count, uint64_t offset,
                                   unsigned flags, const struct vfs_tag *tag)
 {

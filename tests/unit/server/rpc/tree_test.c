@@ -509,7 +509,7 @@ static void test_a_compound_goes_on_where_its_loop_had_to_stop(void **state)
 		size_t len = 0;
 		int eof;
 
-		t->tree->creates = 0;
+		t->tree->creates = t->tree->rooms_taken = 0;
 		__atomic_store_n(&t->tree->nowait_until, stop, __ATOMIC_RELAXED);
 		wfs_batch_clear(b);
 		(void)wfs_batch_put(b, &t->root);
@@ -530,6 +530,9 @@ static void test_a_compound_goes_on_where_its_loop_had_to_stop(void **state)
 		assert_memory_equal(back, "first", 5);
 		assert_int_equal(listed, 2); /* and "sub" */
 		assert_int_equal(put.size_bytes, 6);
+		/* Room for each file's data is taken once, also when a worker goes on, and given back. */
+		assert_int_equal(t->tree->rooms_taken, 2);
+		assert_int_equal(t->tree->rooms, 0);
 	}
 	wfs_batch_free(b);
 }
