@@ -2,32 +2,42 @@
 /* Ranges of files: allocated, punched, zeroed, copied by the server, searched for data and holes. */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "plugins/fuse/mount.h"
 
-#define GROW_ATTEMPTS_MAX 100
+#define MODIFY_ATTEMPTS_MAX 100
 
-/* At least that long, without ever cutting off what another client adds meanwhile. */
-static int grow(struct mount *m, const struct wfs_cred *cred, struct node *n, uint64_t size_bytes)
+/*
+ * The file is at least that long then, without ever cutting off what another client adds meanwhile, and modified,
+ * though nothing of its data is: it has new times, and lends nobody its owner any more. The server sees to the latter
+ * by itself for who makes a file longer as himself (@cred). *@attr is what it looked like, and then what it looks like.
+ */
+static int modify(struct mount *m, const struct caller *who, const struct wfs_cred *cred, struct node *n,
+                  uint64_t size_bytes, struct wfs_attr *attr)
 {
-	struct wfs_set_attr set = { .valid = WFS_SET_SIZE, .size_bytes = size_bytes };
+	struct wfs_set_attr set = { .size_bytes = size_bytes };
 	struct wfs_batch *b;
-	struct wfs_attr attr;
 	int err = wfs_batch_new(m->client, &b);
 
 	if (err)
 		return err;
-	for (int i = 0; i < GROW_ATTEMPTS_MAX; i++) {
-		err = wfs_getattr(m->client, cred, &n->fh, &attr);
-		if (err || attr.size_bytes >= size_bytes)
-			break;
+	for (int i = 0; i < MODIFY_ATTEMPTS_MAX; i++) {
+		bool longer = attr->size_bytes < size_bytes;
+		uint32_t lends = S_ISUID | (attr->mode & S_IXGRP ? S_ISGID : 0u);
+		bool clears = attr->mode & lends && who->cred.uid && !(longer && cred);
+
+		set.valid = (longer ? WFS_SET_SIZE : WFS_SET_MTIME_NOW) | (clears ? WFS_SET_MODE : 0);
+		set.mode = attr->mode & 07777 & ~lends;
 		wfs_batch_clear(b);
 		(void)wfs_batch_put(b, &n->fh);
-		(void)wfs_batch_guard(b, attr.change);
-		(void)wfs_batch_setattr(b, &set, &attr);
-		err = wfs_batch_run(b, cred, NULL);
-		if (err != -EREMCHG)
+		if (longer || clears)
+			(void)wfs_batch_guard(b, attr->change);
+		(void)wfs_batch_setattr(b, &set, attr);
+		/* He has it open for writing, which is enough to clear these, and may not be its owner. */
+		err = wfs_batch_run(b, clears ? NULL : cred, NULL);
+		if (err != -EREMCHG || wfs_getattr(m->client, cred, &n->fh, attr))
 			break;
 	}
 	wfs_batch_free(b);
@@ -43,24 +53,28 @@ static int see_room(struct mount *m, const struct wfs_cred *cred, struct node *n
 	return err ? err : s.available_bytes < len_bytes ? -ENOSPC : 0;
 }
 
-static int allocate(struct mount *m, const struct wfs_cred *cred, struct node *n, int mode, uint64_t offset,
-                    uint64_t len)
+static int allocate(struct mount *m, const struct caller *who, const struct wfs_cred *cred, struct node *n, int mode,
+                    uint64_t offset, uint64_t len)
 {
 	bool zero = mode & FALLOC_FL_ZERO_RANGE, punch = mode & FALLOC_FL_PUNCH_HOLE;
-	uint64_t end = offset + len;
+	uint64_t end = offset + len, size_bytes = mode & FALLOC_FL_KEEP_SIZE ? 0 : end;
 	struct wfs_attr attr;
+	bool empties;
 	int err = 0;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 	if (!punch)
 		err = see_room(m, cred, n, len);
-	if (!err && !(mode & FALLOC_FL_KEEP_SIZE))
-		err = grow(m, cred, n, end);
-	if (err || !(zero || punch))
+	if (!err)
+		err = wfs_getattr(m->client, cred, &n->fh, &attr);
+	if (err)
 		return err;
-	err = wfs_getattr(m->client, cred, &n->fh, &attr);
-	if (err || offset >= attr.size_bytes)
+	empties = (zero || punch) && offset < attr.size_bytes;
+	/* Whoever clears data as himself modifies the file by that. */
+	if (!empties || !cred || attr.size_bytes < size_bytes)
+		err = modify(m, who, cred, n, size_bytes, &attr);
+	if (err || !empties || offset >= attr.size_bytes)
 		return err;
 	if (end > attr.size_bytes)
 		end = attr.size_bytes;
@@ -79,10 +93,10 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 
 	caller_get(req, &who);
 	node_touch(m, n);
-	err = allocate(m, &who.cred, n, mode, (uint64_t)offset, (uint64_t)len);
+	err = allocate(m, &who, &who.cred, n, mode, (uint64_t)offset, (uint64_t)len);
 	/* The open file is what counts, not its mode by now. */
 	if (err == -EACCES && (file_of(fi)->access & WFS_ACCESS_WRITE))
-		err = allocate(m, NULL, n, mode, (uint64_t)offset, (uint64_t)len);
+		err = allocate(m, &who, NULL, n, mode, (uint64_t)offset, (uint64_t)len);
 	if (!err)
 		wfs_change_end(file, begin);
 	node_touch(m, n);

@@ -74,6 +74,34 @@ def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  #
             os.close(fd)
 
 
+@pytest.mark.parametrize("uid", [0, 1001])
+def test_what_is_allocated_counts_as_modified_whatever_was_there(here: Path, there: Path, uid: int) -> None:  # noqa: F811
+    file = here / "file"
+    keep, punch, zero = mounts.FALLOC_KEEP_SIZE, mounts.FALLOC_PUNCH_HOLE, mounts.FALLOC_ZERO_RANGE
+    for mode in (0, keep, punch | keep, zero, zero | keep):
+        for offset, length in ((0, 4096), (100, 50), (8000, 8192), (70_000, 10)):
+            for data in (b"", bytes(10_000), b"x" * 10_000):
+                file.write_bytes(data)
+                os.truncate(file, 10_000)
+                # Who has it open need not be allowed to write any more.
+                for permissions in (0o6777, 0o6755):
+                    fd = os.open(file, os.O_RDWR)
+                    file.chmod(permissions)
+                    os.utime(file, ns=(5, 5))
+                    changed_ns = os.fstat(fd).st_ctime_ns
+                    os.seteuid(uid)
+                    try:
+                        mounts.fallocate(fd, mode, offset, length)
+                    finally:
+                        os.seteuid(0)
+                        os.close(fd)
+                    for one in (file, there / "file"):
+                        st = one.stat()
+                        assert st.st_mtime_ns != 5 and st.st_ctime_ns > changed_ns
+                        assert st.st_mode & 0o7777 == permissions & (0o7777 if uid == 0 else 0o777)
+                        assert st.st_size == (10_000 if mode & keep else max(10_000, offset + length))
+
+
 def test_names_that_are_too_long_are_refused_in_new_directories_too(here: Path) -> None:  # noqa: F811
     folder = here / "new"
     folder.mkdir()

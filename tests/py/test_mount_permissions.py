@@ -212,7 +212,7 @@ def test_append_only_files_are_opened_for_nothing_else(here: Path, there: Path) 
         for one in (file, there / "log"):
             for flags in (0, os.O_CREAT):
                 for refused in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND | os.O_TRUNC):
-                    assert error_of(lambda: os.open(one, flags | refused)) == errno.EPERM
+                    assert error_of(lambda: os.close(os.open(one, flags | refused))) == errno.EPERM
                 fd = os.open(one, flags | os.O_WRONLY | os.O_APPEND)
                 assert os.write(fd, b"x") == 1
                 os.close(fd)
