@@ -298,12 +298,16 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
+	struct node *n = node_of(m, ino);
+	struct wfs_attr removed;
 	struct caller who;
+	int err;
 
 	(void)data_only;
 	(void)fi;
 	caller_get(req, &who);
-	reply_err(req, wfs_sync(m->client, &who.cred, &node_of(m, ino)->fh));
+	err = wfs_sync(m->client, &who.cred, &n->fh);
+	reply_err(req, err == -ESTALE && attr_of_removed(m, n, &removed) ? 0 : err);
 }
 
 void dir_ops(struct fuse_lowlevel_ops *ops)

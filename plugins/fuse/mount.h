@@ -186,10 +186,11 @@ void attr_keep(struct mount *m, struct node *dir, uint64_t before, const struct 
 bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret);
 /*
  * A directory was removed that looked like this. Some program may have it open; attr_of_removed() is what it is told
- * when the server does not know the directory any more. False: this mount did not remove it.
+ * when the server does not know the directory any more: so are FIFOs, sockets, devices and links remembered, which the
+ * server keeps for nobody. False: it is something else, or a directory that this mount did not remove.
  */
 void attr_removed(struct mount *m, const struct wfs_attr *attr);
-bool attr_of_removed(struct mount *m, struct node *dir, struct wfs_attr *ret);
+bool attr_of_removed(struct mount *m, struct node *n, struct wfs_attr *ret);
 
 /* Operations, by file. */
 void name_ops(struct fuse_lowlevel_ops *ops);

@@ -50,7 +50,7 @@ struct node {
 	/* Likewise: attributes as they were when @touched was @kept_at, for a moment. */
 	struct wfs_attr kept;
 	uint64_t kept_at, kept_until_ns;
-	bool removed; /* likewise: a directory that this mount has removed, and kept is what it was */
+	bool remembered; /* likewise: @kept is what it is told to be when it is there no more */
 	/* Likewise: of a directory, which names it has (names.c). NULL: not known. */
 	struct names *names;
 	struct small *kept_small; /* under the lock of what is kept (small_cache.c) */

@@ -80,31 +80,36 @@ bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret)
 	return good;
 }
 
+static void remember(struct mount *m, struct node *n, const struct wfs_attr *attr)
+{
+	pthread_mutex_lock(&m->small_lock);
+	n->kept = *attr;
+	n->kept.link_count = 0;
+	n->kept_at = 0;
+	n->remembered = true;
+	pthread_mutex_unlock(&m->small_lock);
+}
+
 void attr_removed(struct mount *m, const struct wfs_attr *attr)
 {
 	struct node *n = node_find(&m->nodes, attr->fsid, attr->file_id);
 
 	if (!n)
 		return;
-	pthread_mutex_lock(&m->small_lock);
-	n->kept = *attr;
-	n->kept.link_count = 0;
-	n->kept_at = 0;
-	n->removed = true;
-	pthread_mutex_unlock(&m->small_lock);
+	remember(m, n, attr);
 	node_forget(&m->nodes, n, 1);
 }
 
-bool attr_of_removed(struct mount *m, struct node *dir, struct wfs_attr *ret)
+bool attr_of_removed(struct mount *m, struct node *n, struct wfs_attr *ret)
 {
-	bool removed;
+	bool remembered;
 
 	pthread_mutex_lock(&m->small_lock);
-	removed = dir->removed;
-	if (removed)
-		*ret = dir->kept;
+	remembered = n->remembered;
+	if (remembered)
+		*ret = n->kept;
 	pthread_mutex_unlock(&m->small_lock);
-	return removed;
+	return remembered;
 }
 
 mode_t mode_of_type(enum wfs_type type)
@@ -192,6 +197,8 @@ static void learn(struct mount *m, struct node *n, struct seen seen, const struc
 		learn_missing(m, n, seen, &n->no_acl_until_ns);
 	atomic_store(&n->attr_change, attr->change);
 	atomic_store(&n->attr_own, seen.own);
+	if (attr->type != WFS_TYPE_FILE && attr->type != WFS_TYPE_DIR)
+		remember(m, n, attr);
 	if (atomic_load(&n->touched) <= seen.own)
 		atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }

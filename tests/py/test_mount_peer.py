@@ -65,6 +65,7 @@ def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  #
             st = os.fstat(fd)
             assert (st.st_nlink, st.st_mode & 0o7777, stat.S_ISDIR(st.st_mode)) == (0, 0o751, True)
             assert os.listdir(fd) == []
+            os.fsync(fd)
             assert error_of(lambda: os.mkdir("name", dir_fd=fd)) == errno.ENOENT
             assert error_of(lambda: os.stat(folder)) == errno.ENOENT
             folder.mkdir()
@@ -72,6 +73,28 @@ def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  #
             folder.rmdir()
         finally:
             os.close(fd)
+
+
+def test_what_is_no_file_can_be_looked_at_when_it_is_removed_while_open(here: Path, there: Path) -> None:  # noqa: F811
+    for folder in (here, there):
+        for kind in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFLNK):
+            for replace in (False, True):
+                name = folder / "name"
+                name.symlink_to("target") if kind == stat.S_IFLNK else os.mknod(name, kind | 0o640, os.makedev(1, 3))
+                old = os.lstat(name)
+                fd = os.open(name, os.O_RDWR if kind == stat.S_IFIFO else os.O_PATH | os.O_NOFOLLOW)
+                try:
+                    if replace:
+                        (folder / "other").touch()
+                        (folder / "other").rename(name)
+                        assert stat.S_ISREG(os.lstat(name).st_mode)
+                    name.unlink()
+                    st = os.fstat(fd)
+                    assert st.st_nlink == 0
+                    assert (st.st_mode, st.st_ino, st.st_rdev) == (old.st_mode, old.st_ino, old.st_rdev)
+                    assert error_of(lambda: os.lstat(name)) == errno.ENOENT
+                finally:
+                    os.close(fd)
 
 
 @pytest.mark.parametrize("uid", [0, 1001])
