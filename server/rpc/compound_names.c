@@ -245,6 +245,7 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 	const struct vfs_cred *cred = &nobody;
 	struct vfs_handle *h = c->current->h;
 	struct vfs_stat st;
+	bool cut;
 	int err = 0;
 
 	if (op->set.valid & ~WFSP_SET_ALL)
@@ -255,9 +256,12 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 	if (c->current->tree)
 		err = compound_cred(c, &cred);
 	/* There is nothing to cut off, and it stays setuid, if it was made so: open(2) with O_TRUNC. */
-	if (!err && c->current->fresh && op->set.valid == WFSP_SET_SIZE && op->set.size_bytes == 0)
+	cut = !c->current->fresh || op->set.valid != WFSP_SET_SIZE || op->set.size_bytes;
+	if (!err && !cut) {
 		err = vfs_stat(h, &st);
-	else if (!err)
+		cut = !err && (st.type != VFS_TYPE_FILE || st.size_bytes || st.allocated_bytes);
+	}
+	if (!err && cut)
 		err = vfs_set_attr(h, cred, &attr, &st);
 	if (!err)
 		compound_attr(c->current->tree, &st, &res->attr);

@@ -396,10 +396,38 @@ static void test_a_compound_that_does_not_fit_ends_the_connection(void **state)
 	close(fd);
 }
 
+static void test_a_file_that_was_made_and_written_to_is_truncated(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfsp_op ops[4] = { root,
+		                  { .code = WFSP_OP_CREATE,
+		                    .type = WFSP_TYPE_FILE,
+		                    .mode = 0600,
+		                    .access = WFSP_ACCESS_WRITE,
+		                    .name = BYTES("new") },
+		                  { .code = WFSP_OP_WRITE, .data = BYTES("0123456789") },
+		                  { .code = WFSP_OP_SETATTR, .set = { .valid = WFSP_SET_SIZE } } };
+	int fd = raw_connect(t->f);
+	struct wfsp_op_res last;
+	uint32_t count;
+
+	assert_int_equal(run(fd, plain, ops, 4, &count, &last), WFSP_OK);
+	assert_true(count == 4 && last.status == WFSP_OK);
+	assert_int_equal(last.attr.size_bytes, 0);
+	ops[1] = (struct wfsp_op){
+		.code = WFSP_OP_CREATE, .type = WFSP_TYPE_DIR, .mode = 0700, .name = BYTES("directory")
+	};
+	ops[2] = ops[3];
+	assert_int_equal(run(fd, plain, ops, 3, &count, &last), WFSP_OK);
+	assert_true(count == 3 && last.status != WFSP_OK);
+	close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
 	const struct CMUnitTest tests[] = {
+		T(test_a_file_that_was_made_and_written_to_is_truncated),
 		T(test_operations_without_their_handle_are_invalid),
 		T(test_what_cannot_be_decoded_does_nothing),
 		T(test_too_little_room_for_answers_is_refused_or_ends_the_compound),
