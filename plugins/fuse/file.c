@@ -43,6 +43,16 @@ int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned
 	return 0;
 }
 
+void file_add_directly(const struct mount *m, struct fuse_file_info *fi, uint32_t attr_flags)
+{
+	struct open_file *of = file_of(fi);
+
+	if (!m->options->writeback || !(of->access & WFS_ACCESS_WRITE) || !(attr_flags & WFS_FLAG_APPEND))
+		return;
+	of->direct = true;
+	fi->direct_io = true;
+}
+
 void file_detach(struct open_file *of)
 {
 	atomic_fetch_sub(&of->node->opens, 1);
@@ -152,6 +162,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
+	file_add_directly(m, fi, info.flags);
 	fi->keep_cache = opened_at(m, n, ino, &who, info.change);
 	if (fuse_reply_open(req, fi) != 0) {
 		wfs_close(file);
@@ -210,7 +221,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct mount *m = mount_of(req);
 	struct open_file *of = file_of(fi);
 	struct node *n = of->node;
-	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && !m->options->writeback, moved = false;
+	bool at_end = (fi->flags & O_APPEND) && !fi->writepage && (!m->options->writeback || of->direct);
+	bool moved = false;
 	/* Otherwise the kernel asks for that itself, after the write. */
 	bool durable = of->direct && (fi->flags & O_DSYNC);
 	uint64_t size_after;

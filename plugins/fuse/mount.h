@@ -204,6 +204,11 @@ void lock_ops(struct fuse_lowlevel_ops *ops);
 /* file.c: what the kernel will name an open file by. -ENOMEM; otherwise the file is closed when the kernel releases it.
  */
 int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned access, struct fuse_file_info *fi);
+/*
+ * After that, for a file of those attributes (WFS_FLAG_*). To one that is only added to the server lets nobody write
+ * pages, which is how the kernel hands on what it has collected: it is to hand on what is written at once.
+ */
+void file_add_directly(const struct mount *m, struct fuse_file_info *fi, uint32_t attr_flags);
 /* The kernel was not told of it, or is done with it: what file_attach() made is gone, the file itself not closed. */
 void file_detach(struct open_file *of);
 /* WFS_ACCESS_* of open(2)'s flags. */

@@ -385,6 +385,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		file_of(fi)->direct = access == WFS_ACCESS_WRITE && !m->options->writeback;
 		fi->direct_io = file_of(fi)->direct;
 	}
+	file_add_directly(m, fi, attr.flags);
 	node_touch(m, n);
 	err = fuse_reply_create(req, &entry, fi);
 	tell_end(m);

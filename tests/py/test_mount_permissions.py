@@ -277,3 +277,28 @@ def test_who_may_write_a_file_of_another_can_with_a_write_cache(source: str, her
         mount.stop()
     finally:
         mount.dispose()
+
+
+def test_append_only_files_grow_with_a_write_cache(source: str, here: Path) -> None:
+    mount = mounts.Mount(source, here.parent.with_name("cached"), "allow_other,writeback_cache").start()
+    file = mount / here.name / "log"
+    file.write_text("one\n")
+    reader = os.open(file, os.O_RDONLY)
+    assert os.read(reader, 100) == b"one\n"
+    try:
+        subprocess.run(["chattr", "+a", file], check=True)
+        subprocess.run(["sh", "-c", f"echo two >> {file}"], check=True)
+        assert os.read(reader, 100) == b"two\n"
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_CREAT):
+            fd = os.open(file, flags | os.O_APPEND)
+            assert os.write(fd, b"more\n") == 5
+            assert (here / "log").read_bytes().endswith(b"\nmore\n")  # the server has it at once
+            os.fsync(fd)
+            os.close(fd)
+        assert file.read_text() == (here / "log").read_text() == "one\ntwo\n" + "more\n" * 3
+        assert os.read(reader, 100) == b"more\n" * 3
+        os.close(reader)
+        subprocess.run(["chattr", "-a", file], check=True)
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
