@@ -118,6 +118,7 @@ static const struct shape shapes[WFSP_OP_CODES] = {
 	[WFSP_OP_STATISTICS] = { "statistics",
 	                         { A(U32, scope), A_MAX(TEXT, name, WFSP_NAME_MAX) },
 	                         { R(COUNTERS, items) } },
+	[WFSP_OP_COMMIT_RANGE] = { "commit_range", { A(U64, offset), A(U64, len_bytes) }, { { 0 } } },
 };
 
 const char *wfsp_op_name(uint32_t code)

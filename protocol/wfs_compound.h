@@ -83,7 +83,8 @@ enum wfsp_op_code {
 	WFSP_OP_LEASE = 50,
 	WFSP_OP_LEASE_RETURN = 51,
 	WFSP_OP_STATISTICS = 52,
-	WFSP_OP_CODES = 53, /* the numbers below are used, but for 0 */
+	WFSP_OP_COMMIT_RANGE = 53,
+	WFSP_OP_CODES = 54, /* the numbers below are used, but for 0 */
 };
 
 #define WFSP_NODE_READ_ONLY 1u

@@ -373,6 +373,31 @@ int vfs_flush(struct vfs_handle *h, unsigned flags)
 	return op_end(&t, flush(h, flags), 0, flags);
 }
 
+static int flush_range(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)
+{
+	int ret;
+
+	if (h->node->type == VFS_TYPE_DIR)
+		return err_set(-EISDIR, "a directory has no ranges");
+	if (h->node->type != VFS_TYPE_FILE)
+		return err_set(-EINVAL, "not a regular file");
+	if (len > UINT64_MAX - offset)
+		return err_set(-EINVAL, "%" PRIu64 "+%" PRIu64 " is beyond all ends", offset, len);
+	if (!h->node->ops->flush_range)
+		return flush(h, flags);
+	handle_ref(h);
+	ret = h->node->ops->flush_range(h->node, offset, len ? len : UINT64_MAX - offset, flags);
+	handle_unref(h);
+	return ret;
+}
+
+int vfs_flush_range(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags)
+{
+	struct op_timer t = op_begin(h->vfs->stats, OP_FLUSH);
+
+	return op_end(&t, flush_range(h, offset, len, flags), 0, flags);
+}
+
 typedef int range_fn(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 
 static int change_checked(struct vfs_handle *h, range_fn *fn, uint64_t offset, uint64_t len, unsigned flags,

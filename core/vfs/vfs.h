@@ -128,6 +128,13 @@ void vfs_ref_release(struct vfs_ref *r);
 /* Everything written to the file before the call, on any handle, is durable when it returns 0. A failure is latched by
  * the file system and reported again. */
 int vfs_flush(struct vfs_handle *h, unsigned flags);
+/*
+ * The same for [offset, offset + len) of a file, and for what is needed to read that after a crash: its size, as far as
+ * the range goes, and where the data is. @len 0: to the end of the file. What is written elsewhere in the file is
+ * neither promised nor waited for, unless the file system cannot tell it apart: then this is vfs_flush(). A range may
+ * reach beyond the end. Also -EINVAL (no regular file, or the range overflows), -EISDIR.
+ */
+int vfs_flush_range(struct vfs_handle *h, uint64_t offset, uint64_t len, unsigned flags);
 
 /* The range reads as zeros afterwards; discard frees its space (whole 4 KiB blocks; the edges are left alone). Any
  * length within the file. Discard past the end: -EINVAL; zero: -ENOSPC. */

@@ -92,6 +92,8 @@ struct vfs_node_ops {
 	int (*forget_results)(struct vfs_node *root, const uint8_t *client);
 	/* Any object of a file tree: its data, its attributes, and its name are durable. */
 	int (*flush)(struct vfs_node *n, unsigned flags);
+	/* Of a file. The range may reach beyond the end, and does not overflow. NULL: flush does it. */
+	int (*flush_range)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	int (*discard)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	int (*zero)(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 	/* NULL: there are no holes. */

@@ -246,6 +246,12 @@ int wfs_batch_sync(struct wfs_batch *b)
 	return add(b, (struct wfsp_op){ .code = WFSP_OP_COMMIT }, (struct batch_item){ 0 }, NOTHING);
 }
 
+int wfs_batch_sync_range(struct wfs_batch *b, uint64_t offset, uint64_t len)
+{
+	return add(b, (struct wfsp_op){ .code = WFSP_OP_COMMIT_RANGE, .offset = offset, .len_bytes = len },
+	           (struct batch_item){ 0 }, NOTHING);
+}
+
 int wfs_batch_get_xattr(struct wfs_batch *b, const char *name, void *buf, size_t cap, size_t *ret_len)
 {
 	uint32_t max = cap < WFSP_XATTR_MAX ? (uint32_t)cap : WFSP_XATTR_MAX;

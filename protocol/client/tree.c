@@ -215,6 +215,15 @@ int wfs_sync(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh
 	return finish(&b, cred);
 }
 
+int wfs_sync_range(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, uint64_t offset, uint64_t len)
+{
+	struct wfs_batch b;
+
+	begin(&b, w, fh);
+	(void)wfs_batch_sync_range(&b, offset, len);
+	return finish(&b, cred);
+}
+
 int wfs_lock_test(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, const struct wfs_lock *lock,
                   struct wfs_lock *ret)
 {

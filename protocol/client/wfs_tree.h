@@ -196,6 +196,13 @@ WFS_PUBLIC int wfs_access(struct wfs *w, const struct wfs_cred *cred, const stru
                           unsigned *ret);
 /* What was done to the object (data, attributes, names in a directory) is durable when it returns 0. */
 WFS_PUBLIC int wfs_sync(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh);
+/*
+ * The data in [offset, offset + len) of a regular file is durable when it returns 0, and can be read after a crash.
+ * @len 0: to the end of the file. What is written elsewhere in the file is neither promised nor waited for. -EINVAL:
+ * the range overflows, or it is no regular file; -EISDIR.
+ */
+WFS_PUBLIC int wfs_sync_range(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, uint64_t offset,
+                              uint64_t len);
 
 /* Byte-range locks, by an owner of the client's own numbering. @len_bytes UINT64_MAX: to the end, wherever that is. */
 enum wfs_lock_type {
@@ -410,6 +417,7 @@ WFS_PUBLIC int wfs_batch_read(struct wfs_batch *b, void *buf, uint32_t len, uint
 /* Flags: WFS_FUA, WFS_APPEND. */
 WFS_PUBLIC int wfs_batch_write(struct wfs_batch *b, const void *buf, uint32_t len, uint64_t offset, unsigned flags);
 WFS_PUBLIC int wfs_batch_sync(struct wfs_batch *b);
+WFS_PUBLIC int wfs_batch_sync_range(struct wfs_batch *b, uint64_t offset, uint64_t len);
 WFS_PUBLIC int wfs_batch_get_xattr(struct wfs_batch *b, const char *name, void *buf, size_t cap, size_t *ret_len);
 WFS_PUBLIC int wfs_batch_set_xattr(struct wfs_batch *b, const char *name, const void *value, size_t len,
                                    unsigned flags);

@@ -27,6 +27,7 @@ static enum audit_class class_of_operation(uint32_t code)
 	case WFSP_OP_ALLOCATE:
 	case WFSP_OP_COPY:
 	case WFSP_OP_COMMIT:
+	case WFSP_OP_COMMIT_RANGE:
 	case WFSP_OP_TX_COMMIT:
 	case WFSP_OP_TX_ABORT:
 		return AUDIT_WRITE;

@@ -106,12 +106,14 @@ static const struct {
 	[WFSP_OP_TX_ABORT] = { op_tx_abort, NEEDS_NOTHING },
 	[WFSP_OP_TX_STATUS] = { op_tx_status, NEEDS_CURRENT },
 	[WFSP_OP_STATISTICS] = { op_statistics, NEEDS_NOTHING },
+	[WFSP_OP_COMMIT_RANGE] = { op_commit_range, NEEDS_CURRENT },
 };
 
 /* Or makes them durable. */
 static bool makes_changes(uint32_t code)
 {
-	return code == WFSP_OP_COMMIT || code == WFSP_OP_TX_COMMIT || (ops[code].needs & CHANGES);
+	return code == WFSP_OP_COMMIT || code == WFSP_OP_COMMIT_RANGE || code == WFSP_OP_TX_COMMIT ||
+	       (ops[code].needs & CHANGES);
 }
 
 bool rpc_compound_check(struct rpc_op *op, bool *ret_changes)

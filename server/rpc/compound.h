@@ -264,7 +264,8 @@ void rpc_audit_operation(struct compound *c, const struct wfsp_op *op, const str
  * compound_stats.c, compound_tx.c. */
 compound_op_fn op_root, op_put, op_use, op_get_handle, op_lookup, op_lookup_path, op_getattr, op_setattr, op_guard,
         op_create, op_create_nameless, op_link, op_unlink, op_rename, op_read_link, op_readdir;
-compound_op_fn op_read, op_write, op_commit, op_allocate, op_seek, op_copy, op_put_file, op_get_file, op_open, op_close;
+compound_op_fn op_read, op_write, op_commit, op_commit_range, op_allocate, op_seek, op_copy, op_put_file, op_get_file,
+        op_open, op_close;
 compound_op_fn op_get_xattr, op_set_xattr, op_list_xattr, op_remove_xattr, op_statfs, op_access, op_lock, op_lock_test,
         op_unlock;
 compound_op_fn op_lock_reclaim, op_reclaimed;

@@ -112,6 +112,12 @@ int op_commit(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 	return vfs_flush(c->current->h, 0);
 }
 
+int op_commit_range(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
+{
+	(void)res;
+	return vfs_flush_range(c->current->h, op->offset, op->len_bytes, 0);
+}
+
 int op_allocate(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *res)
 {
 	/* It has the file open for writing: that is enough. */

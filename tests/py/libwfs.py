@@ -397,6 +397,9 @@ class Client:
     def sync(self, fh: Handle) -> None:
         self._call("wfs_sync", fh)
 
+    def sync_range(self, fh: Handle, offset: int, length: int) -> None:
+        self._call("wfs_sync_range", fh, offset, length)
+
     def batch(self) -> Batch:
         return Batch(self.pointer)
 

@@ -157,6 +157,9 @@ class Batch:
     def sync(self) -> "Batch":
         return self._add("wfs_batch_sync")
 
+    def sync_range(self, offset: int, count: int) -> "Batch":
+        return self._add("wfs_batch_sync_range", offset, count)
+
     def allocate(self, mode: int, offset: int, count: int) -> "Batch":
         return self._add("wfs_batch_allocate", mode, offset, count)
 

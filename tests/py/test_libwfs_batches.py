@@ -111,7 +111,7 @@ def test_attributes_and_figures_come_with_a_batch(w: Client, top: Handle) -> Non
 def test_data_is_written_copied_punched_and_found(w: Client, top: Handle) -> None:
     b = w.batch().put(top)
     b.create("f")
-    b.write(b"a" * 2 * CELL).allocate(N["WFS_ALLOCATE_PUNCH"], 0, CELL).sync().save()
+    b.write(b"a" * 2 * CELL).allocate(N["WFS_ALLOCATE_PUNCH"], 0, CELL).sync_range(CELL, 0).sync().save()
     data = b.seek(0, N["WFS_SEEK_DATA"])
     b.put(top).create("to")
     copied = b.copy(CELL - 1, 10, 2)
@@ -127,6 +127,7 @@ def test_data_is_written_copied_punched_and_found(w: Client, top: Handle) -> Non
         (lambda b: b.seek(10 * CELL, N["WFS_SEEK_DATA"]), errno.ENXIO),
         (lambda b: b.copy(0, 0, 1), errno.EINVAL),
         (lambda b: b.write(b"x", 2**64 - 1), errno.EFBIG),
+        (lambda b: b.sync_range(2, 2**64 - 1), errno.EINVAL),
     ):
         wrong = w.batch().put(top).lookup("f")
         bad(wrong)
@@ -136,11 +137,15 @@ def test_data_is_written_copied_punched_and_found(w: Client, top: Handle) -> Non
     fails(errno.E2BIG, w.batch().put(top).put_file("g", b"").read, CELL)  # an answer that is kept is small
 
 
-def test_collapse_in_a_transaction_is_refused(w: Client, top: Handle) -> None:
+def test_collapse_and_sync_in_a_transaction_are_refused(w: Client, top: Handle) -> None:
     w.batch().put(top).put_file("f", b"a" * 2 * CELL).run()
     b = w.batch().put(top)
     b.tx_begin(N["WFS_TX_SNAPSHOT"], atomic=True)
     b.lookup("f").allocate(N["WFS_ALLOCATE_COLLAPSE"], 0, CELL).tx_commit()
+    fails(errno.EOPNOTSUPP, b.run)
+    b = w.batch().put(top)
+    b.tx_begin(N["WFS_TX_SNAPSHOT"], atomic=True)
+    b.lookup("f").sync_range(0, CELL).tx_commit()
     fails(errno.EOPNOTSUPP, b.run)
     assert w.attr(w.lookup(top, "f")).size_bytes == 2 * CELL
 

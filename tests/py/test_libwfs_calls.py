@@ -329,6 +329,27 @@ def test_ranges_are_kept_punched_and_taken_out(w: Client, top: Handle) -> None:
     assert w.attr(fh).size_bytes == 3 * CELL
 
 
+def test_a_range_of_a_file_is_durable_after_a_crash(appliance: Appliance) -> None:
+    create_tree(appliance, "home")
+    with Client(f"unix:{appliance.rpc_socket}") as w:
+        top = w.root("home")
+        fh = with_data(w, top, "f", bytes(4 * CELL))
+        w.sync(fh)
+        with w.open(fh, WRITE) as f:
+            f.pwrite(b"a" * 4 * CELL, 0)
+            w.sync_range(fh, CELL, CELL)
+            appliance.kill9()
+            appliance.start()
+            fails(errno.EIO, f.flush)
+        with w.open(fh, READ) as f:
+            data = f.pread(4 * CELL, 0)
+        assert len(data) == 4 * CELL and data[CELL : 2 * CELL] == b"a" * CELL
+        fails(errno.EINVAL, w.sync_range, fh, 2**64 - 1, 2)
+        fails(errno.EISDIR, w.sync_range, top, 0, 0)
+        w.unlink(top, "f")
+        fails(errno.ESTALE, w.sync_range, fh, 0, 0)
+
+
 def test_flush_answers_for_what_was_changed_otherwise_before_a_crash(appliance: Appliance) -> None:
     create_tree(appliance, "home")
     with Client(f"unix:{appliance.rpc_socket}") as w:

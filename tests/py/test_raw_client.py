@@ -41,7 +41,7 @@ def seen(c: RawClient, name: bytes) -> tuple[int, bytes]:
 
 
 def test_what_the_document_tells_is_enough_to_work(c: RawClient, box: Appliance, name: bytes) -> None:
-    assert c.last(ROOT, create(name), ("WRITE", (0, 0, b"hello")), ("COMMIT",)) == "OK"
+    assert c.last(ROOT, create(name), ("WRITE", (0, 0, b"hello")), ("COMMIT_RANGE", (1, 2)), ("COMMIT",)) == "OK"
     assert c.run(ROOT, ("LOOKUP", name), ("READ", (0, 100)))[-1] == ("OK", {"eof": 1, "data": b"hello"})
     number = c.run(ROOT, ("TX_BEGIN", (2, 0, 0)), ("PUT_FILE", (name + b"2", 0o600, 1, b"in")))[1][1]
     assert c.last(ROOT, ("LOOKUP", name + b"2")) == "NOENT"
@@ -118,6 +118,7 @@ def test_counts_of_nothing_and_of_everything_are_answered(c: RawClient, name: by
     assert c.run(("USE", number), ("READ", (0, 0)))[-1] == ("OK", {"eof": 0, "data": b""})
     for op, status in ((("READ", (0, most)), "MSGSIZE"), (("GET_FILE", most), "OK"), (("RESULT", most), "INVAL"),
                        (("ALLOCATE", (0, 1, 0)), "OK"), (("ALLOCATE", (2, 0, 0)), "INVAL"), (("SEEK", (0, most)), "INVAL"),
+                       (("COMMIT_RANGE", (0, 0)), "OK"), (("COMMIT_RANGE", (0, END)), "OK"), (("COMMIT_RANGE", (1, END)), "INVAL"),
                        (("LOCK", (1, 2, 0, 0)), "INVAL"), (("LOCK", (1, most, 0, 1)), "INVAL"), (("WRITE", (0, most, b"x")), "INVAL")):
         assert c.last(("USE", number), op) == status, op
     for op, status in ((("READDIR", (0, 0, 0)), "MSGSIZE"), (("UNLINK", (name, most)), "INVAL"), (("TX_BEGIN", (most, 0, 0)), "INVAL"),

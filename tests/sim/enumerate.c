@@ -170,6 +170,7 @@ static const struct op alphabet[] = {
 	{ .kind = OP_DISCARD, .volume = 0, .offset = 0, .len_bytes = 2 * BLOCK },
 	{ .kind = OP_ZERO, .volume = 0, .offset = BLOCK - 512, .len_bytes = BLOCK },
 	{ .kind = OP_FLUSH, .volume = 0 },
+	{ .kind = OP_FLUSH_RANGE, .volume = 0, .offset = BLOCK, .len_bytes = BLOCK },
 	{ .kind = OP_RESIZE, .volume = 0, .len_bytes = 2 * BLOCK },
 	{ .kind = OP_RESIZE, .volume = 0, .len_bytes = 100 * BLOCK },
 	{ .kind = OP_RENAME, .volume = 0 },

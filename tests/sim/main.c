@@ -22,7 +22,7 @@
 #include "tests/sim/scenario.h"
 
 #define JOBS_MAX 64u
-#define SEQUENCES 2379u /* 13 + 13^2 + 13^3 */
+#define SEQUENCES 2954u /* 14 + 14^2 + 14^3 */
 
 enum mutation mutation_active;
 bool verbose;

@@ -13,8 +13,8 @@
 
 #define BLOCK DISK_BLOCK_BYTES
 
-static const char *const kind_names[OP_KINDS] = { "write",  "read",   "flush",  "discard", "zero", "resize",
-	                                          "create", "delete", "rename", "sync",    "wait" };
+static const char *const kind_names[OP_KINDS] = { "write",  "read",   "flush",  "discard", "zero", "flush range",
+	                                          "resize", "create", "delete", "rename",  "sync", "wait" };
 
 char *op_text(const struct op *op, char *buf, size_t len)
 {
@@ -140,14 +140,21 @@ static void raise_floor(struct model_volume *v, const unsigned *known)
 			v->pages[p].floor = known[p];
 }
 
-static int flush(struct model *mo, struct model_volume *v, struct vfs_handle *h)
+static int flush(struct model *mo, struct model_volume *v, struct vfs_handle *h, const struct op *op)
 {
+	struct range pages = pages_of(op);
 	unsigned known[MODEL_PAGES_MAX];
 	int ret;
 
 	note_known(v, known);
-	ret = vfs_flush(h, 0);
-	model_result(mo, "flush", ret);
+	if (op->kind == OP_FLUSH) {
+		ret = vfs_flush(h, 0);
+	} else {
+		ret = vfs_flush_range(h, op->offset, op->len_bytes, 0);
+		for (unsigned p = 0; p < MODEL_PAGES_MAX; p++)
+			known[p] = p < pages.first || p >= pages.end ? 0 : known[p];
+	}
+	model_result(mo, kind_names[op->kind], ret);
 	if (!ret)
 		raise_floor(v, known);
 	return ret;
@@ -155,6 +162,7 @@ static int flush(struct model *mo, struct model_volume *v, struct vfs_handle *h)
 
 static int data_op(struct model *mo, const struct op *op)
 {
+	bool is_flush = op->kind == OP_FLUSH || op->kind == OP_FLUSH_RANGE;
 	struct model_volume *v = &mo->volumes[op->volume];
 	struct vfs_handle *h = NULL;
 	int ret = 0;
@@ -164,14 +172,14 @@ static int data_op(struct model *mo, const struct op *op)
 		goto out;
 	if (op->kind != OP_FLUSH && op->offset + op->len_bytes > (uint64_t)v->is.page_count * BLOCK)
 		goto out;
-	if (op->kind != OP_FLUSH && op->kind != OP_READ && !is_known(v, pages_of(op)))
+	if (!is_flush && op->kind != OP_READ && !is_known(v, pages_of(op)))
 		goto out;
 	ret = open_volume(mo, v, &h);
 	model_result(mo, "open", ret);
 	if (ret)
 		goto out;
-	if (op->kind == OP_FLUSH)
-		ret = flush(mo, v, h);
+	if (is_flush)
+		ret = flush(mo, v, h, op);
 	else if (op->kind == OP_READ)
 		ret = read_back(mo, v, h, op);
 	else
@@ -301,6 +309,7 @@ struct op_mix op_mix_random(struct rng *r, unsigned client_count)
 	mix.fua_one_in = (unsigned)rng_below(r, 10);
 	mix.zeros_one_in = (unsigned)rng_below(r, 12);
 	mix.part_one_in = (unsigned)rng_below(r, 8);
+	mix.weights[OP_FLUSH_RANGE] = (unsigned)rng_below(r, 12);
 	return mix;
 }
 

@@ -11,6 +11,7 @@ enum op_kind {
 	OP_FLUSH,
 	OP_DISCARD,
 	OP_ZERO,
+	OP_FLUSH_RANGE,
 	/* Administration: one at a time in each volume. */
 	OP_RESIZE,
 	OP_CREATE,
@@ -24,7 +25,7 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	unsigned volume;
-	uint64_t offset, len_bytes; /* WRITE, READ, DISCARD, ZERO; RESIZE and CREATE: new size; WAIT: ns */
+	uint64_t offset, len_bytes; /* WRITE, READ, DISCARD, ZERO, FLUSH_RANGE; RESIZE and CREATE: new size; WAIT: ns */
 	bool fua;
 	uint64_t fill; /* WRITE: contents follow from it; 0: zeros */
 };

@@ -147,15 +147,25 @@ static int write_file(struct tree_model *t, struct vfs_handle *h, int o, bool be
 	return rc;
 }
 
+/* The contents piece by piece, which promises nothing of other changes; or the object. */
 static int flush_object(struct tree_model *t, struct vfs_handle *h, int o)
 {
+	bool in_pieces = t->now.o[o].type == VFS_TYPE_FILE && rng_one_in(&t->rng, 2);
+	uint64_t cut = 1 + rng_below(&t->rng, DATA_BYTES - 1);
 	unsigned version = t->version[o];
-	int rc = vfs_flush(h, 0);
+	int rc;
 
-	if (!rc) {
-		t->floor = t->last;
-		t->flushed[o] = version;
+	if (in_pieces) {
+		rc = vfs_flush_range(h, cut, 0, 0);
+		if (!rc)
+			rc = vfs_flush_range(h, 0, cut, 0);
+	} else {
+		rc = vfs_flush(h, 0);
+		if (!rc)
+			t->floor = t->last;
 	}
+	if (!rc)
+		t->flushed[o] = version;
 	return rc;
 }
 

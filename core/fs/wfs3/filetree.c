@@ -393,6 +393,7 @@ const struct vfs_node_ops filetree_node_ops = {
 	.take_room = filetree_take_room,
 	.append = filetree_append,
 	.flush = filetree_flush,
+	.flush_range = filetree_flush_range,
 	.discard = filetree_discard,
 	.zero = filetree_zero,
 	.collapse = filetree_collapse,

@@ -97,6 +97,7 @@ int filetree_write(struct vfs_node *n, const struct iovec *iov, int iov_count, u
 int filetree_append(struct vfs_node *n, const struct iovec *iov, int iov_count, unsigned flags,
                     const struct vfs_tag *tag);
 int filetree_flush(struct vfs_node *n, unsigned flags);
+int filetree_flush_range(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int filetree_discard(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int filetree_zero(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags);
 int filetree_extents(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags, struct vfs_extent *ret,

@@ -332,7 +332,7 @@ int filetree_append(struct vfs_node *n, const struct iovec *iov, int iov_count, 
 	return write_tagged(n, iov, iov_count, 0, flags | VFS_APPEND, tag);
 }
 
-int filetree_flush(struct vfs_node *n, unsigned flags)
+int filetree_flush_range(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct object *o = filetree_object(n);
 	int rc;
@@ -348,11 +348,16 @@ int filetree_flush(struct vfs_node *n, unsigned flags)
 		return rc;
 	/* Names and attributes are in the log since they were changed. */
 	if (n->type == VFS_TYPE_FILE)
-		rc = object_persist(o, 0, UINT64_MAX);
+		rc = object_persist(o, offset, len);
 	if (!rc)
 		rc = txg_sync_log(o->ds);
 	dataset_exit(o->ds);
 	return rc;
+}
+
+int filetree_flush(struct vfs_node *n, unsigned flags)
+{
+	return filetree_flush_range(n, 0, UINT64_MAX, flags);
 }
 
 /* ---- holes ---- */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/fs/wfs3/pool.h"
@@ -94,7 +95,7 @@ static void log_volume_inode(struct object *o)
 		            -ret);
 }
 
-/* All data up to @size_bytes is logged, or in its place, by now. */
+/* What was asked for ends at @size_bytes, and is logged, or in its place, by now. */
 static int log_tree_inode(struct object *o, uint64_t size_bytes)
 {
 	if (__atomic_load_n(&o->inode.change, __ATOMIC_RELAXED) ==
@@ -102,6 +103,19 @@ static int log_tree_inode(struct object *o, uint64_t size_bytes)
 	    __atomic_load_n(&o->stored_size, __ATOMIC_RELAXED) >= size_bytes)
 		return 0;
 	return object_put_inode_mapped(o, size_bytes);
+}
+
+/*
+ * How far the size in the tree has to reach for the range to be read: not farther, so that a crash does not leave zeros
+ * behind it that nobody wrote. To the end of its last page, which is logged whole: nothing may be behind the end.
+ */
+static uint64_t end_of_range(uint64_t offset, uint64_t len, uint64_t size_bytes)
+{
+	if (offset >= size_bytes)
+		return 0;
+	if (len >= size_bytes - offset)
+		return size_bytes;
+	return min_u64(div_round_up_u64(offset + len, WFS3_BLOCK_BYTES) * WFS3_BLOCK_BYTES, size_bytes);
 }
 
 int object_persist(struct object *o, uint64_t offset, uint64_t len)
@@ -115,7 +129,7 @@ int object_persist(struct object *o, uint64_t offset, uint64_t len)
 	if (ret)
 		return ret;
 	if (in_tree)
-		return log_tree_inode(o, size_bytes);
+		return log_tree_inode(o, end_of_range(offset, len, size_bytes));
 	log_volume_inode(o);
 	return 0;
 }

@@ -193,7 +193,7 @@ static int enter_to_change(struct dataset *ds, unsigned flags)
 	return flags & VFS_NOWAIT ? -EAGAIN : dataset_enter(ds, flags);
 }
 
-static int volume_flush(struct vfs_node *n, unsigned flags)
+static int volume_flush_range(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
 {
 	struct dataset *ds = to_dataset(n);
 	int ret;
@@ -203,12 +203,17 @@ static int volume_flush(struct vfs_node *n, unsigned flags)
 	ret = enter_to_change(ds, flags);
 	if (ret)
 		return ret;
-	ret = object_persist(&ds->self, 0, UINT64_MAX);
+	ret = object_persist(&ds->self, offset, len);
 	/* Inside: a forced export closes the devices when nobody is inside any more. */
 	if (!ret)
 		ret = txg_sync_log(ds);
 	dataset_exit(ds);
 	return ret;
+}
+
+static int volume_flush(struct vfs_node *n, unsigned flags)
+{
+	return volume_flush_range(n, 0, UINT64_MAX, flags);
 }
 
 static int volume_discard(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
@@ -352,6 +357,7 @@ const struct vfs_node_ops volume_node_ops = {
 	.read_ref = volume_read_ref,
 	.write = volume_write,
 	.flush = volume_flush,
+	.flush_range = volume_flush_range,
 	.discard = volume_discard,
 	.zero = volume_zero,
 	.extents = volume_extents_op,

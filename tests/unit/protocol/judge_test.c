@@ -131,7 +131,7 @@ static void test_constants_of_trees_are_those_of_the_law(void **state)
 	assert_int_equal(WFSP_OP_ROOT, WFS_OP_ROOT);
 	assert_int_equal(WFSP_OP_RENAME, WFS_OP_RENAME);
 	assert_int_equal(WFSP_OP_STATFS, WFS_OP_STATFS);
-	assert_int_equal(WFSP_OP_CODES, WFS_OP_STATISTICS + 1);
+	assert_int_equal(WFSP_OP_CODES, WFS_OP_COMMIT_RANGE + 1);
 	assert_int_equal(WFSP_SCOPE_EXPORT, WFS_SCOPE_EXPORT);
 	assert_int_equal(WFSP_SCOPE_DATASET, WFS_SCOPE_DATASET);
 	assert_int_equal(WFSP_SCOPE_SESSION, WFS_SCOPE_SESSION);

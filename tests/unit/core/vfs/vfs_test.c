@@ -20,6 +20,7 @@ struct memfile {
 	struct vfs_node node;
 	uint8_t bytes[FILE_BYTES];
 	unsigned opens, flushes;
+	uint64_t flush_offset, flush_len; /* of the last one of a range */
 	bool read_only;
 	bool grows;
 	bool released;
@@ -114,6 +115,14 @@ static int file_flush(struct vfs_node *n, unsigned flags)
 	return 0;
 }
 
+static int file_flush_range(struct vfs_node *n, uint64_t offset, uint64_t len, unsigned flags)
+{
+	(void)flags;
+	((struct memfile *)n)->flush_offset = offset;
+	((struct memfile *)n)->flush_len = len;
+	return 0;
+}
+
 static const struct vfs_node_ops file_ops = {
 	.release = file_release,
 	.stat = file_stat,
@@ -122,6 +131,15 @@ static const struct vfs_node_ops file_ops = {
 	.read = file_read,
 	.write = file_write,
 	.flush = file_flush,
+};
+/* One that can tell the parts of a file apart. */
+static const struct vfs_node_ops parted_ops = {
+	.release = file_release,
+	.stat = file_stat,
+	.open = file_open,
+	.close = file_close,
+	.flush = file_flush,
+	.flush_range = file_flush_range,
 };
 static const struct vfs_node_ops dir_ops = {
 	.release = dir_release,
@@ -178,6 +196,40 @@ static void test_open_read_write_flush_close(void **state)
 	vfs_close(h);
 	assert_int_equal(e->file.opens, 0);
 	assert_false(e->file.released);
+}
+
+static void test_a_range_is_flushed_with_the_file_where_parts_are_not_told_apart(void **state)
+{
+	static const struct {
+		uint64_t offset, len, whole_len;
+	} rows[] = { { 0, 1, 1 },
+		     { 5000, 0, UINT64_MAX - 5000 },
+		     { UINT64_MAX, 0, 0 },
+		     { UINT64_MAX - 7, 7, 7 },
+		     { 0, UINT64_MAX, UINT64_MAX } };
+	struct env *e = *state;
+	struct vfs_handle *h;
+
+	assert_int_equal(vfs_open(e->vfs, "/tank/f", false, &h), 0);
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		e->file.node.ops = &file_ops;
+		e->file.flushes = 0;
+		assert_int_equal(vfs_flush_range(h, rows[i].offset, rows[i].len, 0), 0);
+		assert_int_equal(e->file.flushes, 1);
+		e->file.node.ops = &parted_ops;
+		assert_int_equal(vfs_flush_range(h, rows[i].offset, rows[i].len, 0), 0);
+		assert_int_equal(e->file.flushes, 1);
+		assert_int_equal(e->file.flush_offset, rows[i].offset);
+		assert_int_equal(e->file.flush_len, rows[i].whole_len);
+	}
+	e->file.flush_offset = 1;
+	assert_int_equal(vfs_flush_range(h, UINT64_MAX, 1, 0), -EINVAL);
+	assert_int_equal(vfs_flush_range(h, 2, UINT64_MAX, 0), -EINVAL);
+	assert_int_equal(e->file.flush_offset, 1);
+	e->file.node.ops = &file_ops;
+	assert_int_equal(vfs_flush_range(h, 2, UINT64_MAX, 0), -EINVAL);
+	assert_int_equal(e->file.flushes, 1);
+	vfs_close(h);
 }
 
 static void test_read_some_ends_with_the_file(void **state)
@@ -429,6 +481,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_open_read_write_flush_close),
+		T(test_a_range_is_flushed_with_the_file_where_parts_are_not_told_apart),
 		T(test_read_some_ends_with_the_file),
 		T(test_writes_beyond_the_end_extend_only_what_grows),
 		T(test_paths_that_are_not_paths_are_refused),

@@ -118,6 +118,10 @@ static void test_ranges_that_overflow_are_refused_and_change_nothing(void **stat
 			                     WFSP_OK);
 		assert_int_equal(on_file(fd, (struct wfsp_op){ .code = WFSP_OP_SEEK, .offset = far[i] }),
 		                 WFSP_ERR_NXIO);
+		assert_int_equal(on_file(fd, (struct wfsp_op){ .code = WFSP_OP_COMMIT_RANGE,
+		                                               .offset = far[i],
+		                                               .len_bytes = UINT64_MAX }),
+		                 WFSP_ERR_INVAL);
 		/* There is nothing, and that is no error. */
 		(void)on_file(fd, (struct wfsp_op){ .code = WFSP_OP_READ, .offset = far[i], .max_bytes = 100 });
 	}

@@ -229,6 +229,36 @@ static void test_extended_attributes_figures_access_and_seeks(void **state)
 	assert_int_equal(wfs_sync(t->w, NULL, &t->root), 0);
 }
 
+static void test_ranges_of_files_are_made_durable_and_nothing_else_has_any(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_new fifo = { .type = WFS_TYPE_FIFO, .mode = 0600 };
+	struct wfs_batch *batch;
+	uint64_t flushes;
+	struct wfs_fh a, pipe;
+
+	put(t, &t->root, "a", "text");
+	assert_int_equal(wfs_lookup(t->w, NULL, &t->root, "a", &a, NULL), 0);
+	assert_int_equal(wfs_make(t->w, NULL, &t->root, "p", &fifo, &pipe, NULL), 0);
+	flushes = t->tree->fs.flushes;
+	assert_int_equal(wfs_sync_range(t->w, NULL, &a, 1, 2), 0);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &a, 0, 0), 0);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &a, UINT64_MAX - 5, 5), 0);
+	assert_int_equal(t->tree->fs.flushes, flushes + 3);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &a, UINT64_MAX - 5, 6), -EINVAL);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &t->root, 0, 0), -EISDIR);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &pipe, 0, 0), -EINVAL);
+	assert_int_equal(wfs_batch_new(t->w, &batch), 0);
+	assert_int_equal(wfs_batch_put(batch, &a), 0);
+	assert_int_equal(wfs_batch_write(batch, "more", 4, 4, 0), 1);
+	assert_int_equal(wfs_batch_sync_range(batch, 4, 4), 2);
+	assert_int_equal(wfs_batch_run(batch, NULL, NULL), 0);
+	wfs_batch_free(batch);
+	assert_int_equal(wfs_unlink(t->w, NULL, &t->root, "a", 0), 0);
+	assert_int_equal(wfs_sync_range(t->w, NULL, &a, 0, 0), -ESTALE);
+	assert_int_equal(t->tree->fs.flushes, flushes + 4);
+}
+
 static void test_copies_are_made_by_the_server(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -546,6 +576,7 @@ int main(void)
 		T(test_directories_are_listed_in_pieces_with_attributes_and_handles),
 		T(test_links_names_and_attributes),
 		T(test_extended_attributes_figures_access_and_seeks),
+		T(test_ranges_of_files_are_made_durable_and_nothing_else_has_any),
 		T(test_copies_are_made_by_the_server),
 		T(test_locks_of_two_clients_exclude_each_other_and_go_with_their_owner),
 		T(test_owners_of_locks_are_bounded_and_made_by_locks_only),
