@@ -17,7 +17,7 @@
 #define CONNECTIONS "/sys/fs/fuse/connections"
 #define PARENT_DIED SIGRTMIN /* it is queued: one from somebody else does not hide it */
 
-/* Before a process ends by a fault, the kernel has all its threads stop. Of the process, since signals are. */
+/* Before a process ends with a core dump, the kernel has all its threads stop. Of the process, since signals are. */
 static struct {
 	volatile pid_t guard;
 	struct sigaction before[THREAD_FAULTS];
@@ -104,8 +104,12 @@ static void on_crash(int number)
 static void watch_crashes(pid_t guard_pid)
 {
 	crash.guard = guard_pid;
-	for (size_t i = 0; i < THREAD_FAULTS; i++)
-		(void)sigaction(thread_faults[i], &(struct sigaction){ .sa_handler = on_crash }, &crash.before[i]);
+	for (size_t i = 0; i < THREAD_FAULTS; i++) {
+		(void)sigaction(thread_faults[i], NULL, &crash.before[i]);
+		/* As a shell has it for SIGQUIT of what it starts in the background. */
+		if (crash.before[i].sa_handler != SIG_IGN)
+			(void)sigaction(thread_faults[i], &(struct sigaction){ .sa_handler = on_crash }, NULL);
+	}
 }
 
 pid_t guard_start(int fd)

@@ -6,14 +6,16 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-const int thread_faults[THREAD_FAULTS] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+const int thread_faults[THREAD_FAULTS] = { SIGSEGV, SIGBUS, SIGFPE,  SIGILL,  SIGABRT,
+	                                   SIGTRAP, SIGSYS, SIGQUIT, SIGXCPU, SIGXFSZ };
 
 int thread_start(pthread_t *ret, void *(*run)(void *), void *arg)
 {
 	sigset_t all, before;
 	int err;
 
-	/* Signals are for the main thread, but for those of its own faults. */
+	/* Signals are for the main thread, but for those that end the process with a core dump, most of them a
+	 * thread's own faults. */
 	sigfillset(&all);
 	for (size_t i = 0; i < THREAD_FAULTS; i++)
 		sigdelset(&all, thread_faults[i]);

@@ -127,7 +127,7 @@ def stuck(appliance: Appliance, tmp_path: Path) -> Iterator[Stuck]:
         made.dispose()
 
 
-@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGABRT, signal.SIGQUIT, signal.SIGTRAP])
 def test_the_guard_has_the_requests_of_a_killed_mount_given_up(stuck: Stuck, which: signal.Signals) -> None:
     (guard,) = guards(stuck.pid)
     os.kill(guard, signal.SIGTERM)
@@ -167,6 +167,23 @@ def test_a_killed_mount_without_guard_has_the_ways_out_that_the_manual_names(
         finally:
             subprocess.run(["umount", str(connections)], check=True, timeout=END_S)
     stuck.wait_ended()
+
+
+def test_a_signal_that_the_mount_was_started_to_ignore_is_no_crash(appliance: Appliance, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    try:
+        assert mount.process
+        (guard,) = guards(mount.process.pid)
+        os.kill(mount.process.pid, signal.SIGQUIT)
+        (mount / "file").write_text("works")
+        assert guards(mount.process.pid) == [guard]
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
 
 
 def test_the_guard_ends_with_its_mount(appliance: Appliance, tmp_path: Path) -> None:
