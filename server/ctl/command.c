@@ -152,17 +152,41 @@ void command_help(FILE *out)
 	}
 }
 
-static char shown(char byte)
+/*
+ * What a terminal may take for a command becomes "?": the controls of ASCII, and those of ISO 6429 from 0x80 to 0x9f,
+ * as bytes of their own or in UTF-8. In place, never longer.
+ */
+static void make_harmless(char *text)
 {
-	return (unsigned char)byte >= ' ' && byte != '\177' ? byte : '?';
+	unsigned char *to = (unsigned char *)text;
+	unsigned follow = 0; /* bytes of a character that are still to come */
+
+	for (const unsigned char *p = to; *p; p++) {
+		if (follow && (*p & 0xc0) == 0x80) {
+			follow--;
+			*to++ = *p;
+		} else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
+			follow = 0;
+			*to++ = '?';
+			p++;
+		} else {
+			follow = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : *p >= 0xc0 ? 1 : 0;
+			*to++ = *p < ' ' || *p == 0x7f || (*p >= 0x80 && *p < 0xa0) ? '?' : *p;
+		}
+	}
+	*to = '\0';
 }
 
 void command_print_text(FILE *out, const char *text)
 {
-	bool plain = !isatty(fileno(out));
+	char *copy = isatty(fileno(out)) ? strdup(text) : NULL;
 
-	for (const char *p = text; *p; p++)
-		putc(plain ? *p : shown(*p), out);
+	if (copy)
+		make_harmless(copy);
+	/* Without memory rather nothing than what it may be. */
+	if (copy || !isatty(fileno(out)))
+		fputs(copy ? copy : text, out);
+	free(copy);
 }
 
 enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...)
@@ -173,8 +197,8 @@ enum ctl_status command_fail(enum ctl_status status, const char *fmt, ...)
 
 	va_start(args, fmt);
 	if (vasprintf(&text, fmt, args) >= 0) {
-		for (char *p = text; *p && !plain; p++)
-			*p = shown(*p);
+		if (!plain)
+			make_harmless(text);
 		/* As one, so that lines of several commands do not mix. */
 		fprintf(stderr, "wfs: %s\n", text);
 		free(text);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "server/ctl/remote.h"
@@ -273,15 +274,23 @@ static void keep_name(void *ctx, const char *name, size_t len)
 
 static int print_xattr(struct names *n, const char *name, bool alone)
 {
-	static char value[65536];
+	static char value[65536 + 1];
 	size_t len;
-	int err = wfs_get_xattr(n->r->w, NULL, &n->fh, name, value, sizeof(value), &len);
+	int err = wfs_get_xattr(n->r->w, NULL, &n->fh, name, value, sizeof(value) - 1, &len);
 
 	if (err)
 		return err;
-	if (!alone)
-		printf("%s=", name);
-	fwrite(value, 1, len, stdout);
+	if (!alone) {
+		command_print_text(stdout, name);
+		putchar('=');
+	}
+	/* Into a file or a pipe it goes as it is. */
+	if (isatty(STDOUT_FILENO)) {
+		value[len] = '\0';
+		command_print_text(stdout, value);
+	} else {
+		fwrite(value, 1, len, stdout);
+	}
 	putchar('\n');
 	return 0;
 }

@@ -42,6 +42,16 @@ static int create_local(int dir_fd, const char *name)
 	return fd < 0 ? local_err("it cannot be created here") : fd;
 }
 
+static bool is_itself(const struct wfs_attr *there, int dir_fd, const char *name)
+{
+	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	bool same = fd >= 0 && transfer_is_itself(fd, there);
+
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
 /* Mode and time, then close. */
 static int finish_local(int fd, const struct wfs_attr *a, int err)
 {
@@ -125,7 +135,7 @@ static int get_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t en
 		if (err)
 			return err;
 		if (!len)
-			break; /* it was cut meanwhile */
+			return err_set(-EIO, "it became shorter meanwhile");
 		at += len;
 		transfer_add(p->t, 0, len);
 	}
@@ -169,6 +179,8 @@ static void large_job(void *arg, unsigned worker)
 	int err = transfer_is_gone(t) ? transfer_no_server()
 	                              : wfs_open_fh(t->w, NULL, &l->e.fh, WFS_ACCESS_READ, &l->file);
 
+	if (!err && is_itself(&l->e.attr, l->dir->fd, l->name))
+		err = err_set(-EINVAL, "it is the same file as its copy");
 	if (!err) {
 		l->fd = create_local(l->dir->fd, l->name);
 		err = l->fd < 0 ? l->fd : get_ranges(l, worker);
@@ -247,7 +259,7 @@ static int save_small(const struct batch *s, size_t i, const uint8_t *data, cons
 static size_t get_some(const struct batch *s, const struct transfer_worker *worker, size_t first)
 {
 	struct small small[TRANSFER_BATCH_FILES];
-	size_t at = 0;
+	size_t at = 0, end;
 	unsigned done = 0;
 
 	wfs_batch_clear(worker->batch);
@@ -258,20 +270,19 @@ static size_t get_some(const struct batch *s, const struct transfer_worker *work
 		at += s->e[i].attr.size_bytes;
 	}
 	(void)wfs_batch_run(worker->batch, NULL, &done);
+	/* The one that failed ends the batch; the next begins behind it. Its reason is still there now. */
+	end = first + done / 2;
+	if (end < s->count)
+		skip_small(s, end);
 	at = 0;
-	for (size_t i = first; i < s->count; i++) {
-		if (i == first + done / 2) {
-			/* The one that failed ends the batch; the next begins behind it. */
-			skip_small(s, i);
-			return i + 1;
-		}
+	for (size_t i = first; i < end && i < s->count; i++) {
 		if (save_small(s, i, worker->chunk + at, &small[i]))
 			skip_small(s, i);
 		else
 			transfer_add(s->dir->t, 1, small[i].len);
 		at += s->e[i].attr.size_bytes;
 	}
-	return s->count;
+	return end + 1;
 }
 
 static void batch_job(void *arg, unsigned worker)

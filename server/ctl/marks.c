@@ -132,8 +132,11 @@ static int print_labels(const struct ctl *c, struct remote *r, const struct wfs_
 			value[len] = 0;
 			if (c->args.json)
 				json_object_set_new(object, label_names[i], json_string(value));
-			else
-				printf("%s: %s\n", label_names[i], value);
+			else {
+				printf("%s: ", label_names[i]);
+				command_print_text(stdout, value);
+				putchar('\n');
+			}
 		}
 		err = err == -ENODATA ? 0 : err;
 	}

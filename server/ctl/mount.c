@@ -33,13 +33,15 @@ enum ctl_status cmd_mount(struct ctl *c)
 {
 	char program[] = PROGRAM, foreground[] = "-f", *argv[6] = { program, c->operands[0], c->operands[1] };
 	const char *server = c->args.server ? c->args.server : getenv("WFS_SERVER");
-	char options[4096] = "-o", *source = NULL;
+	char options[4096] = "-o", *source = NULL, *export_name = c->operands[0];
 	enum ctl_status status;
 	int count = 3;
 
 	/* Without an address it is the server of the other commands. */
-	if (server && *server && !strchr(c->operands[0], '/')) {
-		if (asprintf(&source, "%s/%s", server, c->operands[0]) < 0)
+	if (*export_name == '/')
+		export_name++;
+	if (server && *server && !strchr(export_name, '/')) {
+		if (asprintf(&source, "%s/%s", server, export_name) < 0)
 			return command_fail(CTL_FAILED, "no memory");
 		argv[1] = source;
 	}

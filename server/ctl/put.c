@@ -218,7 +218,7 @@ static int put_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t en
 		if (n < 0)
 			return err_set(-errno, "it cannot be read");
 		if (n == 0)
-			return 0; /* it was cut meanwhile */
+			return err_set(-EIO, "it became shorter meanwhile");
 		err = wfs_pwrite(l->file, chunk, (size_t)n, at, 0);
 		if (err)
 			return err;
@@ -267,13 +267,22 @@ static void put_ranges(struct large *l, unsigned worker)
 	}
 }
 
+static int create_remote(struct large *l)
+{
+	struct wfs *w = l->pieces.t->w;
+	struct wfs_attr there;
+
+	if (wfs_lookup(w, NULL, &l->dir->fh, l->name, &l->fh, &there) == 0 && transfer_is_itself(l->fd, &there))
+		return err_set(-EINVAL, "it is the same file as its copy");
+	return wfs_create(w, NULL, &l->dir->fh, l->name, l->st.st_mode & 0777, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE,
+	                  &l->file, &l->fh, NULL, NULL);
+}
+
 static void large_job(void *arg, unsigned worker)
 {
 	struct large *l = arg;
 	struct transfer *t = l->pieces.t;
-	int err = transfer_is_gone(t) ? transfer_no_server()
-	                              : wfs_create(t->w, NULL, &l->dir->fh, l->name, l->st.st_mode & 0777,
-	                                           WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE, &l->file, &l->fh, NULL, NULL);
+	int err = transfer_is_gone(t) ? transfer_no_server() : create_remote(l);
 
 	if (!err)
 		put_ranges(l, worker);

@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "core/base/err.h"
 #include "server/ctl/size.h"
@@ -62,6 +65,17 @@ bool transfer_is_gone(struct transfer *t)
 int transfer_no_server(void)
 {
 	return err_set(-ETIMEDOUT, "there is no server");
+}
+
+bool transfer_is_itself(int fd, const struct wfs_attr *there)
+{
+	struct statfs fs;
+	struct stat st;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC && fstat(fd, &st) == 0 &&
+	       there->type == WFS_TYPE_FILE && S_ISREG(st.st_mode) && st.st_ino == there->file_id &&
+	       (uint64_t)st.st_size == there->size_bytes &&
+	       (uint64_t)st.st_mtim.tv_nsec == there->mtime_ns % 1000000000u;
 }
 
 int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end)

@@ -220,8 +220,10 @@ static enum ctl_status print_status(const struct tx *t, const struct wfs_tx_stat
 		printf(", %s", time_format(st->committed_ns, when));
 	if (st->state == WFS_TX_ABORTED && st->reason)
 		printf(", %s", st->reason == -ENOTUNIQ ? "somebody else has changed the same" : strerror(-st->reason));
-	if (*st->name)
-		printf(": %s", st->name);
+	if (*st->name) {
+		fputs(": ", stdout);
+		command_print_text(stdout, st->name);
+	}
 	putchar('\n');
 	fflush(stdout);
 	return CTL_OK;

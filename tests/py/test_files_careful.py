@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `wfs` does not let happen to the machine that it runs on: other servers' names, terminals, copies onto themselves."""
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mounts
+from appliance import program
+from mounts import Mount
+from test_files import Files, files  # noqa: F401 (fixture)
+
+
+def pump(source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
+    while data := source.recv(1 << 20):
+        sink.sendall(change(data))
+    sink.shutdown(socket.SHUT_RDWR)
+
+
+def lying_server(path: Path, honest: Path, old: bytes, new: bytes) -> None:
+    """On @path, a server that says @new where the one on @honest says @old; for one connection."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(1)
+
+    def serve() -> None:
+        client = listener.accept()[0]
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(honest))
+        threading.Thread(target=pump, args=(client, server, bytes), daemon=True).start()
+        pump(server, client, lambda data: data.replace(old, new))
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+@pytest.mark.parametrize("name", ["../evil", "../../a", "a/b/cde"])
+def test_a_server_that_names_what_lies_elsewhere_is_not_followed(files: Files, tmp_path: Path, name: str) -> None:
+    (tmp_path / "d").mkdir()
+    for file in ("aaa", "zzXevil", "zzz"):
+        (tmp_path / "d" / file).write_bytes(b"contents")
+    files.do("put", str(tmp_path / "d"), "home")
+    lying_server(tmp_path / "lying.sock", files.box.rpc_socket, b"zzXevil", name.encode())
+    out = tmp_path / "out"
+    (out / "here" / "a" / "b").mkdir(parents=True)
+    before = sorted(out.rglob("*"))
+    done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "get", "home/d", str(out / "here"))
+    assert done.status == 1 and "a name that is none" in done.err
+    assert sorted(set(out.rglob("*")) - set(before)) == [out / "here" / "d", out / "here" / "d" / "aaa", out / "here" / "d" / "zzz"]
+
+
+def on_a_terminal(files: Files, *args: str) -> bytes:
+    ours, theirs = os.openpty()
+    address = f"unix:{files.box.rpc_socket}"
+    subprocess.run([program("wfs"), "--server", address, *args], stdout=theirs, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = b""
+    while b"\n" not in shown:
+        shown += os.read(ours, 10_000)
+    os.close(ours)
+    return shown
+
+
+def test_neither_names_nor_attributes_control_a_terminal(files: Files, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"a\xc2\x9bb\x9bc\xc3\xa4\xe2\x9b\x83")
+    odd.write_bytes(b"")
+    files.do("put", str(odd), "home")
+    assert on_a_terminal(files, "ls", "home") == b"a?b?c\xc3\xa4\xe2\x9b\x83\r\n"
+    files.do("mkdir", "home/d")
+    files.do("xattr", "home/d", "user.a\033[31m=\033[32mvalue")
+    assert on_a_terminal(files, "xattr", "home/d") == b"user.a?[31m=?[32mvalue\r\n"
+    assert files.do("xattr", "home/d") == "user.a\033[31m=\033[32mvalue\n"
+
+
+@pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+def test_a_file_is_not_copied_onto_itself_through_a_mount(files: Files, tmp_path: Path) -> None:
+    mount = Mount(f"unix:{files.box.rpc_socket}/home", tmp_path / "mnt").start()
+    try:
+        data = os.urandom(3 << 20)
+        (mount / "big").write_bytes(data)
+        os.sync()
+        assert "the same file" in files.fails("put", str(mount / "big"), "home")
+        assert "the same file" in files.fails("get", "home/big", str(mount.path))
+        files.do("put", str(mount / "big"), "home/other")
+        files.do("get", "home/big", str(mount / "third"))
+        assert [(mount / name).read_bytes() == data for name in ("big", "other", "third")] == [True] * 3
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
+
+
+@pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+@pytest.mark.parametrize("export", ["home", "/home"])
+def test_an_export_without_an_address_is_on_the_server_of_the_other_commands(files: Files, tmp_path: Path, export: str) -> None:
+    files.do("mkdir", "home/seen")
+    (tmp_path / "mnt").mkdir()
+    files.do("mount", export, str(tmp_path / "mnt"))
+    try:
+        assert os.listdir(tmp_path / "mnt") == ["seen"]
+    finally:
+        subprocess.run(["umount", str(tmp_path / "mnt")], check=False)
