@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "plugins/fuse/mount.h"
 
@@ -98,6 +100,45 @@ static int tell_write_time(struct mount *m, const struct caller *who, struct nod
 	return err == -EPERM ? wfs_setattr(m->client, &who->cred, &n->fh, &now, ret) : err;
 }
 
+static bool in_group(const struct wfs_cred *cred, uint32_t gid)
+{
+	bool in = cred->gid == gid;
+
+	for (unsigned i = 0; i < cred->group_count; i++)
+		in |= cred->groups[i] == gid;
+	return in;
+}
+
+/* The kernel has seen to it that the caller may do that. */
+static void apply_to_removed(const struct wfs_cred *cred, const struct wfs_set_attr *set, struct wfs_attr *attr)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	attr->ctime_ns = ns_of(now);
+	if (set->valid & WFS_SET_UID)
+		attr->uid = set->uid;
+	if (set->valid & WFS_SET_GID)
+		attr->gid = set->gid;
+	if (set->valid & WFS_SET_MODE)
+		attr->mode = cred->uid && !in_group(cred, attr->gid) ? set->mode & ~(uint32_t)S_ISGID : set->mode;
+	if (set->valid & (WFS_SET_ATIME | WFS_SET_ATIME_NOW))
+		attr->atime_ns = set->valid & WFS_SET_ATIME ? set->atime_ns : attr->ctime_ns;
+	if (set->valid & (WFS_SET_MTIME | WFS_SET_MTIME_NOW))
+		attr->mtime_ns = set->valid & WFS_SET_MTIME ? set->mtime_ns : attr->ctime_ns;
+}
+
+/* Of what the server does not know any more. Two at once: the last one counts. */
+static bool set_of_removed(struct mount *m, const struct wfs_cred *cred, struct node *n, const struct wfs_set_attr *set,
+                           struct wfs_attr *ret)
+{
+	if (set->valid & WFS_SET_SIZE || !attr_of_removed(m, n, ret))
+		return false;
+	apply_to_removed(cred, set, ret);
+	attr_remember(m, n, ret);
+	return true;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -133,7 +174,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 		err = tell_write_time(m, &who, n, &set, &attr);
 	if (!err && file)
 		wfs_change_end(file, begin);
-	if (err == -EPERM && is_clearing(m, &who, n, &set, &attr))
+	if ((err == -EPERM && is_clearing(m, &who, n, &set, &attr)) ||
+	    (err == -ESTALE && set_of_removed(m, &who.cred, n, &set, &attr)))
 		err = 0;
 	who.seen.own = node_touch_end(m, n, before);
 	if (err)

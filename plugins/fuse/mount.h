@@ -190,6 +190,7 @@ bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret);
  * server keeps for nobody. False: it is something else, or a directory that this mount did not remove.
  */
 void attr_removed(struct mount *m, const struct wfs_attr *attr);
+void attr_remember(struct mount *m, struct node *n, const struct wfs_attr *attr);
 bool attr_of_removed(struct mount *m, struct node *n, struct wfs_attr *ret);
 
 /* Operations, by file. */

@@ -80,7 +80,7 @@ bool attr_kept(struct mount *m, struct node *dir, struct wfs_attr *ret)
 	return good;
 }
 
-static void remember(struct mount *m, struct node *n, const struct wfs_attr *attr)
+void attr_remember(struct mount *m, struct node *n, const struct wfs_attr *attr)
 {
 	pthread_mutex_lock(&m->small_lock);
 	n->kept = *attr;
@@ -96,7 +96,7 @@ void attr_removed(struct mount *m, const struct wfs_attr *attr)
 
 	if (!n)
 		return;
-	remember(m, n, attr);
+	attr_remember(m, n, attr);
 	node_forget(&m->nodes, n, 1);
 }
 
@@ -198,7 +198,7 @@ static void learn(struct mount *m, struct node *n, struct seen seen, const struc
 	atomic_store(&n->attr_change, attr->change);
 	atomic_store(&n->attr_own, seen.own);
 	if (attr->type != WFS_TYPE_FILE && attr->type != WFS_TYPE_DIR)
-		remember(m, n, attr);
+		attr_remember(m, n, attr);
 	if (atomic_load(&n->touched) <= seen.own)
 		atomic_store(&n->small_bytes, small ? (uint32_t)attr->size_bytes : 0);
 }

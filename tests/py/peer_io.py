@@ -8,6 +8,7 @@ from time to time everything that can be seen of both trees. The second one is t
 
 import ctypes
 import errno
+import fcntl
 import os
 import pickle
 import random
@@ -24,6 +25,7 @@ UIDS, GIDS = (0, 1001, 1002, 1003), (0, 2001, 2002, 3001)
 # Whose privileges count when somebody else uses a descriptor is answered in different ways.
 OF_THE_OPENER = ("read", "pread", "write", "pwrite", "pwritev", "ftruncate", "fallocate", "copy")
 OLD_S = 1_000_000_000  # times before this are only there when they were set
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_APPEND_FL = 0x80086601, 0x40086602, 0x20
 ACL_ACCESS, ACL_DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,12 +47,33 @@ class Calls:
 
     def open(self, number: int, path: str, flags: int, mode: int) -> None:
         fd = os.open(path, flags, mode)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a mount does not keep others when their names are removed
+        if stat.S_ISDIR(os.fstat(fd).st_mode):  # a mount does not keep them when their names are removed
             os.close(fd)
             return
         if number in self.fds:
             os.close(self.fds[number])
         self.fds[number], self.owners[number] = fd, self.who
+
+    def open_append_only(self, path: str, flags: int, data: bytes) -> int | None:
+        """The same, and a write, of a file to which data is only added meanwhile."""
+        who = os.geteuid()
+        os.seteuid(0)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        fd = os.open(path, os.O_RDONLY)
+        old = fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8))
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=q", struct.unpack("=q", old)[0] | FS_APPEND_FL))
+        other = -1
+        try:
+            os.seteuid(who)
+            other = os.open(path, flags, 0o666)
+            return os.write(other, data) if flags & os.O_ACCMODE else None
+        finally:
+            os.seteuid(0)
+            if other >= 0:
+                os.close(other)
+            fcntl.ioctl(fd, FS_IOC_SETFLAGS, old)
+            os.close(fd)
 
     def close(self, number: int) -> None:
         os.close(self.fd(number))
@@ -316,7 +339,7 @@ class Script:
         return who, call, getattr(self, "call_" + call, lambda: (self.path(),))()
 
     WEIGHTS = {
-        "open": 14, "close": 4, "read": 3, "pread": 3, "write": 6, "pwrite": 6, "pwritev": 1, "seek": 3, "ftruncate": 2, "truncate": 3,
+        "open": 14, "open_append_only": 3, "close": 4, "read": 3, "pread": 3, "write": 6, "pwrite": 6, "pwritev": 1, "seek": 3, "ftruncate": 2, "truncate": 3,
         "fallocate": 3, "copy": 2, "fsync": 1, "fchmod": 2, "fchown": 2, "fstat": 3, "stat": 4, "lstat": 6, "access": 4, "mkdir": 9,
         "rmdir": 3, "unlink": 7, "mknod": 3, "symlink": 3, "readlink": 1, "link": 6, "rename": 12, "chmod": 7, "chown": 6, "utime": 4,
         "listdir": 3, "setxattr": 8, "getxattr": 3, "listxattr": 2, "removexattr": 3, "umask": 1,
@@ -331,6 +354,10 @@ class Script:
         if flags & os.O_CREAT and flags & os.O_DIRECTORY:  # kernels differ
             flags &= ~os.O_DIRECTORY
         return self.number(), self.path(), flags, self.mode() & 0o7777
+
+    def call_open_append_only(self) -> tuple[Any, ...]:
+        path, flags = self.call_open()[1:3]
+        return path, flags | (os.O_APPEND if self.rng.random() < 0.5 else 0), self.data()
 
     def call_close(self) -> tuple[Any, ...]:
         return (self.number(),)

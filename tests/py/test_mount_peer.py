@@ -66,6 +66,8 @@ def test_a_directory_that_is_removed_while_open_is_empty(here: Path) -> None:  #
             assert (st.st_nlink, st.st_mode & 0o7777, stat.S_ISDIR(st.st_mode)) == (0, 0o751, True)
             assert os.listdir(fd) == []
             os.fsync(fd)
+            os.fchmod(fd, 0o750)
+            assert os.fstat(fd).st_mode & 0o7777 == 0o750
             assert error_of(lambda: os.mkdir("name", dir_fd=fd)) == errno.ENOENT
             assert error_of(lambda: os.stat(folder)) == errno.ENOENT
             folder.mkdir()
@@ -93,6 +95,12 @@ def test_what_is_no_file_can_be_looked_at_when_it_is_removed_while_open(here: Pa
                     assert st.st_nlink == 0
                     assert (st.st_mode, st.st_ino, st.st_rdev) == (old.st_mode, old.st_ino, old.st_rdev)
                     assert error_of(lambda: os.lstat(name)) == errno.ENOENT
+                    if kind == stat.S_IFIFO:
+                        os.fchmod(fd, 0o604)
+                        os.fchown(fd, 1001, -1)
+                        os.utime(fd, ns=(1, 2))
+                        st = os.fstat(fd)
+                        assert (st.st_mode & 0o7777, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_nlink) == (0o604, 1001, 0, 2, 0)
                 finally:
                     os.close(fd)
 
