@@ -199,8 +199,11 @@ static int admit(const struct rpc_server *s, const struct rpc_peer *peer) SYNC_R
 		remote += !c->peer.is_unix;
 		if (c->peer.is_unix != peer->is_unix)
 			continue;
-		same += peer->is_unix ? c->peer.uid == peer->uid
-		                      : memcmp(c->peer.address, peer->address, host_len) == 0;
+		if (peer->is_unix)
+			same += c->peer.uid == peer->uid;
+		else /* The network of ::1 would be that of all addresses of IPv4, too. */
+			same += rpc_peer_host_bytes(&c->peer) == host_len &&
+			        memcmp(c->peer.address, peer->address, host_len) == 0;
 	}
 	if (peer->is_unix && same >= max - max / 4)
 		return err_set(-EMFILE, "%u RPC connections of user %u", same, peer->uid);

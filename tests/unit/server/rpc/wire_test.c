@@ -371,6 +371,24 @@ static void test_connections_are_bounded(void **state)
 		close(fds[--count]);
 }
 
+/* A connection from the address ::1, whose network holds, by its first half alone, all addresses of IPv4. */
+static int accept_from_loopback6(struct fixture *f)
+{
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+	socklen_t len = sizeof(at);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(listener, 4), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, len), 0);
+	err = rpc_server_accept(f->server, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+	close(fd);
+	close(listener);
+	return err;
+}
+
 static void test_one_address_leaves_connections_to_others(void **state)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -389,6 +407,7 @@ static void test_one_address_leaves_connections_to_others(void **state)
 	}
 	assert_int_equal(err, -EMFILE);
 	assert_int_equal(count, 513);
+	assert_int_equal(accept_from_loopback6(f), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	assert_int_equal(rpc_server_accept(f->server, pair[1]), 0);
 	close(pair[0]);
