@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/base/assert.h"
+#include "core/base/checked.h"
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "server/rpc/session.h"
@@ -78,6 +79,16 @@ static struct rpc_left *take(struct rpc_account *a, struct rpc_left **at)
 	return l;
 }
 
+/* What the client with that key left; NULL: nothing, or it is being dropped. */
+static struct rpc_left *take_of_key(struct rpc_account *a, const uint8_t *key)
+{
+	struct rpc_left **at = &a->left_first;
+
+	while (*at && memcmp((*at)->key, key, sizeof((*at)->key)) != 0)
+		at = &(*at)->next;
+	return *at ? take(a, at) : NULL;
+}
+
 static struct rpc_left *take_first(struct rpc_account *a, uint64_t now_ns)
 {
 	struct rpc_left **at = &a->left_first;
@@ -139,6 +150,8 @@ static void drop_one(struct work *w)
 	a = t->ending ? NULL : due(t, sync_now_ns());
 	if (a) {
 		l = take_first(a, sync_now_ns());
+		/* The file system knows no sessions, but clients: it would drop what he does now, too. */
+		always(!find_heir(t, l));
 		t->left_key = l->key;
 		sync_mutex_unlock(&t->lock);
 		err = vfs_forget_results(t->config.vfs, l->key);
@@ -185,7 +198,24 @@ static void take_over(struct rpc_session *s, const struct rpc_left *l)
 {
 	s->old_place_count += l->place_count;
 	s->old_answer_bytes += l->answer_bytes;
-	s->old_until_ns = l->until_ns;
+	s->old_until_ns = max_u64(s->old_until_ns, l->until_ns);
+}
+
+/* Two sessions of a client may wait for their ends together. What both left is one: it is dropped, or taken over, as
+ * one. */
+static void merge_older(struct rpc_sessions *t, struct rpc_account *a, struct rpc_left *l) SYNC_REQUIRES(t->lock)
+{
+	struct rpc_left *older = take_of_key(a, l->key);
+
+	if (!older)
+		return;
+	l->lease_until_ns = max_u64(l->lease_until_ns, older->lease_until_ns);
+	l->until_ns = max_u64(l->until_ns, older->until_ns);
+	l->place_count += older->place_count;
+	l->answer_bytes += older->answer_bytes;
+	a->left_count--;
+	t->left_count--;
+	left_free(t, older);
 }
 
 void rpc_left_add(struct rpc_sessions *t, struct rpc_session *s)
@@ -213,6 +243,7 @@ void rpc_left_add(struct rpc_sessions *t, struct rpc_session *s)
 		left_free(t, l);
 		return;
 	}
+	merge_older(t, a, l);
 	if (!a->left_first)
 		a->left_end = &a->left_first;
 	*a->left_end = l;
@@ -225,14 +256,11 @@ void rpc_left_add(struct rpc_sessions *t, struct rpc_session *s)
 void rpc_left_take_over(struct rpc_sessions *t, struct rpc_session *s)
 {
 	struct rpc_account *a = s->account;
-	struct rpc_left **at = &a->left_first, *l;
+	struct rpc_left *l = take_of_key(a, s->key);
 
 	s->forgetting = t->left_key && memcmp(t->left_key, s->key, sizeof(s->key)) == 0;
-	while (*at && memcmp((*at)->key, s->key, sizeof(s->key)) != 0)
-		at = &(*at)->next;
-	if (!*at)
+	if (!l)
 		return;
-	l = take(a, at);
 	take_over(s, l);
 	a->left_count--;
 	t->left_count--;

@@ -332,6 +332,62 @@ static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_t
 	close(fd);
 }
 
+/* A client comes back while the end of its session waits, and leaves again: what of both is left is not dropped while
+ * it is there for the third time. */
+static void test_what_two_sessions_left_is_not_dropped_when_their_client_is_back(void **state)
+{
+	const unsigned much = RPC_PLACES_PEER_MAX / 4 * 3 + 1;
+	const struct wfsp_op once[] = { root, CREATE("once") }, live[] = { root, CREATE("live") };
+	static struct reply bulky, second, third, again;
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct rpc_account *a;
+	struct vfs_tag tag;
+	int fd;
+
+	make_bulk(k);
+	fd = connect_number(k, 1);
+	ask_bulky(fd, 1, &bulky);
+	close(fd);
+	wait_for_rest(k, 0);
+	end_sessions(k);
+	a = account_of_unix(all);
+	fd = connect_number(k, 2);
+	ask_bulky(fd, 2, &bulky);
+	tag = last_tag(all);
+	close(fd);
+	wait_for_rest(k, 0);
+	begin_to_drop(k, a);
+	expire_sessions(k);
+	fd = connect_number(k, 2);
+	ask_well(fd, SLOT(2, 1), once, 2, &second);
+	close(fd);
+	while (rpc_server_connections(k->t.f->server))
+		sync_sleep_ns(SYNC_NS_PER_MS / 10);
+	expire_sessions(k);
+	memfs_gate(&k->t.f->mem, false);
+	wait_for_rest(k, 0);
+	assert_int_equal(a->left_count, 1);
+	fd = connect_number(k, 2);
+	assert_int_equal(a->left_count, 0);
+	assert_int_equal(all->left_count, 0);
+	ask_well(fd, SLOT(3, 1), live, 2, &third);
+	count_more(all, &a->place_count, much);
+	rpc_sessions_expire(all);
+	wait_for_rest(k, 1);
+	count_more(all, &a->place_count, 0 - much);
+	assert_true(kept_bytes(k, &tag) > BULK);
+	close(fd);
+	restart(k);
+	/* None of it is done again. */
+	fd = connect_number(k, 2);
+	ask_bulky(fd, 2, &again);
+	assert_same(&bulky, &again);
+	ask_well(fd, SLOT(2, 1), once, 2, &again);
+	ask_well(fd, SLOT(3, 1), live, 2, &again);
+	close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tank_setup, tank_teardown)
@@ -340,6 +396,7 @@ int main(void)
 		T(test_who_comes_back_after_the_session_finds_what_was_left),
 		T(test_who_comes_back_before_the_end_is_done_has_what_was_left),
 		T(test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them),
+		T(test_what_two_sessions_left_is_not_dropped_when_their_client_is_back),
 		T(test_what_is_left_of_a_session_counts_until_it_has_expired),
 	};
 
