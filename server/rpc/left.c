@@ -52,6 +52,17 @@ static uint64_t weight(const struct rpc_account *a)
 	       a->answer_bytes * UINT64_C(1000) / RPC_ANSWER_BYTES_PEER_MAX;
 }
 
+/* Of peers that have equally much: as with the sessions of one. */
+static bool goes_before(const struct rpc_account *a, const struct rpc_account *b, uint64_t now_ns)
+{
+	const struct rpc_left *x = a->left_first, *y = b->left_first;
+	bool over_x = x->lease_until_ns <= now_ns, over_y = y->lease_until_ns <= now_ns;
+
+	if (weight(a) != weight(b))
+		return weight(a) > weight(b);
+	return over_x != over_y ? over_x : x->until_ns < y->until_ns;
+}
+
 /* Of which peer something is to be dropped now; NULL: of none. */
 static struct rpc_account *due(const struct rpc_sessions *t, uint64_t now_ns) SYNC_REQUIRES(t->lock)
 {
@@ -62,7 +73,7 @@ static struct rpc_account *due(const struct rpc_sessions *t, uint64_t now_ns) SY
 			continue;
 		if (is_much_of(a) || a->left_first->until_ns <= now_ns)
 			return a;
-		if (!heaviest || weight(a) > weight(heaviest))
+		if (!heaviest || goes_before(a, heaviest, now_ns))
 			heaviest = a;
 	}
 	return is_much_of_all(t) ? heaviest : NULL;

@@ -252,18 +252,18 @@ static void keep_replies(struct rpc_sessions *all, struct rpc_account *a, bool k
 	sync_mutex_unlock(&all->lock);
 }
 
-/* What is left is more than may be: it begins to be dropped, and stands in the file system in memory, which comes
- * first, and with it all ends of sessions. */
-static void begin_to_drop(struct tank *k, struct rpc_account *a)
+/* There is more at @count than may be: something begins to be dropped, and stands in the file system in memory, which
+ * comes first, and with it all ends of sessions. */
+static void begin_to_drop(struct tank *k, unsigned *count, unsigned max)
 {
-	const unsigned much = RPC_PLACES_PEER_MAX / 4 * 3 + 1;
+	const unsigned much = max / 4 * 3 + 1;
 	struct rpc_sessions *all = &k->t.f->server->sessions;
 
 	memfs_gate(&k->t.f->mem, true);
-	count_more(all, &a->place_count, much);
+	count_more(all, count, much);
 	rpc_sessions_expire(all);
 	memfs_await_waiting(&k->t.f->mem, 1);
-	count_more(all, &a->place_count, 0 - much);
+	count_more(all, count, 0 - much);
 }
 
 static void test_who_comes_back_before_the_end_is_done_has_what_was_left(void **state)
@@ -285,7 +285,7 @@ static void test_who_comes_back_before_the_end_is_done_has_what_was_left(void **
 	ask_bulky(fd, 2, &first);
 	close(fd);
 	wait_for_rest(k, 0);
-	begin_to_drop(k, a);
+	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
 	expire_sessions(k);
 	fd = connect_number(k, 2);
 	memfs_gate(&k->t.f->mem, false);
@@ -317,7 +317,7 @@ static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_t
 	wait_for_rest(k, 0);
 	end_sessions(k);
 	a = account_of_unix(all);
-	begin_to_drop(k, a);
+	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
 	fd = connect_number(k, 1);
 	keep_replies(all, a, false);
 	ask_well(fd, SLOT(2, 1), during, 2, &r);
@@ -357,7 +357,7 @@ static void test_what_two_sessions_left_is_not_dropped_when_their_client_is_back
 	tag = last_tag(all);
 	close(fd);
 	wait_for_rest(k, 0);
-	begin_to_drop(k, a);
+	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
 	expire_sessions(k);
 	fd = connect_number(k, 2);
 	ask_well(fd, SLOT(2, 1), once, 2, &second);
@@ -388,6 +388,57 @@ static void test_what_two_sessions_left_is_not_dropped_when_their_client_is_back
 	close(fd);
 }
 
+/* Ended, with something left, by a client at that host; @early: its lease is not over. */
+static void leave_from(struct tank *k, uint8_t host, bool early)
+{
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	char name[2] = { (char)('a' + host), 0 };
+	const struct wfsp_op ops[] = { root, BEGIN, CREATE(name), COMMIT };
+	int fd = connect_from_host(&k->t, host, 1);
+	static struct reply r;
+
+	ask_well(fd, SLOT(1, 1), ops, 4, &r);
+	close(fd);
+	wait_for_rest(k, 0);
+	/* A time to come is as long ago as can be, and the lease begins there. */
+	sync_mutex_lock(&all->lock);
+	if (early)
+		all->first->left_ns = sync_now_ns() + 3600 * SYNC_NS_PER_S;
+	sync_mutex_unlock(&all->lock);
+	end_sessions(k);
+}
+
+/* Sessions of which a host of these addresses left something. */
+static unsigned left_by(struct rpc_sessions *all, uint8_t host)
+{
+	unsigned count = 0;
+
+	sync_mutex_lock(&all->lock);
+	for (const struct rpc_account *a = all->accounts; a; a = a->next)
+		count += a->who[0] == 0 && a->who[RPC_PEER_BYTES - 1] == host ? a->left_count : 0;
+	sync_mutex_unlock(&all->lock);
+	return count;
+}
+
+static void test_of_peers_with_equally_much_the_oldest_whose_lease_is_over_loses_first(void **state)
+{
+	static const uint8_t order[] = { 2, 3, 1 };
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+
+	leave_from(k, 1, true);
+	leave_from(k, 2, false);
+	leave_from(k, 3, false);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(all->left_count, 3 - i);
+		assert_int_equal(left_by(all, order[i]), 1);
+		begin_to_drop(k, &all->place_count, RPC_PLACES_ALL_MAX);
+		memfs_gate(&k->t.f->mem, false);
+		wait_for_rest(k, 0);
+		assert_int_equal(left_by(all, order[i]), 0);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tank_setup, tank_teardown)
@@ -397,6 +448,7 @@ int main(void)
 		T(test_who_comes_back_before_the_end_is_done_has_what_was_left),
 		T(test_what_is_done_while_older_results_are_dropped_is_not_kept_with_them),
 		T(test_what_two_sessions_left_is_not_dropped_when_their_client_is_back),
+		T(test_of_peers_with_equally_much_the_oldest_whose_lease_is_over_loses_first),
 		T(test_what_is_left_of_a_session_counts_until_it_has_expired),
 	};
 

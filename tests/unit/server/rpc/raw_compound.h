@@ -69,8 +69,9 @@ static inline int connect_as(struct tree_fixture *t, uint8_t id)
 }
 
 /* A connection that comes from an address. */
-static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
+static inline int connect_from_host(struct tree_fixture *t, uint8_t host, uint8_t id)
 {
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host) };
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
@@ -81,6 +82,7 @@ static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
 	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
 	other = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(other >= 0);
@@ -89,6 +91,11 @@ static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
 	raw_hello_call(fd, 1, id);
 	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
 	return fd;
+}
+
+static inline int connect_from_address(struct tree_fixture *t, uint8_t id)
+{
+	return connect_from_host(t, 1, id);
 }
 
 enum { FIRST_BLOCKER = 100, BLOCKERS = 2 };
