@@ -48,9 +48,12 @@ static int open_on(struct wfs_file *f, struct wfs_conn *c, uint64_t generation, 
 	return err;
 }
 
-/* The file's export was opened on a connection: is it still the same file, and was anything lost on the way? */
-static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint32_t flags, uint64_t boot, bool durable)
-        SYNC_REQUIRES(f->lock)
+/*
+ * The file's export was opened on a connection in the life @boot, after @from: is it still the same file, and was
+ * anything lost on the way? -EAGAIN: by now it lives in a third one.
+ */
+static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint32_t flags, uint64_t from, uint64_t boot,
+                 bool durable) SYNC_REQUIRES(f->lock)
 {
 	bool doubt = f->known && (f->flags & WFS_OPEN_SHARED) && (f->flags & WFS_OPEN_WRITE);
 
@@ -64,12 +67,14 @@ static int adopt(struct wfs_file *f, const struct wfsp_open_ok *ok, uint32_t fla
 		f->stale = true;
 		return err_set(-ESTALE, "export \"%s\" is another file now, or smaller", f->info.name);
 	}
-	wfs_ledger_move(f->ledger, boot, durable, doubt);
+	if (!wfs_ledger_move(f->ledger, from, boot, durable, doubt))
+		return -EAGAIN;
 	f->info.attr = ok->attr;
 	return 0;
 }
 
-/* Open the file on a connection. Called by the one thread that set slot->opening. */
+/* Open the file on a connection, or find that it must be tried again. Called by the one thread that set slot->opening.
+ */
 static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *slot, uint64_t generation)
         SYNC_REQUIRES(f->lock)
 {
@@ -93,12 +98,13 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	sync_mutex_lock(&f->lock);
 	if (err)
 		return err;
-	err = adopt(f, &ok, flags, boot, durable);
+	err = adopt(f, &ok, flags, old_boot, boot, durable);
 	if (err) {
 		sync_mutex_unlock(&f->lock);
 		close_handle(c, generation, ok.handle);
 		sync_mutex_lock(&f->lock);
-		return err;
+		/* Then it is opened once more. */
+		return err == -EAGAIN ? 0 : err;
 	}
 	slot->generation = generation;
 	slot->handle = ok.handle;
@@ -369,7 +375,9 @@ int wfs_file_open(struct wfs_file *f)
 
 void wfs_file_share(struct wfs_file *f, struct wfs_ledger *l, uint64_t seen)
 {
-	uint64_t boot, known;
+	struct file_slot old[CLIENT_CONNECTIONS_MAX] = { 0 };
+	struct wfs *w = f->client;
+	uint64_t boot;
 
 	sync_mutex_lock(&f->lock);
 	boot = wfs_ledger_boot(f->ledger);
@@ -377,13 +385,17 @@ void wfs_file_share(struct wfs_file *f, struct wfs_ledger *l, uint64_t seen)
 		wfs_ledger_unref(f->ledger);
 	f->ledger = wfs_ledger_ref(l);
 	f->seen = seen;
-	known = wfs_ledger_boot(l);
-	if (boot && !known)
-		wfs_ledger_move(l, boot, false, false);
 	/* What happened between these two lives is found out when the file is opened once more. */
-	for (unsigned i = 0; known && boot != known && i < f->client->conn_count; i++)
-		f->slots[i].generation = 0;
+	if (boot && !wfs_ledger_move(l, 0, boot, false, false)) {
+		memcpy(old, f->slots, w->conn_count * sizeof(old[0]));
+		for (unsigned i = 0; i < w->conn_count; i++)
+			f->slots[i].generation = 0;
+	}
 	sync_mutex_unlock(&f->lock);
+	for (unsigned i = 0; i < w->conn_count; i++) {
+		if (old[i].generation)
+			close_handle(&w->conns[i], old[i].generation, old[i].handle);
+	}
 }
 
 void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint64_t descriptor,
@@ -398,7 +410,8 @@ void wfs_file_adopt(struct wfs_file *f, const struct batch_outcome *where, uint6
 		return;
 	wfs_file_info_of(attr, descriptor, &ok);
 	sync_mutex_lock(&f->lock);
-	(void)adopt(f, &ok, attr->flags, boot, true); /* the first time: it takes everything */
+	(void)adopt(f, &ok, attr->flags, wfs_ledger_boot(f->ledger), boot,
+	            true); /* the first time: it takes everything */
 	f->slots[where->conn->index] = (struct file_slot){ .generation = where->generation, .handle = descriptor };
 	sync_mutex_unlock(&f->lock);
 }

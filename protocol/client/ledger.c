@@ -73,18 +73,22 @@ static void lose(struct wfs_ledger *l) SYNC_REQUIRES(l->lock)
 		l->losses++;
 }
 
-void wfs_ledger_move(struct wfs_ledger *l, uint64_t boot, bool durable, bool doubt)
+bool wfs_ledger_move(struct wfs_ledger *l, uint64_t from, uint64_t boot, bool durable, bool doubt)
 {
+	bool there;
+
 	sync_mutex_lock(&l->lock);
-	if (l->boot != boot) {
-		if (l->boot && durable)
-			l->durable_boot = l->boot;
-		else if (l->boot && (doubt || l->writes != l->flushed))
+	if (l->boot == from && from != boot) {
+		if (from && durable)
+			l->durable_boot = from;
+		else if (from && (doubt || l->writes != l->flushed))
 			lose(l);
 		l->flushed = l->writes;
 		l->boot = boot;
 	}
+	there = l->boot == boot;
 	sync_mutex_unlock(&l->lock);
+	return there;
 }
 
 void wfs_ledger_wrote(struct wfs_ledger *l, uint64_t boot)

@@ -35,10 +35,11 @@ struct wfs_ledger *wfs_ledger_ref(struct wfs_ledger *l);
 
 uint64_t wfs_ledger_boot(struct wfs_ledger *l);
 /*
- * The object lives in the life @boot. @durable: the one before ended with everything durable. @doubt: even when it did
- * not, and nothing is known to be lost, others may have lost something that a flush here has to answer for.
+ * The object, which lived in the life @from, lives in @boot. @durable: that one ended with everything durable. @doubt:
+ * even when it did not, and nothing is known to be lost, others may have lost something that a flush here has to answer
+ * for. False: another file has moved it to a third life meanwhile, and nothing was done.
  */
-void wfs_ledger_move(struct wfs_ledger *l, uint64_t boot, bool durable, bool doubt);
+bool wfs_ledger_move(struct wfs_ledger *l, uint64_t from, uint64_t boot, bool durable, bool doubt);
 /* A change was acknowledged by that life of the server. */
 void wfs_ledger_wrote(struct wfs_ledger *l, uint64_t boot);
 /* One that began in the life @begin (0: in none) was acknowledged, and the object lives in the present again. */

@@ -20,9 +20,9 @@ static void test_each_file_open_at_a_loss_is_told_once(void **state)
 	uint64_t writer = wfs_ledger_seen(l), reader = writer;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
-	wfs_ledger_move(l, 2, false, false);
+	(void)wfs_ledger_move(l, 1, 2, false, false);
 	assert_true(flush(l, &reader));
 	assert_false(flush(l, &reader));
 	assert_true(flush(l, &writer));
@@ -36,10 +36,10 @@ static void test_flush_by_one_file_answers_for_what_all_wrote(void **state)
 	uint64_t writer = 0, reader = 0;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
 	assert_false(flush(l, &reader));
-	wfs_ledger_move(l, 2, false, false);
+	(void)wfs_ledger_move(l, 1, 2, false, false);
 	assert_false(flush(l, &writer));
 	wfs_ledger_unref(l);
 }
@@ -50,9 +50,9 @@ static void test_file_opened_after_a_loss_is_told_unless_somebody_was(void **sta
 	uint64_t before = wfs_ledger_seen(l), after, late;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
-	wfs_ledger_move(l, 2, false, false);
+	(void)wfs_ledger_move(l, 1, 2, false, false);
 	after = wfs_ledger_seen(l);
 	assert_true(flush(l, &after));
 	late = wfs_ledger_seen(l);
@@ -67,14 +67,14 @@ static void test_losses_that_nobody_was_told_of_are_told_together(void **state)
 	uint64_t one = 0, two = 0;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
-	wfs_ledger_move(l, 2, false, false);
+	(void)wfs_ledger_move(l, 1, 2, false, false);
 	wfs_ledger_wrote(l, 2);
-	wfs_ledger_move(l, 3, false, false);
+	(void)wfs_ledger_move(l, 2, 3, false, false);
 	assert_true(flush(l, &one));
 	wfs_ledger_wrote(l, 3);
-	wfs_ledger_move(l, 4, false, false);
+	(void)wfs_ledger_move(l, 3, 4, false, false);
 	assert_true(flush(l, &one));
 	assert_true(flush(l, &two));
 	assert_false(flush(l, &two));
@@ -87,9 +87,9 @@ static void test_end_with_everything_durable_is_no_loss(void **state)
 	uint64_t seen = 0;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
-	wfs_ledger_move(l, 2, true, true);
+	(void)wfs_ledger_move(l, 1, 2, true, true);
 	wfs_ledger_wrote(l, 1); /* the answer comes late */
 	wfs_ledger_changed(l, 1);
 	assert_false(flush(l, &seen));
@@ -102,8 +102,8 @@ static void test_late_answer_of_a_life_that_crashed_is_a_loss(void **state)
 	uint64_t seen = 0;
 
 	(void)state;
-	wfs_ledger_move(l, 1, false, false);
-	wfs_ledger_move(l, 2, false, false);
+	(void)wfs_ledger_move(l, 0, 1, false, false);
+	(void)wfs_ledger_move(l, 1, 2, false, false);
 	assert_false(flush(l, &seen));
 	wfs_ledger_wrote(l, 1);
 	assert_true(flush(l, &seen));
@@ -111,6 +111,24 @@ static void test_late_answer_of_a_life_that_crashed_is_a_loss(void **state)
 	assert_true(flush(l, &seen));
 	wfs_ledger_changed(l, 0);
 	assert_false(flush(l, &seen));
+	wfs_ledger_unref(l);
+}
+
+static void test_a_file_that_comes_late_does_not_move_the_others_back(void **state)
+{
+	struct wfs_ledger *l = wfs_ledger_new();
+	uint64_t seen = 0;
+
+	(void)state;
+	assert_true(wfs_ledger_move(l, 0, 1, false, false));
+	assert_true(wfs_ledger_move(l, 1, 3, true, false));
+	wfs_ledger_wrote(l, 3);
+	assert_false(wfs_ledger_move(l, 1, 2, true, false));
+	assert_int_equal(wfs_ledger_boot(l), 3);
+	assert_true(wfs_ledger_move(l, 1, 3, true, false));
+	/* What the third life acknowledged is not taken for flushed by that. */
+	assert_true(wfs_ledger_move(l, 3, 4, false, false));
+	assert_true(flush(l, &seen));
 	wfs_ledger_unref(l);
 }
 
@@ -122,6 +140,7 @@ int main(void)
 		cmocka_unit_test(test_file_opened_after_a_loss_is_told_unless_somebody_was),
 		cmocka_unit_test(test_losses_that_nobody_was_told_of_are_told_together),
 		cmocka_unit_test(test_end_with_everything_durable_is_no_loss),
+		cmocka_unit_test(test_a_file_that_comes_late_does_not_move_the_others_back),
 		cmocka_unit_test(test_late_answer_of_a_life_that_crashed_is_a_loss),
 	};
 
