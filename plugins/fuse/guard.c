@@ -3,8 +3,11 @@
 #include "plugins/fuse/guard.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -67,7 +70,23 @@ int guard_open(const char *dir)
 	return fd;
 }
 
-/* In the new process, which has a copy of everything. Only what may be called after a fork. */
+/* What the client shares with the server is the server's to free when the mount has let go of it. */
+static void unmap_shared(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[PATH_MAX + 128], rights[5];
+	uintptr_t begin, end;
+
+	if (!maps)
+		return;
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &begin, &end, rights) == 3 && rights[3] == 's')
+			(void)munmap((void *)begin, end - begin);
+	}
+	(void)fclose(maps);
+}
+
+/* In the new process, which has a copy of everything, but of threads: there is one, as in the mount so far. */
 static _Noreturn void guard(pid_t mount, int fd)
 {
 	siginfo_t from = { 0 };
@@ -77,16 +96,18 @@ static _Noreturn void guard(pid_t mount, int fd)
 	/* Neither the descriptors of the mount nor anybody's terminal or pipe is kept open by this. */
 	if (dup2(fd, STDIN_FILENO) < 0 || close_range(STDIN_FILENO + 1, ~0u, 0) || chdir("/"))
 		_exit(1);
+	unmap_shared();
 	(void)setsid();
 	sigemptyset(&died);
 	sigaddset(&died, PARENT_DIED);
 	/*
 	 * The signal comes when the thread ends that has made this process, also if another one of the mount's does not
 	 * end; its sender is the mount then, as it is of that of a crash. Before, and in a mount that was killed at
-	 * once, there is another parent.
+	 * once, there is another parent. When the user's signals fill their queue (RLIMIT_SIGPENDING) it comes without
+	 * a sender. Then it counts: that there is the same parent says nothing as long as one of its threads is left.
 	 */
 	if (prctl(PR_SET_PDEATHSIG, PARENT_DIED) == 0 && getppid() == mount) {
-		while (sigwaitinfo(&died, &from) != PARENT_DIED || from.si_pid != mount)
+		while (sigwaitinfo(&died, &from) != PARENT_DIED || (from.si_pid && from.si_pid != mount))
 			;
 	}
 	_exit(write(STDIN_FILENO, "1", 1) == 1 ? 0 : 1);

@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -144,6 +145,14 @@ def test_the_guard_has_the_requests_of_a_killed_mount_given_up(stuck: Stuck, whi
     wait_for(lambda: not Path(f"/proc/{guard}").exists(), "the guard to end")
 
 
+@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGQUIT])
+def test_the_guard_hears_of_the_end_though_the_queue_of_signals_is_full(stuck: Stuck, which: signal.Signals) -> None:
+    (guard,) = guards(stuck.pid)
+    resource.prlimit(guard, resource.RLIMIT_SIGPENDING, (0, 0))
+    os.kill(stuck.pid, which)
+    stuck.wait_ended(which)
+
+
 @pytest.mark.parametrize("how", ["abort", "umount"])
 def test_a_killed_mount_without_guard_has_the_ways_out_that_the_manual_names(
     stuck: Stuck, tmp_path: Path, how: str
@@ -181,6 +190,25 @@ def test_a_signal_that_the_mount_was_started_to_ignore_is_no_crash(appliance: Ap
         os.kill(mount.process.pid, signal.SIGQUIT)
         (mount / "file").write_text("works")
         assert guards(mount.process.pid) == [guard]
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
+
+
+def test_the_guard_holds_no_memory_that_the_mount_shares(appliance: Appliance, tmp_path: Path) -> None:
+    mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
+    try:
+        assert mount.process
+        process = mount.process.pid
+
+        def shared(one: int) -> list[str]:
+            lines = Path(f"/proc/{one}/maps").read_text().splitlines()
+            return [line for line in lines if line.split()[1].endswith("s")]
+
+        assert any("wfsd-payloads" in line for line in shared(process))
+        (guard,) = guards(process)
+        wait_for(lambda: not shared(guard), "the guard to let go of it")
+        assert guards(process) == [guard]
         assert mount.stop() == 0
     finally:
         mount.dispose()
