@@ -80,8 +80,9 @@ static bool is_clearing(struct mount *m, const struct caller *who, struct node *
 	if ((set->mode & ~ret->mode) || (ret->mode & ~set->mode & 01777))
 		return false;
 	/* He who may change the mode was refused for another reason; the kernel asks for root never, and also for him
-	 * who adds to a file of his own. */
-	if (who->cred.uid == 0 || (who->cred.uid == ret->uid && !(ret->flags & WFS_FLAG_APPEND)))
+	 * who adds to a file of his own, which is open then. */
+	if (who->cred.uid == 0 ||
+	    (who->cred.uid == ret->uid && !(ret->flags & WFS_FLAG_APPEND && atomic_load(&n->writers))))
 		return false;
 	ret->mode = set->mode;
 	return true;

@@ -39,6 +39,8 @@ int file_attach(struct mount *m, struct node *n, struct wfs_file *file, unsigned
 	fi->noflush = m->options->local_locks && (fi->flags & O_ACCMODE) != O_RDWR;
 	pthread_mutex_lock(&m->open_lock);
 	atomic_fetch_add(&n->opens, 1);
+	if (access & WFS_ACCESS_WRITE)
+		atomic_fetch_add(&n->writers, 1);
 	pthread_mutex_unlock(&m->open_lock);
 	return 0;
 }
@@ -55,6 +57,8 @@ void file_add_directly(const struct mount *m, struct fuse_file_info *fi, uint32_
 
 void file_detach(struct open_file *of)
 {
+	if (of->access & WFS_ACCESS_WRITE)
+		atomic_fetch_sub(&of->node->writers, 1);
 	atomic_fetch_sub(&of->node->opens, 1);
 	free(of);
 }

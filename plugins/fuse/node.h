@@ -36,6 +36,7 @@ struct node {
 	_Atomic uint64_t touched; /* when this mount last changed it, by its own count */
 	_Atomic uint32_t small_bytes; /* how long it was when last seen, if it is a small file with data; otherwise 0 */
 	_Atomic unsigned opens; /* files that the kernel has open, or is about to; grows under the mount's open_lock */
+	_Atomic unsigned writers; /* those of them that are open for writing */
 	struct wfs_ledger *_Atomic ledger; /* what its open files may lose; NULL: none was opened yet */
 	_Atomic bool setid; /* the kernel may believe that it is setuid or setgid */
 	_Atomic bool locked; /* this mount once had a byte-range lock on it */

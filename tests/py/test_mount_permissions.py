@@ -263,6 +263,22 @@ def test_an_immutable_file_stays_setuid_and_says_so(here: Path) -> None:
     assert file.stat().st_mode & 0o7777 == 0o755
 
 
+def test_an_append_only_file_stays_setuid_until_its_owner_adds_to_it(here: Path) -> None:
+    file = here / "file"
+    file.write_text("x")
+    os.chown(file, USER, GROUP)
+    file.chmod(0o4755)
+    subprocess.run(["chattr", "+a", file], check=True)
+    try:
+        assert error_as(USER, GROUP, [], "os.chmod(sys.argv[1], 0o755)", file) == "EPERM"
+        assert file.stat().st_mode & 0o7777 == 0o4755
+        assert error_as(USER, GROUP, [], "open(sys.argv[1], 'a').write('y')", file) == ""
+        assert file.stat().st_mode & 0o7777 == 0o755
+        assert file.read_text() == "xy"
+    finally:
+        subprocess.run(["chattr", "-a", file], check=True)
+
+
 def test_who_may_write_a_file_of_another_can_with_a_write_cache(source: str, here: Path) -> None:
     mount = mounts.Mount(source, here.parent.with_name("cached"), "allow_other,writeback_cache").start()
     try:
