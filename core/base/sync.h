@@ -61,6 +61,7 @@ struct sim_cond {
 enum sync_rank {
 	SYNC_RANK_CONNECTION = 5, /* what one connection has in use, looked up in tables of the server */
 	SYNC_RANK_SERVER = 10, /* server tables: connections, exports, sessions */
+	SYNC_RANK_ATTR = 11, /* attributes of an object, from the look at them to their change */
 	SYNC_RANK_TX = 12, /* one transaction of a file tree */
 	SYNC_RANK_ADMISSION = 15, /* writers to a nearly full pool */
 	SYNC_RANK_QUIET = 16, /* a dataset that is made quiet */

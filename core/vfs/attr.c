@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
+#include "core/vfs/attr_lock.h"
 #include "core/vfs/lease.h"
 #include "core/vfs/watch.h"
 
@@ -94,31 +95,60 @@ static void keep_bits_safe(const struct vfs_cred *cred, const struct vfs_stat *s
 		a->valid |= VFS_SET_KILL_SUID;
 }
 
-static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
-                    struct vfs_stat *ret_stat)
+/* Who has a lease may change attributes before it comes back: that is waited for without the lock, and before that it
+ * is seen whether the change is allowed at all. */
+static int settle_size(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *a)
 {
-	struct vfs_set_attr a = *attr;
+	struct vfs_stat st;
+	int ret;
+
+	if (!(a->valid & VFS_SET_SIZE) || !lease_any(h->vfs))
+		return 0;
+	ret = handle_stat(h, &st);
+	if (!ret)
+		ret = check_set(h, cred, a, &st);
+	if (!ret)
+		ret = node_may_wait(h->node);
+	return ret ? ret : lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, false);
+}
+
+/* With the lock on the object's attributes. */
+static int check_and_set(struct vfs_handle *h, const struct vfs_cred *cred, struct vfs_set_attr *a)
+{
 	struct vfs_stat st;
 	int ret = handle_stat(h, &st);
 
 	if (!ret)
-		ret = check_set(h, cred, &a, &st);
+		ret = check_set(h, cred, a, &st);
 	if (!ret && !h->node->ops->set_attr)
 		ret = err_set(-EOPNOTSUPP, "the file system cannot do that");
 	if (!ret)
 		ret = node_may_wait(h->node);
+	if (ret || !a->valid)
+		return ret;
+	keep_bits_safe(cred, &st, a);
+	a->tag = cred->tag;
+	return h->node->ops->set_attr(h->node, a);
+}
+
+static int set_attr(struct vfs_handle *h, const struct vfs_cred *cred, const struct vfs_set_attr *attr,
+                    struct vfs_stat *ret_stat)
+{
+	struct sync_mutex *lock = attr_lock_of(h->vfs, h->node);
+	struct vfs_set_attr a = *attr;
+	int ret = settle_size(h, cred, &a);
+
+	if (ret)
+		return ret;
+	if (!attr_lock(lock))
+		return -EAGAIN;
+	ret = check_and_set(h, cred, &a);
+	sync_mutex_unlock(lock);
 	if (!ret && a.valid & VFS_SET_SIZE)
-		ret = lease_settle(h->vfs, h->node, VFS_ACCESS_WRITE, false);
-	if (!ret && a.valid) {
-		keep_bits_safe(cred, &st, &a);
-		a.tag = cred->tag;
-		ret = h->node->ops->set_attr(h->node, &a);
-		if (!ret && a.valid & VFS_SET_SIZE)
-			lease_changed(h->vfs, h->node);
-		if (!ret)
-			watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR | (a.valid & VFS_SET_SIZE ? VFS_CHANGE_DATA : 0),
-			             h->node);
-	}
+		lease_changed(h->vfs, h->node);
+	if (!ret && a.valid)
+		watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR | (a.valid & VFS_SET_SIZE ? VFS_CHANGE_DATA : 0),
+		             h->node);
 	if (!ret && ret_stat)
 		ret = handle_stat(h, ret_stat);
 	return ret;

@@ -6,6 +6,7 @@
 
 #include "core/base/checked.h"
 #include "core/base/err.h"
+#include "core/vfs/attr_lock.h"
 #include "core/vfs/lease.h"
 #include "core/vfs/watch.h"
 
@@ -142,6 +143,19 @@ static int check_range(struct vfs_handle *h, uint64_t offset, uint64_t len, int 
 	return 0;
 }
 
+static int clear_suid(struct vfs_handle *h)
+{
+	const struct vfs_set_attr kill = { .valid = VFS_SET_KILL_SUID };
+	struct sync_mutex *lock = attr_lock_of(h->vfs, h->node);
+	int ret;
+
+	if (!attr_lock(lock))
+		return -EAGAIN;
+	ret = h->node->ops->set_attr(h->node, &kill);
+	sync_mutex_unlock(lock);
+	return ret;
+}
+
 /*
  * May something be written there? What lies beyond the end extends a file that grows. Whoever is not root makes the
  * file lose its setuid bit by writing (POSIX.1-2017, write()).
@@ -160,15 +174,10 @@ static int check_write(struct vfs_handle *h, uint64_t offset, uint64_t len, unsi
 	if (!range_within(offset, len, st.grows ? VFS_FILE_BYTES_MAX : st.size_bytes))
 		return err_set(st.grows ? -EFBIG : -ENOSPC,
 		               "range %" PRIu64 "+%" PRIu64 " is outside the file's bounds", offset, len);
-	if (st.mode & 06000 && !h->by_root) {
-		const struct vfs_set_attr kill = { .valid = VFS_SET_KILL_SUID };
-
-		/* It waits for a device, perhaps. */
-		if (flags & VFS_NOWAIT)
-			return -EAGAIN;
-		return h->node->ops->set_attr ? h->node->ops->set_attr(h->node, &kill) : 0;
-	}
-	return 0;
+	if (!(st.mode & 06000) || h->by_root || !h->node->ops->set_attr)
+		return 0;
+	/* It waits for a device, perhaps. */
+	return flags & VFS_NOWAIT ? -EAGAIN : clear_suid(h);
 }
 
 static int check_writable(struct vfs_handle *h)

@@ -49,13 +49,17 @@ void lease_drop_mount(struct lease_table *t, const struct vfs_mount_point *m);
 /* The slow way of lease_settle(). */
 int lease_settle_all(struct vfs *v, struct vfs_node *n, unsigned access, bool nowait);
 
+/* Are there any? */
+static inline bool lease_any(const struct vfs *v)
+{
+	return __atomic_load_n(&v->leases->count, __ATOMIC_RELAXED) != 0;
+}
+
 /* Before data of @n is used for @access (VFS_ACCESS_READ, _WRITE): leases of others that do not go with it come back.
  * -EAGAIN when that takes time and @nowait, or the thread, must not wait. */
 static inline int lease_settle(struct vfs *v, struct vfs_node *n, unsigned access, bool nowait)
 {
-	if (__atomic_load_n(&v->leases->count, __ATOMIC_RELAXED) == 0)
-		return 0;
-	return lease_settle_all(v, n, access, nowait);
+	return lease_any(v) ? lease_settle_all(v, n, access, nowait) : 0;
 }
 
 /* After data was changed: who took a lease meanwhile is told. */

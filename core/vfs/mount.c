@@ -516,6 +516,10 @@ struct vfs *vfs_new(void)
 		return NULL;
 	}
 	sync_mutex_init(&v->lock, SYNC_RANK_NAMESPACE, "vfs mounts");
+	for (unsigned i = 0; i < ATTR_LOCKS; i++) {
+		sync_mutex_init(&v->attr_locks[false][i], SYNC_RANK_ATTR, "vfs attributes");
+		sync_mutex_init(&v->attr_locks[true][i], SYNC_RANK_ATTR, "vfs remote attributes");
+	}
 	CDS_INIT_LIST_HEAD(&v->mounts);
 	vfs_node_init(&v->top_node, &top_ops, VFS_TYPE_DIR);
 	*v->top = (struct vfs_mount_point){ .root = &v->top_node, .read_only = true, .refs = 1, .path_len = 1 };
@@ -533,6 +537,10 @@ void vfs_free(struct vfs *v)
 	locks_free(v->locks);
 	watch_hub_free(v->watches);
 	lease_table_free(v->leases);
+	for (unsigned i = 0; i < ATTR_LOCKS; i++) {
+		sync_mutex_done(&v->attr_locks[false][i]);
+		sync_mutex_done(&v->attr_locks[true][i]);
+	}
 	sync_mutex_done(&v->lock);
 	free(v->top);
 	free(v);

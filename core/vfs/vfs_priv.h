@@ -34,6 +34,9 @@ struct vfs_mount_point {
 	char path[]; /* "/NAME", or longer */
 };
 
+#define ATTR_LOCK_BITS 7
+#define ATTR_LOCKS (1u << ATTR_LOCK_BITS)
+
 struct vfs {
 	struct sync_mutex lock; /* SYNC_RANK_NAMESPACE: the table of mounts */
 	struct cds_list_head mounts SYNC_GUARDED_BY(lock); /* ascending id */
@@ -45,6 +48,7 @@ struct vfs {
 	struct lease_table *leases; /* lease.h */
 	struct metrics *metrics; /* NULL: none */
 	struct op_stats stats[OP_CLASSES];
+	struct sync_mutex attr_locks[2][ATTR_LOCKS]; /* SYNC_RANK_ATTR; attr_lock.h; [1]: remote objects */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/vfs/attr_lock.h"
 #include "core/vfs/watch.h"
 
 enum space {
@@ -189,10 +190,26 @@ static int set_acl(struct vfs_handle *h, const struct vfs_cred *cred, const char
 	return ret ? ret : h->node->ops->set_xattr(h->node, name, value, len, 0, cred->tag);
 }
 
+/* With the lock on the object's attributes. */
+static int check_and_set(struct vfs_handle *h, const struct vfs_cred *cred, enum space space, const char *name,
+                         const void *value, size_t len, unsigned flags)
+{
+	struct vfs_stat st;
+	int ret = may(h, cred, space, check_set, h->node->ops->set_xattr, &st);
+
+	/* An ACL and the mode are two changes. */
+	if (!ret && space == SPACE_ACL && nowait_here())
+		ret = -EAGAIN;
+	if (ret)
+		return ret;
+	return space == SPACE_ACL ? set_acl(h, cred, name, value, len, &st)
+	                          : h->node->ops->set_xattr(h->node, name, value, len, flags, cred->tag);
+}
+
 static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *name, const void *value, size_t len,
                unsigned flags)
 {
-	struct vfs_stat st;
+	struct sync_mutex *lock = attr_lock_of(h->vfs, h->node);
 	enum space space;
 	int ret = space_of(name, &space);
 
@@ -201,15 +218,12 @@ static int set(struct vfs_handle *h, const struct vfs_cred *cred, const char *na
 		ret = err_set(-EINVAL, "flags %#x of an extended attribute", flags);
 	if (!ret && len > VFS_XATTR_BYTES_MAX)
 		ret = err_set(-E2BIG, "an extended attribute of %zu bytes is longer than %u", len, VFS_XATTR_BYTES_MAX);
-	if (!ret)
-		ret = may(h, cred, space, check_set, h->node->ops->set_xattr, &st);
-	/* An ACL and the mode are two changes. */
-	if (!ret && space == SPACE_ACL && nowait_here())
-		ret = -EAGAIN;
 	if (ret)
 		return ret;
-	ret = space == SPACE_ACL ? set_acl(h, cred, name, value, len, &st)
-	                         : h->node->ops->set_xattr(h->node, name, value, len, flags, cred->tag);
+	if (!attr_lock(lock))
+		return -EAGAIN;
+	ret = check_and_set(h, cred, space, name, value, len, flags);
+	sync_mutex_unlock(lock);
 	if (!ret)
 		watch_object(h->vfs, h->mount, VFS_CHANGE_ATTR, h->node);
 	return ret;
@@ -225,14 +239,19 @@ int vfs_set_xattr(struct vfs_handle *h, const struct vfs_cred *cred, const char 
 
 static int remove_one(struct vfs_handle *h, const struct vfs_cred *cred, const char *name)
 {
+	struct sync_mutex *lock = attr_lock_of(h->vfs, h->node);
 	struct vfs_stat st;
 	enum space space;
 	int ret = space_of(name, &space);
 
-	if (!ret)
-		ret = may(h, cred, space, check_set, h->node->ops->remove_xattr, &st);
+	if (ret)
+		return ret;
+	if (!attr_lock(lock))
+		return -EAGAIN;
+	ret = may(h, cred, space, check_set, h->node->ops->remove_xattr, &st);
 	if (!ret)
 		ret = h->node->ops->remove_xattr(h->node, name, cred->tag);
+	sync_mutex_unlock(lock);
 	/* As Linux has it: afterwards there is no ACL. */
 	if (ret == -ENODATA && space == SPACE_ACL)
 		return 0;

@@ -26,6 +26,8 @@ static inline int treefs_set_attr(struct vfs_node *n, const struct vfs_set_attr 
 {
 	struct treefs_node *t = treefs_of(n);
 
+	if (t->fs->before_set)
+		t->fs->before_set(t->fs->before_set_ctx, a);
 	sync_mutex_lock(&t->fs->lock);
 	if (a->valid & VFS_SET_MODE)
 		t->st.mode = a->mode;

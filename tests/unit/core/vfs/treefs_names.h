@@ -48,6 +48,9 @@ struct treefs {
 	struct treefs_node *root;
 	uint64_t next_object, next_cookie;
 	uint64_t flushes;
+	/* NULL, or called when attributes are about to be changed, with no lock held. */
+	void (*before_set)(void *ctx, const struct vfs_set_attr *attr);
+	void *before_set_ctx;
 };
 
 static inline struct treefs_node *treefs_of(struct vfs_node *n)
