@@ -367,7 +367,7 @@ static int driver_sync(void *ctx, const char *name)
 	if (!ret)
 		ret = object_each_dirty(p, object_flush, NULL);
 	if (!ret)
-		ret = txg_sync(p);
+		ret = txg_sync_pages(p);
 	pool_put(p);
 	return ret;
 }

@@ -22,7 +22,7 @@ void edit_init(struct edit *e, struct dataset *ds)
 	e->now_ns = (int64_t)sync_wall_ns();
 	e->object_delta = 0;
 	e->inode_count = e->dirent_count = e->item_count = 0;
-	e->truncates = e->collapses = e->tagged = false;
+	e->truncates = e->collapses = e->replaces = e->tagged = false;
 }
 
 static struct edit_inode *find_inode(struct edit *e, struct object *o)
@@ -84,6 +84,11 @@ void edit_truncate(struct edit *e, const struct object *o, uint64_t first)
 void edit_collapse(struct edit *e)
 {
 	e->collapses = true;
+}
+
+void edit_replace(struct edit *e)
+{
+	e->replaces = true;
 }
 
 void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number)
@@ -340,6 +345,8 @@ static int run_once(struct edit *e, uint64_t txg, struct wal_ticket *ticket, str
 		logged = wal_append(ds->pool->wal, ticket, &r);
 		if (e->collapses)
 			note_collapse(ds->pool, txg, logged);
+		if (e->replaces)
+			__atomic_store_n(&ds->pool->newest_replace_txg, txg, __ATOMIC_RELAXED);
 		for (unsigned i = 0; i < e->inode_count; i++)
 			store(e, &e->inodes[i], logged, stamp);
 		ds->object_count += (uint64_t)(int64_t)e->object_delta;

@@ -51,6 +51,7 @@ struct edit {
 	bool truncates;
 	struct item_change truncate;
 	bool collapses;
+	bool replaces;
 	struct edit_inode inodes[EDIT_INODES_MAX];
 	struct edit_dirent dirents[EDIT_DIRENTS_MAX];
 	struct item_change items[EDIT_ITEMS_MAX];
@@ -74,6 +75,8 @@ void edit_delete(struct edit *e, const struct wfs3_key *key);
 void edit_truncate(struct edit *e, const struct object *o, uint64_t first);
 /* A range of whole cells begins to be taken out of a file with it. */
 void edit_collapse(struct edit *e);
+/* A file whose contents were handed to the log gets the name of another one. */
+void edit_replace(struct edit *e);
 /* The change is made for that request (NULL: none): its result is kept with it. */
 void edit_tag(struct edit *e, const struct vfs_tag *tag, uint64_t number);
 /* What is at a name of a directory whose lock is held: 1, 0 nothing. -EIO, -EUCLEAN. Blocks. */

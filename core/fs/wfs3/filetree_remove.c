@@ -382,6 +382,8 @@ static int edit_move(struct edit *e, struct rename *r)
 		rc = edit_entry(e, r->new_dir->number, r->new_name, r->new_name_len, o->number, (uint8_t)o->node.type);
 	if (!rc && replaces)
 		rc = filetree_victim_edit(e, &r->target);
+	if (replaces)
+		edit_replace(e);
 	if (rc)
 		return rc;
 	move_to(e, o, r->new_dir);

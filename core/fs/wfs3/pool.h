@@ -65,6 +65,7 @@ struct dataset_slot {
 	uint64_t errors[DATASET_OPS];
 };
 
+struct carry;
 struct check_job;
 struct filetx_table;
 struct scrub;
@@ -242,6 +243,7 @@ struct pool {
 	uint64_t newest_tx_txg; /* atomic: the newest group with a transaction */
 	uint64_t newest_collapse_txg; /* atomic: in which a range began to be taken out of a file */
 	uint64_t unlogged_collapse_txg; /* atomic: and the log refused the record of that */
+	uint64_t newest_replace_txg; /* atomic: in which a file took the name of another one */
 	uint64_t collapse_count; /* atomic: of those; changes inside the gate */
 	uint64_t settled_collapses; /* collapse_count when the end of the open group was last looked at; its committer's
 	                             */
@@ -315,6 +317,9 @@ void txg_changed(struct pool *p, struct dataset *ds, uint64_t txg);
 void txg_remind(struct pool *p);
 /* Everything changed before the call is durable when it returns 0, by a commit. Blocks. */
 int txg_sync(struct pool *p);
+/* The same for pages that were written back before: what the log has of them from before does not come back, either.
+ * -EIO: also when the log lacks where they are now, and could not be released. */
+int txg_sync_pages(struct pool *p);
 /*
  * The same by way of the log, for changes of a dataset that are in it (or that it refused). -EIO: also when it refused
  * some and the log could not be released. Blocks.
@@ -327,6 +332,11 @@ bool txg_release_log(struct pool *p);
 /* What became of it: an error, or so many pages that are carried. */
 void txg_tell_log(struct pool *p, int error, unsigned carried);
 int txg_settle_transactions(struct pool *p, bool released, bool carried) SYNC_REQUIRES(p->tx_gate);
+/* Does the open group have something that no root may have without what the log took of that group? */
+bool txg_is_delicate(const struct pool *p);
+/* After group @txg was closed, before its root: sets pool->log_position. *@released: by the first step; false when what
+ * is carried is not in the log. An error: there must be no such root. Blocks. */
+int txg_settle_log(struct pool *p, uint64_t txg, const struct carry *carry, bool *released);
 /* The log wants a commit. Never blocks. */
 void txg_want_commit(struct pool *p);
 /* A barrier on all devices. Blocks. */

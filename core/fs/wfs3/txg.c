@@ -96,6 +96,13 @@ static int wait_released(struct pool *p, uint64_t txg)
 	return done ? 0 : err_set(-EIO, "pool %s: what the log lacks could not be written back", p->name);
 }
 
+int txg_sync_pages(struct pool *p)
+{
+	int ret = txg_sync(p);
+
+	return ret ? ret : wait_released(p, wal_closed_txg(p->wal));
+}
+
 int txg_sync_log(struct dataset *ds)
 {
 	struct pool *p = ds->pool;
@@ -177,8 +184,7 @@ static bool log_is_settled(struct pool *p, bool released, struct carry *carry)
 		return false;
 	if (!released && p->settled_collapses != __atomic_load_n(&p->collapse_count, __ATOMIC_RELAXED))
 		return false;
-	carry->delicate = __atomic_load_n(&p->newest_tx_txg, __ATOMIC_RELAXED) == txg ||
-	                  __atomic_load_n(&p->newest_collapse_txg, __ATOMIC_RELAXED) == txg;
+	carry->delicate = txg_is_delicate(p);
 	return carry_copy(carry);
 }
 
@@ -219,6 +225,8 @@ static int txg_freeze(struct pool *p, bool released, struct carry *carry, uint64
 	__atomic_store_n(&p->open_txg, txg + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&p->first_change_ns, 0, __ATOMIC_RELAXED);
 	space_set_open_txg(p->space, txg + 1);
+	/* A batch that is lost from now on closes the log for the group after the one that opens. */
+	carry->batch_lost = p->log_closed_txg < txg && wal_closed_txg(p->wal) >= txg;
 	carry_append(p, carry, txg + 1);
 	sync_rwlock_wrunlock(&p->gate);
 	histogram_add(&p->stats->freeze_time, sync_now_ns() - start_ns);
@@ -390,23 +398,6 @@ static int end_group(struct pool *p, struct group_end *g)
 	return ret;
 }
 
-/* What is carried is durable before the root gives up what stands before it. Otherwise the root keeps the log. */
-static int settle_carried(struct pool *p, struct group_end *g)
-{
-	uint64_t closed_txg;
-	int ret = 0;
-
-	if (g->carry.count) {
-		ret = wal_sync(p->wal, &closed_txg);
-		g->released = !ret && closed_txg <= g->txg;
-	}
-	if (g->released)
-		p->log_position = p->release_position;
-	else if (!ret && g->carry.count && g->carry.delicate)
-		ret = err_set(-EIO, "pages can be written neither to their place nor to the log");
-	return ret;
-}
-
 static int release_and_end(struct pool *p, struct group_end *g)
 {
 	int ret;
@@ -415,7 +406,7 @@ static int release_and_end(struct pool *p, struct group_end *g)
 		g->released = txg_release_log(p);
 		ret = end_group(p, g);
 		if (!ret)
-			ret = settle_carried(p, g);
+			ret = txg_settle_log(p, g->txg, &g->carry, &g->released);
 		carry_done(p, &g->carry);
 	} while (ret == 1);
 	return ret;

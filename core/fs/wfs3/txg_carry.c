@@ -114,8 +114,8 @@ void carry_append(struct pool *p, struct carry *c, uint64_t txg)
 					                                     .crc = pg->crc,
 					                                     .data = zero ? NULL : data };
 		}
-		if (r.page_count)
-			(void)wal_append(p->wal, &c->ticket, &r);
+		if (r.page_count && !wal_append(p->wal, &c->ticket, &r))
+			c->refused = true;
 	}
 }
 

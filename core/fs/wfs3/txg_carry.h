@@ -32,6 +32,8 @@ struct carry {
 	uint8_t *contents;
 	struct wal_ticket ticket;
 	bool has_ticket;
+	bool refused; /* by the log, when it was appended */
+	bool batch_lost; /* by the log, after it was asked for the position, and unseen before the group ended */
 	bool delicate; /* the group that ends must not be left an older part of the log when this fails */
 };
 

@@ -6,6 +6,7 @@
 #include "core/base/log.h"
 #include "core/base/mutate.h"
 #include "core/fs/wfs3/pool.h"
+#include "core/fs/wfs3/txg_carry.h"
 
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
@@ -104,26 +105,33 @@ static bool group_needs_release(struct pool *p, uint64_t closed_txg)
 	       (LOAD(p->newest_collapse_txg) == txg && closed_txg > txg);
 }
 
+bool txg_is_delicate(const struct pool *p)
+{
+	uint64_t txg = p->open_txg;
+
+	return LOAD(p->newest_tx_txg) == txg || LOAD(p->newest_collapse_txg) == txg ||
+	       LOAD(p->newest_replace_txg) == txg;
+}
+
 /*
  * The root must not have the names and sizes of a transaction whose contents are nowhere but in the log's buffer: what
  * was committed since the log was released is written back, too. And recovery must not bring back what earlier
  * transactions wrote: the log gets the records of where the contents are now. When the log is closed, because it
  * refused something or could not be written, a transaction or such records may be missing in it: then no older part of
  * the log may be left to the root. Nor when it may lack the beginning of a range being taken out of a file: without
- * that, recovery would write what the log has of the file from before to where something else is by then.
+ * that, recovery would write what the log has of the file from before to where something else is by then. That a batch
+ * cannot be written is better known now, when the log can still be released once more, than after the group has ended.
  */
 int txg_settle_transactions(struct pool *p, bool released, bool carried)
 {
 	bool pages = LOAD(p->tx_pages);
 	uint64_t closed_txg;
-	bool delicate;
 	int ret, failed;
 
 	/* Ranges that begin to be taken out of files do not wait for the gate: the freeze notices those that come now.
 	 */
 	p->settled_collapses = __atomic_load_n(&p->collapse_count, __ATOMIC_ACQUIRE);
-	delicate = LOAD(p->newest_tx_txg) == p->open_txg || LOAD(p->newest_collapse_txg) == p->open_txg;
-	if ((!pages && (released || !delicate)) || MUTATE(TX_NOT_SETTLED))
+	if ((!pages && !txg_is_delicate(p)) || MUTATE(TX_NOT_SETTLED))
 		return 0;
 	failed = pages ? flush_transactions(p) : 0;
 	ret = wal_sync(p->wal, &closed_txg);
@@ -137,5 +145,38 @@ int txg_settle_transactions(struct pool *p, bool released, bool carried)
 	if (!released && group_needs_release(p, closed_txg) && wal_position(p->wal) > p->log_position)
 		return err_set(-EIO, "the log has a part of what a transaction, or a range that is taken out of a "
 		                     "file, replaced, and cannot be released");
+	return 0;
+}
+
+/*
+ * What the log took before the group ended is durable before the root is: whatever position the root has, behind it may
+ * be older pages, which these records replace or forget. What is carried is durable before the root gives up what
+ * stands before it; otherwise the root keeps the log.
+ */
+int txg_settle_log(struct pool *p, uint64_t txg, const struct carry *carry, bool *released)
+{
+	uint64_t closed_txg;
+	bool lost;
+	int ret;
+
+	if (MUTATE(TX_NOT_SETTLED) && !carry->count) {
+		p->log_position = *released ? p->release_position : p->log_position;
+		return 0;
+	}
+	ret = wal_sync(p->wal, &closed_txg);
+	if (ret)
+		return ret;
+	/* A log without room closes for the next group only. */
+	lost = carry->batch_lost || closed_txg > txg + 1;
+	if (lost && carry->delicate)
+		return err_set(-EIO,
+		               "the log lost a part of what a transaction, a range that is taken out of a file, or "
+		               "a new name replaced");
+	if (carry->count)
+		*released = !lost && !carry->refused;
+	if (*released)
+		p->log_position = p->release_position;
+	else if (carry->count && carry->delicate)
+		return err_set(-EIO, "pages can be written neither to their place nor to the log");
 	return 0;
 }

@@ -253,6 +253,46 @@ static void test_what_comes_after_a_page_was_carried_is_newer(void **state)
 	}
 }
 
+struct closer {
+	struct pool *p;
+	struct sync_thread thread;
+	bool stop; /* atomic */
+};
+
+/* As those whose changes find the log full: it closes for every group as soon as that opens. */
+static void closer_main(void *closer)
+{
+	struct closer *c = closer;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_ACQUIRE))
+		close_log(c->p);
+}
+
+static void test_a_log_that_is_full_for_the_next_group_has_what_is_carried(void **state)
+{
+	struct closer c = { .stop = false };
+	struct stuck s;
+
+	(void)state;
+	stuck_init(&s, 2);
+	c.p = s.t.pool;
+	assert_ok(sync_thread_start(&c.thread, "closer", closer_main, &c));
+	for (unsigned i = 0; i < 20; i++) {
+		assert_ok(commit_transaction(&s, "turn 7"));
+		assert_ok(txg_force(s.t.pool, 1));
+		sync_mutex_lock(&c.p->txg_lock);
+		assert_int_equal(c.p->released_txg, c.p->durable_txg);
+		sync_mutex_unlock(&c.p->txg_lock);
+	}
+	__atomic_store_n(&c.stop, true, __ATOMIC_RELEASE);
+	sync_thread_join(&c.thread);
+	stuck_crash(&s);
+	expect_stuck(&s, STUCK, 1000);
+	expect_stuck(&s, STUCK + 1, 1001);
+	expect_other(&s, 7);
+	stuck_done(&s);
+}
+
 static void test_more_of_them_than_can_be_carried_keep_the_log(void **state)
 {
 	struct vfs_node *more;
@@ -294,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_a_page_that_cannot_be_written_back_costs_nobody_else_the_log),
 		cmocka_unit_test(test_a_full_log_with_such_a_page_is_released_all_the_same),
 		cmocka_unit_test(test_what_comes_after_a_page_was_carried_is_newer),
+		cmocka_unit_test(test_a_log_that_is_full_for_the_next_group_has_what_is_carried),
 		cmocka_unit_test(test_more_of_them_than_can_be_carried_keep_the_log),
 	};
 
