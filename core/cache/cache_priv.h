@@ -473,8 +473,9 @@ struct chunk *list_next(struct cache_file *f, const struct dirty_tree *tree, uin
 /* Take dirty chunks of the pages [first, end), oldest first, with dirty_seq up to @limit and dirtied by @ns. */
 void batch_take_list(struct cache_file *f, struct wb_batch *b, uint64_t first, uint64_t end, uint64_t limit,
                      uint64_t ns);
-/* Write back what the log has, as far as that is possible. 0 or -ENOMEM. Blocks. */
-int flush_kept_chunks(struct cache_file *f);
+/* Write back what the log has, as far as that is possible. 0, -ENOMEM, or -E2BIG: more than @max chunks of one kind
+ * failed. Blocks. */
+int flush_kept_chunks(struct cache_file *f, unsigned max);
 /* Write what was taken, settle the pages, end the batch. 0 or the first page's error. Blocks. */
 int batch_run(struct cache_file *f, struct wb_batch *b);
 

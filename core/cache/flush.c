@@ -205,23 +205,37 @@ static void wait_for_batches(struct cache_file *f)
 	sync_mutex_unlock(&f->lock);
 }
 
-/* The chunks of one tree, one by one: an error ends the flush of that one only. */
-static int flush_kept_of(struct cache_file *f, const struct dirty_tree *tree, uint64_t limit)
+static bool has_kept(struct chunk *k)
+{
+	bool kept;
+
+	sync_mutex_lock(&k->lock);
+	kept = k->kept;
+	sync_mutex_unlock(&k->lock);
+	return kept;
+}
+
+/* The chunks of one tree, one by one: an error ends the flush of that one only. More than @max of them that fail are
+ * not tried. */
+static int flush_kept_of(struct cache_file *f, const struct dirty_tree *tree, uint64_t limit, unsigned max)
 {
 	uint64_t seq = 0;
 	struct chunk *k;
 	int rc = 0;
 
-	while (rc != -ENOMEM && (k = list_next(f, tree, 0, UINT64_MAX, limit, UINT64_MAX, &seq))) {
+	while (!rc && (k = list_next(f, tree, 0, UINT64_MAX, limit, UINT64_MAX, &seq))) {
 		uint64_t bytes = (uint64_t)CACHE_CHUNK_PAGES * CACHE_PAGE_BYTES;
 
-		rc = flush_kind(f, k->index * bytes, bytes, BATCH_KEPT);
+		if (has_kept(k))
+			rc = flush_kind(f, k->index * bytes, bytes, BATCH_KEPT);
 		chunk_unref(k);
+		if (rc && rc != -ENOMEM)
+			rc = max-- ? 0 : err_set(-E2BIG, "too many pages cannot be written back");
 	}
-	return rc == -ENOMEM ? rc : 0;
+	return rc;
 }
 
-int flush_kept_chunks(struct cache_file *f)
+int flush_kept_chunks(struct cache_file *f, unsigned max)
 {
 	uint64_t limit;
 	int rc;
@@ -231,8 +245,8 @@ int flush_kept_chunks(struct cache_file *f)
 	sync_mutex_lock(&f->lock);
 	limit = f->dirty_seq;
 	sync_mutex_unlock(&f->lock);
-	rc = flush_kept_of(f, &f->dirty, limit);
-	return rc ? rc : flush_kept_of(f, &f->logged, limit);
+	rc = flush_kept_of(f, &f->dirty, limit, max);
+	return rc ? rc : flush_kept_of(f, &f->logged, limit, max);
 }
 
 struct look {

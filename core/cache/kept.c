@@ -53,7 +53,7 @@ static int compare(const void *a, const void *b)
 int cache_flush_kept_all(struct cache_file *f, uint64_t ret[], unsigned max, unsigned *ret_count)
 {
 	struct kept s = { .pages = ret, .max = max };
-	int rc = flush_kept_chunks(f);
+	int rc = flush_kept_chunks(f, max);
 
 	if (rc)
 		return rc;

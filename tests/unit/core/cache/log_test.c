@@ -356,6 +356,25 @@ static void test_flush_writes_back_a_page_that_somebody_else_was_logging(void **
 	teardown(&r);
 }
 
+static void test_when_too_many_pages_cannot_be_written_back_the_rest_is_not_tried(void **state)
+{
+	uint64_t pages[4];
+	struct log_rig r;
+	unsigned count;
+
+	(void)state;
+	setup(&r);
+	for (unsigned i = 0; i < 20; i++)
+		put(&r, i * 50, 1);
+	assert_int_equal(flush_log(&r), 0);
+	store_set(&r.log.store, false, false, 0, -EIO);
+	r.log.store.writebacks = 0;
+	assert_int_equal(cache_flush_kept_all(r.file, pages, 4, &count), -E2BIG);
+	assert_int_equal(r.log.store.writebacks, 5);
+	store_set(&r.log.store, false, false, 0, 0);
+	teardown(&r);
+}
+
 static void test_pages_that_cannot_be_written_back_are_named_and_not_in_the_way_of_others(void **state)
 {
 	uint64_t pages[2];
@@ -407,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_logged_page_is_logged_again_after_a_failed_punch),
 		cmocka_unit_test(test_page_written_while_it_is_logged_is_logged_again),
 		cmocka_unit_test(test_flush_writes_back_a_page_that_somebody_else_was_logging),
+		cmocka_unit_test(test_when_too_many_pages_cannot_be_written_back_the_rest_is_not_tried),
 		cmocka_unit_test(test_pages_that_cannot_be_written_back_are_named_and_not_in_the_way_of_others),
 	};
 
