@@ -390,6 +390,8 @@ static int end_group(struct pool *p, struct group_end *g)
 		txg_tell_log(p, ret, g->carry.count);
 		if (ret)
 			carry_done(p, &g->carry);
+	} else {
+		txg_tell_log(p, 0, 0);
 	}
 	ret = txg_settle_transactions(p, g->released, g->carry.count > 0);
 	if (!ret)

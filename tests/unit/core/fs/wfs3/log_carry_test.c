@@ -241,6 +241,7 @@ static void test_what_comes_after_a_page_was_carried_is_newer(void **state)
 			assert_ok(object_flush(NULL, filetree_object(s.big)));
 		assert_ok(s.big->ops->flush(s.big, 0));
 		assert_ok(txg_force(s.t.pool, 1));
+		assert_int_equal(s.t.pool->carried_pages, 0);
 		stuck_crash(&s);
 		if (how == 0) {
 			assert_ok(node_read(s.big, (uint64_t)STUCK * CELL, got, sizeof(got)));
