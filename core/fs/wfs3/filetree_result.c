@@ -174,8 +174,7 @@ int filetree_forget_results(struct dataset *ds, const uint8_t client[VFS_CLIENT_
 	struct old old = { .client = client };
 	int rc = 1;
 
-	if (!__atomic_load_n(&ds->has_results, __ATOMIC_ACQUIRE))
-		return 0;
+	/* Whether there are any is not known while those that have expired are dropped. */
 	while (rc == 1)
 		rc = drop_some(ds, &from, &to, &old);
 	return rc;

@@ -158,11 +158,12 @@ static int forget_one(void *ctx, struct dataset *ds)
 static int dir_forget_results(struct vfs_node *any, const uint8_t *client)
 {
 	struct forget f = { .client = client };
+	int err = 0;
 
 	/* Otherwise they stay, as everything does. */
 	if (!pool_check_writable(to_pool(any)))
-		(void)dataset_each(to_pool(any), forget_one, &f);
-	return f.ret;
+		err = dataset_each(to_pool(any), forget_one, &f);
+	return f.ret ? f.ret : err;
 }
 
 static void dir_release(struct vfs_node *n)
