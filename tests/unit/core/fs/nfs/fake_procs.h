@@ -47,6 +47,7 @@ struct fake_file {
 	char name[256];
 	uint32_t mode;
 	uint64_t size, durable_size, version;
+	uint32_t set_time_s[2], set_time_ns[2]; /* of access, of modification */
 	uint8_t *data, *durable;
 };
 
@@ -431,6 +432,12 @@ static inline uint32_t fake_do_about(struct fake *s, unsigned proc, struct rd *r
 	}
 	if (proc == FAKE_SETATTR) {
 		(void)fake_get_sattr(s, r, f);
+		for (unsigned i = 0; i < 2; i++) {
+			if (rd_be32(r) != 2)
+				continue;
+			f->set_time_s[i] = rd_be32(r);
+			f->set_time_ns[i] = rd_be32(r);
+		}
 		fake_put_wcc(s, w, f);
 		return 0;
 	}

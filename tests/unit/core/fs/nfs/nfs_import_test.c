@@ -164,6 +164,28 @@ static void test_what_a_truncation_cut_off_reads_as_zeros(void **state)
 	close_file(n, true);
 }
 
+static void test_a_time_before_1970_becomes_1970(void **state)
+{
+	struct vfs_set_attr a = { .valid = VFS_SET_ATIME | VFS_SET_MTIME,
+		                  .atime_ns = 5 * SYNC_NS_PER_S + 7,
+		                  .mtime_ns = (uint64_t)-1 };
+	struct world *w = *state;
+	struct fake_file *f = serve_file(w, "a", 7, 10);
+	struct vfs_node *n = open_file(w, "a", true);
+
+	lock(w);
+	f->set_time_s[1] = f->set_time_ns[1] = 77;
+	unlock(w);
+	assert_int_equal(n->ops->set_attr(n, &a), 0);
+	lock(w);
+	assert_int_equal(f->set_time_s[0], 5);
+	assert_int_equal(f->set_time_ns[0], 7);
+	assert_int_equal(f->set_time_s[1], 0);
+	assert_int_equal(f->set_time_ns[1], 0);
+	unlock(w);
+	close_file(n, true);
+}
+
 static void test_append_goes_to_the_end(void **state)
 {
 	struct world *w = *state;
@@ -412,6 +434,7 @@ int main(void)
 		WITH(test_dirty_data_survives_that_another_client_changed_the_file),
 		WITH(test_own_writes_do_not_drop_the_cache),
 		WITH(test_what_a_truncation_cut_off_reads_as_zeros),
+		WITH(test_a_time_before_1970_becomes_1970),
 		WITH(test_append_goes_to_the_end),
 		WITH(test_an_object_has_one_node),
 		WITH(test_names_are_made_moved_and_removed),
