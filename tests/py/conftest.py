@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     missing = [name for name in ("wfsd", "wfs", "nbdkit-wfs-plugin.so") if not (BUILD / name).exists()]
     if missing:
         raise pytest.UsageError(f"not built: {', '.join(missing)} in {BUILD}; run make")
+    # A shell has what runs in its background ignore these, and programs that are started here would go on doing so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.hookimpl(hookwrapper=True)
