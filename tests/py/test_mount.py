@@ -253,6 +253,11 @@ def test_statfs_tells_of_the_pool(here: Path) -> None:
     figures = os.statvfs(here)
     assert 0 < figures.f_bavail <= figures.f_bfree < figures.f_blocks
     assert figures.f_namemax == 255
+    # Without a limit of objects there may be as many more as there are blocks.
+    assert 0 < figures.f_favail == figures.f_ffree <= figures.f_blocks
+    (here / "one").touch()
+    more = os.statvfs(here)
+    assert more.f_files - more.f_ffree == figures.f_files - figures.f_ffree + 1
 
 
 def test_extended_attributes(here: Path) -> None:

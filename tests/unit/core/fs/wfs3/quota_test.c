@@ -129,10 +129,21 @@ static void test_what_was_there_before_the_first_limit_is_counted(void **state)
 	end(&t);
 }
 
+static void expect_reason(const char *want)
+{
+	char text[256];
+
+	assert_string_equal(err_text(err_get(), -EDQUOT, 0, text, sizeof(text)), want);
+}
+
 static void test_a_limit_is_used_to_its_last_block_and_not_further(void **state)
 {
 	enum quota_class classes[] = { QUOTA_DATASET, QUOTA_USER, QUOTA_GROUP, QUOTA_PROJECT };
 	uint32_t ids[] = { 0, UID, GID, 5 };
+	const char *reasons[] = { "dataset 1 may have 163840 bytes: Disk quota exceeded",
+		                  "user 7 of dataset 1 may have 163840 bytes: Disk quota exceeded",
+		                  "group 8 of dataset 1 may have 163840 bytes: Disk quota exceeded",
+		                  "project 5 of dataset 1 may have 163840 bytes: Disk quota exceeded" };
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++) {
@@ -145,6 +156,7 @@ static void test_a_limit_is_used_to_its_last_block_and_not_further(void **state)
 		set(&t, classes[i], ids[i], 40, 0);
 		assert_ok(write_blocks(n, 0, 40));
 		assert_int_equal(write_blocks(n, 40, 1), -EDQUOT);
+		expect_reason(reasons[i]);
 		/* What is there can be written anew, and room that is given back can be had. */
 		assert_ok(write_blocks(n, 0, 40));
 		assert_ok(n->ops->discard(n, 3 * BLOCK, 2 * BLOCK, 0));
@@ -199,6 +211,7 @@ static void test_objects_are_limited_exactly(void **state)
 	set(&t, QUOTA_DATASET, 0, 0, 4);
 	vfs_node_unref(make_file(t.top, "d"));
 	assert_int_equal(make_type(t.top, "e", VFS_TYPE_FIFO, &n), -EDQUOT);
+	expect_reason("change file tree 1: dataset 1 may have 4 objects: Disk quota exceeded");
 	end(&t);
 }
 
