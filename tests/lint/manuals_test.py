@@ -82,16 +82,26 @@ def test_completion(known, tmp_path, old, new, found):
     assert len(manuals.completion(known, {"--size", "--user", "--server"}, str(script))) == found
 
 
+HEADER = """
+WFS_PUBLIC int wfs_f(struct wfs *w,
+                     unsigned n);
+"""
+HEADER_PAGE = """
+.Ft int
+.Fn wfs_f "struct wfs *w" "unsigned n"
+"""
+
+
 @pytest.mark.parametrize("page, found", [
-    ('.Ft int\n.Fn wfs_f "struct wfs *w" "unsigned n"\n', []),
+    (HEADER_PAGE, []),
     ("", ["libwfs.3: nothing about wfs_f"]),
-    ('.Ft int\n.Fn wfs_f "struct wfs *w" "int n"\n', ["libwfs.3: wfs_f is declared otherwise"]),
-    ('.Ft void\n.Fn wfs_f "struct wfs *w" "unsigned n"\n', ["libwfs.3: wfs_f is declared otherwise"]),
-    ('.Ft int\n.Fn wfs_f "struct wfs *w" "unsigned n"\n.Ft int\n.Fn wfs_g "int n"\n', ["libwfs.3: there is no wfs_g"]),
-    ('.Ft int\n.Fn wfs_f "struct wfs *w" "unsigned n"\n' * 2, ["libwfs.3: wfs_f stands there twice"]),
+    (HEADER_PAGE.replace("unsigned n", "int n"), ["libwfs.3: wfs_f is declared otherwise"]),
+    (HEADER_PAGE.replace(".Ft int", ".Ft void"), ["libwfs.3: wfs_f is declared otherwise"]),
+    (HEADER_PAGE + HEADER_PAGE.replace("wfs_f", "wfs_g"), ["libwfs.3: there is no wfs_g"]),
+    (HEADER_PAGE * 2, ["libwfs.3: wfs_f stands there twice"]),
 ])
 def test_page_of_the_library(page, found):
-    assert manuals.library("WFS_PUBLIC int wfs_f(struct wfs *w,\n                     unsigned n);\n", page) == found
+    assert manuals.library(HEADER, page) == found
 
 
 SCHEMA = """
@@ -119,6 +129,13 @@ KEYS = """
 .BR "socket, tls: listen" " (PATH)"
 .SH FILES
 """
+EXAMPLE = """
+level: 1
+# rpc:
+#  socket: a
+#  tls:
+#    listen: b
+"""
 
 
 @pytest.mark.parametrize("old, new, found", [
@@ -126,13 +143,18 @@ KEYS = """
 def test_page_of_the_configuration(old, new, found):
     sections = manuals.configuration_keys(SCHEMA)
     assert sections == {"": {"level"}, "rpc": {"socket", "tls: listen"}}
-    example = "level: 1\n# rpc:\n#  socket: a\n#  tls:\n#    listen: b\n"
-    assert len(manuals.configuration(sections, KEYS.replace(old, new), example)) == found
+    assert len(manuals.configuration(sections, KEYS.replace(old, new), EXAMPLE)) == found
     if not found:
-        assert len(manuals.configuration(sections, KEYS, example.replace("socket:", ""))) == 1
+        assert len(manuals.configuration(sections, KEYS, EXAMPLE.replace("socket:", ""))) == 1
+
+
+LIST = """
+.It Fl f
+.It Fl -help , Fl o Cm a_b Ns = Ns Ar s , Cm c
+Cm d
+"""
 
 
 def test_tags_of_lists():
-    page = ".It Fl f\n.It Fl -help , Fl o Cm a_b Ns = Ns Ar s , Cm c\nCm d\n"
-    assert manuals.tags("x", {"-f", "--help", "a_b", "c"}, page) == []
-    assert manuals.tags("x", {"d", "-a_b"}, page) == ["x: nothing about -a_b", "x: nothing about d"]
+    assert manuals.tags("x", {"-f", "--help", "a_b", "c"}, LIST) == []
+    assert manuals.tags("x", {"d", "-a_b"}, LIST) == ["x: nothing about -a_b", "x: nothing about d"]
