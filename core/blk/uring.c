@@ -48,13 +48,14 @@ struct ring {
 static _Thread_local struct ring *thread_ring;
 static _Thread_local bool thread_has_none; /* io_uring was refused to this thread */
 
-/* The best set of flags that this kernel knows. */
 /*
  * A ring may get the addresses of one that is gone. The thread sanitizer does not see liburing map memory, and has to
- * be told which of the two came first.
+ * be told which of the two came first: a thread counts its ring here before it unmaps it, and looks here after it has
+ * mapped one.
  */
-static unsigned rings_gone; /* atomic */
+static unsigned rings_going; /* atomic */
 
+/* The best set of flags that this kernel knows. */
 static int init_queue(struct io_uring *u)
 {
 	static const unsigned flag_sets[] = {
@@ -69,7 +70,7 @@ static int init_queue(struct io_uring *u)
 
 		rc = io_uring_queue_init_params(RING_SLOTS, u, &params);
 	}
-	(void)__atomic_load_n(&rings_gone, __ATOMIC_ACQUIRE);
+	(void)__atomic_load_n(&rings_going, __ATOMIC_ACQUIRE);
 	return rc;
 }
 
@@ -112,8 +113,8 @@ void blk_thread_done(void)
 	if (!r)
 		return;
 	always(r->busy == 0);
+	__atomic_add_fetch(&rings_going, 1, __ATOMIC_RELEASE);
 	io_uring_queue_exit(&r->u);
-	__atomic_add_fetch(&rings_gone, 1, __ATOMIC_RELEASE);
 	free(r);
 	thread_ring = NULL;
 }
