@@ -44,6 +44,16 @@ def threads(process: int) -> dict[int, str]:
     return found
 
 
+def servers(process: int) -> list[int]:
+    """Its threads that serve requests: besides the first one only these have not blocked the signal that ends them."""
+    found = []
+    for thread in threads(process):
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/task/{thread}/status").read_text().splitlines())
+        if thread != process and not int(status["SigBlk"], 16) >> signal.SIGUSR1 - 1 & 1:
+            found.append(thread)
+    return found
+
+
 def guards(process: int) -> list[int]:
     """Its guard."""
     found = []
@@ -137,8 +147,7 @@ def test_the_guard_has_the_requests_of_a_killed_mount_given_up(stuck: Stuck, whi
     assert stuck.blocked() and guards(stuck.pid) == [guard]
     if which == signal.SIGABRT:
         # A fault is a signal to the thread that has made it; here one of those that serve requests.
-        thread = next(thread for thread, state in threads(stuck.pid).items() if state != "D" and thread != stuck.pid)
-        assert ctypes.CDLL(None).tgkill(stuck.pid, thread, which) == 0
+        assert ctypes.CDLL(None).tgkill(stuck.pid, servers(stuck.pid)[0], which) == 0
     else:
         os.kill(stuck.pid, which)
     stuck.wait_ended(which)
