@@ -5,7 +5,7 @@
 Rules: who may include whom (include_rules.py); files of at most 600 lines and functions of at most 70, unless
 tests/lint/exceptions.txt says so; an SPDX line and a comment with the purpose; clang-format; no unfinished work; no
 paths of the machine it was written on; manual pages, completion and example configuration that know every call, command,
-option and key (manuals.py).
+option and key (manuals.py); documents that name only what is there (named.py).
 """
 import os
 import pathlib
@@ -17,6 +17,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import include_rules  # noqa: E402
 import manuals  # noqa: E402
+import named  # noqa: E402
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
@@ -171,6 +172,7 @@ def lint(root, with_format=True):
         allowed, problems = {}, problems + [str(error)]
     problems += check_sizes(sizes, allowed)
     problems += manuals.check(root)
+    problems += named.check(root, FOLDERS)
     code = [p for p in all_files if p.endswith(CODE)]
     if with_format and code:
         problems += check_format(root, code)
