@@ -31,25 +31,14 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		reply_attr(req, n, who.seen, &attr);
 }
 
-/* As int64_t: negative before 1970. It reaches 292 years in both directions; other times become the first or the last.
- */
-static uint64_t ns_of(struct timespec t)
-{
-	int64_t ns;
-
-	if (__builtin_mul_overflow(t.tv_sec, INT64_C(1000000000), &ns) || __builtin_add_overflow(ns, t.tv_nsec, &ns))
-		return (uint64_t)(t.tv_sec < 0 ? INT64_MIN : INT64_MAX);
-	return (uint64_t)ns;
-}
-
 static void set_of(const struct stat *st, int what, struct wfs_set_attr *ret)
 {
 	*ret = (struct wfs_set_attr){ .mode = st->st_mode & 07777,
 		                      .uid = st->st_uid,
 		                      .gid = st->st_gid,
 		                      .size_bytes = (uint64_t)st->st_size,
-		                      .atime_ns = ns_of(st->st_atim),
-		                      .mtime_ns = ns_of(st->st_mtim) };
+		                      .atime_ns = wfs_time_to_ns(&st->st_atim),
+		                      .mtime_ns = wfs_time_to_ns(&st->st_mtim) };
 	if (what & FUSE_SET_ATTR_MODE)
 		ret->valid |= WFS_SET_MODE;
 	if (what & FUSE_SET_ATTR_UID)
@@ -116,7 +105,7 @@ static void apply_to_removed(const struct wfs_cred *cred, const struct wfs_set_a
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	attr->ctime_ns = ns_of(now);
+	attr->ctime_ns = wfs_time_to_ns(&now);
 	if (set->valid & WFS_SET_UID)
 		attr->uid = set->uid;
 	if (set->valid & WFS_SET_GID)

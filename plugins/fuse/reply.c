@@ -139,16 +139,6 @@ ino_t number_of(const struct mount *m, uint64_t fsid, uint64_t file_id)
 	return fsid == m->root->fsid ? file_id : file_id ^ (fsid | 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* Times before 1970 are negative, and kept as int64_t. */
-static struct timespec time_of(uint64_t ns)
-{
-	const int64_t per_s = 1000000000;
-	int64_t part = (int64_t)ns % per_s;
-
-	return (struct timespec){ .tv_sec = (int64_t)ns / per_s - (part < 0),
-		                  .tv_nsec = part < 0 ? part + per_s : part };
-}
-
 /*
  * What a file with data occupies, in units of 512 bytes. Never nothing: what is still to be written by the server has
  * no blocks yet, and tar takes a file without blocks for one without data.
@@ -170,10 +160,10 @@ void stat_fill(const struct mount *m, const struct wfs_attr *attr, struct stat *
 		              .st_rdev = makedev((unsigned)(attr->rdev >> 32), (unsigned)attr->rdev),
 		              .st_size = (off_t)attr->size_bytes,
 		              .st_blksize = attr->block_preferred_bytes ? (int)attr->block_preferred_bytes : 4096,
-		              .st_blocks = blocks_of(attr),
-		              .st_atim = time_of(attr->atime_ns),
-		              .st_mtim = time_of(attr->mtime_ns),
-		              .st_ctim = time_of(attr->ctime_ns) };
+		              .st_blocks = blocks_of(attr) };
+	wfs_time_from_ns(attr->atime_ns, &ret->st_atim);
+	wfs_time_from_ns(attr->mtime_ns, &ret->st_mtim);
+	wfs_time_from_ns(attr->ctime_ns, &ret->st_ctim);
 }
 
 void learn_missing(struct mount *m, struct node *n, struct seen seen, _Atomic uint64_t *until)

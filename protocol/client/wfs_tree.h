@@ -22,6 +22,8 @@
 #ifndef WFS_TREE_H
 #define WFS_TREE_H
 
+#include <time.h>
+
 #include "protocol/client/wfs.h"
 
 #ifdef __cplusplus
@@ -78,6 +80,13 @@ struct wfs_attr {
 	uint64_t rdev; /* of device nodes: major << 32 | minor */
 	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970; before, as int64_t */
 };
+
+/*
+ * Times as the system has them, and as they are above. Those reach 292 years in both directions: what is further away
+ * becomes the first or the last of them. Of @ret the nanoseconds are never negative. Pure.
+ */
+WFS_PUBLIC uint64_t wfs_time_to_ns(const struct timespec *t);
+WFS_PUBLIC void wfs_time_from_ns(uint64_t ns, struct timespec *ret);
 
 #define WFS_SET_MODE 1u
 #define WFS_SET_UID 2u

@@ -38,10 +38,11 @@ static void mode_text(const struct wfs_attr *a, char ret[11])
 
 static void time_text(uint64_t ns, char *ret, size_t size)
 {
-	time_t seconds = (int64_t)ns / 1000000000 - ((int64_t)ns % 1000000000 < 0);
+	struct timespec time;
 	struct tm tm;
 
-	if (!localtime_r(&seconds, &tm) || !strftime(ret, size, "%Y-%m-%d %H:%M:%S", &tm))
+	wfs_time_from_ns(ns, &time);
+	if (!localtime_r(&time.tv_sec, &tm) || !strftime(ret, size, "%Y-%m-%d %H:%M:%S", &tm))
 		ret[0] = '\0';
 }
 

@@ -55,11 +55,9 @@ static bool is_itself(const struct wfs_attr *there, int dir_fd, const char *name
 /* Mode and time, then close. */
 static int finish_local(int fd, const struct wfs_attr *a, int err)
 {
-	int64_t part = (int64_t)a->mtime_ns % 1000000000; /* negative before 1970 */
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
-		                     { .tv_sec = (int64_t)a->mtime_ns / 1000000000 - (part < 0),
-		                       .tv_nsec = part < 0 ? part + 1000000000 : part } };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
 
+	wfs_time_from_ns(a->mtime_ns, &times[1]);
 	/* Never setuid or setgid: the owner here is another one. */
 	if (!err && (fchmod(fd, a->mode & 01777) < 0 || futimens(fd, times) < 0))
 		err = local_err("its mode and time cannot be set");

@@ -11,11 +11,6 @@
 #include "core/base/err.h"
 #include "server/ctl/pieces.h"
 
-static uint64_t mtime_of(const struct stat *st)
-{
-	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
-}
-
 /* ---- Directories: there before what is in them, complete after it ---- */
 
 struct dir {
@@ -167,10 +162,10 @@ static int read_whole(int fd, uint8_t *buf, size_t size)
 
 static int put_small(struct pending *p, int fd, const struct stat *st, const char *name, const char *path)
 {
-	struct small f = {
-		.len = (uint32_t)st->st_size,
-		.set = { .valid = WFS_SET_MODE | WFS_SET_MTIME, .mode = st->st_mode & 07777, .mtime_ns = mtime_of(st) }
-	};
+	struct small f = { .len = (uint32_t)st->st_size,
+		           .set = { .valid = WFS_SET_MODE | WFS_SET_MTIME,
+		                    .mode = st->st_mode & 07777,
+		                    .mtime_ns = wfs_time_to_ns(&st->st_mtim) } };
 
 	if (have_batch(p, f.len))
 		return err_get()->code;
@@ -234,7 +229,7 @@ static int finish_large(struct pieces *p, bool failed)
 	struct wfs_set_attr set = { .valid = WFS_SET_SIZE | WFS_SET_MODE | WFS_SET_MTIME,
 		                    .mode = l->st.st_mode & 07777,
 		                    .size_bytes = (uint64_t)l->st.st_size,
-		                    .mtime_ns = mtime_of(&l->st) };
+		                    .mtime_ns = wfs_time_to_ns(&l->st.st_mtim) };
 	int err = 0;
 
 	wfs_close(l->file);
@@ -349,7 +344,7 @@ static int make_dir(struct transfer *t, const char *path, const struct stat *st,
 		d->set = (struct wfs_set_attr){ .valid = WFS_SET_MODE | WFS_SET_MTIME,
 			                        /* setgid may come from the one above */
 			                        .mode = (st->st_mode & 07777) | (there.mode & S_ISGID),
-			                        .mtime_ns = mtime_of(st) };
+			                        .mtime_ns = wfs_time_to_ns(&st->st_mtim) };
 	} else if (err == -EEXIST) {
 		err = wfs_lookup(t->w, NULL, parent, name, &d->fh, &there);
 		if (!err && there.type != WFS_TYPE_DIR)

@@ -61,6 +61,12 @@ class Dirent(c.Structure):
     _fields_ = _fields("wfs_dirent")
 
 
+class Timespec(c.Structure):
+    """Of <time.h>."""
+
+    _fields_ = [("tv_sec", c.c_long), ("tv_nsec", c.c_long)]
+
+
 class Statfs(c.Structure):
     _fields_ = _fields("wfs_statfs")
 
@@ -160,6 +166,13 @@ def call(name: str, *args: object) -> int:
     text = c.create_string_buffer(512)
     CALLS["wfs_error_text"](text, len(text))
     raise OSError(-result, text.value.decode(errors="replace"))
+
+
+def time_there_and_back(seconds: int, ns: int) -> tuple[int, int, int]:
+    """As one number, and as what that becomes again."""
+    number, back = call("wfs_time_to_ns", Timespec(seconds, ns)), Timespec()
+    call("wfs_time_from_ns", number, back)
+    return number, back.tv_sec, back.tv_nsec
 
 
 def counter_fn(found: dict[str, int]) -> CounterFn:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What `wfs` does not let happen to the machine that it runs on: other servers' names, terminals, copies onto themselves."""
 
+import json
 import os
 import socket
 import subprocess
@@ -103,3 +104,12 @@ def test_an_export_without_an_address_is_on_the_server_of_the_other_commands(fil
         assert os.listdir(tmp_path / "mnt") == ["seen"]
     finally:
         subprocess.run(["umount", str(tmp_path / "mnt")], check=False)
+
+
+def test_times_that_nobody_can_keep_become_the_last(files: Files, tmp_path: Path) -> None:
+    for name, size, seconds in (("small", 1, 10**10), ("large", 100_000, 10**10), ("before", 1, -1)):
+        (tmp_path / name).write_bytes(bytes(size))
+        os.utime(tmp_path / name, (seconds, seconds))
+        files.do("put", str(tmp_path / name), "home")
+        kept = json.loads(files.do("--json", "stat", f"home/{name}"))["mtime_ns"]
+        assert kept == (2**63 - 1 if seconds > 0 else -(10**9)), name

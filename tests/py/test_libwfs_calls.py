@@ -53,6 +53,11 @@ def test_every_call_of_the_headers_is_bound() -> None:
     assert len(abi.CALLS) > 100 and abi.CALLS.keys() - bound == set()
 
 
+def test_times_are_numbers_and_back() -> None:
+    assert abi.time_there_and_back(1, 5) == (10**9 + 5, 1, 5)
+    assert abi.time_there_and_back(10**10, 0) == (2**63 - 1, 9_223_372_036, 854_775_807)
+
+
 # Exports, and those that are files.
 
 
