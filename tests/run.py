@@ -3,8 +3,9 @@
 """Runs the tests and adds them up: "tests/run.py PART..." or "tests/run.py all".
 
 Parts: lint, unit:BUILD (release, clang, asan, tsan, ...), sim (the simulator, two minutes), fuzz (the kept corpus and a short run), py, guest; and by itself valgrind. Every part runs even when an earlier one failed.
-The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
+In the end it says what was not run, and why. The last line is "N passed, N failed"; the exit status is not 0 when anything failed or nothing ran.
 """
+import collections
 import concurrent.futures
 import ctypes
 import errno
@@ -53,14 +54,15 @@ class Tally:
     """What one part came to."""
 
     def __init__(self, name):
-        self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
+        self.name, self.passed, self.failed = name, 0, 0
+        self.skipped = collections.Counter()  # by reason
         self.started = time.monotonic()
         self.seconds = 0.0
 
-    def add(self, passed, failed, skipped=0):
+    def add(self, passed, failed, skipped=()):
         self.passed += passed
         self.failed += failed
-        self.skipped += skipped
+        self.skipped.update(skipped)
 
 
 def environment(build="release"):
@@ -170,7 +172,7 @@ def run_program(part, program, prefix, build, before):
         say(f"FAILED  {part} {name}: {passed} passed, {failed} failed, exit status {status}\n{tail(output)}")
     else:
         say(f"ok      {part} {name}: {passed} passed{f', {skipped} skipped' if skipped else ''} ({seconds:.1f} s)")
-    return passed, failed, skipped
+    return passed, failed, {f"{name} cannot run all its tests here": skipped} if skipped else {}
 
 
 def part_unit(tally, build, prefix=None, before=None):
@@ -197,17 +199,17 @@ def part_valgrind(tally):
 
 
 def count_junit(path):
-    """(passed, failed, skipped) of pytest's report; None when there is none."""
+    """(passed, failed, how many were skipped by reason) of pytest's report; None when there is none."""
     try:
         root = xml.etree.ElementTree.parse(path).getroot()
     except (OSError, xml.etree.ElementTree.ParseError):
         return None
-    total = failed = skipped = 0
+    total = failed = 0
+    skipped = collections.Counter(skip.get("message", "no reason") for skip in root.iter("skipped"))
     for suite in root.iter("testsuite"):
         total += int(suite.get("tests", 0))
         failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        skipped += int(suite.get("skipped", 0))
-    return max(0, total - failed - skipped), failed, skipped
+    return max(0, total - failed - skipped.total()), failed, skipped
 
 
 def part_pytest(tally, places, build="release", before=None):
@@ -220,12 +222,13 @@ def part_pytest(tally, places, build="release", before=None):
     status, output = run(command, limit_s, environment(build), before=before)
     counts = count_junit(report)
     if counts is None:
-        counts = (0, 1, 0)
+        counts = (0, 1, {})
     elif status not in (0, 1, 5) and counts[1] == 0:
         counts = (counts[0], 1, counts[2])
     tally.add(*counts)
+    skipped = sum(counts[2].values())
     word = "FAILED" if counts[1] else "ok"
-    say(f"{word:7} {tally.name}: {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped\n{tail(output)}")
+    say(f"{word:7} {tally.name}: {counts[0]} passed, {counts[1]} failed, {skipped} skipped\n{tail(output)}")
 
 
 def part_lint(tally):
@@ -305,7 +308,10 @@ def main(arguments):
     tallies = [run_part(p) for p in parts]
     say("")
     for t in tallies:
-        say(f"{t.name:14} {t.passed:6} passed {t.failed:5} failed {t.skipped:5} skipped {t.seconds:7.1f} s")
+        say(f"{t.name:14} {t.passed:6} passed {t.failed:5} failed {t.skipped.total():5} skipped {t.seconds:7.1f} s")
+    for t in tallies:
+        for reason, count in t.skipped.most_common():
+            say(f"not run: {count} of {t.name}: {reason}")
     passed, failed = sum(t.passed for t in tallies), sum(t.failed for t in tallies)
     say(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1

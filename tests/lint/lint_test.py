@@ -241,6 +241,30 @@ def test_part_without_tests_has_failed(capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed"
 
 
+def test_what_was_not_run_is_told_before_the_last_line(capsys, monkeypatch, tmp_path):
+    (tmp_path / "a_test.py").write_text("""
+import pytest
+
+def test_a():
+    pass
+
+@pytest.mark.skip(reason="there is no moon")
+@pytest.mark.parametrize("n", [1, 2])
+def test_b(n):
+    pass
+
+def test_c():
+    pytest.skip("it rains")
+""")
+    (tmp_path / "build").mkdir()
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "make", lambda *_: True)
+    monkeypatch.setattr(run, "part_py", lambda tally: run.part_pytest(tally, [tmp_path]))
+    assert run.main(["py"]) == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "not run: 2 of py: there is no moon", "not run: 1 of py: it rains", "1 passed, 0 failed"]
+
+
 def test_part_that_breaks_does_not_stop_the_others(capsys, monkeypatch):
     def breaks(*_):
         raise OSError("no fork")
