@@ -292,6 +292,7 @@ static int run_op(struct compound *c, const struct wfsp_op *op)
 	}
 	if (err == -EAGAIN && nowait_here())
 		return err;
+	c->made_file = !err && op->code == WFSP_OP_CREATE && op->type == WFSP_TYPE_FILE && res.created;
 	c->begun_ns = sync_now_ns(); /* the next one */
 	if (!nowait_here())
 		note_time(c, op, c->begun_ns - start_ns);

@@ -168,7 +168,6 @@ struct node {
 	struct rpc_handle *descriptor; /* h belongs to it; otherwise it is closed with the compound */
 	struct vfs_handle *io; /* the same object, opened for data by this compound */
 	unsigned io_access;
-	bool fresh; /* a file that this compound has made */
 };
 
 struct compound {
@@ -184,6 +183,7 @@ struct compound {
 	uint64_t begun_ns; /* when the running operation was */
 	uint64_t loop_until_ns; /* on the loop: when a worker is to go on */
 	bool created; /* by the running PUT_FILE, which has made its file already */
+	bool made_file; /* the last operation was the CREATE of a file, which has made it */
 	struct vfs_room room; /* for the data of that one */
 	struct node *current, *saved;
 	struct node *after[WFSP_OPS_MAX]; /* what was current behind each */

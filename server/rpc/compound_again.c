@@ -175,10 +175,7 @@ static int answer(struct compound *c, const struct wfsp_op *op, const struct vfs
 	switch (op->code) {
 	case WFSP_OP_CREATE:
 		res->created = true;
-		err = compound_enter_created(c, r->number, op->access);
-		if (!err && c->current)
-			c->current->fresh = true;
-		return err;
+		return compound_enter_created(c, r->number, op->access);
 	case WFSP_OP_CREATE_NAMELESS: {
 		struct node *dir = c->current;
 

@@ -245,7 +245,6 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 	const struct vfs_cred *cred = &nobody;
 	struct vfs_handle *h = c->current->h;
 	struct vfs_stat st;
-	bool cut;
 	int err = 0;
 
 	if (op->set.valid & ~WFSP_SET_ALL)
@@ -255,13 +254,11 @@ int op_setattr(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res 
 		return err_set(-EINVAL, "by a descriptor for writing, the size can be set, and nothing else");
 	if (c->current->tree)
 		err = compound_cred(c, &cred);
-	/* There is nothing to cut off, and it stays setuid, if it was made so: open(2) with O_TRUNC. */
-	cut = !c->current->fresh || op->set.valid != WFSP_SET_SIZE || op->set.size_bytes;
-	if (!err && !cut) {
+	/* open(2) with O_TRUNC cuts nothing off a file that it makes: that stays setuid, if it was made so, and keeps
+	 * what others have written since, also when all of it is repeated. */
+	if (!err && c->made_file && op->set.valid == WFSP_SET_SIZE && !op->set.size_bytes)
 		err = vfs_stat(h, &st);
-		cut = !err && (st.type != VFS_TYPE_FILE || st.size_bytes || st.allocated_bytes);
-	}
-	if (!err && cut)
+	else if (!err)
 		err = vfs_set_attr(h, cred, &attr, &st);
 	if (!err)
 		compound_attr(c->current->tree, &st, &res->attr);
@@ -339,10 +336,8 @@ int op_create(struct compound *c, const struct wfsp_op *op, struct wfsp_op_res *
 		if (err != -ENOENT || res->created)
 			break;
 	}
-	if (!err) {
+	if (!err)
 		compound_enter(c, tree, h, op->access);
-		c->current->fresh = res->created;
-	}
 	return err;
 }
 

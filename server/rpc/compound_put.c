@@ -115,7 +115,6 @@ static int put_as_one(struct compound *c, const struct wfsp_op *op, struct wfsp_
 	/* It may be gone again: then these are the attributes that it had, and nothing is current. */
 	if (err || !c->current)
 		return err;
-	c->current->fresh = c->created;
 	err = vfs_stat(c->current->h, &st);
 	if (!err)
 		compound_attr(c->current->tree, &st, &res->attr);

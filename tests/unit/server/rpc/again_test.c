@@ -177,6 +177,41 @@ static void test_a_whole_file_is_put_once(void **state)
 	assert_memory_equal(entry(t, "g")->node->data, "text", 4);
 }
 
+/* Nothing is cut off a file that the request has made: not now, and not when it is sent again. */
+static void test_a_file_that_was_made_is_not_emptied_when_others_have_written(void **state)
+{
+	struct tree_fixture *t = *state;
+	const struct wfsp_op empty = { .code = WFSP_OP_SETATTR, .set = { .valid = WFSP_SET_SIZE } };
+	const struct wfsp_op ops[] = {
+		root,
+		{ .code = WFSP_OP_CREATE, .type = WFSP_TYPE_FILE, .name = BYTES("f"), .access = WFSP_ACCESS_WRITE },
+		empty
+	};
+	const struct wfsp_op others[] = { root,
+		                          { .code = WFSP_OP_LOOKUP, .name = BYTES("f") },
+		                          { .code = WFSP_OP_WRITE, .data = BYTES("text") } };
+	struct wfsp_op_res last;
+	uint32_t count;
+	int fd = connect_as(t, 1);
+
+	assert_int_equal(run(fd, SLOT(1, 1), ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(run(fd, plain, others, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	restart(t);
+	close(fd);
+	fd = connect_as(t, 1);
+	assert_int_equal(run(fd, SLOT(1, 1), ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(last.attr.size_bytes, 4);
+	assert_memory_equal(entry(t, "f")->node->data, "text", 4);
+	/* It is there now. */
+	assert_int_equal(run(fd, SLOT(1, 2), ops, 3, &count, &last), WFSP_OK);
+	assert_int_equal(last.status, WFSP_OK);
+	assert_int_equal(last.attr.size_bytes, 0);
+	close(fd);
+}
+
 static void test_what_was_not_done_is_done(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -431,6 +466,7 @@ int main(void)
 		T(test_data_is_written_again_only_where_nobody_else_wrote),
 		T(test_a_guard_is_passed_again_when_what_it_guards_was_done),
 		T(test_a_whole_file_is_put_once),
+		T(test_a_file_that_was_made_is_not_emptied_when_others_have_written),
 		T(test_what_was_not_done_is_done),
 		T(test_numbers_that_are_over_and_other_requests_are_refused),
 		T(test_another_client_is_answered_nothing),
