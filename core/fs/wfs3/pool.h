@@ -247,6 +247,7 @@ struct pool {
 	uint64_t collapse_count; /* atomic: of those; changes inside the gate */
 	uint64_t settled_collapses; /* collapse_count when the end of the open group was last looked at; its committer's
 	                             */
+	bool log_settled; /* whether the log can be written was seen then; likewise */
 	struct filetx_table *transactions;
 	bool has_transactions; /* atomic; the labels say that there may be some */
 	bool has_answers; /* atomic; likewise, behind results of requests */

@@ -174,7 +174,8 @@ static int freeze_dataset(struct dataset *ds, uint64_t txg)
 
 /*
  * With the gate held exclusively: is all as it was when the log was looked at? It closed since then; or it is not
- * released, and a range began to be taken out of a file; or something is going on at a page that is carried.
+ * released, and a range began to be taken out of a file; or the group has become delicate, and whether the log can be
+ * written is not known yet; or something is going on at a page that is carried.
  */
 static bool log_is_settled(struct pool *p, bool released, struct carry *carry)
 {
@@ -185,6 +186,8 @@ static bool log_is_settled(struct pool *p, bool released, struct carry *carry)
 	if (!released && p->settled_collapses != __atomic_load_n(&p->collapse_count, __ATOMIC_RELAXED))
 		return false;
 	carry->delicate = txg_is_delicate(p);
+	if (carry->delicate && !p->log_settled)
+		return false;
 	return carry_copy(carry);
 }
 

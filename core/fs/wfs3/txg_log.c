@@ -101,8 +101,9 @@ static bool group_needs_release(struct pool *p, uint64_t closed_txg)
 
 	if (closed_txg < txg)
 		return false;
-	return LOAD(p->newest_tx_txg) == txg || LOAD(p->unlogged_collapse_txg) == txg ||
-	       (LOAD(p->newest_collapse_txg) == txg && closed_txg > txg);
+	if (LOAD(p->newest_tx_txg) == txg || LOAD(p->unlogged_collapse_txg) == txg)
+		return true;
+	return closed_txg > txg && LOAD(p->newest_collapse_txg) == txg;
 }
 
 bool txg_is_delicate(const struct pool *p)
@@ -128,10 +129,11 @@ int txg_settle_transactions(struct pool *p, bool released, bool carried)
 	uint64_t closed_txg;
 	int ret, failed;
 
-	/* Ranges that begin to be taken out of files do not wait for the gate: the freeze notices those that come now.
-	 */
+	/* Ranges that begin to be taken out of files, and new names, do not wait for the gate: the freeze notices those
+	 * that come now. */
 	p->settled_collapses = __atomic_load_n(&p->collapse_count, __ATOMIC_ACQUIRE);
-	if ((!pages && !txg_is_delicate(p)) || MUTATE(TX_NOT_SETTLED))
+	p->log_settled = pages || txg_is_delicate(p);
+	if (!p->log_settled || MUTATE(TX_NOT_SETTLED))
 		return 0;
 	failed = pages ? flush_transactions(p) : 0;
 	ret = wal_sync(p->wal, &closed_txg);
@@ -166,9 +168,10 @@ int txg_settle_log(struct pool *p, uint64_t txg, const struct carry *carry, bool
 	ret = wal_sync(p->wal, &closed_txg);
 	if (ret)
 		return ret;
-	/* A log without room closes for the next group only. */
+	/* A log without room closes for the next group only. One that was closed for this group when it was released
+	 * has taken nothing of it since, so what it lost after that is of the next group. */
 	lost = carry->batch_lost || closed_txg > txg + 1;
-	if (lost && carry->delicate)
+	if (lost && carry->delicate && p->log_closed_txg < txg)
 		return err_set(-EIO,
 		               "the log lost a part of what a transaction, a range that is taken out of a file, or "
 		               "a new name replaced");
