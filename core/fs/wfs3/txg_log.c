@@ -103,7 +103,7 @@ static bool group_needs_release(struct pool *p, uint64_t closed_txg)
 		return false;
 	if (LOAD(p->newest_tx_txg) == txg || LOAD(p->unlogged_collapse_txg) == txg)
 		return true;
-	return closed_txg > txg && LOAD(p->newest_collapse_txg) == txg;
+	return closed_txg > txg && (LOAD(p->newest_collapse_txg) == txg || LOAD(p->newest_replace_txg) == txg);
 }
 
 bool txg_is_delicate(const struct pool *p)

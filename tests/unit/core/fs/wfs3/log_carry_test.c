@@ -294,20 +294,30 @@ static void test_a_log_that_is_full_for_the_next_group_has_what_is_carried(void 
 	stuck_done(&s);
 }
 
+#define MANY 40u
+
+/* More than can be carried, and of two files. Returns the first one. */
+static struct vfs_node *stuck_init_many(struct stuck *s)
+{
+	struct vfs_node *first;
+
+	stuck_init(s, 2);
+	first = s->big;
+	s->big = node_at(s->t.top, "big2");
+	for (unsigned i = 0; i < MANY; i++)
+		write_stuck(s, STUCK + i, 4000 + i);
+	assert_ok(s->big->ops->flush(s->big, 0));
+	assert_int_equal(object_flush(NULL, filetree_object(s->big)), -EIO);
+	return first;
+}
+
 static void test_more_of_them_than_can_be_carried_keep_the_log(void **state)
 {
 	struct vfs_node *more;
 	struct stuck s;
 
 	(void)state;
-	stuck_init(&s, 2);
-	/* Another file's, which come behind the first ones. */
-	more = s.big;
-	s.big = node_at(s.t.top, "big2");
-	for (unsigned i = 0; i < 40; i++)
-		write_stuck(&s, STUCK + i, 4000 + i);
-	assert_ok(s.big->ops->flush(s.big, 0));
-	assert_int_equal(object_flush(NULL, filetree_object(s.big)), -EIO);
+	more = stuck_init_many(&s);
 	assert_ok(txg_force(s.t.pool, 2));
 	assert_int_equal(s.t.pool->carried_pages, 0);
 	close_log(s.t.pool);
@@ -324,8 +334,33 @@ static void test_more_of_them_than_can_be_carried_keep_the_log(void **state)
 	expect_stuck(&s, STUCK + 1, 1001);
 	vfs_node_unref(s.big);
 	s.big = node_at(s.t.top, "big2");
-	for (unsigned i = 0; i < 40; i++)
+	for (unsigned i = 0; i < MANY; i++)
 		expect_stuck(&s, STUCK + i, 4000 + i);
+	stuck_done(&s);
+}
+
+/* The log has lost what the file has, and that cannot be written back: the name is not durable without it. */
+static void test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_being(void **state)
+{
+	const struct space_layout *layout;
+	struct vfs_node *more, *other;
+	struct stuck s;
+
+	(void)state;
+	more = stuck_init_many(&s);
+	flush_other(&s, 7);
+	other = node_at(s.t.top, "other");
+	assert_ok(other->ops->flush(other, 0));
+	vfs_node_unref(other);
+	layout = &s.t.pool->devices[0].label.layout;
+	blk_sim_break(s.t.f.devs[0], layout->log_offset, layout->log_bytes, true);
+	write_stuck(&s, STUCK + MANY, 5000);
+	assert_ok(rename_to(s.t.top, "big2", s.t.top, "other", 0));
+	assert_int_equal(txg_force(s.t.pool, 1), -EIO);
+	assert_true(s.t.pool->failed);
+	vfs_node_unref(more);
+	stuck_crash(&s);
+	expect_other(&s, 7);
 	stuck_done(&s);
 }
 
@@ -337,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_what_comes_after_a_page_was_carried_is_newer),
 		cmocka_unit_test(test_a_log_that_is_full_for_the_next_group_has_what_is_carried),
 		cmocka_unit_test(test_more_of_them_than_can_be_carried_keep_the_log),
+		cmocka_unit_test(test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_being),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
