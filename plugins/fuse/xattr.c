@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Extended attributes, POSIX ACLs among them. The kernel asks for an ACL with most checks of permissions, and for the
- * capabilities of a file before it is written: what is known to be missing is answered at once.
+ * capabilities of a file before it is written: what is known to be missing is answered at once. One is of the mount,
+ * and not on the server: which file it is there.
  */
 #include <errno.h>
 #include <linux/xattr.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +29,20 @@ static _Atomic uint64_t *missing_until(struct node *n, const char *name)
 	return NULL;
 }
 
+static void reply_file(fuse_req_t req, const struct node *n, size_t size)
+{
+	char text[64];
+	size_t len = (size_t)snprintf(text, sizeof(text), WFS_FILE_FORMAT, (unsigned long long)n->fsid,
+	                              (unsigned long long)n->file_id);
+
+	if (!size)
+		(void)fuse_reply_xattr(req, len);
+	else if (size < len)
+		reply_err(req, -ERANGE);
+	else
+		(void)fuse_reply_buf(req, text, len);
+}
+
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct mount *m = mount_of(req);
@@ -37,6 +53,10 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	size_t len;
 	int err;
 
+	if (strcmp(name, WFS_FILE_XATTR) == 0) {
+		reply_file(req, n, size);
+		return;
+	}
 	if (missing && node_now_ns() < atomic_load(missing)) {
 		reply_err(req, -ENODATA);
 		return;

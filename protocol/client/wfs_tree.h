@@ -88,6 +88,13 @@ struct wfs_attr {
 WFS_PUBLIC uint64_t wfs_time_to_ns(const struct timespec *t);
 WFS_PUBLIC void wfs_time_from_ns(uint64_t ns, struct timespec *ret);
 
+/*
+ * What a file of a mounted export is on the server: wfs-fuse answers that extended attribute itself, for every file,
+ * with its fsid and its file_id (each unsigned long long) in that format.
+ */
+#define WFS_FILE_XATTR "system.wfs.file"
+#define WFS_FILE_FORMAT "%016llx:%016llx"
+
 #define WFS_SET_MODE 1u
 #define WFS_SET_UID 2u
 #define WFS_SET_GID 4u

@@ -34,22 +34,20 @@ static int write_whole(int fd, const uint8_t *p, size_t len, uint64_t at)
 	return 0;
 }
 
-/* A new file in place of whatever has that name. */
-static int create_local(int dir_fd, const char *name)
+/* An empty file in place of whatever has that name, but for @there itself. */
+static int create_local(int dir_fd, const char *name, const struct wfs_attr *there)
 {
-	int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), err = 0;
 
-	return fd < 0 ? local_err("it cannot be created here") : fd;
-}
-
-static bool is_itself(const struct wfs_attr *there, int dir_fd, const char *name)
-{
-	int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	bool same = fd >= 0 && transfer_is_itself(fd, there);
-
-	if (fd >= 0)
+	if (fd < 0)
+		return local_err("it cannot be created here");
+	if (transfer_is_itself(fd, there))
+		err = err_set(-EINVAL, "it is the same file as its copy");
+	else if (ftruncate(fd, 0) < 0)
+		err = local_err("it cannot be emptied");
+	if (err)
 		close(fd);
-	return same;
+	return err ? err : fd;
 }
 
 /* Mode and time, then close. */
@@ -177,10 +175,8 @@ static void large_job(void *arg, unsigned worker)
 	int err = transfer_is_gone(t) ? transfer_no_server()
 	                              : wfs_open_fh(t->w, NULL, &l->e.fh, WFS_ACCESS_READ, &l->file);
 
-	if (!err && is_itself(&l->e.attr, l->dir->fd, l->name))
-		err = err_set(-EINVAL, "it is the same file as its copy");
 	if (!err) {
-		l->fd = create_local(l->dir->fd, l->name);
+		l->fd = create_local(l->dir->fd, l->name, &l->e.attr);
 		err = l->fd < 0 ? l->fd : get_ranges(l, worker);
 	}
 	pieces_end(&l->pieces, worker, err);
@@ -248,7 +244,7 @@ static void skip_small(const struct batch *s, size_t i)
 
 static int save_small(const struct batch *s, size_t i, const uint8_t *data, const struct small *small)
 {
-	int fd = create_local(s->dir->fd, s->e[i].name);
+	int fd = create_local(s->dir->fd, s->e[i].name, &small->attr);
 
 	return fd < 0 ? fd : finish_local(fd, &small->attr, write_whole(fd, data, small->len, 0));
 }

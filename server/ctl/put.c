@@ -267,8 +267,14 @@ static int create_remote(struct large *l)
 	struct wfs *w = l->pieces.t->w;
 	struct wfs_attr there;
 
-	if (wfs_lookup(w, NULL, &l->dir->fh, l->name, &l->fh, &there) == 0 && transfer_is_itself(l->fd, &there))
-		return err_set(-EINVAL, "it is the same file as its copy");
+	if (transfer_is_mounted(l->fd)) {
+		int err = wfs_lookup(w, NULL, &l->dir->fh, l->name, &l->fh, &there);
+
+		if (!err && transfer_is_itself(l->fd, &there))
+			err = err_set(-EINVAL, "it is the same file as its copy");
+		if (err && err != -ENOENT)
+			return err;
+	}
 	return wfs_create(w, NULL, &l->dir->fh, l->name, l->st.st_mode & 0777, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE,
 	                  &l->file, &l->fh, NULL, NULL);
 }

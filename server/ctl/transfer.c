@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #include "core/base/err.h"
 #include "server/ctl/size.h"
@@ -67,15 +65,19 @@ int transfer_no_server(void)
 	return err_set(-ETIMEDOUT, "there is no server");
 }
 
+bool transfer_is_mounted(int fd)
+{
+	return fgetxattr(fd, WFS_FILE_XATTR, NULL, 0) > 0;
+}
+
 bool transfer_is_itself(int fd, const struct wfs_attr *there)
 {
-	struct statfs fs;
-	struct stat st;
+	char here[64], wanted[64];
+	ssize_t len = fgetxattr(fd, WFS_FILE_XATTR, here, sizeof(here));
+	int wanted_len = snprintf(wanted, sizeof(wanted), WFS_FILE_FORMAT, (unsigned long long)there->fsid,
+	                          (unsigned long long)there->file_id);
 
-	return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC && fstat(fd, &st) == 0 &&
-	       there->type == WFS_TYPE_FILE && S_ISREG(st.st_mode) && st.st_ino == there->file_id &&
-	       (uint64_t)st.st_size == there->size_bytes &&
-	       (uint64_t)st.st_mtim.tv_nsec == there->mtime_ns % 1000000000u;
+	return len == wanted_len && memcmp(here, wanted, (size_t)len) == 0;
 }
 
 int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end)

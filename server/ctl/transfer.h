@@ -40,10 +40,9 @@ void transfer_add(struct transfer *t, uint64_t files, uint64_t bytes);
 bool transfer_is_gone(struct transfer *t);
 /* Why not then; transfer_skip_err() has said so already. */
 int transfer_no_server(void);
-/*
- * Is the local file @fd (O_PATH will do) the same as that one on the server, by a mount of it? Whoever truncates the
- * one to fill it with the other loses both.
- */
+/* Is the local file @fd one of a server, by a mount? Asks no server. */
+bool transfer_is_mounted(int fd);
+/* And that one? Whoever truncates the one to fill it with the other loses both. */
 bool transfer_is_itself(int fd, const struct wfs_attr *there);
 /*
  * The next range of a file on the server that has data, from *@at on: holes are left out, so that they stay holes.

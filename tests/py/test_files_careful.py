@@ -106,6 +106,59 @@ def test_an_export_without_an_address_is_on_the_server_of_the_other_commands(fil
         subprocess.run(["umount", str(tmp_path / "mnt")], check=False)
 
 
+@pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+def test_another_file_of_the_same_number_and_size_is_no_copy_of_itself(files: Files, tmp_path: Path) -> None:
+    files.box.wfs("fs", "create", "tank/other")
+    files.box.add_export("tank/other", "other")
+    local = tmp_path / "big"
+    numbers = []
+    for export in ("home", "other"):
+        local.write_bytes(export[:1].encode() * (1 << 20))
+        os.utime(local, (1000, 1000))
+        files.do("put", str(local), export)
+        numbers.append(json.loads(files.do("--json", "stat", f"{export}/big"))["file_id"])
+    assert numbers[0] == numbers[1]
+    mount = Mount(f"unix:{files.box.rpc_socket}/home", tmp_path / "mnt").start()
+    try:
+        files.do("put", str(mount / "big"), "other")
+        assert files.do("cat", "other/big") == "h" * (1 << 20)
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
+
+
+@pytest.mark.skipif(mounts.why_not() is not None, reason=str(mounts.why_not()))
+def test_a_file_of_a_file_system_below_the_mounted_one_is_not_copied_onto_itself(files: Files, tmp_path: Path) -> None:
+    files.box.add_export("/tank", "pool")
+    data = {"big": os.urandom(1 << 20), "small": os.urandom(100)}
+    for name, content in data.items():
+        (tmp_path / name).write_bytes(content)
+        files.do("put", str(tmp_path / name), "home")
+    mount = Mount(f"unix:{files.box.rpc_socket}/pool", tmp_path / "mnt").start()
+    try:
+        home = mount / "home"
+        for name, content in data.items():
+            assert "the same file" in files.fails("get", f"pool/home/{name}", str(home))
+            assert (home / name).read_bytes() == content
+        assert "the same file" in files.fails("put", str(home / "big"), "home")
+        assert (home / "big").read_bytes() == data["big"]
+        assert mount.stop() == 0
+    finally:
+        mount.dispose()
+
+
+def test_files_that_are_not_of_a_mount_are_sent_without_looking_for_themselves(files: Files, tmp_path: Path) -> None:
+    def looked_up() -> float:
+        return files.box.metrics().sum("wfsd_rpc_tree_operations_total", operation="lookup")
+
+    (tmp_path / "d").mkdir()
+    for i in range(5):
+        (tmp_path / "d" / f"large{i}").write_bytes(bytes(100_000))
+    before = looked_up()
+    files.do("put", str(tmp_path / "d"), "home")
+    assert looked_up() == before
+
+
 def test_times_that_nobody_can_keep_become_the_last(files: Files, tmp_path: Path) -> None:
     for name, size, seconds in (("small", 1, 10**10), ("large", 100_000, 10**10), ("before", 1, -1)):
         (tmp_path / name).write_bytes(bytes(size))
