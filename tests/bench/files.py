@@ -77,7 +77,8 @@ def main() -> int:
     print("| row | median | best | unit |\n| --- | --- | --- | --- |")
     for name, (_, unit) in runs[0].items():
         values = [run[name][0] for run in runs]
-        print(f"| {name} | {statistics.median(values):,.1f} | {max(values):,.1f} | {unit} |")
+        best = min(values) if unit == "us" else max(values)
+        print(f"| {name} | {statistics.median(values):,.1f} | {best:,.1f} | {unit} |")
     return 0
 
 
