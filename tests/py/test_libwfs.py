@@ -54,17 +54,13 @@ def test_names_that_must_be_refused(address: str) -> None:
         w.make(root, "dir")
         for name, number in (("", errno.ENOENT), (".", errno.EINVAL), ("..", errno.EINVAL), ("a/b", errno.EINVAL),
                              ("x" * 256, errno.ENAMETOOLONG)):
-            with pytest.raises(OSError) as failure:
-                w.make(root, name)
-            assert failure.value.errno in (number, errno.EEXIST), (name, failure.value)
+            fails(number, w.make, root, name)
         assert w.lookup(root, "../../dir/../..") == root
         fails(errno.ENAMETOOLONG, w.lookup, root, "x/" * 3000)
         fails(errno.ENOENT, w.lookup, root, "../etc/passwd")
         forged = Handle.from_buffer_copy(bytes(root))
         forged.bytes[20] ^= 1
-        with pytest.raises(OSError) as failure:
-            w.attr(forged)
-        assert failure.value.errno in (errno.EBADF, errno.ESTALE)
+        fails(errno.EBADF, w.attr, forged)
         assert w.list(root) == ["dir"]
 
 
