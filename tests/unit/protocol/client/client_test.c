@@ -7,7 +7,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/sync.h"
-#include "protocol/client/wfs.h"
+#include "protocol/client/wfs_tree.h"
 #include "protocol/rpc/record.h"
 #include "protocol/rpc/rpc_msg.h"
 #include "protocol/wfs_proto.h"
@@ -384,6 +384,35 @@ static void test_another_file_under_the_name_is_stale(void **state)
 	stop(s, f);
 }
 
+static void test_a_file_that_shares_an_earlier_life_is_opened_once_more(void **state)
+{
+	struct wfs_ledger *l = wfs_ledger_new();
+	struct script *s = *state;
+	struct wfs_file *f;
+	struct wfs *w;
+
+	s->boots[1] = 2;
+	w = start(s, 10000);
+	f = open_file(w);
+	wfs_file_share(f, l, wfs_ledger_seen(l));
+	assert_int_equal(wfs_pwrite(f, "x", 1, 0, 0), 0);
+	wfs_close(f);
+	f = open_file(w);
+	s->deeds[0] = HANG_UP;
+	expect_read(s, f);
+	assert_int_equal(s->opens, 3);
+	assert_int_equal(s->closes, 1);
+	/* Its descriptor is of the second life, what was written of the first one. */
+	wfs_file_share(f, l, wfs_ledger_seen(l));
+	assert_int_equal(s->closes, 2);
+	assert_int_equal(wfs_flush(f), -EIO);
+	assert_int_equal(s->opens, 4);
+	assert_int_equal(wfs_flush(f), 0);
+	wfs_ledger_unref(l);
+	stop(s, f);
+	assert_int_equal(s->closes, 3);
+}
+
 static void test_bad_addresses_are_refused(void **state)
 {
 	static const char *const bad[] = { "",       "unix:",   "tcp:", "tcp:host", "tcp:host:",
@@ -412,6 +441,7 @@ int main(void)
 		T(test_a_restart_after_a_crash_fails_the_next_flush),
 		T(test_a_restart_after_a_clean_end_loses_nothing),
 		T(test_another_file_under_the_name_is_stale),
+		T(test_a_file_that_shares_an_earlier_life_is_opened_once_more),
 		cmocka_unit_test(test_bad_addresses_are_refused),
 	};
 
