@@ -378,15 +378,7 @@ static void fill_slots(int fd)
 
 static int connect_number(struct tree_fixture *t, uint8_t id, uint32_t number)
 {
-	struct wfsp_hello_args a = { .client_id = { id }, .connection = number };
-	static uint8_t buf[4096];
-	int fd = raw_connect(t->f);
-	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
-
-	wfsp_put_hello_args(&w, &a);
-	raw_call_end(fd, &w);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
+	return connect_with(t, (struct wfsp_hello_args){ .client_id = { id }, .connection = number });
 }
 
 static void test_a_client_that_fills_its_slots_loses_only_its_own_answers(void **state)

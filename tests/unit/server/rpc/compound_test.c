@@ -186,16 +186,12 @@ static void test_sessions_of_clients_that_come_and_go_do_not_pile_up(void **stat
 	size_t half = 0;
 	uint64_t until;
 	uint32_t count;
-	uint8_t buf[4096];
 
 	for (uint32_t i = 0; i < 10000; i++) {
-		int fd = raw_connect(t->f);
-		struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+		int fd;
 
 		put_be32(a.client_id, i);
-		wfsp_put_hello_args(&w, &a);
-		raw_call_end(fd, &w);
-		assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+		fd = connect_with(t, a);
 		assert_int_equal(run(fd, how, ops, 2, &count, &last), WFSP_OK);
 		close(fd);
 		if (i == 5000)

@@ -8,15 +8,10 @@ static const struct wfsp_op make = { .code = WFSP_OP_CREATE, .type = WFSP_TYPE_F
 
 static int connect_for(struct tree_fixture *t, uint8_t id, uint32_t lease_s)
 {
-	struct wfsp_hello_args a = { .client_id = { id }, .connection = 3, .client_name = "raw", .lease_s = lease_s };
-	static uint8_t buf[4096];
-	int fd = raw_connect(t->f);
-	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+	struct wfsp_hello_args a = RAW_CLIENT(id);
 
-	wfsp_put_hello_args(&w, &a);
-	raw_call_end(fd, &w);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
+	a.lease_s = lease_s;
+	return connect_with(t, a);
 }
 
 static void wait_until_no_session(struct tree_fixture *t)

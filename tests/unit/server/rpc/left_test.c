@@ -5,51 +5,23 @@
 #include "tests/unit/server/rpc/tank_fixture.h"
 
 #define HOSTILE 600u /* sessions; their answers are half as much again as a peer may have */
-#define BULK 60000u
-
-/* The file "bulk", which is read in transactions, so that their answers are long. */
-static void make_bulk(struct tank *k)
-{
-	static uint8_t data[BULK];
-	static struct reply r;
-	const struct wfsp_op ops[] = { root, CREATE("bulk"), { .code = WFSP_OP_WRITE, .data = { data, BULK } } };
-	int fd = connect_as(&k->t, 9);
-
-	for (unsigned i = 0; i < BULK; i++)
-		data[i] = (uint8_t)(i * 7919 >> 3);
-	ask_well(fd, plain, ops, 3, &r);
-	close(fd);
-}
 
 static int connect_number(struct tank *k, uint32_t client)
 {
-	struct wfsp_hello_args a = { .connection = 3, .client_name = "raw" };
-	uint8_t buf[4096];
-	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
-	int fd = raw_connect(k->t.f);
+	struct wfsp_hello_args a = RAW_CLIENT(0);
 
 	put_be32(a.client_id + 4, client + 1);
-	wfsp_put_hello_args(&w, &a);
-	raw_call_end(fd, &w);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
+	return connect_with(&k->t, a);
 }
 
 /* One transaction with a long answer, in the first slot. */
-static void ask_bulky(int fd, uint32_t number, struct reply *ret)
+static void ask_once(int fd, uint32_t number, struct reply *ret)
 {
-	char name[16];
-	struct wfsp_op ops[] = { root,
-		                 BEGIN,
-		                 { .code = WFSP_OP_LOOKUP, .name = BYTES("bulk") },
-		                 { .code = WFSP_OP_READ, .max_bytes = BULK },
-		                 root,
-		                 CREATE(""),
-		                 COMMIT };
+	struct wfsp_op_res last;
 
-	snprintf(name, sizeof(name), "n%u", number);
-	ops[5].name = (struct wfsp_bytes){ (const uint8_t *)name, (uint32_t)strlen(name) };
-	ask_well(fd, SLOT(1, 1), ops, 7, ret);
+	ask_bulky(fd, SLOT(1, 1), number, ret);
+	assert_int_equal(take(ret, &last, NULL), 7);
+	assert_int_equal(last.status, WFSP_OK);
 }
 
 /* How the file system knows that transaction of the client who came last. */
@@ -112,6 +84,19 @@ static void end_sessions(struct tank *k)
 	wait_for_rest(k, rpc_server_connections(k->t.f->server));
 }
 
+/* Client @number asks, and is gone; its session stays. How the file system knows the transaction. */
+static struct vfs_tag visit(struct tank *k, uint32_t number, struct reply *ret)
+{
+	int fd = connect_number(k, number);
+	struct vfs_tag tag;
+
+	ask_once(fd, number, ret);
+	tag = last_tag(&k->t.f->server->sessions);
+	close(fd);
+	wait_for_rest(k, 0);
+	return tag;
+}
+
 static struct rpc_account *account_of_unix(struct rpc_sessions *all)
 {
 	struct rpc_account *a;
@@ -142,11 +127,11 @@ static void test_session_after_session_leaves_no_more_than_a_peer_may_have(void 
 	ask_well(fd, SLOT(1, 1), small, 5, &far);
 	close(fd);
 	honest = connect_number(k, HOSTILE);
-	ask_bulky(honest, HOSTILE, &near);
+	ask_once(honest, HOSTILE, &near);
 	for (uint32_t i = 0; i < HOSTILE; i++) {
 		fd = connect_number(k, i);
 		tags[i] = last_tag(all);
-		ask_bulky(fd, i, &again);
+		ask_once(fd, i, &again);
 		close(fd);
 	}
 	wait_for_rest(k, 1);
@@ -164,7 +149,7 @@ static void test_session_after_session_leaves_no_more_than_a_peer_may_have(void 
 	close(honest);
 	restart(k);
 	honest = connect_number(k, HOSTILE);
-	ask_bulky(honest, HOSTILE, &again);
+	ask_once(honest, HOSTILE, &again);
 	assert_same(&near, &again);
 	close(honest);
 	fd = connect_from_address(&k->t, 1);
@@ -184,11 +169,7 @@ static void test_who_comes_back_after_the_session_finds_what_was_left(void **sta
 	int fd;
 
 	make_bulk(k);
-	fd = connect_number(k, 1);
-	ask_bulky(fd, 1, &first);
-	tag = last_tag(all);
-	close(fd);
-	wait_for_rest(k, 0);
+	tag = visit(k, 1, &first);
 	a = account_of_unix(all);
 	bytes = a->answer_bytes;
 	assert_true(bytes > BULK);
@@ -198,7 +179,7 @@ static void test_who_comes_back_after_the_session_finds_what_was_left(void **sta
 	assert_int_equal(a->left_count, 1);
 	fd = connect_number(k, 1);
 	assert_int_equal(a->left_count, 0);
-	ask_bulky(fd, 1, &again);
+	ask_once(fd, 1, &again);
 	assert_same(&first, &again);
 	assert_int_equal(a->answer_bytes, bytes);
 	assert_true(kept_bytes(k, &tag) > BULK);
@@ -217,15 +198,10 @@ static void test_what_is_left_of_a_session_counts_until_it_has_expired(void **st
 	struct tank *k = *state;
 	struct rpc_sessions *all = &k->t.f->server->sessions;
 	struct vfs_tag tag;
-	int fd;
 
 	all->config.lease_max_s = 0;
 	make_bulk(k);
-	fd = connect_number(k, 1);
-	ask_bulky(fd, 1, &r);
-	tag = last_tag(all);
-	close(fd);
-	wait_for_rest(k, 0);
+	tag = visit(k, 1, &r);
 	end_sessions(k);
 	rpc_sessions_expire(all);
 	wait_for_rest(k, 0);
@@ -275,16 +251,10 @@ static void test_who_comes_back_before_the_end_is_done_has_what_was_left(void **
 	int fd;
 
 	make_bulk(k);
-	fd = connect_number(k, 1);
-	ask_bulky(fd, 1, &first);
-	close(fd);
-	wait_for_rest(k, 0);
+	visit(k, 1, &first);
 	end_sessions(k);
 	a = account_of_unix(all);
-	fd = connect_number(k, 2);
-	ask_bulky(fd, 2, &first);
-	close(fd);
-	wait_for_rest(k, 0);
+	visit(k, 2, &first);
 	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
 	expire_sessions(k);
 	fd = connect_number(k, 2);
@@ -294,7 +264,7 @@ static void test_who_comes_back_before_the_end_is_done_has_what_was_left(void **
 	assert_int_equal(a->left_count, 0);
 	assert_true(all->first->old_answer_bytes > BULK);
 	assert_int_equal(a->answer_bytes, all->first->old_answer_bytes);
-	ask_bulky(fd, 2, &again);
+	ask_once(fd, 2, &again);
 	assert_same(&first, &again);
 	close(fd);
 }
@@ -311,10 +281,7 @@ static void test_what_is_done_while_older_results_are_dropped_is_not_kept_with_t
 	int fd;
 
 	make_bulk(k);
-	fd = connect_number(k, 1);
-	ask_bulky(fd, 1, &r);
-	close(fd);
-	wait_for_rest(k, 0);
+	visit(k, 1, &r);
 	end_sessions(k);
 	a = account_of_unix(all);
 	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
@@ -346,17 +313,10 @@ static void test_what_two_sessions_left_is_not_dropped_when_their_client_is_back
 	int fd;
 
 	make_bulk(k);
-	fd = connect_number(k, 1);
-	ask_bulky(fd, 1, &bulky);
-	close(fd);
-	wait_for_rest(k, 0);
+	visit(k, 1, &bulky);
 	end_sessions(k);
 	a = account_of_unix(all);
-	fd = connect_number(k, 2);
-	ask_bulky(fd, 2, &bulky);
-	tag = last_tag(all);
-	close(fd);
-	wait_for_rest(k, 0);
+	tag = visit(k, 2, &bulky);
 	begin_to_drop(k, &a->place_count, RPC_PLACES_PEER_MAX);
 	expire_sessions(k);
 	fd = connect_number(k, 2);
@@ -381,7 +341,7 @@ static void test_what_two_sessions_left_is_not_dropped_when_their_client_is_back
 	restart(k);
 	/* None of it is done again. */
 	fd = connect_number(k, 2);
-	ask_bulky(fd, 2, &again);
+	ask_once(fd, 2, &again);
 	assert_same(&bulky, &again);
 	ask_well(fd, SLOT(2, 1), once, 2, &again);
 	ask_well(fd, SLOT(3, 1), live, 2, &again);

@@ -227,9 +227,7 @@ static void test_a_put_under_a_quota_is_done_once_over_restarts(void **state)
 	put_old(fd);
 	limit(k, MIB);
 	ask_well(fd, SLOT(1, 1), ops, 5, &first);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask_well(fd, SLOT(1, 1), ops, 5, &second);
 	assert_same_file(&first, &second);
 	assert_holds(k, "/tank/fs/a", 'n', PUT_BYTES);

@@ -58,14 +58,34 @@ static inline uint32_t run(int fd, struct call how, const struct wfsp_op *ops, u
 	return answer(fd, ret_count, ret_last);
 }
 
-static inline int connect_as(struct tree_fixture *t, uint8_t id)
+/* HELLO is said, and answered. */
+static inline void raw_hello(int fd, const struct wfsp_hello_args *a)
 {
 	static uint8_t buf[4096];
+	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
+
+	wfsp_put_hello_args(&w, a);
+	raw_call_end(fd, &w);
+	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+}
+
+static inline int connect_with(struct tree_fixture *t, struct wfsp_hello_args a)
+{
 	int fd = raw_connect(t->f);
 
-	raw_hello_call(fd, 1, id);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	raw_hello(fd, &a);
 	return fd;
+}
+
+#define RAW_CLIENT(id)                                                                                                 \
+	(struct wfsp_hello_args)                                                                                       \
+	{                                                                                                              \
+		.client_id = { (id) }, .connection = 3, .client_name = "raw"                                           \
+	}
+
+static inline int connect_as(struct tree_fixture *t, uint8_t id)
+{
+	return connect_with(t, RAW_CLIENT(id));
 }
 
 /* A connection that comes from an address. */
@@ -75,7 +95,7 @@ static inline int connect_from_host(struct tree_fixture *t, uint8_t host, uint8_
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
-	static uint8_t buf[4096];
+	const struct wfsp_hello_args hello = RAW_CLIENT(id);
 	socklen_t len = sizeof(at);
 
 	assert_true(listener >= 0 && fd >= 0);
@@ -88,8 +108,7 @@ static inline int connect_from_host(struct tree_fixture *t, uint8_t host, uint8_
 	assert_true(other >= 0);
 	close(listener);
 	assert_int_equal(rpc_server_accept(t->f->server, other), 0);
-	raw_hello_call(fd, 1, id);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
+	raw_hello(fd, &hello);
 	return fd;
 }
 

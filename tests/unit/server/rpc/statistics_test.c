@@ -250,15 +250,10 @@ static struct figures session_of(int fd)
 /* The same client as connect_as() is, on another connection. */
 static int connect_again(struct tree_fixture *t, uint8_t id)
 {
-	struct wfsp_hello_args a = { .client_id = { id }, .connection = 4, .client_name = "raw" };
-	uint8_t buf[4096];
-	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
-	int fd = raw_connect(t->f);
+	struct wfsp_hello_args a = RAW_CLIENT(id);
 
-	wfsp_put_hello_args(&w, &a);
-	raw_call_end(fd, &w);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
+	a.connection++;
+	return connect_with(t, a);
 }
 
 static void test_figures_of_a_session_are_of_all_of_its_connections(void **state)

@@ -115,6 +115,14 @@ static inline void restart(struct tank *k)
 	fixture_serve(k->t.f, 2000, NULL, 0);
 }
 
+/* The server starts anew while client 1 has @fd; its next connection. */
+static inline int restart_under(struct tank *k, int fd)
+{
+	close(fd);
+	restart(k);
+	return connect_as(&k->t, 1);
+}
+
 /* The machine dies and comes back, with what of the device's cache @seed says. */
 static inline void crash(struct tank *k, uint64_t seed)
 {
@@ -229,6 +237,41 @@ static inline void put(struct tank *k, const char *name)
 
 	ask_well(fd, plain, ops, 2, &r);
 	close(fd);
+}
+
+/* ---- transactions with long answers ---- */
+
+#define BULK 60000u
+
+/* The file "bulk", which they read. */
+static inline void make_bulk(struct tank *k)
+{
+	static uint8_t data[BULK];
+	static struct reply r;
+	const struct wfsp_op ops[] = { root, CREATE("bulk"), { .code = WFSP_OP_WRITE, .data = { data, BULK } } };
+	int fd = connect_as(&k->t, 9);
+
+	for (unsigned i = 0; i < BULK; i++)
+		data[i] = (uint8_t)(i * 7919 >> 3);
+	ask_well(fd, plain, ops, 3, &r);
+	close(fd);
+}
+
+/* It makes another file, too. */
+static inline void ask_bulky(int fd, struct call how, uint32_t number, struct reply *ret)
+{
+	char name[16];
+	struct wfsp_op ops[] = { root,
+		                 BEGIN,
+		                 { .code = WFSP_OP_LOOKUP, .name = BYTES("bulk") },
+		                 { .code = WFSP_OP_READ, .max_bytes = BULK },
+		                 root,
+		                 CREATE(""),
+		                 COMMIT };
+
+	snprintf(name, sizeof(name), "n%u", number);
+	ops[5].name = (struct wfsp_bytes){ (const uint8_t *)name, (uint32_t)strlen(name) };
+	ask(fd, how, ops, 7, ret);
 }
 
 #endif

@@ -27,9 +27,7 @@ static void test_an_atomic_compound_is_answered_with_the_same_results_after_a_re
 	int fd = connect_as(&k->t, 1);
 
 	ask_well(fd, SLOT(1, 7), many, MANY, &first);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask_well(fd, SLOT(1, 7), many, MANY, &second);
 	close(fd);
 	assert_same(&first, &second);
@@ -83,9 +81,7 @@ static void test_a_guard_before_a_transaction_is_passed_again(void **state)
 	take(&first, &last, NULL);
 	ops[2].change = last.attr.change;
 	ask_well(fd, SLOT(1, 1), ops, 6, &first);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask_well(fd, SLOT(1, 1), ops, 6, &second);
 	assert_same(&first, &second);
 	assert_int_equal(size_of(k, "f"), 4);
@@ -109,9 +105,7 @@ static void test_a_commit_is_answered_after_a_restart(void **state)
 	ask_well(fd, SLOT(1, 1), begin, 3, &first);
 	take(&first, &last, &commit[1].id);
 	ask_well(fd, SLOT(1, 2), commit, 3, &first);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask_well(fd, SLOT(1, 2), commit, 3, &second);
 	assert_same(&first, &second);
 	/* What nobody has asked before is not answered so. */
@@ -175,9 +169,7 @@ static void test_a_compound_that_failed_is_not_taken_for_done(void **state)
 		assert_int_equal(take(&r, &last, NULL), 5);
 		assert_int_equal(last.status, WFSP_ERR_EXIST);
 		assert_int_equal(size_of(k, "new"), -1);
-		close(fd);
-		restart(k);
-		fd = connect_as(&k->t, 1);
+		fd = restart_under(k, fd);
 	}
 	close(fd);
 }
@@ -191,9 +183,7 @@ static void test_another_request_with_the_number_of_a_transaction_is_refused(voi
 	int fd = connect_as(&k->t, 1);
 
 	ask_well(fd, SLOT(1, 1), many, MANY, &r);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask(fd, SLOT(1, 1), other, 4, &r);
 	assert_int_equal(take(&r, &last, NULL), 2);
 	assert_int_equal(last.status, WFSP_ERR_SEQUENCE);
@@ -210,9 +200,7 @@ static void test_of_a_second_transaction_nothing_is_kept_but_that_it_was_committ
 	int fd = connect_as(&k->t, 1);
 
 	ask_well(fd, SLOT(1, 1), ops, 8, &r);
-	close(fd);
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	ask(fd, SLOT(1, 1), ops, 8, &r);
 	assert_int_equal(take(&r, &last, NULL), 6);
 	assert_int_equal(last.status, WFSP_ERR_DONE);
@@ -221,71 +209,44 @@ static void test_of_a_second_transaction_nothing_is_kept_but_that_it_was_committ
 
 /* ---- large answers ---- */
 
-#define BULK 60000u
 #define BULKY 150u /* more than a session may keep */
 
-static int connect_number(struct tank *k, uint32_t number)
+/* Of one client, on three connections. */
+static void ask_number(struct tank *k, uint32_t number, struct reply *ret)
 {
-	struct wfsp_hello_args a = { .client_id = { 1 }, .connection = number, .client_name = "raw" };
-	uint8_t buf[4096];
-	struct wr w = raw_call(buf, sizeof(buf), 1, WFSP_HELLO);
-	int fd = raw_connect(k->t.f);
+	struct wfsp_hello_args a = RAW_CLIENT(1);
+	int fd;
 
-	wfsp_put_hello_args(&w, &a);
-	raw_call_end(fd, &w);
-	assert_true(raw_record(fd, buf, sizeof(buf)) > 0);
-	return fd;
-}
-
-/* It reads a large file, and makes another one. */
-static void ask_bulky(struct tank *k, uint32_t number, struct reply *ret)
-{
-	char name[16];
-	struct wfsp_op ops[] = { root,
-		                 BEGIN,
-		                 { .code = WFSP_OP_LOOKUP, .name = BYTES("bulk") },
-		                 { .code = WFSP_OP_READ, .max_bytes = BULK },
-		                 root,
-		                 CREATE(""),
-		                 COMMIT };
-	int fd = connect_number(k, number / 64);
-
-	snprintf(name, sizeof(name), "n%u", number);
-	ops[5].name = (struct wfsp_bytes){ (const uint8_t *)name, (uint32_t)strlen(name) };
-	ask(fd, SLOT(number % 64 + 1, 1), ops, 7, ret);
+	a.connection = number / 64;
+	fd = connect_with(&k->t, a);
+	ask_bulky(fd, SLOT(number % 64 + 1, 1), number, ret);
 	close(fd);
 }
 
 static void test_large_answers_are_kept_up_to_a_bound(void **state)
 {
 	static struct reply first, again, later;
-	static uint8_t data[BULK];
-	const struct wfsp_op bulk[] = { root, CREATE("bulk"), { .code = WFSP_OP_WRITE, .data = { data, BULK } } };
 	struct tank *k = *state;
 	struct wfsp_op_res last;
 	uint32_t kept = 0;
-	int fd = connect_as(&k->t, 9);
 
-	for (unsigned i = 0; i < BULK; i++)
-		data[i] = (uint8_t)(i * 7919 >> 3);
-	ask_well(fd, plain, bulk, 3, &first);
-	close(fd);
+	make_bulk(k);
 	for (uint32_t i = 0; i < BULKY; i++) {
-		ask_bulky(k, i, i ? &later : &first);
+		ask_number(k, i, i ? &later : &first);
 		assert_int_equal(take(i ? &later : &first, &last, NULL), 7);
 		assert_int_equal(last.status, WFSP_OK);
 	}
 	assert_true(first.len > BULK);
 	/* The memory has room for less: the file system is asked. */
-	ask_bulky(k, 0, &again);
+	ask_number(k, 0, &again);
 	assert_same(&first, &again);
 	restart(k);
-	ask_bulky(k, 0, &again);
+	ask_number(k, 0, &again);
 	assert_same(&first, &again);
 	for (uint32_t i = 0; i < BULKY; i++) {
 		uint32_t count;
 
-		ask_bulky(k, i, &again);
+		ask_number(k, i, &again);
 		count = take(&again, &last, NULL);
 		assert_int_equal(last.status, count == 7 ? WFSP_OK : WFSP_ERR_DONE);
 		kept += count == 7;
