@@ -47,24 +47,24 @@ void wfs_ledger_unref(struct wfs_ledger *l)
 	free(l);
 }
 
-uint64_t wfs_ledger_seen(struct wfs_ledger *l)
+static uint64_t read_field(struct wfs_ledger *l, const uint64_t *field)
 {
-	uint64_t told;
+	uint64_t value;
 
 	sync_mutex_lock(&l->lock);
-	told = l->told;
+	value = *field;
 	sync_mutex_unlock(&l->lock);
-	return told;
+	return value;
+}
+
+uint64_t wfs_ledger_seen(struct wfs_ledger *l)
+{
+	return read_field(l, &l->told);
 }
 
 uint64_t wfs_ledger_boot(struct wfs_ledger *l)
 {
-	uint64_t boot;
-
-	sync_mutex_lock(&l->lock);
-	boot = l->boot;
-	sync_mutex_unlock(&l->lock);
-	return boot;
+	return read_field(l, &l->boot);
 }
 
 static void lose(struct wfs_ledger *l) SYNC_REQUIRES(l->lock)
@@ -112,12 +112,7 @@ void wfs_ledger_changed(struct wfs_ledger *l, uint64_t begin)
 
 uint64_t wfs_ledger_writes(struct wfs_ledger *l)
 {
-	uint64_t writes;
-
-	sync_mutex_lock(&l->lock);
-	writes = l->writes;
-	sync_mutex_unlock(&l->lock);
-	return writes;
+	return read_field(l, &l->writes);
 }
 
 bool wfs_ledger_flushed(struct wfs_ledger *l, uint64_t writes, uint64_t *seen)

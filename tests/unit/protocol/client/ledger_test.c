@@ -9,6 +9,22 @@
 
 #include "protocol/client/ledger.h"
 
+/* The object lives in the first life. */
+static struct wfs_ledger *begin(void)
+{
+	struct wfs_ledger *l = wfs_ledger_new();
+
+	assert_true(wfs_ledger_move(l, 0, 1, false, false));
+	return l;
+}
+
+/* Something is written in that life, which ends with a crash. */
+static void write_and_crash(struct wfs_ledger *l, uint64_t boot)
+{
+	wfs_ledger_wrote(l, boot);
+	assert_true(wfs_ledger_move(l, boot, boot + 1, false, false));
+}
+
 static bool flush(struct wfs_ledger *l, uint64_t *seen)
 {
 	return wfs_ledger_flushed(l, wfs_ledger_writes(l), seen);
@@ -16,13 +32,11 @@ static bool flush(struct wfs_ledger *l, uint64_t *seen)
 
 static void test_each_file_open_at_a_loss_is_told_once(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t writer = wfs_ledger_seen(l), reader = writer;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
-	wfs_ledger_wrote(l, 1);
-	(void)wfs_ledger_move(l, 1, 2, false, false);
+	write_and_crash(l, 1);
 	assert_true(flush(l, &reader));
 	assert_false(flush(l, &reader));
 	assert_true(flush(l, &writer));
@@ -32,11 +46,10 @@ static void test_each_file_open_at_a_loss_is_told_once(void **state)
 
 static void test_flush_by_one_file_answers_for_what_all_wrote(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t writer = 0, reader = 0;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
 	assert_false(flush(l, &reader));
 	(void)wfs_ledger_move(l, 1, 2, false, false);
@@ -46,13 +59,11 @@ static void test_flush_by_one_file_answers_for_what_all_wrote(void **state)
 
 static void test_file_opened_after_a_loss_is_told_unless_somebody_was(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t before = wfs_ledger_seen(l), after, late;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
-	wfs_ledger_wrote(l, 1);
-	(void)wfs_ledger_move(l, 1, 2, false, false);
+	write_and_crash(l, 1);
 	after = wfs_ledger_seen(l);
 	assert_true(flush(l, &after));
 	late = wfs_ledger_seen(l);
@@ -63,18 +74,14 @@ static void test_file_opened_after_a_loss_is_told_unless_somebody_was(void **sta
 
 static void test_losses_that_nobody_was_told_of_are_told_together(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t one = 0, two = 0;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
-	wfs_ledger_wrote(l, 1);
-	(void)wfs_ledger_move(l, 1, 2, false, false);
-	wfs_ledger_wrote(l, 2);
-	(void)wfs_ledger_move(l, 2, 3, false, false);
+	write_and_crash(l, 1);
+	write_and_crash(l, 2);
 	assert_true(flush(l, &one));
-	wfs_ledger_wrote(l, 3);
-	(void)wfs_ledger_move(l, 3, 4, false, false);
+	write_and_crash(l, 3);
 	assert_true(flush(l, &one));
 	assert_true(flush(l, &two));
 	assert_false(flush(l, &two));
@@ -83,11 +90,10 @@ static void test_losses_that_nobody_was_told_of_are_told_together(void **state)
 
 static void test_end_with_everything_durable_is_no_loss(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t seen = 0;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
 	wfs_ledger_wrote(l, 1);
 	(void)wfs_ledger_move(l, 1, 2, true, true);
 	wfs_ledger_wrote(l, 1); /* the answer comes late */
@@ -98,11 +104,10 @@ static void test_end_with_everything_durable_is_no_loss(void **state)
 
 static void test_late_answer_of_a_life_that_crashed_is_a_loss(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t seen = 0;
 
 	(void)state;
-	(void)wfs_ledger_move(l, 0, 1, false, false);
 	(void)wfs_ledger_move(l, 1, 2, false, false);
 	assert_false(flush(l, &seen));
 	wfs_ledger_wrote(l, 1);
@@ -116,11 +121,10 @@ static void test_late_answer_of_a_life_that_crashed_is_a_loss(void **state)
 
 static void test_a_file_that_comes_late_does_not_move_the_others_back(void **state)
 {
-	struct wfs_ledger *l = wfs_ledger_new();
+	struct wfs_ledger *l = begin();
 	uint64_t seen = 0;
 
 	(void)state;
-	assert_true(wfs_ledger_move(l, 0, 1, false, false));
 	assert_true(wfs_ledger_move(l, 1, 3, true, false));
 	wfs_ledger_wrote(l, 3);
 	assert_false(wfs_ledger_move(l, 1, 2, true, false));

@@ -121,10 +121,8 @@ static void test_a_quota_that_is_used_up_keeps_a_put_from_changing_anything(void
 	assert_int_equal(try_put(fd, SLOT(1, 1), "more", PUT_BYTES, WFSP_CREATE_EXCLUSIVE), WFSP_OK);
 	assert_holds(k, "/tank/fs/more", 'n', PUT_BYTES);
 	assert_refused(k, fd, WFSP_ERR_DQUOT, 2);
-	close(fd);
 	/* Nor is it taken for done after a restart, nor after a crash. */
-	restart(k);
-	fd = connect_as(&k->t, 1);
+	fd = restart_under(k, fd);
 	assert_int_equal(try_put(fd, SLOT(1, 2), "new", sizeof(data), WFSP_CREATE_EXCLUSIVE), WFSP_ERR_DQUOT);
 	assert_int_equal(size_of(k, "new"), -1);
 	close(fd);
