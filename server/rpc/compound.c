@@ -479,7 +479,7 @@ static int begin(struct rpc_op *op, bool *ret_done)
 	}
 	err = compound_new(op, &slot);
 	if (err)
-		rpc_slot_keep(session, op->conn->client_conn, a->slot, NULL, 0);
+		rpc_slot_undo(session, op->conn->client_conn, a->slot, &slot);
 	return err;
 }
 

@@ -94,7 +94,7 @@ void rpc_sessions_done(struct rpc_sessions *t);
 
 /* slots.c */
 enum rpc_slot_state {
-	RPC_SLOT_NEW, /* run it, then rpc_slot_keep() */
+	RPC_SLOT_NEW, /* run it, then rpc_slot_keep(); or rpc_slot_undo() */
 	RPC_SLOT_UNKNOWN, /* likewise, but an earlier life of the session may have done it */
 	RPC_SLOT_FORGOTTEN, /* likewise, but it was done, and its answer could not be kept */
 	RPC_SLOT_AGAIN, /* the answer is there */
@@ -109,8 +109,10 @@ struct rpc_slot_use {
 /* -EINVAL (no such slot), -EBUSY (it is running), -EPROTO (out of sequence), -ENOMEM. */
 int rpc_slot_begin(struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a,
                    struct rpc_slot_use *ret);
-/* Its answer, to be kept; NULL: it did nothing, and may be tried again. */
+/* Its answer, to be kept. */
 void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot, const void *reply, size_t len);
+/* It did nothing, and may be tried again. @use: of rpc_slot_begin(). */
+void rpc_slot_undo(struct rpc_session *s, uint32_t connection, uint32_t slot, const struct rpc_slot_use *use);
 /* How file systems know the operation at @index of the request; the kind is the caller's to set. */
 void rpc_slot_tag(const struct rpc_session *s, uint32_t connection, const struct wfsp_compound_args *a, uint32_t index,
                   struct vfs_tag *ret);

@@ -151,7 +151,7 @@ static bool make_room(struct rpc_sessions *t, struct rpc_session *s, size_t len)
 
 void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot_number, const void *reply, size_t len)
 {
-	void *copy = reply ? malloc(len) : NULL;
+	void *copy = malloc(len);
 	struct rpc_sessions *t = s->sessions;
 	struct rpc_slot *slot;
 
@@ -165,7 +165,6 @@ void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot_num
 		copy = NULL;
 	}
 	slot->busy = false;
-	slot->used = reply != NULL;
 	slot->reply = copy;
 	slot->reply_len = len;
 	if (copy) {
@@ -174,6 +173,20 @@ void rpc_slot_keep(struct rpc_session *s, uint32_t connection, uint32_t slot_num
 		s->reply_bytes += len;
 		s->account->reply_bytes += len;
 	}
+	sync_mutex_unlock(&t->lock);
+}
+
+void rpc_slot_undo(struct rpc_session *s, uint32_t connection, uint32_t slot_number, const struct rpc_slot_use *use)
+{
+	struct rpc_sessions *t = s->sessions;
+	struct rpc_slot *slot;
+
+	sync_mutex_lock(&t->lock);
+	slot = find_slot(t, s, connection, slot_number);
+	always(slot && slot->busy);
+	slot->busy = false;
+	/* What was done before, and forgotten, is not to be done again. */
+	slot->used = use->state == RPC_SLOT_FORGOTTEN;
 	sync_mutex_unlock(&t->lock);
 }
 

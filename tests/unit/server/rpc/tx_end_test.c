@@ -113,12 +113,42 @@ static void test_an_answer_that_may_not_be_given_is_not_kept_either(void **state
 	close(fd);
 }
 
+/* It was done, and its answer kept nowhere: that is still known when a repeat finds no memory to run. */
+static void test_a_repeat_that_finds_no_memory_leaves_the_slot_as_it_was(void **state)
+{
+	const struct wfsp_op ops[] = { root, { .code = WFSP_OP_LOOKUP, .name = BYTES("f") }, APPEND("once") };
+	const struct wfsp_compound_args again = { .slot = 1, .sequence = 1, .op_count = 3 };
+	struct rpc_slot_use use = { .state = RPC_SLOT_NEW };
+	struct tank *k = *state;
+	struct rpc_sessions *all = &k->t.f->server->sessions;
+	struct wfsp_op_res last;
+	static struct reply r;
+	struct rpc_session *s;
+	int fd;
+
+	put(k, "f");
+	fd = connect_as(&k->t, 1);
+	s = session_of(all, false);
+	count_more(all, s, true);
+	ask_well(fd, SLOT(1, 1), ops, 3, &r);
+	assert_int_equal(rpc_slot_begin(s, 3, &again, &use), 0);
+	assert_true(use.state == RPC_SLOT_FORGOTTEN && use.unkept);
+	rpc_slot_undo(s, 3, 1, &use);
+	ask(fd, SLOT(1, 1), ops, 3, &r);
+	assert_int_equal(take(&r, &last, NULL), 3);
+	assert_int_equal(last.status, WFSP_ERR_NOMEM);
+	assert_int_equal(size_of(k, "f"), 4);
+	count_more(all, s, false);
+	close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tank_setup, tank_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_a_transaction_outlives_its_session_while_another_one_looks_at_it),
 		T(test_an_answer_that_may_not_be_given_is_not_kept_either),
+		T(test_a_repeat_that_finds_no_memory_leaves_the_slot_as_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
