@@ -319,6 +319,8 @@ static int hand_out(const struct batch_item *item, const struct wfsp_op_res *res
 		((char *)item->data)[res->path.len_bytes] = '\0';
 		return 0;
 	case WFSP_OP_READDIR:
+		if (!res->eof && !res->item_count)
+			return err_set(-EBADMSG, "a directory that neither ends nor goes on");
 		hand_out_entries(item, res);
 		return 0;
 	case WFSP_OP_LIST_XATTR:

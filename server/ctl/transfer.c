@@ -82,13 +82,21 @@ bool transfer_is_itself(int fd, const struct wfs_attr *there)
 
 int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end)
 {
-	int err = wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_DATA, at);
+	const uint64_t size = e->attr.size_bytes, from = *at;
+	int err = wfs_seek(t->w, NULL, &e->fh, from, WFS_SEEK_DATA, at);
 
-	if (err == -ENXIO) {
-		*at = *end = e->attr.size_bytes;
+	if (err == -ENXIO || (!err && *at >= size)) {
+		*at = *end = size;
 		return 0;
 	}
-	return err ? err : wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_HOLE, end);
+	if (!err && *at < from)
+		*at = from;
+	if (!err)
+		err = wfs_seek(t->w, NULL, &e->fh, *at, WFS_SEEK_HOLE, end);
+	/* Data that became a hole in between are data, so that whoever asks always comes further. */
+	if (!err && (*end <= *at || *end > size))
+		*end = size;
+	return err;
 }
 
 static void skip_locked(struct transfer *t, const char *path, const char *why) SYNC_REQUIRES(t->lock)
@@ -130,7 +138,9 @@ static int print_file(struct transfer *t, const struct wfs_fh *fh)
 		return err;
 	do {
 		err = wfs_pread_some(f, t->workers[0].chunk, TRANSFER_CHUNK_BYTES, at, &len);
-		if (!err && fwrite(t->workers[0].chunk, 1, len, stdout) != len)
+		if (err)
+			break;
+		if (fwrite(t->workers[0].chunk, 1, len, stdout) != len)
 			err = err_set(-EIO, "cannot write the output");
 		at += len;
 	} while (!err && len == TRANSFER_CHUNK_BYTES);
@@ -156,26 +166,39 @@ enum ctl_status cmd_cat(struct ctl *c)
 
 /* ---- cp: the server copies ---- */
 
+#define COPY_BYTES (64u << 20) /* at once */
+
+static int copy_range(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to, uint64_t at,
+                      uint64_t end)
+{
+	while (at < end) {
+		uint64_t want = end - at < COPY_BYTES ? end - at : COPY_BYTES, len;
+		int err = wfs_copy(t->w, NULL, &e->fh, at, to, at, want, &len);
+
+		if (err)
+			return err;
+		if (!len || len > want)
+			return err_set(-EIO, "it became shorter meanwhile");
+		at += len;
+		transfer_add(t, 0, len);
+	}
+	return 0;
+}
+
 static int copy_data(struct transfer *t, const struct remote_entry *e, const struct wfs_fh *to)
 {
 	struct wfs_set_attr set = { .valid = WFS_SET_SIZE | WFS_SET_MODE | WFS_SET_MTIME,
 		                    .mode = e->attr.mode,
 		                    .size_bytes = e->attr.size_bytes,
 		                    .mtime_ns = e->attr.mtime_ns };
-	uint64_t at = 0, end, len;
+	uint64_t at = 0, end = 0;
 	int err = 0;
 
 	while (!err && at < e->attr.size_bytes) {
 		err = transfer_next_data(t, e, &at, &end);
-		while (!err && at < end) {
-			uint64_t want = end - at < (64u << 20) ? end - at : 64u << 20;
-
-			err = wfs_copy(t->w, NULL, &e->fh, at, to, at, want, &len);
-			if (!err && !len)
-				end = at; /* it was cut meanwhile */
-			at += len;
-			transfer_add(t, 0, len);
-		}
+		if (!err)
+			err = copy_range(t, e, to, at, end);
+		at = end;
 	}
 	return err ? err : wfs_setattr(t->w, NULL, to, &set, NULL);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What `wfs` does not let happen to the machine that it runs on: other servers' names, terminals, copies onto themselves."""
 
+import contextlib
 import json
 import os
 import socket
@@ -18,23 +19,28 @@ from test_files import Files, files  # noqa: F401 (fixture)
 
 
 def pump(source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
-    while data := source.recv(1 << 20):
-        sink.sendall(change(data))
-    sink.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 20):
+            sink.sendall(change(data))
+        sink.shutdown(socket.SHUT_RDWR)
 
 
 def lying_server(path: Path, honest: Path, old: bytes, new: bytes) -> None:
-    """On @path, a server that says @new where the one on @honest says @old; for one connection."""
+    """On @path, a server that says @new where the one on @honest says @old."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(1)
 
+    def lie(data: bytes) -> bytes:
+        return data.replace(old, new)
+
     def serve() -> None:
-        client = listener.accept()[0]
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(str(honest))
-        threading.Thread(target=pump, args=(client, server, bytes), daemon=True).start()
-        pump(server, client, lambda data: data.replace(old, new))
+        while True:
+            client = listener.accept()[0]
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(str(honest))
+            for ends in ((client, server, bytes), (server, client, lie)):
+                threading.Thread(target=pump, args=ends, daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
 
@@ -52,6 +58,48 @@ def test_a_server_that_names_what_lies_elsewhere_is_not_followed(files: Files, t
     done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "get", "home/d", str(out / "here"))
     assert done.status == 1 and "a name that is none" in done.err
     assert sorted(set(out.rglob("*")) - set(before)) == [out / "here" / "d", out / "here" / "d" / "aaa", out / "here" / "d" / "zzz"]
+
+
+DATA_END, DATA_AGAIN, LAST_DATA = 0x130000, 0x470000, 0x270000
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+@pytest.fixture
+def sparse(files: Files, tmp_path: Path) -> Path:
+    """Data, a hole, and data, of sizes that nothing else has; here and on the server."""
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.write(os.urandom(DATA_END))
+        file.seek(DATA_AGAIN)
+        file.write(os.urandom(LAST_DATA))
+    files.do("put", str(path), "home")
+    return path
+
+
+@pytest.mark.parametrize("at", [DATA_END, DATA_AGAIN])
+def test_a_server_whose_data_do_not_go_on_is_not_asked_forever(files: Files, sparse: Path, tmp_path: Path, at: int) -> None:
+    lying_server(tmp_path / "lying.sock", files.box.rpc_socket, number(at), number(0))
+    done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "get", "home/sparse", str(tmp_path / "back"), timeout_s=20)
+    assert done.status == 0, done
+    assert (tmp_path / "back").read_bytes() == sparse.read_bytes()
+
+
+@pytest.mark.usefixtures("sparse")
+@pytest.mark.parametrize("copied", [0, 2**64 - DATA_AGAIN])
+def test_a_server_that_copies_nothing_or_too_much_is_not_asked_forever(files: Files, tmp_path: Path, copied: int) -> None:
+    lying_server(tmp_path / "lying.sock", files.box.rpc_socket, number(LAST_DATA), number(copied))
+    done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "cp", "home/sparse", "home/copy", timeout_s=20)
+    assert done.status == 1 and "became shorter" in done.err, done
+
+
+def test_a_directory_that_neither_ends_nor_goes_on_is_refused(files: Files, tmp_path: Path) -> None:
+    # READDIR, at the end, without entries.
+    lying_server(tmp_path / "lying.sock", files.box.rpc_socket, number(19 << 32 | 1) + bytes(4), number(19 << 32) + bytes(4))
+    done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "ls", "home", timeout_s=20)
+    assert done.status == 1 and "neither ends nor goes on" in done.err, done
 
 
 def on_a_terminal(files: Files, *args: str) -> bytes:
