@@ -93,18 +93,31 @@ int access_check_dir_change(struct vfs_handle *dir, const struct vfs_cred *cred,
 	return ret;
 }
 
-int access_check_victim(const struct vfs_stat *dir_st, const struct vfs_cred *cred, struct vfs_node *victim)
+struct vfs_taker access_taker(const struct vfs_stat *dir_st, const struct vfs_cred *cred)
+{
+	bool owner_only = dir_st->mode & 01000 && cred->uid && cred->uid != dir_st->uid;
+
+	return (struct vfs_taker){ .uid = cred->uid, .owner_only = owner_only };
+}
+
+int vfs_taker_check(const struct vfs_taker *taker, uint32_t owner_uid, uint32_t flags)
+{
+	if (!taker)
+		return 0;
+	if (flags & (VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
+		return err_set(-EPERM, "the object is immutable, or append-only");
+	if (taker->owner_only && taker->uid != owner_uid)
+		return err_set(-EPERM, "the directory is sticky, and neither it nor the object is uid %u's",
+		               taker->uid);
+	return 0;
+}
+
+int access_check_victim(const struct vfs_taker *taker, struct vfs_node *victim)
 {
 	struct vfs_stat st;
 	int ret = victim->ops->stat(victim, &st);
 
-	if (ret)
-		return ret;
-	if (st.flags & (VFS_FLAG_IMMUTABLE | VFS_FLAG_APPEND))
-		return err_set(-EPERM, "the object is immutable, or append-only");
-	if (dir_st->mode & 01000 && cred->uid && cred->uid != st.uid && cred->uid != dir_st->uid)
-		return err_set(-EPERM, "the directory is sticky, and neither it nor the object is uid %u's", cred->uid);
-	return 0;
+	return ret ? ret : vfs_taker_check(taker, st.uid, st.flags);
 }
 
 int vfs_access(struct vfs_handle *h, const struct vfs_cred *cred, unsigned access)

@@ -234,6 +234,7 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 {
 	struct vfs_stat dir_st;
 	struct vfs_node *victim = NULL;
+	struct vfs_taker taker;
 	int ret = check_new_name(name, name_len);
 
 	if (!ret)
@@ -244,12 +245,14 @@ static int remove_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 		ret = names_may_wait(dir);
 	if (!ret)
 		ret = dir->node->ops->lookup(dir->node, name, name_len, &victim);
-	if (!ret)
-		ret = access_check_victim(&dir_st, cred, victim);
+	if (!ret) {
+		taker = access_taker(&dir_st, cred);
+		ret = access_check_victim(&taker, victim);
+	}
 	if (!ret)
 		ret = mount_check_uncovered(dir->vfs, dir->mount, victim);
 	if (!ret)
-		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir, cred->tag);
+		ret = dir->node->ops->unlink(dir->node, name, name_len, want_dir, &taker, cred->tag);
 	if (!ret) {
 		watch_name(dir->vfs, dir->mount, VFS_CHANGE_REMOVED, dir->node, name, name_len, victim);
 		watch_object(dir->vfs, dir->mount, VFS_CHANGE_ATTR, victim);
@@ -278,7 +281,7 @@ static int check_moved(const struct vfs_cred *cred, struct vfs_node *moved, bool
 }
 
 /* What leaves @dir under that name: *ret_node, referenced. With @optional there need be nothing. */
-static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, const struct vfs_cred *cred,
+static int check_leaving(struct vfs_handle *dir, const struct vfs_taker *taker, const struct vfs_cred *cred,
                          const char *name, size_t name_len, bool same_dir, bool optional, struct vfs_node **ret_node)
 {
 	struct vfs_node *node;
@@ -286,7 +289,7 @@ static int check_leaving(struct vfs_handle *dir, const struct vfs_stat *dir_st, 
 
 	if (ret)
 		return ret == -ENOENT && optional ? 0 : ret;
-	ret = access_check_victim(dir_st, cred, node);
+	ret = access_check_victim(taker, node);
 	if (!ret)
 		ret = mount_check_uncovered(dir->vfs, dir->mount, node);
 	if (!ret && !optional)
@@ -304,6 +307,7 @@ struct rename {
 	size_t name_len, new_name_len;
 	unsigned flags;
 	struct vfs_node *moved, *replaced; /* as seen before; referenced */
+	struct vfs_taker takers[2]; /* of what has the name, and the new one */
 };
 
 static void tell_rename(const struct rename *r)
@@ -327,7 +331,7 @@ static int rename_checked(const struct rename *r, bool keeps_names, const struct
 {
 	unsigned flags = r->flags | (keeps_names ? VFS_RENAME_NOREPLACE : 0);
 	int ret = r->dir->node->ops->rename(r->dir->node, r->name, r->name_len, r->new_dir->node, r->new_name,
-	                                    r->new_name_len, flags, tag);
+	                                    r->new_name_len, flags, r->takers, tag);
 
 	if (ret == -EEXIST && keeps_names && !(r->flags & VFS_RENAME_NOREPLACE))
 		ret = err_set(-EPERM, "the directory takes new names only");
@@ -338,7 +342,7 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
                        struct vfs_handle *new_dir, const char *new_name, size_t new_name_len, unsigned flags)
 {
 	const unsigned both = VFS_RENAME_NOREPLACE | VFS_RENAME_EXCHANGE;
-	struct rename r = { dir, new_dir, name, new_name, name_len, new_name_len, flags, NULL, NULL };
+	struct rename r = { dir, new_dir, name, new_name, name_len, new_name_len, flags, NULL, NULL, { { 0 } } };
 	bool same_dir = dir->node == new_dir->node;
 	struct vfs_stat st, new_st;
 	int ret = check_new_name(name, name_len);
@@ -359,10 +363,13 @@ static int rename_name(struct vfs_handle *dir, const struct vfs_cred *cred, cons
 		ret = names_may_wait(dir);
 	if (!ret)
 		ret = names_may_wait(new_dir);
+	if (!ret) {
+		r.takers[0] = access_taker(&st, cred);
+		r.takers[1] = access_taker(&new_st, cred);
+		ret = check_leaving(dir, &r.takers[0], cred, name, name_len, same_dir, false, &r.moved);
+	}
 	if (!ret)
-		ret = check_leaving(dir, &st, cred, name, name_len, same_dir, false, &r.moved);
-	if (!ret)
-		ret = check_leaving(new_dir, &new_st, cred, new_name, new_name_len, same_dir,
+		ret = check_leaving(new_dir, &r.takers[1], cred, new_name, new_name_len, same_dir,
 		                    !(flags & VFS_RENAME_EXCHANGE), &r.replaced);
 	if (!ret)
 		ret = rename_checked(&r, new_st.flags & VFS_FLAG_APPEND, cred->tag);

@@ -14,6 +14,15 @@
 
 struct vfs_node;
 
+/* Who takes names out of a directory. */
+struct vfs_taker {
+	uint32_t uid;
+	bool owner_only; /* only those of what is his */
+};
+/* May what has that owner and those flags (VFS_FLAG_*) lose a name to him? @taker NULL: to anybody. 0 or -EPERM. Any
+ * thread, under any lock. */
+int vfs_taker_check(const struct vfs_taker *taker, uint32_t owner_uid, uint32_t flags);
+
 struct vfs_node_ops {
 	/* All that is called here honours nowait_here() (core/base/nowait.h). Without it, nothing but release, stat and
 	 * close is called by a thread that must not wait; what is called with VFS_NOWAIT honours that in any case. */
@@ -29,8 +38,9 @@ struct vfs_node_ops {
 	 * Directories. Names are one component, their length given, not terminated, checked by the VFS. All of these
 	 * may block. Each is atomic: it is seen whole or not at all, also after a crash. Access was checked by the VFS;
 	 * what the entry is now may differ from what the VFS saw when it checked, so the file system checks types,
-	 * emptiness and existence itself. @tag (may be NULL, as in struct vfs_new and vfs_set_attr): its result is kept
-	 * with the change, by file systems that have recall.
+	 * emptiness and existence itself, and what loses a name with vfs_taker_check(); not where all has one owner and
+	 * no flags, nor where a server decides. @tag (may be NULL, as in struct vfs_new and vfs_set_attr): its result
+	 * is kept with the change, by file systems that have recall.
 	 */
 	int (*lookup)(struct vfs_node *dir, const char *name, size_t name_len,
 	              struct vfs_node **ret); /* -ENOENT;
@@ -52,11 +62,13 @@ struct vfs_node_ops {
 	/* @want_dir: an empty directory (-ENOTEMPTY, -ENOTDIR), otherwise anything else (-EISDIR). Who still holds a
 	 * reference goes on using the object. -ENOENT. */
 	int (*unlink)(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir,
-	              const struct vfs_tag *tag);
+	              const struct vfs_taker *taker, const struct vfs_tag *tag);
 	/* Flags: VFS_RENAME_*. Replaces what is at the new name: an empty directory by a directory, anything else by
-	 * anything else. -ENOENT, -EEXIST, -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (into itself), -EXDEV. */
+	 * anything else. @takers: two, for what has the name and what has the new one, or NULL. -ENOENT, -EEXIST,
+	 * -ENOTEMPTY, -EISDIR, -ENOTDIR, -EINVAL (into itself), -EXDEV. */
 	int (*rename)(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-	              const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
+	              const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_taker *takers,
+	              const struct vfs_tag *tag);
 
 	/* Any object. The VFS has checked access and the values. */
 	int (*set_attr)(struct vfs_node *n, const struct vfs_set_attr *attr);

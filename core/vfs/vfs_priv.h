@@ -119,8 +119,10 @@ int access_check_writable(const struct vfs_handle *h, const struct vfs_stat *st)
 /* May names be added to (or, with @removing, taken out of) the directory? *ret_st is its state. */
 int access_check_dir_change(struct vfs_handle *dir, const struct vfs_cred *cred, bool removing,
                             struct vfs_stat *ret_st);
-/* May @victim be taken out of a directory that looks like @dir_st? 0 or -EPERM. */
-int access_check_victim(const struct vfs_stat *dir_st, const struct vfs_cred *cred, struct vfs_node *victim);
+/* What holds when @cred takes names out of a directory that looks like @dir_st. */
+struct vfs_taker access_taker(const struct vfs_stat *dir_st, const struct vfs_cred *cred);
+/* May @victim lose a name? 0 or -EPERM. The file system asks again, when the name can change no more. */
+int access_check_victim(const struct vfs_taker *taker, struct vfs_node *victim);
 
 /* acl.c: POSIX ACLs as extended attributes */
 #define ACL_BYTES_MAX (4u + 8u * 1024u)

@@ -111,7 +111,8 @@ int vfs_create_nameless(struct vfs_handle *dir, const struct vfs_cred *cred, uin
                         struct vfs_handle **ret_handle);
 int vfs_link(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len,
              struct vfs_handle *target);
-/* @want_dir: an empty directory, otherwise anything else. The sticky bit is observed. */
+/* @want_dir: an empty directory, otherwise anything else. The sticky bit is observed, as it is by vfs_rename(), for
+ * what has the name when it goes. */
 int vfs_unlink(struct vfs_handle *dir, const struct vfs_cred *cred, const char *name, size_t name_len, bool want_dir);
 #define VFS_RENAME_NOREPLACE 1u
 #define VFS_RENAME_EXCHANGE 2u

@@ -106,12 +106,13 @@ static void list_all(struct vfs_node *dir, const char *what)
 
 static void unlink_all(struct vfs_node *dir, const char *what)
 {
+	const struct vfs_taker taker = { 0 };
 	uint64_t start_ns = sync_now_ns();
 
 	for (unsigned i = 0; i < FILES; i++) {
 		char name[32];
 
-		check(dir->ops->unlink(dir, name, name_of(i, name, sizeof(name)), false, NULL), what);
+		check(dir->ops->unlink(dir, name, name_of(i, name, sizeof(name)), false, &taker, NULL), what);
 	}
 	tell(what, start_ns, FILES);
 }

@@ -209,10 +209,12 @@ static int op_create(struct vfs_node *dir, const char *name, size_t name_len, co
 	return wrap(volume_of(dir), fat, ret);
 }
 
-static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
+static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir,
+                     const struct vfs_taker *taker, const struct vfs_tag *tag)
 {
 	int rc = node_set_check(dir);
 
+	(void)taker;
 	(void)tag;
 	if (rc)
 		return rc;
@@ -220,10 +222,12 @@ static int op_unlink(struct vfs_node *dir, const char *name, size_t name_len, bo
 }
 
 static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-                     const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
+                     const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_taker *takers,
+                     const struct vfs_tag *tag)
 {
 	int rc = node_set_check(dir);
 
+	(void)takers;
 	(void)tag;
 	if (rc)
 		return rc;

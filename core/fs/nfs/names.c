@@ -198,12 +198,14 @@ static int entry_node(struct nfs_node *d, const char *what, size_t len, struct n
 	return rc == -ENOENT ? 0 : rc;
 }
 
-int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_tag *tag)
+int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_taker *taker,
+                   const struct vfs_tag *tag)
 {
 	struct nfs_node *d = nfs_node_of(dir), *n = NULL;
 	struct name_arg text;
 	int rc = nfs_check_alive(d->im);
 
+	(void)taker;
 	(void)tag;
 	if (rc == 0)
 		rc = name_arg(&text, what, len);
@@ -247,12 +249,13 @@ static int make_way(struct nfs_node *d, const char *what, size_t len, const stru
 }
 
 int nfs_dir_rename(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *new_dir, const char *new_name,
-                   size_t new_len, unsigned flags, const struct vfs_tag *tag)
+                   size_t new_len, unsigned flags, const struct vfs_taker *takers, const struct vfs_tag *tag)
 {
 	struct nfs_node *d = nfs_node_of(dir), *to = nfs_node_of(new_dir), *n = NULL;
 	struct name_arg text, new_text;
 	int rc = nfs_check_alive(d->im);
 
+	(void)takers;
 	(void)tag;
 	if (rc == 0 && (new_dir->ops != &nfs_node_ops || to->im != d->im))
 		rc = err_set(-EXDEV, "a file does not move between file systems");

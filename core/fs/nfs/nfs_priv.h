@@ -181,9 +181,10 @@ int nfs_dir_create(struct vfs_node *dir, const char *what, size_t len, const str
                    struct vfs_node **ret);
 int nfs_dir_link(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *target,
                  const struct vfs_tag *tag);
-int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_tag *tag);
+int nfs_dir_unlink(struct vfs_node *dir, const char *what, size_t len, bool want_dir, const struct vfs_taker *taker,
+                   const struct vfs_tag *tag);
 int nfs_dir_rename(struct vfs_node *dir, const char *what, size_t len, struct vfs_node *new_dir, const char *new_name,
-                   size_t new_len, unsigned flags, const struct vfs_tag *tag);
+                   size_t new_len, unsigned flags, const struct vfs_taker *takers, const struct vfs_tag *tag);
 int nfs_dir_readdir(struct vfs_node *dir, uint64_t cookie, vfs_dir_fn *fn, void *ctx);
 int nfs_node_read_link(struct vfs_node *node, char *buf, size_t *ret_len);
 

@@ -74,9 +74,11 @@ struct wfs3_key filetree_target_key(uint64_t object, unsigned part);
 /* filetree_remove.c */
 int filetree_link(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *target,
                   const struct vfs_tag *tag);
-int filetree_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag);
+int filetree_unlink(struct vfs_node *dir, const char *name, size_t name_len, bool want_dir,
+                    const struct vfs_taker *taker, const struct vfs_tag *tag);
 int filetree_rename(struct vfs_node *dir, const char *name, size_t name_len, struct vfs_node *new_dir,
-                    const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
+                    const char *new_name, size_t new_name_len, unsigned flags, const struct vfs_taker *takers,
+                    const struct vfs_tag *tag);
 
 /* An object that is about to lose its last name, within an edit: whether it goes with it, or later. */
 struct filetree_victim {

@@ -151,9 +151,15 @@ static int still_means(struct object *dir, const char *name, size_t name_len, co
 	return rc < 0 ? rc : number == (o ? o->number : 0);
 }
 
+/* With the object locked. */
+static int check_taker(const struct vfs_taker *taker, const struct object *o)
+{
+	return vfs_taker_check(taker, LOAD(o->inode.uid), (uint32_t)LOAD(o->inode.flags));
+}
+
 /* -EAGAIN: the name means something else by now. */
 static int unlink_locked(struct object *dir, const char *name, size_t name_len, bool want_dir,
-                         struct filetree_victim *v, const struct vfs_tag *tag)
+                         struct filetree_victim *v, const struct vfs_taker *taker, const struct vfs_tag *tag)
 {
 	struct edit e;
 	int rc = filetree_check_dir(dir);
@@ -162,6 +168,8 @@ static int unlink_locked(struct object *dir, const char *name, size_t name_len, 
 		rc = still_means(dir, name, name_len, v->o);
 		rc = rc < 0 ? rc : rc ? 0 : -EAGAIN;
 	}
+	if (!rc)
+		rc = check_taker(taker, v->o);
 	if (!rc)
 		rc = check_victim(v->o, want_dir);
 	if (rc)
@@ -177,7 +185,8 @@ static int unlink_locked(struct object *dir, const char *name, size_t name_len, 
 	return rc ? rc : edit_run(&e);
 }
 
-int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
+int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_taker *taker,
+                    const struct vfs_tag *tag)
 {
 	struct object *dir = filetree_object(n);
 	struct filetree_op op;
@@ -195,7 +204,7 @@ int filetree_unlink(struct vfs_node *n, const char *name, size_t name_len, bool 
 		both[1] = v.o;
 		rc = filetree_lock(both, 2);
 		if (!rc) {
-			rc = unlink_locked(dir, name, name_len, want_dir, &v, tag);
+			rc = unlink_locked(dir, name, name_len, want_dir, &v, taker, tag);
 			filetree_unlock(both, 2);
 		}
 		filetree_victim_done(&v, rc == 0);
@@ -291,6 +300,7 @@ struct rename {
 	const char *name, *new_name;
 	size_t name_len, new_name_len;
 	unsigned flags;
+	const struct vfs_taker *takers; /* two, or NULL */
 	const struct vfs_tag *tag;
 	struct object *source; /* referenced */
 	struct filetree_victim target; /* what is at the new name */
@@ -392,12 +402,21 @@ static int edit_move(struct edit *e, struct rename *r)
 	return rc ? rc : change_dir(e, r->new_dir, replaces ? 0 : 1, replaces ? 0 : is_dir);
 }
 
+static int check_takers(const struct rename *r)
+{
+	int rc = r->takers ? check_taker(&r->takers[0], r->source) : 0;
+
+	return !rc && r->takers && r->target.o ? check_taker(&r->takers[1], r->target.o) : rc;
+}
+
 /* -EAGAIN: a name means something else by now. */
 static int rename_locked(struct rename *r)
 {
 	struct edit e;
 	int rc = check_names(r);
 
+	if (!rc)
+		rc = check_takers(r);
 	if (rc)
 		return rc;
 	/* Two names of one object: nothing happens (POSIX, rename()). */
@@ -469,7 +488,7 @@ static int rename_once(struct rename *r)
 }
 
 int filetree_rename(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *new_n, const char *new_name,
-                    size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
+                    size_t new_name_len, unsigned flags, const struct vfs_taker *takers, const struct vfs_tag *tag)
 {
 	struct rename r = { .dir = filetree_object(n),
 		            .new_dir = filetree_object(new_n),
@@ -478,6 +497,7 @@ int filetree_rename(struct vfs_node *n, const char *name, size_t name_len, struc
 		            .name_len = name_len,
 		            .new_name_len = new_name_len,
 		            .flags = flags,
+		            .takers = takers,
 		            .tag = tag };
 	struct filetree_op op;
 	int rc = check_same_tree(n, new_n);

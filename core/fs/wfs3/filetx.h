@@ -184,9 +184,10 @@ int filetx_create(struct vfs_node *n, const char *name, size_t name_len, const s
                   struct vfs_node **ret);
 int filetx_link(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *target,
                 const struct vfs_tag *tag);
-int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag);
+int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_taker *taker,
+                  const struct vfs_tag *tag);
 int filetx_rename(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *new_n, const char *new_name,
-                  size_t new_name_len, unsigned flags, const struct vfs_tag *tag);
+                  size_t new_name_len, unsigned flags, const struct vfs_taker *takers, const struct vfs_tag *tag);
 
 /* ---- filetx_data.c ---- */
 

@@ -403,12 +403,21 @@ static void lose_name(struct filetx_object *x)
 	touch(x);
 }
 
-static int unlink_name(struct filetx_object *dir, const char *name, size_t name_len, bool want_dir)
+/* What it sees is compared again when it is committed, because the object loses a name. */
+static int check_taker(const struct vfs_taker *taker, const struct filetx_object *x)
+{
+	return vfs_taker_check(taker, x->cur.uid, (uint32_t)x->cur.flags);
+}
+
+static int unlink_name(struct filetx_object *dir, const char *name, size_t name_len, bool want_dir,
+                       const struct vfs_taker *taker)
 {
 	struct filetx_name *n;
 	struct filetx_object *x;
 	int rc = find(dir, name, name_len, &n, &x);
 
+	if (!rc)
+		rc = check_taker(taker, x);
 	if (!rc)
 		rc = check_victim(x, want_dir);
 	if (rc)
@@ -419,7 +428,8 @@ static int unlink_name(struct filetx_object *dir, const char *name, size_t name_
 	return 0;
 }
 
-int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_tag *tag)
+int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool want_dir, const struct vfs_taker *taker,
+                  const struct vfs_tag *tag)
 {
 	struct filetx_object *dir = filetx_object(n);
 	int rc = filetx_enter(dir->tx);
@@ -427,7 +437,7 @@ int filetx_unlink(struct vfs_node *n, const char *name, size_t name_len, bool wa
 	(void)tag;
 	if (rc)
 		return rc;
-	rc = unlink_name(dir, name, name_len, want_dir);
+	rc = unlink_name(dir, name, name_len, want_dir, taker);
 	filetx_leave(dir->tx);
 	return rc;
 }
@@ -438,6 +448,7 @@ struct rename {
 	struct filetx_object *dir, *new_dir, *x, *target; /* @target: what is at the new name, or NULL */
 	struct filetx_name *from, *to;
 	unsigned flags;
+	const struct vfs_taker *takers; /* two, or NULL */
 };
 
 /* Would @moved become a part of itself? */
@@ -492,6 +503,10 @@ static int prepare(struct rename *r, const char *name, size_t name_len, const ch
 		r->target = NULL;
 		rc = r->flags & VFS_RENAME_EXCHANGE ? rc : 0;
 	}
+	if (!rc && r->takers)
+		rc = check_taker(&r->takers[0], r->x);
+	if (!rc && r->takers && r->target)
+		rc = check_taker(&r->takers[1], r->target);
 	if (rc)
 		return rc;
 	if (r->target && r->flags & VFS_RENAME_NOREPLACE)
@@ -529,9 +544,11 @@ static void make_rename(struct rename *r)
 }
 
 int filetx_rename(struct vfs_node *n, const char *name, size_t name_len, struct vfs_node *new_n, const char *new_name,
-                  size_t new_name_len, unsigned flags, const struct vfs_tag *tag)
+                  size_t new_name_len, unsigned flags, const struct vfs_taker *takers, const struct vfs_tag *tag)
 {
-	struct rename r = { .dir = filetx_object(n), .new_dir = filetx_object(new_n), .flags = flags };
+	struct rename r = {
+		.dir = filetx_object(n), .new_dir = filetx_object(new_n), .flags = flags, .takers = takers
+	};
 	struct filetx *tx = r.dir->tx;
 	int rc = check_same(n, new_n);
 

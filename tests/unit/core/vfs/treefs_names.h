@@ -51,6 +51,9 @@ struct treefs {
 	/* NULL, or called when attributes are about to be changed, with no lock held. */
 	void (*before_set)(void *ctx, const struct vfs_set_attr *attr);
 	void *before_set_ctx;
+	/* The same, of names that are about to go. */
+	void (*before_removal)(void *ctx);
+	void *before_removal_ctx;
 };
 
 static inline struct treefs_node *treefs_of(struct vfs_node *n)
@@ -350,7 +353,7 @@ static inline int treefs_check_victim(const struct treefs_entry *e, bool want_di
 }
 
 static inline int treefs_unlink(struct vfs_node *n, const char *name, size_t len, bool want_dir,
-                                const struct vfs_tag *tag)
+                                const struct vfs_taker *taker, const struct vfs_tag *tag)
 {
 	struct treefs *fs = treefs_of(n)->fs;
 	struct vfs_node *gone = NULL;
@@ -358,9 +361,13 @@ static inline int treefs_unlink(struct vfs_node *n, const char *name, size_t len
 	int err;
 
 	(void)tag;
+	if (fs->before_removal)
+		fs->before_removal(fs->before_removal_ctx);
 	sync_mutex_lock(&fs->lock);
 	at = treefs_find(treefs_of(n), name, len);
 	err = *at ? treefs_check_victim(*at, want_dir) : err_set(-ENOENT, "no '%.*s'", (int)len, name);
+	if (!err)
+		err = vfs_taker_check(taker, (*at)->node->st.uid, (*at)->node->st.flags);
 	if (!err)
 		treefs_remove(treefs_of(n), at, &gone);
 	sync_mutex_unlock(&fs->lock);
@@ -405,7 +412,8 @@ static inline int treefs_check_rename(struct treefs_node *dir, const struct tree
 }
 
 static inline int treefs_rename(struct vfs_node *n, const char *name, size_t len, struct vfs_node *new_n,
-                                const char *new_name, size_t new_len, unsigned flags, const struct vfs_tag *tag)
+                                const char *new_name, size_t new_len, unsigned flags, const struct vfs_taker *takers,
+                                const struct vfs_tag *tag)
 {
 	struct treefs_node *dir = treefs_of(n), *new_dir = treefs_of(new_n);
 	struct vfs_node *replaced = NULL, *moved = NULL;
@@ -413,10 +421,16 @@ static inline int treefs_rename(struct vfs_node *n, const char *name, size_t len
 	int err;
 
 	(void)tag;
+	if (dir->fs->before_removal)
+		dir->fs->before_removal(dir->fs->before_removal_ctx);
 	sync_mutex_lock(&dir->fs->lock);
 	at = treefs_find(dir, name, len);
 	old = treefs_find(new_dir, new_name, new_len);
 	err = treefs_check_rename(dir, *at, new_dir, *old, flags);
+	if (!err && takers)
+		err = vfs_taker_check(&takers[0], (*at)->node->st.uid, (*at)->node->st.flags);
+	if (!err && takers && *old)
+		err = vfs_taker_check(&takers[1], (*old)->node->st.uid, (*old)->node->st.flags);
 	if (!err && flags & VFS_RENAME_EXCHANGE) {
 		treefs_exchange(dir, *at, new_dir, *old);
 	} else if (!err && (!*old || (*old)->node != (*at)->node)) {

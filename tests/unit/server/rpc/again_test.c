@@ -132,7 +132,7 @@ static void test_data_is_written_again_only_where_nobody_else_wrote(void **state
 		assert_int_equal(run(fd, SLOT(1, 1 + i), cases[i].ops, cases[i].count, &n, &last), WFSP_OK);
 		assert_int_equal(last.status, WFSP_OK);
 		assert_memory_equal(entry(t, cases[i].name)->node->data, cases[i].after, 4);
-		assert_int_equal(mt_unlink(memtree_root(t->tree), cases[i].name, 1, false, NULL), 0);
+		assert_int_equal(mt_unlink(memtree_root(t->tree), cases[i].name, 1, false, NULL, NULL), 0);
 		close(fd);
 	}
 }

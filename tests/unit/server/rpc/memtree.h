@@ -101,17 +101,18 @@ static inline int mt_link(struct vfs_node *dir, const char *name, size_t len, st
 }
 
 static inline int mt_unlink(struct vfs_node *dir, const char *name, size_t len, bool want_dir,
-                            const struct vfs_tag *tag)
+                            const struct vfs_taker *taker, const struct vfs_tag *tag)
 {
 	if (mt_must_wait(dir))
 		return -EAGAIN;
-	return mt_done(mt(dir), tag, treefs_unlink(dir, name, len, want_dir, tag), 0);
+	return mt_done(mt(dir), tag, treefs_unlink(dir, name, len, want_dir, taker, tag), 0);
 }
 
 static inline int mt_rename(struct vfs_node *dir, const char *name, size_t len, struct vfs_node *new_dir,
-                            const char *new_name, size_t new_len, unsigned flags, const struct vfs_tag *tag)
+                            const char *new_name, size_t new_len, unsigned flags, const struct vfs_taker *takers,
+                            const struct vfs_tag *tag)
 {
-	return mt_done(mt(dir), tag, treefs_rename(dir, name, len, new_dir, new_name, new_len, flags, tag), 0);
+	return mt_done(mt(dir), tag, treefs_rename(dir, name, len, new_dir, new_name, new_len, flags, takers, tag), 0);
 }
 
 static inline int mt_set_attr(struct vfs_node *n, const struct vfs_set_attr *a)

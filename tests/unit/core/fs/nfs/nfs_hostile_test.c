@@ -320,7 +320,7 @@ static void test_noise_in_answers_does_no_harm(void **state)
 			n->ops->close(n, true);
 		}
 		vfs_node_unref(n);
-		(void)ops->unlink(w->root, name, 1, false, NULL);
+		(void)ops->unlink(w->root, name, 1, false, NULL, NULL);
 	}
 	lock(w);
 	w->server->mangle = NULL;

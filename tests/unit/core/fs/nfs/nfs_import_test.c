@@ -230,7 +230,7 @@ static void test_names_are_made_moved_and_removed(void **state)
 	char target[VFS_PATH_MAX];
 	size_t len;
 
-	assert_int_equal(ops->rename(w->root, "file", 4, d, "moved", 5, 0, NULL), 0);
+	assert_int_equal(ops->rename(w->root, "file", 4, d, "moved", 5, 0, NULL, NULL), 0);
 	assert_int_equal(ops->lookup(w->root, "file", 4, &l), -ENOENT);
 	assert_int_equal(ops->lookup(d, "moved", 5, &l), 0);
 	assert_ptr_equal(l, f);
@@ -242,13 +242,13 @@ static void test_names_are_made_moved_and_removed(void **state)
 	assert_ptr_equal(up, w->root);
 	vfs_node_unref(up);
 	assert_int_equal(ops->parent(w->root, &up), -ENOENT);
-	assert_int_equal(ops->unlink(w->root, "dir", 3, true, NULL), -ENOTEMPTY);
-	assert_int_equal(ops->unlink(w->root, "dir", 3, false, NULL), -EISDIR);
-	assert_int_equal(ops->rename(d, "link", 4, d, "moved", 5, VFS_RENAME_NOREPLACE, NULL), -EEXIST);
-	assert_int_equal(ops->unlink(d, "link", 4, false, NULL), 0);
-	assert_int_equal(ops->unlink(d, "moved", 5, true, NULL), -ENOTDIR);
-	assert_int_equal(ops->unlink(d, "moved", 5, false, NULL), 0);
-	assert_int_equal(ops->unlink(w->root, "dir", 3, true, NULL), 0);
+	assert_int_equal(ops->unlink(w->root, "dir", 3, true, NULL, NULL), -ENOTEMPTY);
+	assert_int_equal(ops->unlink(w->root, "dir", 3, false, NULL, NULL), -EISDIR);
+	assert_int_equal(ops->rename(d, "link", 4, d, "moved", 5, VFS_RENAME_NOREPLACE, NULL, NULL), -EEXIST);
+	assert_int_equal(ops->unlink(d, "link", 4, false, NULL, NULL), 0);
+	assert_int_equal(ops->unlink(d, "moved", 5, true, NULL, NULL), -ENOTDIR);
+	assert_int_equal(ops->unlink(d, "moved", 5, false, NULL, NULL), 0);
+	assert_int_equal(ops->unlink(w->root, "dir", 3, true, NULL, NULL), 0);
 	vfs_node_unref(l);
 	vfs_node_unref(f);
 	vfs_node_unref(d);
@@ -283,7 +283,7 @@ static void test_a_deleted_file_is_usable_until_it_is_closed(void **state)
 	serve_file(w, "a", 7, 10000);
 	serve_file(w, "b", 8, 100);
 	n = open_file(w, "a", true);
-	assert_int_equal(w->root->ops->unlink(w->root, "a", 1, false, NULL), 0);
+	assert_int_equal(w->root->ops->unlink(w->root, "a", 1, false, NULL, NULL), 0);
 	assert_int_equal(lookup(w, "a", &other), -ENOENT);
 	check_bytes(n, 7, 10000, 0);
 	assert_int_equal(write_at(n, 1, 10, 0), 0);
@@ -293,7 +293,7 @@ static void test_a_deleted_file_is_usable_until_it_is_closed(void **state)
 	/* One that is renamed over, too. */
 	n = open_file(w, "b", false);
 	vfs_node_unref(create(w, "c", VFS_TYPE_FILE));
-	assert_int_equal(w->root->ops->rename(w->root, "c", 1, w->root, "b", 1, 0, NULL), 0);
+	assert_int_equal(w->root->ops->rename(w->root, "c", 1, w->root, "b", 1, 0, NULL, NULL), 0);
 	check_bytes(n, 8, 100, 0);
 	close_file(n, false);
 	wait_until_files(w, 1);

@@ -124,13 +124,13 @@ static inline struct vfs_node *make_dir(struct vfs_node *dir, const char *name)
 
 static inline int remove_name(struct vfs_node *dir, const char *name, bool is_dir)
 {
-	return dir->ops->unlink(dir, name, strlen(name), is_dir, NULL);
+	return dir->ops->unlink(dir, name, strlen(name), is_dir, NULL, NULL);
 }
 
 static inline int rename_to(struct vfs_node *dir, const char *name, struct vfs_node *new_dir, const char *new_name,
                             unsigned flags)
 {
-	return dir->ops->rename(dir, name, strlen(name), new_dir, new_name, strlen(new_name), flags, NULL);
+	return dir->ops->rename(dir, name, strlen(name), new_dir, new_name, strlen(new_name), flags, NULL, NULL);
 }
 
 static inline int link_to(struct vfs_node *dir, const char *name, struct vfs_node *target)

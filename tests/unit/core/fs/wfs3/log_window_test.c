@@ -160,7 +160,7 @@ static void replace(void *window)
 	assert_ok(node_write(n, 0, w->was, NEW_BYTES, 0));
 	if (w->break_log)
 		break_log(w);
-	assert_ok(top->ops->rename(top, "new", 3, top, "f", 1, 0, NULL));
+	assert_ok(top->ops->rename(top, "new", 3, top, "f", 1, 0, NULL, NULL));
 	vfs_node_unref(n);
 }
 

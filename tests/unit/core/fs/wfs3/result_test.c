@@ -96,8 +96,8 @@ static void test_every_change_of_names_and_attributes_keeps_its_result(void **st
 	tree_init(&t, 64 << 20);
 	n = make_file(t.top, "f");
 	assert_ok(t.top->ops->link(t.top, "g", 1, n, &tags[0]));
-	assert_ok(t.top->ops->rename(t.top, "g", 1, t.top, "h", 1, 0, &tags[1]));
-	assert_ok(t.top->ops->unlink(t.top, "h", 1, false, &tags[2]));
+	assert_ok(t.top->ops->rename(t.top, "g", 1, t.top, "h", 1, 0, NULL, &tags[1]));
+	assert_ok(t.top->ops->unlink(t.top, "h", 1, false, NULL, &tags[2]));
 	set.tag = &tags[3];
 	assert_ok(n->ops->set_attr(n, &set));
 	assert_ok(n->ops->set_xattr(n, "user.a", "1", 1, 0, &tags[4]));
@@ -116,7 +116,7 @@ static void test_what_fails_keeps_no_result(void **state)
 
 	(void)state;
 	tree_init(&t, 64 << 20);
-	assert_int_equal(t.top->ops->unlink(t.top, "none", 4, false, &tag), -ENOENT);
+	assert_int_equal(t.top->ops->unlink(t.top, "none", 4, false, NULL, &tag), -ENOENT);
 	assert_int_equal(recall(&t, &tag, NULL), -ENOENT);
 	tree_done(&t);
 }
