@@ -65,6 +65,15 @@ static inline void tree_crash(struct tree_fixture *t, uint64_t seed)
 	tree_open(t);
 }
 
+/* Nothing of what stands in the regions now can be read, unless it is in memory. */
+static inline void break_regions(struct tree_fixture *t)
+{
+	const struct space_layout *layout = &t->pool->devices[0].label.layout;
+
+	blk_sim_break(t->f.devs[0], layout->regions_offset,
+	              layout->region_count * pool_region_blocks(t->pool) * WFS3_BLOCK_BYTES, false);
+}
+
 static inline struct vfs_node *node_at(struct vfs_node *dir, const char *name)
 {
 	struct vfs_node *n;

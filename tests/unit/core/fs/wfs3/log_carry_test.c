@@ -18,23 +18,6 @@ struct stuck {
 	uint8_t page[WFS3_BLOCK_BYTES];
 };
 
-static void regions(const struct stuck *s, uint64_t *ret_offset, uint64_t *ret_bytes)
-{
-	const struct space_layout *layout = &s->t.pool->devices[0].label.layout;
-
-	*ret_offset = layout->regions_offset;
-	*ret_bytes = layout->region_count * pool_region_blocks(s->t.pool) * WFS3_BLOCK_BYTES;
-}
-
-/* Nothing of what stands in the regions now can be read, unless it is in memory. */
-static void break_regions(struct stuck *s)
-{
-	uint64_t offset, bytes;
-
-	regions(s, &offset, &bytes);
-	blk_sim_break(s->t.f.devs[0], offset, bytes, false);
-}
-
 static void write_stuck(struct stuck *s, unsigned cell, uint64_t seed)
 {
 	pattern(s->page, sizeof(s->page), seed);
@@ -67,7 +50,7 @@ static void stuck_init(struct stuck *s, unsigned count)
 	s->big = node_at(s->t.top, "big");
 	put_text(s->t.top, "other", "something else");
 	assert_ok(txg_force(s->t.pool, 1));
-	break_regions(s);
+	break_regions(&s->t);
 	log_set_level((enum log_level)0);
 	for (unsigned i = 0; i < count; i++)
 		write_stuck(s, STUCK + i, 1000 + i);
@@ -339,10 +322,42 @@ static void test_more_of_them_than_can_be_carried_keep_the_log(void **state)
 	stuck_done(&s);
 }
 
+static int sync_pool(struct stuck *s)
+{
+	return s->t.f.admin.driver->pool_sync(s->t.f.admin.ctx, "tank");
+}
+
+/* Until then the log has what was there before, and recovery would bring that back. */
+static void test_pages_in_their_place_are_durable_when_a_log_that_was_kept_is_released(void **state)
+{
+	struct vfs_node *more, *other;
+	struct stuck s;
+
+	(void)state;
+	more = stuck_init_many(&s);
+	flush_other(&s, 7);
+	other = node_at(s.t.top, "other");
+	assert_ok(other->ops->flush(other, 0));
+	close_log(s.t.pool);
+	flush_other(&s, 8);
+	assert_ok(object_flush(NULL, filetree_object(other)));
+	assert_ok(txg_sync(s.t.pool));
+	assert_int_equal(txg_sync_pages(s.t.pool), -EIO);
+	assert_int_equal(sync_pool(&s), -EIO);
+	assert_false(s.t.pool->failed);
+	blk_sim_mend(s.t.f.devs[0]);
+	assert_ok(sync_pool(&s));
+	vfs_node_unref(other);
+	vfs_node_unref(more);
+	stuck_crash(&s);
+	expect_other(&s, 8);
+	expect_stuck(&s, STUCK, 1000);
+	stuck_done(&s);
+}
+
 /* The log has lost what the file has, and that cannot be written back: the name is not durable without it. */
 static void test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_being(void **state)
 {
-	const struct space_layout *layout;
 	struct vfs_node *more, *other;
 	struct stuck s;
 
@@ -352,8 +367,7 @@ static void test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_bei
 	other = node_at(s.t.top, "other");
 	assert_ok(other->ops->flush(other, 0));
 	vfs_node_unref(other);
-	layout = &s.t.pool->devices[0].label.layout;
-	blk_sim_break(s.t.f.devs[0], layout->log_offset, layout->log_bytes, true);
+	break_log(&s.t);
 	write_stuck(&s, STUCK + MANY, 5000);
 	assert_ok(rename_to(s.t.top, "big2", s.t.top, "other", 0));
 	assert_int_equal(txg_force(s.t.pool, 1), -EIO);
@@ -372,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_what_comes_after_a_page_was_carried_is_newer),
 		cmocka_unit_test(test_a_log_that_is_full_for_the_next_group_has_what_is_carried),
 		cmocka_unit_test(test_more_of_them_than_can_be_carried_keep_the_log),
+		cmocka_unit_test(test_pages_in_their_place_are_durable_when_a_log_that_was_kept_is_released),
 		cmocka_unit_test(test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_being),
 	};
 

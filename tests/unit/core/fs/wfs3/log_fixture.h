@@ -15,6 +15,15 @@ static inline void close_log(struct pool *p)
 	txg_exit(p);
 }
 
+/* It can be written no more. */
+static inline void break_log(struct tree_fixture *t)
+{
+	const struct space_layout *layout = &t->pool->devices[0].label.layout;
+
+	log_set_level((enum log_level)0);
+	blk_sim_break(t->f.devs[0], layout->log_offset, layout->log_bytes, true);
+}
+
 /* The log has a page of the file that was then damaged in memory: it is not written, so the log cannot be released. */
 static inline void keep_log(struct vfs_node *n)
 {

@@ -80,14 +80,6 @@ static int in_window(struct window *w, enum moment moment, void (*fn)(void *wind
 	return txg_sync(p);
 }
 
-static void break_log(struct window *w)
-{
-	const struct space_layout *layout = &w->t.pool->devices[0].label.layout;
-
-	log_set_level((enum log_level)0);
-	blk_sim_break(w->t.f.devs[0], layout->log_offset, layout->log_bytes, true);
-}
-
 static void flush_and_collapse(void *window)
 {
 	struct window *w = window;
@@ -95,7 +87,7 @@ static void flush_and_collapse(void *window)
 	assert_ok(node_write(w->n, (uint64_t)w->page * BLOCK, w->was + (size_t)w->page * BLOCK, BLOCK, 0));
 	assert_ok(w->n->ops->flush(w->n, 0));
 	if (w->break_log)
-		break_log(w);
+		break_log(&w->t);
 	assert_ok(collapse(w->n, FIRST * CELL, COUNT * CELL));
 }
 
@@ -159,8 +151,8 @@ static void replace(void *window)
 
 	assert_ok(node_write(n, 0, w->was, NEW_BYTES, 0));
 	if (w->break_log)
-		break_log(w);
-	assert_ok(top->ops->rename(top, "new", 3, top, "f", 1, 0, NULL, NULL));
+		break_log(&w->t);
+	assert_ok(rename_to(top, "new", top, "f", 0));
 	vfs_node_unref(n);
 }
 
@@ -235,7 +227,7 @@ static void test_what_the_log_loses_of_the_next_group_does_not_keep_one_from_end
 			close_log(p);
 		assert_ok(txg_force(p, 1));
 		replace(&w);
-		break_log(&w);
+		break_log(&w.t);
 		assert_int_equal(txg_settle_log(p, p->open_txg - 1, &nothing, &released), closed ? 0 : -EIO);
 		assert_true(released);
 		/* That of the next one is written back. */

@@ -434,6 +434,41 @@ static void test_results_of_one_client_are_forgotten_and_those_of_others_stay(vo
 	tree_done(&t);
 }
 
+static void test_results_that_cannot_be_read_do_not_keep_those_of_other_trees(void **state)
+{
+	enum { COUNT = 2000 }; /* more than one leaf */
+	struct vfs_tag tag = tag_of(1, 0, 1, 13);
+	struct tree_fixture t, second;
+
+	(void)state;
+	tree_init(&t, 64 << 20);
+	for (unsigned i = 0; i < COUNT; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		tag.place = i;
+		create_tagged(&t, name, &tag);
+	}
+	assert_ok(dataset_create(t.pool, DATASET_TYPE_TREE, "second", 0));
+	second = t;
+	second.top = node_at(&t.pool->dir, "second");
+	create_tagged(&second, "f", &tag);
+	vfs_node_unref(second.top);
+	tree_restart(&t);
+	second = t;
+	second.top = node_at(&t.pool->dir, "second");
+	assert_ok(recall(&second, &tag, NULL));
+	break_regions(&t);
+	assert_int_equal(t.pool->dir.ops->forget_results(&t.pool->dir, tag.client), -EIO);
+	assert_int_equal(recall(&second, &tag, NULL), -ENOENT);
+	vfs_node_unref(second.top);
+	blk_sim_mend(t.f.devs[0]);
+	assert_ok(recall(&t, &tag, NULL));
+	assert_ok(t.pool->dir.ops->forget_results(&t.pool->dir, tag.client));
+	assert_int_equal(recall(&t, &tag, NULL), -ENOENT);
+	tree_done(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +485,7 @@ int main(void)
 		cmocka_unit_test(test_an_answer_that_has_lost_a_part_is_none),
 		cmocka_unit_test(test_results_that_have_expired_are_dropped),
 		cmocka_unit_test(test_results_of_one_client_are_forgotten_and_those_of_others_stay),
+		cmocka_unit_test(test_results_that_cannot_be_read_do_not_keep_those_of_other_trees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
