@@ -79,17 +79,23 @@ static bool batch_active(struct cache_file *f, const struct flush *fl, uint64_t 
 	return false;
 }
 
+/* Wait for the batches of this moment. */
+static void wait_for_batches(struct cache_file *f, const struct flush *fl) SYNC_REQUIRES(f->lock)
+{
+	uint64_t seq = f->batch_seq;
+
+	while (batch_active(f, fl, seq))
+		sync_cond_wait(&f->cond, &f->lock);
+}
+
 /* Wait for what others have in hand. True: look again. */
 static bool wait_for_others(struct flush *fl, uint64_t punch_events)
 {
 	struct cache_file *f = fl->file;
-	uint64_t seq;
 	bool again;
 
 	sync_mutex_lock(&f->lock);
-	seq = f->batch_seq;
-	while (batch_active(f, fl, seq))
-		sync_cond_wait(&f->cond, &f->lock);
+	wait_for_batches(f, fl);
 	again = fl->flusher.late || fl->batch->blocked;
 	fl->flusher.late = false;
 	/* A punch holds dirty pages until the map is changed: it drops them then, or gives up. */
@@ -192,19 +198,6 @@ int cache_flush_kept(struct cache_file *f)
 	return flush_kind(f, 0, UINT64_MAX, BATCH_KEPT);
 }
 
-/* Wait for the batches of this moment: what they log counts as kept only when they end. */
-static void wait_for_batches(struct cache_file *f)
-{
-	const struct flush all = { .file = f, .end = UINT64_MAX };
-	uint64_t seq;
-
-	sync_mutex_lock(&f->lock);
-	seq = f->batch_seq;
-	while (batch_active(f, &all, seq))
-		sync_cond_wait(&f->cond, &f->lock);
-	sync_mutex_unlock(&f->lock);
-}
-
 static bool has_kept(struct chunk *k)
 {
 	bool kept;
@@ -237,12 +230,14 @@ static int flush_kept_of(struct cache_file *f, const struct dirty_tree *tree, ui
 
 int flush_kept_chunks(struct cache_file *f, unsigned max)
 {
+	const struct flush all = { .file = f, .end = UINT64_MAX };
 	uint64_t limit;
 	int rc;
 
 	sync_assert_may_block();
-	wait_for_batches(f);
 	sync_mutex_lock(&f->lock);
+	/* What they log counts as kept only when they end. */
+	wait_for_batches(f, &all);
 	limit = f->dirty_seq;
 	sync_mutex_unlock(&f->lock);
 	rc = flush_kept_of(f, &f->dirty, limit, max);
