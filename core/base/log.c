@@ -78,8 +78,9 @@ bool log_limit_take(struct log_limit *l, enum log_level level, const char *area,
 {
 	uint64_t since_ns = __atomic_load_n(&l->since_ns, __ATOMIC_RELAXED), count;
 
-	/* Who moves the time on tells what was left out, and has the first line. */
-	if ((!since_ns || now_ns - since_ns >= LOG_LIMIT_NS) &&
+	/* Who moves the time on tells what was left out, and has the first line. Somebody else may have moved it to
+	 * behind this one's. */
+	if ((!since_ns || now_ns >= since_ns + LOG_LIMIT_NS) &&
 	    __atomic_compare_exchange_n(&l->since_ns, &since_ns, now_ns, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
 		count = __atomic_exchange_n(&l->count, 1, __ATOMIC_RELAXED);
 		if (count > LOG_LIMIT_LINES)

@@ -46,6 +46,17 @@ static void test_a_place_that_is_reached_often_is_logged_some_times_and_then_cou
 	log_set_sink(NULL, NULL);
 }
 
+static void test_a_time_that_was_taken_before_others_began_to_count_does_not_begin_anew(void **state)
+{
+	struct log_limit limit = { 0 };
+	unsigned taken = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < LOG_LIMIT_LINES + 1000; i++)
+		taken += log_limit_take(&limit, LOG_LEVEL_WARNING, "test", SYNC_NS_PER_S - i);
+	assert_int_equal(taken, LOG_LIMIT_LINES);
+}
+
 static void test_a_level_above_that_of_the_log_is_dropped(void **state)
 {
 	struct lines lines = { 0 };
@@ -64,6 +75,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_place_that_is_reached_often_is_logged_some_times_and_then_counted),
+		cmocka_unit_test(test_a_time_that_was_taken_before_others_began_to_count_does_not_begin_anew),
 		cmocka_unit_test(test_a_level_above_that_of_the_log_is_dropped),
 	};
 
