@@ -94,7 +94,8 @@ static int open_slot(struct wfs_file *f, struct wfs_conn *c, struct file_slot *s
 	if (!err)
 		err = wfs_conn_boot(c, generation, old_boot, &boot, &durable);
 	if (known && err == -ENOENT)
-		err = err_set(-ESTALE, "export \"%s\" is gone", name);
+		err = f->in_tree ? err_set(-ESTALE, "the file is gone")
+		                 : err_set(-ESTALE, "export \"%s\" is gone", name);
 	sync_mutex_lock(&f->lock);
 	if (err)
 		return err;

@@ -262,6 +262,23 @@ static void test_open_files_survive_a_restart_of_the_server(void **state)
 	wfs_close(f);
 }
 
+/* As of file systems that are elsewhere. */
+static void test_an_open_file_that_is_not_found_again_is_stale(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_file *f;
+	char buf[256];
+	size_t len;
+
+	assert_int_equal(wfs_create(t->w, NULL, &t->root, "f", 0644, 0, WFS_ACCESS_READ, &f, NULL, NULL, NULL), 0);
+	fixture_unserve(t->f);
+	t->tree->by_object_err = -ENOENT;
+	fixture_serve(t->f, 2000, NULL, 0);
+	assert_int_equal(wfs_pread_some(f, buf, sizeof(buf), 0, &len), -ESTALE);
+	assert_non_null(strstr(wfs_error_text(buf, sizeof(buf)), "the file is gone"));
+	wfs_close(f);
+}
+
 static void test_flush_after_a_crash_tells_of_appends_and_of_other_changes(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -434,6 +451,7 @@ int main(void)
 		T(test_sessions_of_clients_that_come_and_go_do_not_pile_up),
 		T(test_large_compounds_arrive_in_pieces),
 		T(test_open_files_survive_a_restart_of_the_server),
+		T(test_an_open_file_that_is_not_found_again_is_stale),
 		T(test_flush_after_a_crash_tells_of_appends_and_of_other_changes),
 		T(test_flush_after_a_crash_tells_every_file_that_shares_a_ledger),
 		T(test_descriptors_work_in_compounds),

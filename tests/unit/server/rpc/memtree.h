@@ -27,6 +27,7 @@ struct memtree {
 	 * all are. Atomic. */
 	unsigned nowait_until;
 	bool forgets; /* it keeps no results */
+	int by_object_err; /* of whoever looks for an object by its number; while no server runs */
 	unsigned rooms, rooms_taken; /* atomic: those that are held, and all there were */
 	struct memtree_result results[MEMTREE_RESULTS_MAX];
 	unsigned result_count;
@@ -59,7 +60,10 @@ static inline int mt_lookup(struct vfs_node *dir, const char *name, size_t len, 
 
 static inline int mt_by_object(struct vfs_node *any, uint64_t fsid, uint64_t object, struct vfs_node **ret)
 {
-	return mt_must_wait(any) ? -EAGAIN : treefs_by_object(any, fsid, object, ret);
+	if (mt_must_wait(any))
+		return -EAGAIN;
+	return mt(any)->by_object_err ? err_set(mt(any)->by_object_err, "not found")
+	                              : treefs_by_object(any, fsid, object, ret);
 }
 
 static inline int mt_check_room(struct vfs_node *n)
