@@ -187,48 +187,44 @@ def test_a_killed_mount_without_guard_has_the_ways_out_that_the_manual_names(
     stuck.wait_ended()
 
 
-def test_a_signal_that_the_mount_was_started_to_ignore_is_no_crash(appliance: Appliance, tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+@contextlib.contextmanager
+def guarded(box: Appliance, folder: Path) -> Iterator[tuple[Mount, int, int]]:
+    """A mount that works until it is unmounted, its process and its guard."""
+    mount = Mount(create_tree(box), folder / "mnt")
     try:
-        mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
-    finally:
-        signal.signal(signal.SIGQUIT, before)
-    try:
-        assert mount.process
-        (guard,) = guards(mount.process.pid)
-        os.kill(mount.process.pid, signal.SIGQUIT)
-        (mount / "file").write_text("works")
-        assert guards(mount.process.pid) == [guard]
-        assert mount.stop() == 0
-    finally:
-        mount.dispose()
-
-
-def test_the_guard_holds_no_memory_that_the_mount_shares(appliance: Appliance, tmp_path: Path) -> None:
-    mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
-    try:
+        mount.start()
         assert mount.process
         process = mount.process.pid
-
-        def shared(one: int) -> list[str]:
-            lines = Path(f"/proc/{one}/maps").read_text().splitlines()
-            return [line for line in lines if line.split()[1].endswith("s")]
-
-        assert any("wfsd-payloads" in line for line in shared(process))
+        wait_for(lambda: guards(process), "the guard to have its name")
         (guard,) = guards(process)
-        wait_for(lambda: not shared(guard), "the guard to let go of it")
+        yield mount, process, guard
         assert guards(process) == [guard]
         assert mount.stop() == 0
     finally:
         mount.dispose()
 
 
-def test_the_guard_ends_with_its_mount(appliance: Appliance, tmp_path: Path) -> None:
-    mount = Mount(create_tree(appliance), tmp_path / "mnt").start()
+def test_a_signal_that_the_mount_was_started_to_ignore_is_no_crash(appliance: Appliance, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     try:
-        assert mount.process
-        (guard,) = guards(mount.process.pid)
-        assert mount.stop() == 0
-        assert not Path(f"/proc/{guard}").exists()
+        with guarded(appliance, tmp_path) as (mount, process, _):
+            os.kill(process, signal.SIGQUIT)
+            (mount / "file").write_text("works")
     finally:
-        mount.dispose()
+        signal.signal(signal.SIGQUIT, before)
+
+
+def test_the_guard_holds_no_memory_that_the_mount_shares(appliance: Appliance, tmp_path: Path) -> None:
+    def shared(one: int) -> list[str]:
+        lines = Path(f"/proc/{one}/maps").read_text().splitlines()
+        return [line for line in lines if line.split()[1].endswith("s")]
+
+    with guarded(appliance, tmp_path) as (_, process, guard):
+        assert any("wfsd-payloads" in line for line in shared(process))
+        wait_for(lambda: not shared(guard), "the guard to let go of it")
+
+
+def test_the_guard_ends_with_its_mount(appliance: Appliance, tmp_path: Path) -> None:
+    with guarded(appliance, tmp_path) as (_, _, guard):
+        pass
+    assert not Path(f"/proc/{guard}").exists()
