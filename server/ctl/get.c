@@ -64,46 +64,11 @@ static int finish_local(int fd, const struct wfs_attr *a, int err)
 	return err;
 }
 
-/* ---- Directories: there before what is in them, complete after it ---- */
-
-struct dir {
-	struct transfer *t;
-	int fd;
-	bool owned; /* made, or entered, here; else it is the caller's */
-	bool failed; /* and what is in it is not known */
-	struct wfs_attr attr; /* for when everything is in it */
-	char *path; /* malloc'ed */
-	unsigned refs; /* atomic */
-};
-
-static void dir_ref(struct dir *d)
+static int finish_dir(struct dir *d)
 {
-	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
-}
+	int err = finish_local(d->fd, &d->attr, d->failed ? -EIO : 0);
 
-static void dir_unref(struct dir *d)
-{
-	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
-		return;
-	if (d->owned && finish_local(d->fd, &d->attr, d->failed ? -EIO : 0) && !d->failed)
-		transfer_skip_err(d->t, d->path);
-	free(d->path);
-	free(d);
-}
-
-static int dir_new(struct transfer *t, int fd, const char *path, struct dir **ret)
-{
-	struct dir *d = calloc(1, sizeof(*d));
-
-	if (!d || !(d->path = strdup(path))) {
-		free(d);
-		return err_set(-ENOMEM, "no memory for a directory");
-	}
-	d->t = t;
-	d->fd = fd;
-	d->refs = 1;
-	*ret = d;
-	return 0;
+	return d->failed ? 0 : err; /* that was said */
 }
 
 /* ---- Large files ---- */
@@ -111,8 +76,6 @@ static int dir_new(struct transfer *t, int fd, const char *path, struct dir **re
 struct large {
 	struct pieces pieces;
 	struct remote_entry e;
-	struct dir *dir;
-	char *name; /* malloc'ed */
 	int fd; /* -1: none */
 	struct wfs_file *file;
 };
@@ -120,7 +83,8 @@ struct large {
 static int get_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t end)
 {
 	struct large *l = (struct large *)p;
-	uint8_t *chunk = p->t->workers[worker].chunk;
+	struct transfer *t = p->dir->t;
+	uint8_t *chunk = t->workers[worker].chunk;
 
 	while (at < end) {
 		size_t len;
@@ -133,7 +97,7 @@ static int get_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t en
 		if (!len)
 			return err_set(-EIO, "it became shorter meanwhile");
 		at += len;
-		transfer_add(p->t, 0, len);
+		transfer_add(t, 0, len);
 	}
 	return 0;
 }
@@ -148,8 +112,6 @@ static int finish_large(struct pieces *p, bool failed)
 	if (l->fd >= 0)
 		err = finish_local(l->fd, &l->e.attr, failed ? -EIO : err);
 	wfs_close(l->file);
-	dir_unref(l->dir);
-	free(l->name);
 	free(l);
 	return err;
 }
@@ -160,7 +122,7 @@ static int get_ranges(struct large *l, unsigned worker)
 	int err = 0;
 
 	while (!err && at < l->e.attr.size_bytes) {
-		err = transfer_next_data(l->pieces.t, &l->e, &at, &end);
+		err = transfer_next_data(l->pieces.dir->t, &l->e, &at, &end);
 		if (!err)
 			pieces_add(&l->pieces, worker, at, end);
 		at = end;
@@ -171,12 +133,13 @@ static int get_ranges(struct large *l, unsigned worker)
 static void large_job(void *arg, unsigned worker)
 {
 	struct large *l = arg;
-	struct transfer *t = l->pieces.t;
+	const struct dir *dir = l->pieces.dir;
+	struct transfer *t = dir->t;
 	int err = transfer_is_gone(t) ? transfer_no_server()
 	                              : wfs_open_fh(t->w, NULL, &l->e.fh, WFS_ACCESS_READ, &l->file);
 
 	if (!err) {
-		l->fd = create_local(l->dir->fd, l->name, &l->e.attr);
+		l->fd = create_local(dir->fd, l->pieces.name, &l->e.attr);
 		err = l->fd < 0 ? l->fd : get_ranges(l, worker);
 	}
 	pieces_end(&l->pieces, worker, err);
@@ -184,22 +147,16 @@ static void large_job(void *arg, unsigned worker)
 
 static int get_large(struct dir *dir, const struct remote_entry *e, const char *name, const char *path)
 {
-	struct large *l = calloc(1, sizeof(*l));
-	char *own_path = strdup(path);
+	struct large *l = malloc(sizeof(*l));
+	int err;
 
-	if (!l || !own_path || !(l->name = strdup(name))) {
-		free(l);
-		free(own_path);
+	if (!l)
 		return err_set(-ENOMEM, "no memory for a file");
-	}
-	l->pieces = (struct pieces){ .t = dir->t, .path = own_path, .copy = get_piece, .finish = finish_large };
-	pieces_begin(&l->pieces);
-	l->e = *e;
-	l->dir = dir;
-	dir_ref(dir);
-	l->fd = -1;
-	jobs_add(&dir->t->jobs, 0, large_job, l);
-	return 0;
+	*l = (struct large){ .pieces = { .copy = get_piece, .finish = finish_large }, .e = *e, .fd = -1 };
+	err = pieces_begin(&l->pieces, dir, name, path, large_job);
+	if (err)
+		free(l);
+	return err;
 }
 
 static int get_link(struct transfer *t, const struct remote_entry *e, int dir_fd, const char *name)
@@ -220,7 +177,6 @@ static int get_link(struct transfer *t, const struct remote_entry *e, int dir_fd
 
 struct small {
 	size_t len;
-	int eof;
 	struct wfs_attr attr;
 };
 
@@ -234,11 +190,9 @@ struct batch {
 
 static void skip_small(const struct batch *s, size_t i)
 {
-	char *below;
+	char *below = dir_below(s->dir, s->e[i].name);
 
-	if (asprintf(&below, "%s/%s", s->dir->path, s->e[i].name) < 0)
-		return;
-	transfer_skip_err(s->dir->t, below);
+	transfer_skip_err(s->dir->t, below ? below : s->dir->path);
 	free(below);
 }
 
@@ -260,7 +214,7 @@ static size_t get_some(const struct batch *s, const struct transfer_worker *work
 	for (size_t i = first; i < s->count; i++) {
 		wfs_batch_put(worker->batch, &s->e[i].fh);
 		wfs_batch_get_file(worker->batch, worker->chunk + at, (uint32_t)s->e[i].attr.size_bytes, &small[i].len,
-		                   &small[i].attr, &small[i].eof);
+		                   &small[i].attr, NULL);
 		at += s->e[i].attr.size_bytes;
 	}
 	(void)wfs_batch_run(worker->batch, NULL, &done);
@@ -329,11 +283,11 @@ static bool is_plain(const char *name)
 static void get_below(struct dir *dir, struct batch **batch, const struct remote_entry *e, unsigned depth)
 {
 	bool small = e->attr.type == WFS_TYPE_FILE && e->attr.size_bytes <= TRANSFER_SMALL_BYTES;
-	char *below;
+	char *below = dir_below(dir, e->name);
 
-	if (asprintf(&below, "%s/%s", dir->path, e->name) < 0)
-		return;
-	if (!is_plain(e->name))
+	if (!below)
+		transfer_skip_err(dir->t, dir->path);
+	else if (!is_plain(e->name))
 		transfer_skip(dir->t, below, "the server gave it a name that is none");
 	else if (small ? add_small(dir, batch, e) : get_any(dir, e, e->name, below, depth + 1))
 		transfer_skip_err(dir->t, below);
@@ -343,6 +297,7 @@ static void get_below(struct dir *dir, struct batch **batch, const struct remote
 static int get_dir(struct dir *parent, const struct remote_entry *e, const char *name, const char *path, unsigned depth)
 {
 	struct remote_entry *entries = NULL;
+	struct transfer *t = parent->t;
 	struct batch *batch = NULL;
 	struct dir *dir;
 	size_t count = 0;
@@ -353,22 +308,23 @@ static int get_dir(struct dir *parent, const struct remote_entry *e, const char 
 	fd = openat(parent->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return local_err("what is here is not a directory");
-	err = dir_new(parent->t, fd, path, &dir);
+	err = dir_new(t, path, &dir);
 	if (err) {
 		close(fd);
 		return err;
 	}
-	dir->owned = true;
+	dir->finish = finish_dir;
+	dir->fd = fd;
 	dir->attr = e->attr;
-	if (remote_list(parent->t->w, &e->fh, &entries, &count)) {
-		transfer_skip_err(dir->t, path);
+	if (remote_list(t->w, &e->fh, &entries, &count)) {
+		transfer_skip_err(t, path);
 		dir->failed = true;
 	}
-	for (size_t i = 0; i < count && !dir->failed && !transfer_is_gone(parent->t); i++)
+	for (size_t i = 0; i < count && !dir->failed && !transfer_is_gone(t); i++)
 		get_below(dir, &batch, &entries[i], depth);
 	flush_batch(dir, &batch);
 	free(entries);
-	transfer_add(parent->t, 1, 0);
+	transfer_add(t, 1, 0);
 	dir_unref(dir);
 	return 0;
 }
@@ -411,10 +367,14 @@ static enum ctl_status get_one(struct ctl *c, const char *from, const char *to, 
 	if (into && dir_fd < 0)
 		status = command_fail(CTL_FAILED, "'%s': %s", to, strerror(errno));
 	else if (transfer_init(&t, r.w, "fetching", c->args.jobs) || remote_find(&r, true, &e.fh, &e.attr) ||
-	         dir_new(&t, dir_fd, from, &dir) || get_any(dir, &e, name, from, 0))
+	         dir_new(&t, from, &dir))
 		status = remote_fail("cannot fetch", from);
-	if (dir)
+	if (dir) {
+		dir->fd = dir_fd;
+		if (get_any(dir, &e, name, from, 0))
+			status = remote_fail("cannot fetch", from);
 		dir_unref(dir);
+	}
 	if (!transfer_done(&t))
 		status = CTL_FAILED;
 	if (dir_fd >= 0)

@@ -9,23 +9,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/ctl/transfer.h"
+#include "server/ctl/dirs.h"
 
 struct pieces {
-	struct transfer *t;
-	char *path; /* for what is said of it; malloc'ed, its own */
+	struct dir *dir; /* that it is in */
+	char *name; /* there; malloc'ed */
+	char *path; /* for what is said of it; malloc'ed */
 	/* Copy a range of at most TRANSFER_CHUNK_BYTES; the chunk of @worker is free for that. In any thread. */
 	int (*copy)(struct pieces *p, unsigned worker, uint64_t at, uint64_t end);
-	/* Everything is there, unless @failed: set its attributes then; in any case close and free it, but for the
-	 * path. */
+	/* Everything is there, unless @failed: set its attributes then; in any case close and free it, but for what is
+	 * above. */
 	int (*finish)(struct pieces *p, bool failed);
 	uint64_t last_at, last_end;
 	unsigned refs; /* atomic */
 	bool failed; /* atomic */
 };
 
-/* The fields that say so are the caller's, and are set; the rest is set here. */
-void pieces_begin(struct pieces *p);
+/*
+ * Both functions are set; the rest is set here. @fn gets @p, as a job, finds the ranges, and calls pieces_end(). By the
+ * thread that walks. 0; -ENOMEM: it never runs.
+ */
+int pieces_begin(struct pieces *p, struct dir *dir, const char *name, const char *path, jobs_fn *fn);
 /* One more range, of any length, behind the last one. As jobs_add(). */
 void pieces_add(struct pieces *p, unsigned worker, uint64_t at, uint64_t end);
 /* There are no more. @err: why not. The caller forgets @p. */

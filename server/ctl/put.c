@@ -11,43 +11,9 @@
 #include "core/base/err.h"
 #include "server/ctl/pieces.h"
 
-/* ---- Directories: there before what is in them, complete after it ---- */
-
-struct dir {
-	struct transfer *t;
-	struct wfs_fh fh;
-	struct wfs_set_attr set; /* when everything is in it; nothing for one that was there */
-	char *path; /* malloc'ed */
-	unsigned refs; /* atomic */
-};
-
-static void dir_ref(struct dir *d)
+static int finish_dir(struct dir *d)
 {
-	__atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED);
-}
-
-static void dir_unref(struct dir *d)
-{
-	if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
-		return;
-	if (d->set.valid && !transfer_is_gone(d->t) && wfs_setattr(d->t->w, NULL, &d->fh, &d->set, NULL))
-		transfer_skip_err(d->t, d->path);
-	free(d->path);
-	free(d);
-}
-
-static int dir_new(struct transfer *t, const char *path, struct dir **ret)
-{
-	struct dir *d = calloc(1, sizeof(*d));
-
-	if (!d || !(d->path = strdup(path))) {
-		free(d);
-		return err_set(-ENOMEM, "no memory for a directory");
-	}
-	d->t = t;
-	d->refs = 1;
-	*ret = d;
-	return 0;
+	return transfer_is_gone(d->t) ? 0 : wfs_setattr(d->t->w, NULL, &d->fh, &d->set, NULL);
 }
 
 /* ---- Small files ---- */
@@ -191,8 +157,6 @@ static int put_small(struct pending *p, int fd, const struct stat *st, const cha
 
 struct large {
 	struct pieces pieces;
-	struct dir *dir;
-	char *name; /* malloc'ed */
 	int fd;
 	struct stat st;
 	struct wfs_file *file;
@@ -202,7 +166,8 @@ struct large {
 static int put_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t end)
 {
 	struct large *l = (struct large *)p;
-	uint8_t *chunk = p->t->workers[worker].chunk;
+	struct transfer *t = p->dir->t;
+	uint8_t *chunk = t->workers[worker].chunk;
 
 	while (at < end) {
 		ssize_t n = pread(l->fd, chunk, (size_t)(end - at), (off_t)at);
@@ -218,7 +183,7 @@ static int put_piece(struct pieces *p, unsigned worker, uint64_t at, uint64_t en
 		if (err)
 			return err;
 		at += (uint64_t)n;
-		transfer_add(p->t, 0, (uint64_t)n);
+		transfer_add(t, 0, (uint64_t)n);
 	}
 	return 0;
 }
@@ -234,10 +199,8 @@ static int finish_large(struct pieces *p, bool failed)
 
 	wfs_close(l->file);
 	if (!failed)
-		err = wfs_setattr(p->t->w, NULL, &l->fh, &set, NULL);
+		err = wfs_setattr(p->dir->t->w, NULL, &l->fh, &set, NULL);
 	close(l->fd);
-	dir_unref(l->dir);
-	free(l->name);
 	free(l);
 	return err;
 }
@@ -264,26 +227,26 @@ static void put_ranges(struct large *l, unsigned worker)
 
 static int create_remote(struct large *l)
 {
-	struct wfs *w = l->pieces.t->w;
+	const struct dir *dir = l->pieces.dir;
+	struct wfs *w = dir->t->w;
 	struct wfs_attr there;
 
 	if (transfer_is_mounted(l->fd)) {
-		int err = wfs_lookup(w, NULL, &l->dir->fh, l->name, &l->fh, &there);
+		int err = wfs_lookup(w, NULL, &dir->fh, l->pieces.name, &l->fh, &there);
 
 		if (!err && transfer_is_itself(l->fd, &there))
 			err = err_set(-EINVAL, "it is the same file as its copy");
 		if (err && err != -ENOENT)
 			return err;
 	}
-	return wfs_create(w, NULL, &l->dir->fh, l->name, l->st.st_mode & 0777, WFS_CREATE_TRUNCATE, WFS_ACCESS_WRITE,
-	                  &l->file, &l->fh, NULL, NULL);
+	return wfs_create(w, NULL, &dir->fh, l->pieces.name, l->st.st_mode & 0777, WFS_CREATE_TRUNCATE,
+	                  WFS_ACCESS_WRITE, &l->file, &l->fh, NULL, NULL);
 }
 
 static void large_job(void *arg, unsigned worker)
 {
 	struct large *l = arg;
-	struct transfer *t = l->pieces.t;
-	int err = transfer_is_gone(t) ? transfer_no_server() : create_remote(l);
+	int err = transfer_is_gone(l->pieces.dir->t) ? transfer_no_server() : create_remote(l);
 
 	if (!err)
 		put_ranges(l, worker);
@@ -293,22 +256,16 @@ static void large_job(void *arg, unsigned worker)
 /* Takes @fd, unless it fails. */
 static int put_large(struct pending *p, int fd, const struct stat *st, const char *name, const char *path)
 {
-	struct large *l = calloc(1, sizeof(*l));
-	char *own_path = strdup(path);
+	struct large *l = malloc(sizeof(*l));
+	int err;
 
-	if (!l || !own_path || !(l->name = strdup(name))) {
-		free(l);
-		free(own_path);
+	if (!l)
 		return err_set(-ENOMEM, "no memory for a file");
-	}
-	l->pieces = (struct pieces){ .t = p->t, .path = own_path, .copy = put_piece, .finish = finish_large };
-	pieces_begin(&l->pieces);
-	l->dir = p->dir;
-	dir_ref(p->dir);
-	l->fd = fd;
-	l->st = *st;
-	jobs_add(&p->t->jobs, 0, large_job, l);
-	return 0;
+	*l = (struct large){ .pieces = { .copy = put_piece, .finish = finish_large }, .fd = fd, .st = *st };
+	err = pieces_begin(&l->pieces, p->dir, name, path, large_job);
+	if (err)
+		free(l);
+	return err;
 }
 
 /* ---- The walk ---- */
@@ -347,6 +304,7 @@ static int make_dir(struct transfer *t, const char *path, const struct stat *st,
 		return err;
 	err = wfs_make(t->w, NULL, parent, name, &what, &d->fh, &there);
 	if (!err) {
+		d->finish = finish_dir; /* one that was there stays as it is */
 		d->set = (struct wfs_set_attr){ .valid = WFS_SET_MODE | WFS_SET_MTIME,
 			                        /* setgid may come from the one above */
 			                        .mode = (st->st_mode & 07777) | (there.mode & S_ISGID),
@@ -364,6 +322,18 @@ static int make_dir(struct transfer *t, const char *path, const struct stat *st,
 	return 0;
 }
 
+static void put_below(struct pending *p, const char *name, unsigned depth)
+{
+	char *below;
+
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return;
+	below = dir_below(p->dir, name);
+	if (!below || put_any(p, below, name, depth + 1))
+		transfer_skip_err(p->t, below ? below : p->dir->path);
+	free(below);
+}
+
 static int put_dir(struct transfer *t, const char *path, const struct stat *st, const struct wfs_fh *parent,
                    const char *name, unsigned depth)
 {
@@ -378,18 +348,11 @@ static int put_dir(struct transfer *t, const char *path, const struct stat *st, 
 	/* Directories after the files: a batch belongs to one directory. */
 	for (int dirs = 0; dirs < 2 && !err; dirs++) {
 		rewinddir(d);
-		while (!transfer_is_gone(t) && (e = readdir(d))) {
-			char *below;
-
-			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-			    (e->d_type == DT_DIR) != (dirs == 1))
-				continue;
-			if (asprintf(&below, "%s/%s", path, e->d_name) < 0)
-				continue;
-			if (put_any(&p, below, e->d_name, depth + 1))
-				transfer_skip_err(t, below);
-			free(below);
-		}
+		while (!transfer_is_gone(t) && (errno = 0, e = readdir(d)))
+			if ((e->d_type == DT_DIR) == (dirs == 1))
+				put_below(&p, e->d_name, depth);
+		if (errno && !transfer_is_gone(t))
+			transfer_skip(t, path, strerror(errno));
 		flush_pending(&p);
 	}
 	closedir(d);
