@@ -162,17 +162,15 @@ static bool lies_over(const struct vfs_mount_point *m, const struct vfs_mount_po
 	return m != NULL;
 }
 
-bool mount_next_over(struct vfs *v, const struct vfs_mount_point *below, uint64_t *id, struct place *ret)
+/* @below NULL: any. */
+static bool next_mount(struct vfs *v, const struct vfs_mount_point *below, uint64_t *id, struct place *ret)
 {
 	struct vfs_mount_point *m;
 	bool found = false;
 
-	/* Rarely is anything mounted there: then no lock is taken. */
-	if (!__atomic_load_n(&below->child_count, __ATOMIC_ACQUIRE))
-		return false;
 	sync_mutex_lock(&v->lock);
 	cds_list_for_each_entry (m, &v->mounts, link) {
-		if (m->id > *id && lies_over(m, below)) {
+		if (m->id > *id && (!below || lies_over(m, below))) {
 			*id = m->id;
 			root_place(m, ret);
 			found = true;
@@ -185,20 +183,13 @@ bool mount_next_over(struct vfs *v, const struct vfs_mount_point *below, uint64_
 
 bool mount_next(struct vfs *v, uint64_t *id, struct place *ret)
 {
-	struct vfs_mount_point *m;
-	bool found = false;
+	return next_mount(v, NULL, id, ret);
+}
 
-	sync_mutex_lock(&v->lock);
-	cds_list_for_each_entry (m, &v->mounts, link) {
-		if (m->id > *id) {
-			*id = m->id;
-			root_place(m, ret);
-			found = true;
-			break;
-		}
-	}
-	sync_mutex_unlock(&v->lock);
-	return found;
+bool mount_next_over(struct vfs *v, const struct vfs_mount_point *below, uint64_t *id, struct place *ret)
+{
+	/* Rarely is anything mounted there: then no lock is taken. */
+	return __atomic_load_n(&below->child_count, __ATOMIC_ACQUIRE) && next_mount(v, below, id, ret);
 }
 
 int mount_check_uncovered(struct vfs *v, struct vfs_mount_point *m, const struct vfs_node *node)
@@ -450,32 +441,16 @@ static int top_stat(struct vfs_node *n, struct vfs_stat *ret)
 	return 0;
 }
 
-/* The first mount in the top directory with an id above @id, referenced, or NULL. */
-static struct vfs_mount_point *next_mount(struct vfs *v, uint64_t id)
-{
-	struct vfs_mount_point *m, *found = NULL;
-
-	sync_mutex_lock(&v->lock);
-	cds_list_for_each_entry (m, &v->mounts, link) {
-		if (m->id > id && !m->covered.node) {
-			mount_ref(m);
-			found = m;
-			break;
-		}
-	}
-	sync_mutex_unlock(&v->lock);
-	return found;
-}
-
 static int top_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void *ctx)
 {
-	struct vfs_mount_point *m;
+	struct place at;
 	bool go_on = true;
 
-	while (go_on && (m = next_mount(to_vfs(n), cookie))) {
+	while (go_on && mount_next(to_vfs(n), &cookie, &at)) {
+		const struct vfs_mount_point *m = at.mount;
 		struct vfs_stat st;
 
-		if (!m->root->ops->stat(m->root, &st)) {
+		if (!m->covered.node && !at.node->ops->stat(at.node, &st)) {
 			struct vfs_dirent e = { .name = m->path + 1,
 				                .name_len = m->path_len - 1,
 				                .type = st.type,
@@ -484,8 +459,7 @@ static int top_readdir(struct vfs_node *n, uint64_t cookie, vfs_dir_fn *fn, void
 
 			go_on = fn(ctx, &e);
 		}
-		cookie = m->id;
-		mount_unref(m);
+		place_drop(&at);
 	}
 	return 0;
 }
