@@ -162,6 +162,12 @@ struct vfs_node {
 	uint64_t refs; /* atomic */
 };
 
+/* For file systems that keep no times before 1970: what they make of a time of struct vfs_set_attr. */
+static inline uint64_t vfs_time_since_1970(uint64_t time_ns)
+{
+	return (int64_t)time_ns < 0 ? 0 : time_ns;
+}
+
 /* A new node has one reference. */
 void vfs_node_init(struct vfs_node *n, const struct vfs_node_ops *ops, enum vfs_type type);
 void vfs_node_ref(struct vfs_node *n);

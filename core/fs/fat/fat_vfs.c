@@ -239,16 +239,11 @@ static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, st
 	                  flags & VFS_RENAME_NOREPLACE);
 }
 
-/* FAT knows no times before that (nor before 1980). */
-static uint64_t since_1970(uint64_t time_ns)
-{
-	return (int64_t)time_ns < 0 ? 0 : time_ns;
-}
-
 static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 {
 	const struct fat_vfs_options *o = &volume_of(node)->options;
-	struct fat_set set = { .mtime_ns = since_1970(a->mtime_ns), .atime_ns = since_1970(a->atime_ns) };
+	struct fat_set set = { .mtime_ns = vfs_time_since_1970(a->mtime_ns),
+		               .atime_ns = vfs_time_since_1970(a->atime_ns) };
 	struct fat_stat st;
 	int rc = node_set_check(node);
 

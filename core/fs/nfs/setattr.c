@@ -30,11 +30,9 @@ int nfs_setattr_call(struct nfs_node *n, const struct sattr3 *set)
 	return rc;
 }
 
-/* The protocol has no times before 1970. */
 static nfstime3 time_encode(uint64_t ns)
 {
-	if ((int64_t)ns < 0)
-		ns = 0;
+	ns = vfs_time_since_1970(ns);
 	return (nfstime3){ .seconds = (u_int)(ns / SYNC_NS_PER_S), .nseconds = (u_int)(ns % SYNC_NS_PER_S) };
 }
 

@@ -218,9 +218,7 @@ static int op_rename(struct vfs_node *dir, const char *name, size_t name_len, st
 static int op_set_attr(struct vfs_node *node, const struct vfs_set_attr *a)
 {
 	const struct wfs2_vfs_options *o = &volume_of(node)->options;
-	/* It keeps no times before 1970. */
-	uint64_t set_ns = (int64_t)a->mtime_ns < 0 ? 0 : a->mtime_ns;
-	uint64_t mtime_ns = a->valid & VFS_SET_MTIME_NOW ? sync_wall_ns() : set_ns;
+	uint64_t mtime_ns = a->valid & VFS_SET_MTIME_NOW ? sync_wall_ns() : vfs_time_since_1970(a->mtime_ns);
 	bool read_only = !(a->mode & WRITE_BITS);
 	const uint64_t *set_mtime = a->valid & (VFS_SET_MTIME | VFS_SET_MTIME_NOW) ? &mtime_ns : NULL;
 	const bool *set_read_only = a->valid & VFS_SET_MODE ? &read_only : NULL;
