@@ -61,12 +61,7 @@ static void stuck_init(struct stuck *s, unsigned count)
 static void stuck_crash(struct stuck *s)
 {
 	vfs_node_unref(s->big);
-	tree_close(&s->t);
-	fixture_crash(&s->t.f, 0);
-	blk_sim_mend(s->t.f.devs[0]);
-	log_set_level(LOG_LEVEL_ERROR);
-	assert_ok(pool_import(&s->t.f, 1));
-	tree_open(&s->t);
+	crash_and_mend(&s->t);
 	s->big = node_at(s->t.top, "big");
 }
 
@@ -279,12 +274,16 @@ static void test_a_log_that_is_full_for_the_next_group_has_what_is_carried(void 
 
 #define MANY 40u
 
-/* More than can be carried, and of two files. Returns the first one. */
+/* More than can be carried, and of two files. "other" is durable. Returns the first one. */
 static struct vfs_node *stuck_init_many(struct stuck *s)
 {
-	struct vfs_node *first;
+	struct vfs_node *first, *other;
 
 	stuck_init(s, 2);
+	flush_other(s, 7);
+	other = node_at(s->t.top, "other");
+	assert_ok(other->ops->flush(other, 0));
+	vfs_node_unref(other);
 	first = s->big;
 	s->big = node_at(s->t.top, "big2");
 	for (unsigned i = 0; i < MANY; i++)
@@ -335,11 +334,9 @@ static void test_pages_in_their_place_are_durable_when_a_log_that_was_kept_is_re
 
 	(void)state;
 	more = stuck_init_many(&s);
-	flush_other(&s, 7);
-	other = node_at(s.t.top, "other");
-	assert_ok(other->ops->flush(other, 0));
 	close_log(s.t.pool);
 	flush_other(&s, 8);
+	other = node_at(s.t.top, "other");
 	assert_ok(object_flush(NULL, filetree_object(other)));
 	assert_ok(txg_sync(s.t.pool));
 	assert_int_equal(txg_sync_pages(s.t.pool), -EIO);
@@ -358,15 +355,11 @@ static void test_pages_in_their_place_are_durable_when_a_log_that_was_kept_is_re
 /* The log has lost what the file has, and that cannot be written back: the name is not durable without it. */
 static void test_a_log_that_is_kept_and_loses_a_file_keeps_its_new_name_from_being(void **state)
 {
-	struct vfs_node *more, *other;
+	struct vfs_node *more;
 	struct stuck s;
 
 	(void)state;
 	more = stuck_init_many(&s);
-	flush_other(&s, 7);
-	other = node_at(s.t.top, "other");
-	assert_ok(other->ops->flush(other, 0));
-	vfs_node_unref(other);
 	break_log(&s.t);
 	write_stuck(&s, STUCK + MANY, 5000);
 	assert_ok(rename_to(s.t.top, "big2", s.t.top, "other", 0));

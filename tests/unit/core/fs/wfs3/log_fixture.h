@@ -24,6 +24,17 @@ static inline void break_log(struct tree_fixture *t)
 	blk_sim_break(t->f.devs[0], layout->log_offset, layout->log_bytes, true);
 }
 
+/* The power fails, and what was broken is whole again. Nodes that the test still holds must be given back before. */
+static inline void crash_and_mend(struct tree_fixture *t)
+{
+	tree_close(t);
+	fixture_crash(&t->f, 0);
+	blk_sim_mend(t->f.devs[0]);
+	log_set_level(LOG_LEVEL_ERROR);
+	assert_ok(pool_import(&t->f, 1));
+	tree_open(t);
+}
+
 /* The log has a page of the file that was then damaged in memory: it is not written, so the log cannot be released. */
 static inline void keep_log(struct vfs_node *n)
 {

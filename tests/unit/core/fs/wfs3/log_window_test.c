@@ -94,12 +94,7 @@ static void flush_and_collapse(void *window)
 static void crash(struct window *w)
 {
 	vfs_node_unref(w->n);
-	tree_close(&w->t);
-	fixture_crash(&w->t.f, 0);
-	blk_sim_mend(w->t.f.devs[0]);
-	log_set_level(LOG_LEVEL_ERROR);
-	assert_ok(pool_import(&w->t.f, 1));
-	tree_open(&w->t);
+	crash_and_mend(&w->t);
 	w->n = node_at(w->t.top, "f");
 }
 
