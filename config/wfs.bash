@@ -58,8 +58,7 @@ _wfs() {
 		"ls "*) words+=" --long --server" ;;
 		"find "*) words+=" --long --name --server" ;;
 		"watch "*) words+=" --recursive --count --server" ;;
-		"cp "*) words+=" --recursive --jobs --server" ;;
-		"rm "*) words+=" --recursive --server" ;;
+		"cp "* | "rm "*) words+=" --recursive --jobs --server" ;;
 		"get "* | "put "*) words+=" --jobs --server" ;;
 		"cat "* | "mv "* | "mkdir "* | "stat "* | "xattr "*) words+=" --server" ;;
 		"convert wfs2") words+=" --server" ;;

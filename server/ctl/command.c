@@ -117,7 +117,7 @@ static const struct command commands[] = {
 	{ "cp", NULL, 2, 2, ARGS_RECURSIVE | ARGS_JOBS | ARGS_SERVER, cmd_cp,
 	  "EXPORT/PATH EXPORT/PATH [--recursive [--jobs N]]", "let the server copy a file, or a directory" },
 	{ "mv", NULL, 2, 2, ARGS_SERVER, cmd_mv, "EXPORT/PATH EXPORT/PATH", "rename, move, or replace" },
-	{ "rm", NULL, 1, 1, ARGS_RECURSIVE | ARGS_SERVER, cmd_rm, "EXPORT/PATH [--recursive]",
+	{ "rm", NULL, 1, 1, ARGS_RECURSIVE | ARGS_JOBS | ARGS_SERVER, cmd_rm, "EXPORT/PATH [--recursive [--jobs N]]",
 	  "remove a file, or a directory (--recursive: with all that is in it)" },
 	{ "mkdir", NULL, 1, 1, ARGS_SERVER, cmd_mkdir, "EXPORT/PATH", "make a directory" },
 	{ "stat", NULL, 1, 1, ARGS_SERVER, cmd_stat, "EXPORT[/PATH]", "the attributes of a file" },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wfs ls, stat, find, mkdir, rm, mv, xattr: names and attributes of files on a server. */
+/* wfs ls, stat, find, mkdir, mv, xattr: names and attributes of files on a server. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -194,33 +194,6 @@ enum ctl_status cmd_mkdir(struct ctl *c)
 		return status;
 	if (remote_parent(&r, &dir, &name) || wfs_make(r.w, NULL, &dir, name, &what, NULL, NULL))
 		status = remote_fail("cannot make", c->operands[0]);
-	remote_close(&r);
-	return status;
-}
-
-static int remove_entry(void *ctx, const char *path, const struct wfs_fh *dir, const struct remote_entry *e)
-{
-	(void)path;
-	return wfs_unlink(ctx, NULL, dir, e->name, e->attr.type == WFS_TYPE_DIR);
-}
-
-enum ctl_status cmd_rm(struct ctl *c)
-{
-	bool all = c->args.given & ARGS_RECURSIVE;
-	struct wfs_fh dir, fh;
-	struct wfs_attr attr;
-	const char *name;
-	struct remote r;
-	enum ctl_status status = remote_open(c, c->operands[0], &r);
-
-	if (status != CTL_OK)
-		return status;
-	if (remote_parent(&r, &dir, &name) || wfs_lookup(r.w, NULL, &dir, name, &fh, &attr))
-		status = remote_fail("cannot remove", c->operands[0]);
-	else if (all && attr.type == WFS_TYPE_DIR && remote_walk(r.w, &fh, NULL, remove_entry, r.w))
-		status = remote_fail("cannot empty", c->operands[0]);
-	else if (wfs_unlink(r.w, NULL, &dir, name, attr.type == WFS_TYPE_DIR))
-		status = remote_fail("cannot remove", c->operands[0]);
 	remote_close(&r);
 	return status;
 }

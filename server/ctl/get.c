@@ -274,12 +274,6 @@ static int add_small(struct dir *dir, struct batch **s, const struct remote_entr
 
 static int get_any(struct dir *dir, const struct remote_entry *e, const char *name, const char *path, unsigned depth);
 
-/* A server may not name what lies elsewhere. */
-static bool is_plain(const char *name)
-{
-	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 static void get_below(struct dir *dir, struct batch **batch, const struct remote_entry *e, unsigned depth)
 {
 	bool small = e->attr.type == WFS_TYPE_FILE && e->attr.size_bytes <= TRANSFER_SMALL_BYTES;
@@ -287,7 +281,7 @@ static void get_below(struct dir *dir, struct batch **batch, const struct remote
 
 	if (!below)
 		transfer_skip_err(dir->t, dir->path);
-	else if (!is_plain(e->name))
+	else if (!remote_is_name(e->name))
 		transfer_skip(dir->t, below, "the server gave it a name that is none");
 	else if (small ? add_small(dir, batch, e) : get_any(dir, e, e->name, below, depth + 1))
 		transfer_skip_err(dir->t, below);
@@ -361,7 +355,7 @@ static enum ctl_status get_one(struct ctl *c, const char *from, const char *to, 
 	name = into ? (slash ? slash + 1 : r.path) : to;
 	if (into) {
 		dir_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (!is_plain(name))
+		if (!remote_is_name(name))
 			name = "."; /* the export's top: its contents */
 	}
 	if (into && dir_fd < 0)

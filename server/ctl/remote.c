@@ -12,9 +12,7 @@ static const struct {
 	const char *prefix, *scheme;
 } urls[] = { { "wfs://", "tcp" }, { "wfss://", "tls" } };
 
-/* Of directories in each other: where their paths are told, and where they are only to be removed. */
-#define TREE_DEPTH_MAX 500u
-#define TREE_DEPTH_MAX_AFTER 16384u
+#define TREE_DEPTH_MAX 500u /* of directories in each other */
 
 enum ctl_status remote_fail(const char *doing, const char *path)
 {
@@ -179,6 +177,11 @@ static int add_entry(void *ctx, const struct wfs_dirent *e)
 	return 1;
 }
 
+bool remote_is_name(const char *name)
+{
+	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct remote_entry *)a)->name, ((const struct remote_entry *)b)->name);
@@ -206,30 +209,25 @@ int remote_list(struct wfs *w, const struct wfs_fh *dir, struct remote_entry **r
 	return 0;
 }
 
-/* @path: NULL for what is to be told after what is in it, as paths of great depth would take too much memory. */
 static int walk(struct wfs *w, const struct wfs_fh *dir, const char *path, remote_walk_fn *fn, void *ctx,
                 unsigned depth)
 {
-	const unsigned depth_max = path ? TREE_DEPTH_MAX : TREE_DEPTH_MAX_AFTER;
 	struct remote_entry *entries = NULL;
 	size_t count = 0;
-	int err = depth > depth_max ? err_set(-ELOOP, "more than %u directories in each other", depth_max)
-	                            : remote_list(w, dir, &entries, &count);
+	int err = depth > TREE_DEPTH_MAX ? err_set(-ELOOP, "more than %u directories in each other", TREE_DEPTH_MAX)
+	                                 : remote_list(w, dir, &entries, &count);
 
 	for (size_t i = 0; i < count && !err; i++) {
 		const struct remote_entry *e = &entries[i];
-		char *below = NULL;
+		char *below;
 
-		if (path && asprintf(&below, "%s%s%s", path, *path ? "/" : "", e->name) < 0) {
+		if (asprintf(&below, "%s%s%s", path, *path ? "/" : "", e->name) < 0) {
 			err = err_set(-ENOMEM, "no memory for a path");
 			break;
 		}
-		if (path)
-			err = fn(ctx, below, dir, e);
+		err = fn(ctx, below, dir, e);
 		if (!err && e->attr.type == WFS_TYPE_DIR)
 			err = walk(w, &e->fh, below, fn, ctx, depth + 1);
-		if (!err && !path)
-			err = fn(ctx, e->name, dir, e);
 		free(below);
 	}
 	free(entries);

@@ -35,11 +35,13 @@ struct remote_entry {
 	struct wfs_fh fh;
 	struct wfs_attr attr;
 };
+/* A server may name what lies elsewhere: false, and who uses the name as one is led there. */
+bool remote_is_name(const char *name);
 int remote_list(struct wfs *w, const struct wfs_fh *dir, struct remote_entry **ret, size_t *ret_count);
 
 /*
- * Everything below @dir, whose own path is @path, a directory before what is in it; with NULL for the path behind that,
- * by names only. An error of @fn ends it. 0, or that error, or why something could not be listed.
+ * Everything below @dir, whose own path is @path, a directory before what is in it. An error of @fn ends it. 0, or that
+ * error, or why something could not be listed.
  */
 typedef int remote_walk_fn(void *ctx, const char *path, const struct wfs_fh *dir, const struct remote_entry *e);
 int remote_walk(struct wfs *w, const struct wfs_fh *dir, const char *path, remote_walk_fn *fn, void *ctx);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What put, get and cp share: a running copy of files, its progress, its batches of small ones, its jobs. */
+/* What put, get, cp and rm share: how far it is, its batches, its jobs, and what it leaves out. */
 #ifndef WFSD_SERVER_CTL_TRANSFER_H
 #define WFSD_SERVER_CTL_TRANSFER_H
 

@@ -14,6 +14,7 @@ import pytest
 
 from appliance import Appliance, CommandResult, Settings, program, wait_for
 from libwfs import Client
+from libwfs_abi import NUMBERS as N
 
 
 class Files:
@@ -164,6 +165,52 @@ def test_what_is_very_deep_is_removed(files: Files, tmp_path: Path) -> None:
     assert files.names("home") == []
 
 
+def put_many(files: Files, top: Path) -> None:
+    """250 files, and two directories with three each."""
+    for below in ("", "left", "right"):
+        (top / below).mkdir(exist_ok=True)
+        for i in range(3 if below else 250):
+            (top / below / f"f{i}").touch()
+    files.do("put", str(top), "home")
+
+
+def test_many_names_go_with_few_requests(files: Files, tmp_path: Path) -> None:
+    def asked() -> float:
+        return files.box.metrics().sum("wfsd_rpc_requests_total")
+
+    put_many(files, tmp_path / "top")
+    before = asked()
+    files.do("rm", "--recursive", "home/top")
+    assert files.names("home") == []
+    assert asked() - before < 50
+
+
+def test_what_cannot_be_removed_is_told_and_the_others_go(files: Files, tmp_path: Path) -> None:
+    put_many(files, tmp_path / "top")
+    with Client(f"unix:{files.box.rpc_socket}") as w:
+        kept = [w.lookup(w.root("home"), path) for path in ("top/f7", "top/f120", "top/left/f1")]
+        for fh in kept:
+            w.set_attr(fh, N["WFS_SET_FLAGS"], flags=N["WFS_FLAG_IMMUTABLE"])
+        told = files.fails("rm", "--recursive", "home/top/")
+        assert sorted(line.split("'")[1] for line in told.splitlines()) == ["home/top/f120", "home/top/f7", "home/top/left/f1"], told
+        assert files.do("find", "home/top").split() == ["top/f120", "top/f7", "top/left", "top/left/f1"]
+        for fh in kept:
+            w.set_attr(fh, N["WFS_SET_FLAGS"], flags=0)
+    files.do("rm", "--recursive", "home/top")
+    assert files.names("home") == []
+
+
+def test_two_may_remove_the_same(files: Files, tmp_path: Path) -> None:
+    put_many(files, tmp_path / "top")
+    command = [program("wfs"), "--server", f"unix:{files.box.rpc_socket}", "rm", "--recursive", "home/top"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [one.communicate(timeout=60)[1] for one in both]
+    assert files.names("home") == []
+    assert sorted(one.returncode for one in both)[0] == 0, told
+    for one, text in zip(both, told):
+        assert one.returncode == 0 or ("'home/top'" in text and text.count("\n") == 1), told
+
+
 @pytest.mark.parametrize("what", ["put", "get"])
 def test_a_server_that_is_gone_is_waited_for_once(files: Files, tmp_path: Path, what: str) -> None:
     many = tmp_path / "many"
@@ -207,6 +254,9 @@ def test_trees_are_whole_whatever_the_number_of_jobs(files: Files, tree: Path, t
     files.do("cp", "--recursive", "--jobs", jobs, "home/tree", "home/copy")
     files.do("get", "home/copy", str(tmp_path / "copy"), "-j", jobs)
     assert_same(tree, tmp_path / "copy")
+    files.do("rm", "--recursive", "--jobs", jobs, "home/tree")
+    files.do("rm", "-r", "-j", jobs, "home/copy/")
+    assert files.names("home") == []
     assert files.run("put", str(tree), "home", "--jobs", "0").status == 2
     assert files.run("put", str(tree), "home", "--jobs", "33").status == 2
 

@@ -102,6 +102,18 @@ def test_a_directory_that_neither_ends_nor_goes_on_is_refused(files: Files, tmp_
     assert done.status == 1 and "neither ends nor goes on" in done.err, done
 
 
+@pytest.mark.parametrize("name", ["../evil", "zz/evil"])
+def test_a_server_that_names_what_lies_elsewhere_has_it_removed_by_nobody(files: Files, tmp_path: Path, name: str) -> None:
+    (tmp_path / "d" / "zz").mkdir(parents=True)
+    for file in ("d/aaa", "d/zzXevil", "d/zz/evil", "evil"):
+        (tmp_path / file).touch()
+    files.do("put", str(tmp_path / "d"), str(tmp_path / "evil"), "home")
+    lying_server(tmp_path / "lying.sock", files.box.rpc_socket, b"zzXevil", name.encode())
+    done = files.box.run_wfs("--server", f"unix:{tmp_path}/lying.sock", "rm", "--recursive", "home/d")
+    assert done.status == 1 and done.err.count("\n") == 1 and f"'home/d/{name}' is left out: the server gave it a name that is none" in done.err
+    assert files.do("find", "home").split() == ["d", "d/zzXevil", "evil"]
+
+
 def on_a_terminal(files: Files, *args: str) -> bytes:
     ours, theirs = os.openpty()
     address = f"unix:{files.box.rpc_socket}"
