@@ -63,16 +63,23 @@ void file_detach(struct open_file *of)
 	free(of);
 }
 
-static int truncate_for_open(struct mount *m, struct node *n, const struct caller *who)
+/* The file is emptied, as it was opened to be; a crash of the server that takes that back is one of its losses. */
+static int truncate_opened(struct mount *m, struct node *n, const struct caller *who, struct wfs_file *file,
+                           uint64_t *ret_change)
 {
 	struct wfs_set_attr set = { .valid = WFS_SET_SIZE };
+	uint64_t begin = wfs_change_begin(file);
 	struct wfs_attr attr;
 	int err;
 
 	node_touch(m, n);
 	err = wfs_setattr(m->client, &who->cred, &n->fh, &set, &attr);
 	node_touch(m, n);
-	return err;
+	if (err)
+		return err;
+	wfs_change_end(file, begin);
+	*ret_change = attr.change;
+	return 0;
 }
 
 /* A program may be run by those who may not read it. */
@@ -142,23 +149,21 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct wfs_file_info info;
 	struct wfs_file *file = NULL;
 	struct caller who;
-	int err = 0;
+	int err;
 
 	caller_get(req, &who);
 	if (open_small(req, n, ino, &who, fi))
 		return;
-	if (fi->flags & O_TRUNC)
-		err = truncate_for_open(m, n, &who);
-	if (!err)
-		err = node_open(m, n, &who.cred, access, node_losses_seen(n), &file);
-	if (!err && (fi->flags & O_TRUNC))
-		wfs_change_end(file, wfs_change_begin(file));
+	err = node_open(m, n, &who.cred, access, node_losses_seen(n), &file);
 	if (err == -EACCES && (fi->flags & FOR_EXEC))
 		err = open_program(m, n, &who, &file);
 	if (!err) {
 		wfs_get_info(file, &info);
 		err = file_is_barred(access, fi->flags, info.flags) ? -EPERM : 0;
 	}
+	/* What cannot be opened keeps its data. */
+	if (!err && (fi->flags & O_TRUNC))
+		err = truncate_opened(m, n, &who, file, &info.change);
 	if (!err)
 		err = file_attach(m, n, file, access, fi);
 	if (err) {

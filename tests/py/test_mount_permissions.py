@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,32 +114,51 @@ def test_what_made_a_file_clears_its_privileges_when_it_writes(here: Path, there
     assert (here / "capable").read_bytes() == b"ab" * 3
 
 
-def test_who_may_not_change_capabilities_writes_to_what_he_made(make_appliance: Callable[..., Appliance]) -> None:
+@pytest.fixture
+def squashed(make_appliance: Callable[..., Appliance]) -> Iterator[tuple[mounts.Mount, mounts.Mount]]:
+    """A mount, and another one whose root is nobody to the server."""
     box = make_appliance(Settings(rpc_tcp=True))
     source = mounts.create_tree(box)
     options = "coherent_timeout=0,attr_timeout=0,entry_timeout=0"
-    local = mounts.Mount(source, box.folder / "local").start()
+    local = mounts.Mount(source, box.folder / "local")
     mount = mounts.Mount(f"127.0.0.1:{box.rpc_port}/files", box.folder / "squashed", options)
     try:
+        local.start()
         os.chmod(local.path, 0o777)
         mount.start()
-        fd = os.open(mount / "file", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        for part in (b"one ", b"two ", b"three"):
-            assert os.write(fd, part) == len(part)
-        # An append-only file keeps its attributes, too.
-        subprocess.run(["chattr", "+a", str(local / "file")], check=True)
-        log = os.open(local / "log", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
-        subprocess.run(["chattr", "+a", str(local / "log")], check=True)
-        assert os.write(log, b"line") == 4
-        os.close(fd)
-        os.close(log)
-        subprocess.run(["chattr", "-a", str(local / "file"), str(local / "log")], check=True)
-        assert (local / "file").read_bytes() == b"one two three"
-        assert (local / "log").read_bytes() == b"line"
+        yield local, mount
         assert local.stop() == 0 and mount.stop() == 0
     finally:
         local.dispose()
         mount.dispose()
+
+
+def test_who_may_not_change_capabilities_writes_to_what_he_made(squashed: tuple[mounts.Mount, mounts.Mount]) -> None:
+    local, mount = squashed
+    fd = os.open(mount / "file", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    for part in (b"one ", b"two ", b"three"):
+        assert os.write(fd, part) == len(part)
+    # An append-only file keeps its attributes, too.
+    subprocess.run(["chattr", "+a", str(local / "file")], check=True)
+    log = os.open(local / "log", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+    subprocess.run(["chattr", "+a", str(local / "log")], check=True)
+    assert os.write(log, b"line") == 4
+    os.close(fd)
+    os.close(log)
+    subprocess.run(["chattr", "-a", str(local / "file"), str(local / "log")], check=True)
+    assert (local / "file").read_bytes() == b"one two three"
+    assert (local / "log").read_bytes() == b"line"
+
+
+def test_what_cannot_be_opened_is_not_emptied(squashed: tuple[mounts.Mount, mounts.Mount]) -> None:
+    local, mount = squashed
+    (local / "file").write_bytes(b"data")
+    os.chmod(local / "file", 0o602)
+    # The kernel lets root do it; the server knows somebody who may write, and not read.
+    assert error_of(lambda: os.open(mount / "file", os.O_RDWR | os.O_TRUNC)) == errno.EACCES
+    assert (local / "file").read_bytes() == b"data"
+    os.close(os.open(mount / "file", os.O_WRONLY | os.O_TRUNC))
+    assert (local / "file").read_bytes() == b""
 
 
 def test_a_program_may_be_run_without_being_readable(here: Path) -> None:
