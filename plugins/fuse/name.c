@@ -323,9 +323,15 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 	reply_entry(req, dir, new_name, who.seen, err, &attr, &n->fh);
 }
 
-static int share(struct node *n, struct wfs_file *file)
+/*
+ * What was just opened shares what it may lose with the node's other files. It may ask the server, and so it is done
+ * before anybody tells the kernel. *ret, if any, is counted as told once.
+ */
+static int share(struct mount *m, const struct wfs_attr *attr, const struct wfs_fh *fh, struct wfs_file *file,
+                 struct node **ret)
 {
-	struct wfs_ledger *ledger = node_ledger(n);
+	struct node *n = *ret = node_get(&m->nodes, attr, fh);
+	struct wfs_ledger *ledger = n ? node_ledger(n) : NULL;
 
 	if (!ledger)
 		return -ENOMEM;
@@ -361,12 +367,14 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply_err(req, err);
 		return;
 	}
+	err = share(m, &attr, &fh, file, &n);
 	tell_begin(m);
-	err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);
 	if (!err)
-		err = share(n, file);
-	if (!err)
+		err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);
+	if (!err) {
+		node_forget(&m->nodes, n, 1); /* it was counted twice */
 		err = file_attach(m, n, file, access, fi);
+	}
 	if (err) {
 		tell_end(m);
 		wfs_close(file);
