@@ -324,18 +324,21 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 }
 
 /*
- * What was just opened shares what it may lose with the node's other files. It may ask the server, and so it is done
- * before anybody tells the kernel. *ret, if any, is counted as told once.
+ * What was just opened shares what it may lose with the node's other files; @changed: by what has opened it. It may ask
+ * the server, and so it is done before anybody tells the kernel. *ret, if any, is counted as told once.
  */
 static int share(struct mount *m, const struct wfs_attr *attr, const struct wfs_fh *fh, struct wfs_file *file,
-                 struct node **ret)
+                 bool changed, struct node **ret)
 {
 	struct node *n = *ret = node_get(&m->nodes, attr, fh);
 	struct wfs_ledger *ledger = n ? node_ledger(n) : NULL;
+	uint64_t begin = wfs_change_begin(file);
 
 	if (!ledger)
 		return -ENOMEM;
 	wfs_file_share(file, ledger, wfs_ledger_seen(ledger));
+	if (changed)
+		wfs_change_end(file, begin);
 	return 0;
 }
 
@@ -367,7 +370,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply_err(req, err);
 		return;
 	}
-	err = share(m, &attr, &fh, file, &n);
+	err = share(m, &attr, &fh, file, !created && (fi->flags & O_TRUNC), &n);
 	tell_begin(m);
 	if (!err)
 		err = entry_fill(m, dir, name, who.seen, &attr, &fh, &entry, &n);

@@ -106,3 +106,27 @@ def test_fsync_after_a_crash_tells_every_descriptor_of_the_file_once(appliance: 
         for fd in opened:
             os.close(fd)
         mount.dispose()
+
+
+def test_fsync_after_a_crash_tells_that_a_file_is_not_emptied_which_was_to_be_made(appliance: Appliance) -> None:
+    source = mounts.create_tree(appliance)
+    mount = Mount(source, appliance.folder / "mnt").start()
+    # It does not hear of the other one's file, and so asks for a new one.
+    late = Mount(source, appliance.folder / "late", "negative_timeout=600,coherent_timeout=0").start()
+    opened: list[int] = []
+    try:
+        assert not (late / "file").exists()
+        opened.append(os.open(mount / "file", os.O_CREAT | os.O_WRONLY))
+        os.write(opened[0], b"x" * 10_000)
+        os.fsync(opened[0])
+        opened.append(os.open(late / "file", os.O_CREAT | os.O_TRUNC | os.O_WRONLY))
+        assert os.fstat(opened[1]).st_size == 0
+        appliance.kill9()
+        appliance.start()
+        assert error_of(lambda: os.fsync(opened[1])) == errno.EIO
+        os.fsync(opened[1])
+    finally:
+        for fd in opened:
+            os.close(fd)
+        mount.dispose()
+        late.dispose()
