@@ -179,13 +179,18 @@ static void make_harmless(char *text)
 
 void command_print_text(FILE *out, const char *text)
 {
-	char *copy = isatty(fileno(out)) ? strdup(text) : NULL;
+	char *copy;
 
-	if (copy)
-		make_harmless(copy);
+	if (!isatty(fileno(out))) {
+		fputs(text, out);
+		return;
+	}
+	copy = strdup(text);
 	/* Without memory rather nothing than what it may be. */
-	if (copy || !isatty(fileno(out)))
-		fputs(copy ? copy : text, out);
+	if (copy) {
+		make_harmless(copy);
+		fputs(copy, out);
+	}
 	free(copy);
 }
 

@@ -5,9 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "core/base/err.h"
 #include "server/ctl/remote.h"
 
 static const char *type_name(enum wfs_type type)
@@ -232,6 +233,7 @@ struct names {
 	struct wfs_fh fh;
 	char (*names)[WFS_NAME_BYTES_MAX + 1];
 	size_t count;
+	int err; /* one could not be kept */
 };
 
 static void keep_name(void *ctx, const char *name, size_t len)
@@ -239,8 +241,10 @@ static void keep_name(void *ctx, const char *name, size_t len)
 	struct names *n = ctx;
 	char(*grown)[WFS_NAME_BYTES_MAX + 1] = realloc(n->names, (n->count + 1) * sizeof(*grown));
 
-	if (!grown)
+	if (!grown) {
+		n->err = err_set(-ENOMEM, "no memory for names");
 		return;
+	}
 	n->names = grown;
 	memcpy(grown[n->count], name, len);
 	grown[n->count++][len] = '\0';
@@ -284,9 +288,11 @@ enum ctl_status cmd_xattr(struct ctl *c)
 	if (value)
 		*value++ = '\0';
 	err = remote_find(&r, true, &n.fh, NULL);
-	if (!err && !what)
+	if (!err && !what) {
 		err = wfs_list_xattr(r.w, NULL, &n.fh, keep_name, &n);
-	else if (!err && value && *value)
+		if (!err)
+			err = n.err;
+	} else if (!err && value && *value)
 		err = wfs_set_xattr(r.w, NULL, &n.fh, what, value, strlen(value), 0);
 	else if (!err && value)
 		err = wfs_remove_xattr(r.w, NULL, &n.fh, what);

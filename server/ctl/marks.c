@@ -130,9 +130,9 @@ static int print_labels(const struct ctl *c, struct remote *r, const struct wfs_
 		err = wfs_get_xattr(r->w, NULL, fh, label_xattrs[i], value, LABEL_VALUE_MAX, &len);
 		if (!err) {
 			value[len] = 0;
-			if (c->args.json)
+			if (c->args.json) {
 				json_object_set_new(object, label_names[i], json_string(value));
-			else {
+			} else {
 				printf("%s: ", label_names[i]);
 				command_print_text(stdout, value);
 				putchar('\n');

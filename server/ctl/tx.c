@@ -274,8 +274,6 @@ static enum ctl_status run_lines(struct tx *t, FILE *in)
 }
 
 /* A commit whose answer was lost may have been made. */
-#define NO_REASON "Name not unique on network" /* the text of ENOTUNIQ */
-
 static enum ctl_status commit(struct tx *t)
 {
 	struct wfs_tx_status st;
@@ -288,9 +286,9 @@ static enum ctl_status commit(struct tx *t)
 	if (!err)
 		return CTL_OK;
 	(void)wfs_error_text(why, sizeof(why));
-	/* No errno says what a conflict is. */
-	if (err == -ENOTUNIQ && (reason = strstr(why, ": " NO_REASON)))
-		*reason = '\0';
+	/* It ends with the text of the errno, and no errno says what a conflict is. */
+	if (err == -ENOTUNIQ && (reason = strstr(why, strerror(ENOTUNIQ))) && reason - why > 2)
+		reason[-2] = '\0';
 	asked = ask(t, &st);
 	if (!asked && st.state == WFS_TX_COMMITTED)
 		return CTL_OK;
