@@ -250,6 +250,13 @@ static void keep_name(void *ctx, const char *name, size_t len)
 	grown[n->count++][len] = '\0';
 }
 
+static int list_names(struct names *n)
+{
+	int err = wfs_list_xattr(n->r->w, NULL, &n->fh, keep_name, n);
+
+	return err ? err : n->err;
+}
+
 static int print_xattr(struct names *n, const char *name, bool alone)
 {
 	static char value[65536 + 1];
@@ -288,11 +295,9 @@ enum ctl_status cmd_xattr(struct ctl *c)
 	if (value)
 		*value++ = '\0';
 	err = remote_find(&r, true, &n.fh, NULL);
-	if (!err && !what) {
-		err = wfs_list_xattr(r.w, NULL, &n.fh, keep_name, &n);
-		if (!err)
-			err = n.err;
-	} else if (!err && value && *value)
+	if (!err && !what)
+		err = list_names(&n);
+	else if (!err && value && *value)
 		err = wfs_set_xattr(r.w, NULL, &n.fh, what, value, strlen(value), 0);
 	else if (!err && value)
 		err = wfs_remove_xattr(r.w, NULL, &n.fh, what);
