@@ -33,17 +33,21 @@ static void *wait_for_signal(void *arg)
 	return NULL;
 }
 
-int ending_begin(struct mount *m)
+void ending_hold(void)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
-	struct ending *e = &m->ending;
 	sigset_t signals;
-	int err;
 
 	(void)sigaction(SIGPIPE, &ignore, NULL);
 	ending_signals(&signals);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	err = thread_start(&e->thread, wait_for_signal, m);
+}
+
+int ending_begin(struct mount *m)
+{
+	struct ending *e = &m->ending;
+	int err = thread_start(&e->thread, wait_for_signal, m);
+
 	e->started = !err;
 	return err;
 }

@@ -125,13 +125,14 @@ static int run(struct mount *m)
 		fuse_set_log_func(log_to_syslog);
 	}
 	told_init(m);
-	err = ending_begin(m);
-	if (!err)
-		err = lock_queue_start(m);
+	ending_hold();
+	err = lock_queue_start(m);
 	if (!err)
 		err = close_queue_start(m);
 	if (!err)
 		err = events_start(m);
+	if (!err)
+		err = ending_begin(m);
 	if (!err)
 		err = loop_run(m->session, m->options->threads, &wake);
 	ending_done(m);

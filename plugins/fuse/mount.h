@@ -232,7 +232,12 @@ double events_believed_s(struct mount *m, struct seen seen, double otherwise_s);
 uint64_t events_believed_ns(struct mount *m, struct seen seen);
 
 /* ending.c */
-/* From now on a signal ends the thread of events.c and then the session, whose loop the caller is about to enter. */
+/* From now on a signal that ends the mount waits for ending_begin(). */
+void ending_hold(void);
+/*
+ * From now on such a signal ends the thread of events.c, which was started, and then the session, whose loop the caller
+ * is about to enter.
+ */
 int ending_begin(struct mount *m);
 /* It has left that loop. */
 void ending_done(struct mount *m);
