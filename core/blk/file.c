@@ -29,7 +29,9 @@ static int claim_block(int *fd, const char *path, int open_flags)
 		return err_set(-EBUSY, "device %s is in use (mounted, or part of another device)", path);
 	if (claimed < 0)
 		return err_set(-errno, "device %s: cannot claim", path);
-	close(*fd); /* and with it its flock, which the claim has made needless for a moment */
+	/* The claim has made the first one's lock needless for a moment. */
+	lock_release(*fd);
+	close(*fd);
 	*fd = claimed;
 	return lock_take(*fd, path);
 }

@@ -30,5 +30,7 @@ int direct_zero(struct blk_io *io);
  * lock.c: take the exclusive flock of @fd. -EBUSY: held elsewhere; the err text names the process.
  */
 int lock_take(int fd, const char *path);
+/* Give it up at once, whoever else still has the open file. */
+void lock_release(int fd);
 
 #endif

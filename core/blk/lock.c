@@ -94,6 +94,15 @@ static bool is_alive(int pid)
 	return !state || strlen(state) < 3 || !strchr("ZX", state[2]);
 }
 
+/*
+ * Others may still hold the open file for a moment when it is closed here, and with it the lock: the kernel for a
+ * request that it has completed, a child between fork and exec.
+ */
+void lock_release(int fd)
+{
+	(void)flock(fd, LOCK_UN);
+}
+
 int lock_take(int fd, const char *path)
 {
 	uint64_t deadline_ns = sync_now_ns() + DYING_HOLDER_WAIT_NS;

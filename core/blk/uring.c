@@ -320,6 +320,7 @@ static void uring_close(struct blk_dev *dev)
 {
 	struct file_dev *f = (struct file_dev *)dev;
 
+	lock_release(f->fd);
 	close(f->fd);
 	blk_dev_free(dev);
 }

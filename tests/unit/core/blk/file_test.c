@@ -14,6 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -276,6 +278,31 @@ static void test_second_opener_is_refused_and_told_the_holder(void **state)
 	blk_close(dev);
 }
 
+/* Here a child has it, otherwise often the kernel, for as long as it tidies up behind the last request. */
+static void test_closed_device_can_be_opened_while_others_still_have_its_descriptor(void **state)
+{
+	struct blk_dev *dev = open_new("inherited");
+	int ends[2], status;
+	pid_t child;
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) != 0);
+	}
+	close(ends[0]);
+	blk_close(dev);
+	assert_int_equal(blk_open(scratch_path("inherited"), 0, &dev), 0);
+	close(ends[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	blk_close(dev);
+}
+
 static void test_read_only_refuses_changes(void **state)
 {
 	struct blk_dev *dev = open_new("ro");
@@ -331,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_each_thread_has_its_own_ring),
 		cmocka_unit_test(test_file_cut_short_is_an_io_error),
 		cmocka_unit_test(test_second_opener_is_refused_and_told_the_holder),
+		cmocka_unit_test(test_closed_device_can_be_opened_while_others_still_have_its_descriptor),
 		cmocka_unit_test(test_read_only_refuses_changes),
 		cmocka_unit_test(test_open_refuses_what_is_no_device),
 		cmocka_unit_test(test_create_file_allocates_its_front_only),
