@@ -266,10 +266,9 @@ static int lock_file(struct wfs_file *f, struct locking *l)
 	int err;
 
 	sync_rwlock_rdlock(&w->locks.gate);
+	wfs_locks_ask(w, l->lock);
 	err = run_used(f, add_lock, l, &boot);
-	if (!err && l->wait && !l->granted)
-		wfs_locks_asked(w, boot);
-	else if (!err)
+	if (!err && (!l->wait || l->granted))
 		wfs_locks_note(w, f->has_cred ? &f->cred : NULL, &f->fh, l->lock, boot);
 	sync_rwlock_rdunlock(&w->locks.gate);
 	return err;

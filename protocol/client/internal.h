@@ -133,7 +133,8 @@ struct wfs_locks {
 	struct sync_mutex lock;
 	struct held_lock *first SYNC_GUARDED_BY(lock); /* entries change with the gate, too */
 	unsigned count SYNC_GUARDED_BY(lock);
-	uint64_t boot SYNC_GUARDED_BY(lock); /* the server that knows of all of them; 0: there never were any */
+	bool asked SYNC_GUARDED_BY(lock); /* for one, ever: the server may wait for this client when it is restarted */
+	uint64_t boot SYNC_GUARDED_BY(lock); /* the server that was told that this client has all again; 0: none was */
 };
 
 struct wfs {

@@ -115,11 +115,12 @@ static void set_cred(struct held_lock *h, const struct wfs_cred *cred)
 	h->cred.groups = h->groups;
 }
 
-void wfs_locks_asked(struct wfs *w, uint64_t boot)
+void wfs_locks_ask(struct wfs *w, const struct wfs_lock *lock)
 {
+	if (lock->type == WFS_LOCK_NONE)
+		return;
 	sync_mutex_lock(&w->locks.lock);
-	if (!w->locks.boot)
-		w->locks.boot = boot;
+	w->locks.asked = true;
 	sync_mutex_unlock(&w->locks.lock);
 }
 
@@ -130,8 +131,6 @@ void wfs_locks_note(struct wfs *w, const struct wfs_cred *cred, const struct wfs
 	struct wfs_locks *l = &w->locks;
 
 	sync_mutex_lock(&l->lock);
-	if (lock->type != WFS_LOCK_NONE && !l->boot)
-		l->boot = boot;
 	cut(l, fh, lock, &spare);
 	if (h && lock->type != WFS_LOCK_NONE && l->count < HELD_MAX) {
 		h->boot = boot;
@@ -170,6 +169,7 @@ int wfs_lock(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh
 	int err;
 
 	sync_rwlock_rdlock(&w->locks.gate);
+	wfs_locks_ask(w, lock);
 	err = run(w, cred, fh, lock, false, &boot);
 	if (!err)
 		wfs_locks_note(w, cred, fh, lock, boot);
@@ -260,14 +260,17 @@ static int reclaim_all(struct wfs *w, uint64_t boot, unsigned *ret_lost)
 int wfs_locks_keep(struct wfs *w, unsigned *ret_lost)
 {
 	uint64_t boot, known;
+	bool asked;
 	int err;
 
 	*ret_lost = 0;
 	sync_mutex_lock(&w->locks.lock);
+	asked = w->locks.asked;
 	known = w->locks.boot;
 	sync_mutex_unlock(&w->locks.lock);
-	/* Who has none any more says so, too: the server waits for all who ever had. */
-	if (!known)
+	/* Who has none any more, or was refused, or was not answered, says so, too: the server waits for all who ever
+	 * asked. */
+	if (!asked)
 		return 0;
 	err = current_boot(w, &boot);
 	if (err || known == boot)

@@ -10,8 +10,8 @@ void wfs_locks_done(struct wfs_locks *l);
 /* The server, in that life (0: not known), has done it. With the gate held. */
 void wfs_locks_note(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *fh, const struct wfs_lock *lock,
                     uint64_t boot);
-/* The server, in that life, keeps a place for one that waits. */
-void wfs_locks_asked(struct wfs *w, uint64_t boot);
+/* The server is about to be asked for that one. With the gate held. */
+void wfs_locks_ask(struct wfs *w, const struct wfs_lock *lock);
 /* batch_ops.c: LOCK_RECLAIM, RECLAIMED. */
 int wfs_batch_reclaim(struct wfs_batch *b, const struct wfs_lock *lock);
 int wfs_batch_reclaimed(struct wfs_batch *b);

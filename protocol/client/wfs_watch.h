@@ -85,7 +85,8 @@ WFS_PUBLIC int wfs_lease_return(struct wfs *w, uint64_t id);
 /*
  * Wait until there are events, at most @timeout_ms (which may be late by some seconds), and hand them to @fn. 0: all is
  * well. -ECANCELED: wfs_events_stop(). Anything else: the server cannot be reached now, nothing is told meanwhile; call
- * again. One thread at a time, on a connection of its own.
+ * again. One thread at a time, on a connection of its own. Only after the first 0 is WFS_EVENT_RESET told: whoever asks
+ * for watches and waits before that may wait for nothing, and asks again after it.
  */
 WFS_PUBLIC int wfs_events(struct wfs *w, unsigned timeout_ms, wfs_event_fn *fn, void *ctx);
 /* From now on wfs_events() returns -ECANCELED, also when it is waiting. Any thread. */

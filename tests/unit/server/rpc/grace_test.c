@@ -205,6 +205,32 @@ static void test_the_library_has_its_locks_again(void **state)
 	wfs_disconnect(other);
 }
 
+/* The server records who asks before it looks whether that one can have it, and does not know who was not answered. */
+static void test_the_library_says_that_it_has_none_when_it_never_got_one(void **state)
+{
+	struct tree_fixture *t = *state;
+	struct wfs_lock a = { .owner = 1, .type = WFS_LOCK_EXCLUSIVE, .offset = 0, .len_bytes = 100 };
+	struct wfs *other;
+	struct wfs_attr attr;
+	unsigned lost;
+	struct wfs_fh f;
+
+	assert_int_equal(
+	        wfs_make(t->w, NULL, &t->root, "f", &(struct wfs_new){ WFS_TYPE_FILE, 0666, 0, NULL }, &f, &attr), 0);
+	assert_int_equal(wfs_lock(t->w, NULL, &f, &a), 0);
+	assert_int_equal(wfs_connect(t->f->address, NULL, &other), 0);
+	assert_int_equal(wfs_lock(other, NULL, &f, &a), -EAGAIN);
+	assert_int_equal(t->f->lock_key_count, 2);
+	restart(t);
+	assert_int_equal(wfs_locks_keep(t->w, &lost), 0);
+	assert_int_equal(lost, 0);
+	assert_int_equal(wfs_lock(other, NULL, &f, &a), -ERESTART);
+	assert_int_equal(wfs_locks_keep(other, &lost), 0);
+	assert_int_equal(lost, 0);
+	assert_int_equal(wfs_lock(other, NULL, &f, &a), -EAGAIN);
+	wfs_disconnect(other);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
@@ -215,6 +241,7 @@ int main(void)
 		T(test_a_lock_that_cannot_be_recorded_is_not_granted),
 		T(test_the_end_of_an_old_session_does_not_forget_a_new_one),
 		T(test_the_library_has_its_locks_again),
+		T(test_the_library_says_that_it_has_none_when_it_never_got_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
