@@ -177,6 +177,13 @@ static bool everything_changed(struct mount *m, bool reached)
 	return true;
 }
 
+/* The server may know nothing of what we have, and of what we wait for. */
+static void begin_anew(struct mount *m)
+{
+	m->events.restarted = true;
+	lock_ask_again(m);
+}
+
 static void on_event(void *ctx, const struct wfs_event *e)
 {
 	struct mount *m = ctx;
@@ -199,10 +206,8 @@ static void on_event(void *ctx, const struct wfs_event *e)
 		m->events.watched = false;
 		m->events.watch_at_ns = m->events.watch_pause_ns = 0;
 		m->events.lost = true;
-		if (e->kind == WFS_EVENT_RESET) {
-			m->events.restarted = true;
-			lock_ask_again(m);
-		}
+		if (e->kind == WFS_EVENT_RESET)
+			begin_anew(m);
 		break;
 	}
 }
@@ -294,6 +299,7 @@ static void *run_events(void *arg)
 {
 	struct mount *m = arg;
 	struct mount_events *v = &m->events;
+	bool reached = false;
 	bool settled = false; /* it only remains to wait */
 	int err;
 
@@ -305,6 +311,10 @@ static void *run_events(void *arg)
 			out_of_reach(m);
 		} else {
 			v->gone_ns = 0;
+			/* Until now nobody told us of a server that was restarted, and locks were asked for already. */
+			if (!reached)
+				begin_anew(m);
+			reached = true;
 			if (v->missed_count && node_now_ns() >= v->missed_at_ns)
 				tell_missed(m);
 			if (v->restarted && reclaim_locks(m))

@@ -40,7 +40,7 @@ struct fixture {
 	int inval_err; /* what the kernel says of the node */
 	unsigned timeout_ms; /* of the last call */
 	int watch_err;
-	unsigned watches;
+	unsigned watches, keeps;
 	unsigned root_invals, node_invals, data_invals;
 	bool coherent_when_invalidated;
 };
@@ -103,6 +103,9 @@ int wfs_watch(struct wfs *w, const struct wfs_cred *cred, const struct wfs_fh *f
 int wfs_locks_keep(struct wfs *w, unsigned *ret_lost)
 {
 	(void)w;
+	pthread_mutex_lock(&fixture->lock);
+	fixture->keeps++;
+	pthread_mutex_unlock(&fixture->lock);
 	*ret_lost = 0;
 	return 0;
 }
@@ -279,7 +282,8 @@ static void test_a_new_server_is_believed_when_it_watches_and_all_before_that_is
 	between = now(f);
 	step(f, 0, WFS_EVENT_RESET);
 	assert_int_equal(f->watches, 2);
-	assert_int_equal(no_locks_asked_again, 1);
+	assert_int_equal(no_locks_asked_again, 2);
+	assert_int_equal(f->keeps, 2);
 	assert_int_equal(f->node_invals, 2);
 	assert_false(f->coherent_when_invalidated);
 	assert_false(believed_for_long(f, between));
@@ -321,6 +325,23 @@ static void test_a_server_that_always_refuses_is_asked_ever_more_rarely(void **s
 	/* A new one is asked at once. */
 	step(f, 0, WFS_EVENT_RESET);
 	assert_int_equal(f->watches, 11);
+}
+
+/* The server that says the first word may not be the one that was asked for the first lock. */
+static void test_locks_of_a_server_that_never_told_anything_are_asked_for_again(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(events_start(&f->m), 0);
+	step(f, -ENOTCONN, 0);
+	assert_int_equal(f->keeps, 0);
+	assert_int_equal(no_locks_asked_again, 0);
+	step(f, 0, 0);
+	assert_int_equal(f->keeps, 1);
+	assert_int_equal(no_locks_asked_again, 1);
+	step(f, 0, 0);
+	assert_int_equal(f->keeps, 1);
+	assert_int_equal(no_locks_asked_again, 1);
 }
 
 static void test_locks_are_not_waited_for_longer_than_the_server(void **state)
@@ -486,6 +507,7 @@ int main(void)
 		CASE(test_a_new_server_is_believed_when_it_watches_and_all_before_that_is_dropped),
 		CASE(test_a_watch_that_fails_is_asked_for_again_and_nothing_believed_for_long_until_then),
 		CASE(test_a_server_that_always_refuses_is_asked_ever_more_rarely),
+		CASE(test_locks_of_a_server_that_never_told_anything_are_asked_for_again),
 		CASE(test_locks_are_not_waited_for_longer_than_the_server),
 		CASE(test_without_wish_for_it_the_server_is_not_asked_to_watch),
 		CASE(test_a_change_of_what_the_kernel_does_not_have_yet_is_told_once_more),
