@@ -149,6 +149,16 @@ static void test_the_end_of_an_old_session_does_not_forget_a_new_one(void **stat
 	rpc_grace_free(g);
 }
 
+static struct wfs_fh make_file(struct tree_fixture *t)
+{
+	struct wfs_attr attr;
+	struct wfs_fh fh;
+
+	assert_int_equal(
+	        wfs_make(t->w, NULL, &t->root, "f", &(struct wfs_new){ WFS_TYPE_FILE, 0666, 0, NULL }, &fh, &attr), 0);
+	return fh;
+}
+
 static void test_the_library_has_its_locks_again(void **state)
 {
 	struct tree_fixture *t = *state;
@@ -158,12 +168,10 @@ static void test_the_library_has_its_locks_again(void **state)
 	                found;
 	struct wfs_cred cred = { .uid = geteuid(), .gid = getegid() };
 	struct wfs *other;
-	struct wfs_attr attr;
 	unsigned lost;
 	struct wfs_fh f;
 
-	assert_int_equal(
-	        wfs_make(t->w, NULL, &t->root, "f", &(struct wfs_new){ WFS_TYPE_FILE, 0666, 0, NULL }, &f, &attr), 0);
+	f = make_file(t);
 	assert_int_equal(wfs_locks_keep(t->w, &lost), 0);
 	assert_int_equal(wfs_lock(t->w, NULL, &f, &a), 0);
 	assert_int_equal(wfs_lock(t->w, NULL, &f, &hole), 0);
@@ -211,12 +219,10 @@ static void test_the_library_says_that_it_has_none_when_it_never_got_one(void **
 	struct tree_fixture *t = *state;
 	struct wfs_lock a = { .owner = 1, .type = WFS_LOCK_EXCLUSIVE, .offset = 0, .len_bytes = 100 };
 	struct wfs *other;
-	struct wfs_attr attr;
 	unsigned lost;
 	struct wfs_fh f;
 
-	assert_int_equal(
-	        wfs_make(t->w, NULL, &t->root, "f", &(struct wfs_new){ WFS_TYPE_FILE, 0666, 0, NULL }, &f, &attr), 0);
+	f = make_file(t);
 	assert_int_equal(wfs_lock(t->w, NULL, &f, &a), 0);
 	assert_int_equal(wfs_connect(t->f->address, NULL, &other), 0);
 	assert_int_equal(wfs_lock(other, NULL, &f, &a), -EAGAIN);
