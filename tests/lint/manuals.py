@@ -35,7 +35,7 @@ def differences(what, wanted, found):
         f"{what}: there is no {name}" for name in sorted(found - wanted)]
 
 
-def library(headers, man):
+def public_functions(headers, man):
     """Each public function stands once in the page, as the header declares it."""
     wanted = {f.name: (f.returns, f.parameters) for f in public_headers.functions(headers)}
     found = {}
@@ -175,7 +175,7 @@ def check(root):
     plugin = set(re.findall(r'strcmp\(key, "(\w+)"\)', text("plugins/nbdkit/plugin.c")))
     daemon = {f"--{name}" for name in re.findall(r'\{ "(\w+)", \w+_argument', text("server/options.c"))}
     return [
-        *library(public_headers.read(root), text(f"{MANUALS}/libwfs.3")),
+        *public_functions(public_headers.read(root), text(f"{MANUALS}/libwfs.3")),
         *command_line(known, text(f"{MANUALS}/wfs.1")),
         *completion(known, with_value, str(root / COMPLETION)),
         *configuration(configuration_keys(text("server/conf/schema.c")), text(f"{MANUALS}/wfsd.yaml.5"), text("config/wfsd.yaml")),

@@ -101,7 +101,7 @@ HEADER_PAGE = """
     (HEADER_PAGE * 2, ["libwfs.3: wfs_f stands there twice"]),
 ])
 def test_page_of_the_library(page, found):
-    assert manuals.library(HEADER, page) == found
+    assert manuals.public_functions(HEADER, page) == found
 
 
 SCHEMA = """
