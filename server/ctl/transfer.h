@@ -46,9 +46,8 @@ bool transfer_is_mounted(int fd);
 bool transfer_is_itself(int fd, const struct wfs_attr *there);
 /*
  * The next range of a file on the server that has data, from *@at on: holes are left out, so that they stay holes.
- * Whatever the server says it is behind the last one, not empty and within the size that @e has, which is where *@at
- * and
- * *@end are when there is none.
+ * Whatever the server says, it is behind the last one, not empty, and within the size that @e has. When there is none,
+ * *@at and *@end are that size.
  */
 int transfer_next_data(struct transfer *t, const struct remote_entry *e, uint64_t *at, uint64_t *end);
 /* One line about something that is left out; the rest goes on. */
